@@ -1,0 +1,1 @@
+//! The development authorization server, the demo connectors, and the story they tell together.

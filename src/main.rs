@@ -1,0 +1,3 @@
+//! Flags and subcommands.
+
+fn main() {}
