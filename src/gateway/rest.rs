@@ -1,0 +1,190 @@
+//! Tools of a REST connector: an operation is a method and a path template.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use http::Method;
+
+use super::path::{CanonicalPath, PathError};
+
+/// What a request must look like to be a certain tool: `GET /me/messages/{id}`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ToolMatch {
+    method: Method,
+    template: Arc<str>,
+}
+
+/// Why a `match` cannot be read.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ToolMatchError {
+    /// It is not two words.
+    #[error("must be a method and a path, like `GET /me/messages/{{id}}`")]
+    Form,
+    /// The method is unknown or cannot be proxied.
+    #[error("has a method that is not served: {0:?}")]
+    Method(String),
+    /// No request could have such a path.
+    #[error("has a path that no request can have: it {0}")]
+    Path(#[from] PathError),
+    /// A `{name}` is not a whole segment, or is not a name.
+    #[error("has a parameter that is not a whole segment with a name of letters, digits and `_`: {0:?}")]
+    Parameter(String),
+}
+
+/// The methods that a tool can have. CONNECT and TRACE are never forwarded.
+const METHODS: [Method; 7] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+
+impl std::str::FromStr for ToolMatch {
+    type Err = ToolMatchError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut words = text.split_whitespace();
+        let (Some(method), Some(path), None) = (words.next(), words.next(), words.next()) else {
+            return Err(ToolMatchError::Form);
+        };
+        let method = METHODS
+            .into_iter()
+            .find(|known| known.as_str() == method)
+            .ok_or_else(|| ToolMatchError::Method(method.to_owned()))?;
+        let plain: Vec<&str> = path.split('/').map(plain_segment).collect::<Result<_, _>>()?;
+        CanonicalPath::parse(&plain.join("/"))?;
+        Ok(Self { method, template: path.into() })
+    }
+}
+
+/// The segment itself, or for a parameter some plain text in its place.
+fn plain_segment(segment: &str) -> Result<&str, ToolMatchError> {
+    let name = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+    match name {
+        Some(name)
+            if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') =>
+        {
+            Ok("x")
+        }
+        None if !segment.contains(['{', '}']) => Ok(segment),
+        _ => Err(ToolMatchError::Parameter(segment.to_owned())),
+    }
+}
+
+impl fmt::Display for ToolMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.template)
+    }
+}
+
+/// The operations of one connector, ready to be looked up. A literal segment wins over a parameter.
+#[derive(Debug)]
+pub struct Operations<T> {
+    by_method: HashMap<Method, matchit::Router<T>>,
+}
+
+/// Two templates that the same request could fit, neither more exact than the other.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("fits the same requests as `{other}`")]
+pub struct OverlapError {
+    /// The template that was there first.
+    pub other: String,
+}
+
+impl<T> Default for Operations<T> {
+    fn default() -> Self {
+        Self { by_method: HashMap::new() }
+    }
+}
+
+impl<T> Operations<T> {
+    /// Adds an operation.
+    ///
+    /// # Errors
+    ///
+    /// [`OverlapError`] when a request could not tell it from one that is there already.
+    pub fn add(&mut self, operation: &ToolMatch, value: T) -> Result<(), OverlapError> {
+        let router = self.by_method.entry(operation.method.clone()).or_default();
+        router.insert(operation.template.as_ref(), value).map_err(|error| match error {
+            matchit::InsertError::Conflict { with } => {
+                OverlapError { other: format!("{} {with}", operation.method) }
+            }
+            // ToolMatch let the template through: parameters are whole segments and have names.
+            other => OverlapError { other: other.to_string() },
+        })
+    }
+
+    /// The operation that a request is.
+    pub fn find(&self, method: &Method, path: CanonicalPath<'_>) -> Option<&T> {
+        Some(self.by_method.get(method)?.at(path.as_str()).ok()?.value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operations(matches: &[&str]) -> Operations<String> {
+        let mut operations = Operations::default();
+        for text in matches {
+            let operation: ToolMatch = text.parse().expect("a match of the test");
+            operations.add(&operation, operation.to_string()).expect("no overlap in the test");
+        }
+        operations
+    }
+
+    #[track_caller]
+    fn check(operations: &Operations<String>, method: Method, path: &str, expected: Option<&str>) {
+        let path = CanonicalPath::parse(path).expect("a path of the test");
+        assert_eq!(operations.find(&method, path).map(String::as_str), expected, "{method} {path:?}");
+    }
+
+    #[test]
+    fn a_request_is_the_tool_whose_template_it_fits() {
+        let mail = operations(&[
+            "GET /me/messages",
+            "GET /me/messages/{id}",
+            "GET /me/messages/delta",
+            "POST /me/sendMail",
+            "GET /{collection}/count",
+        ]);
+        check(&mail, Method::GET, "/me/messages", Some("GET /me/messages"));
+        check(&mail, Method::GET, "/me/messages/AAMk=", Some("GET /me/messages/{id}"));
+        check(&mail, Method::GET, "/me/messages/delta", Some("GET /me/messages/delta"));
+        check(&mail, Method::GET, "/me/count", Some("GET /{collection}/count"));
+        check(&mail, Method::GET, "/others/count", Some("GET /{collection}/count"));
+        check(&mail, Method::POST, "/me/messages", None);
+        check(&mail, Method::GET, "/me/messages/", None);
+        check(&mail, Method::GET, "/me/messages/a/b", None);
+        check(&mail, Method::GET, "/ME/messages", None);
+        check(&mail, Method::GET, "/", None);
+        check(&mail, Method::HEAD, "/me/messages", None);
+    }
+
+    #[test]
+    fn templates_that_cannot_be_told_apart_are_refused() {
+        let mut operations = operations(&["GET /me/messages/{id}"]);
+        let twin: ToolMatch = "GET /me/messages/{other}".parse().expect("a match of the test");
+        let error = operations.add(&twin, String::new()).expect_err("the same requests");
+        assert_eq!(error.other, "GET /me/messages/{id}");
+    }
+
+    #[test]
+    fn a_match_is_a_method_and_a_canonical_path() {
+        for bad in [
+            "/me",
+            "GET",
+            "GET /me /you",
+            "get /me",
+            "TRACE /me",
+            "CONNECT /me",
+            "GET me",
+            "GET /me//x",
+            "GET /me/{id",
+            "GET /me/x{id}",
+            "GET /me/{}",
+            "GET /me/{*rest}",
+            "GET /me/../x",
+            "GET /me/{a b}",
+        ] {
+            assert!(bad.parse::<ToolMatch>().is_err(), "{bad}");
+        }
+    }
+}

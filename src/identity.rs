@@ -1,0 +1,320 @@
+//! The words for who is asking: peers, subjects, actors, callers, and the secrets they carry.
+//!
+//! Everything here is a value that has been checked. Text from outside becomes one of these types once,
+//! at the edge; from then on a `String` is only ever text for people.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use zeroize::Zeroize;
+
+/// Declares a word that is text with a meaning of its own, so that two kinds of text cannot be swapped.
+macro_rules! word {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(std::sync::Arc<str>);
+
+        impl $name {
+            /// Takes the text as it is.
+            pub fn new(text: impl Into<std::sync::Arc<str>>) -> Self {
+                Self(text.into())
+            }
+
+            /// The text, exactly as it was given.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{:?}", &self.0)
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+pub(crate) use word;
+
+word! {
+    /// The `iss` value of an authorization server. Compared byte for byte, never normalised (RFC 8414 section 3.3).
+    Issuer
+}
+word! {
+    /// The name the configuration gives to an issuer: `contoso` in `issuers.contoso`. Safe as a metric label.
+    IssuerName
+}
+word! {
+    /// Who a token is meant for: one value of `aud` (RFC 7519 section 4.1.3).
+    Audience
+}
+word! {
+    /// The stable identifier of a person at an issuer: Entra's `oid`, elsewhere `sub`. Never a name or an e-mail.
+    Subject
+}
+word! {
+    /// The agent's own identity as the issuer vouches for it: `azp`, `appid`, `client_id` or `cid`.
+    Actor
+}
+
+/// Which part of an issuer a person belongs to.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Tenant {
+    /// The issuer serves several tenants and names this one (Entra's `tid`).
+    Named(Arc<str>),
+    /// The issuer is its own only tenant.
+    Sole,
+}
+
+impl Tenant {
+    /// A text in which no two tenants look alike: a named tenant is prefixed, the sole one is empty.
+    pub fn canonical(&self) -> String {
+        match self {
+            Self::Named(id) => format!("={id}"),
+            Self::Sole => String::new(),
+        }
+    }
+
+    /// The tenant's identifier, where it has one.
+    pub fn id(&self) -> Option<&str> {
+        match self {
+            Self::Named(id) => Some(id),
+            Self::Sole => None,
+        }
+    }
+}
+
+/// A set of scopes (RFC 6749 section 3.3): sorted, without doubles.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Scopes(Arc<[Arc<str>]>);
+
+impl Scopes {
+    /// The set of the scopes given, in whatever order and however often.
+    pub fn new<T: Into<Arc<str>>>(scopes: impl IntoIterator<Item = T>) -> Self {
+        let mut scopes: Vec<Arc<str>> = scopes.into_iter().map(Into::into).collect();
+        scopes.sort_unstable();
+        scopes.dedup();
+        Self(scopes.into())
+    }
+
+    /// Reads a space-separated list, the form that `scope` and `scp` take.
+    pub fn parse(list: &str) -> Self {
+        Self::new(list.split(' ').filter(|scope| !scope.is_empty()))
+    }
+
+    /// The one way to write this set: sorted, separated by one space.
+    pub fn canonical(&self) -> String {
+        self.0.join(" ")
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether `scope` is in it, compared exactly.
+    pub fn contains(&self, scope: &str) -> bool {
+        self.0.binary_search_by(|held| held.as_ref().cmp(scope)).is_ok()
+    }
+
+    /// The scopes, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(AsRef::as_ref)
+    }
+
+    /// What of this set `held` lacks.
+    pub fn missing_from(&self, held: &Self) -> Self {
+        Self(self.0.iter().filter(|scope| !held.contains(scope)).cloned().collect())
+    }
+}
+
+/// A credential's text. It cannot be shown by accident: no `Display`, no `Serialize`, and wiped when dropped.
+#[derive(Clone)]
+pub struct SecretToken(Arc<Wiped>);
+
+struct Wiped(String);
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl SecretToken {
+    /// Takes charge of a secret.
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(Arc::new(Wiped(secret.into())))
+    }
+
+    /// The secret itself. The one way out, and loud: search for `expose` to see who looks.
+    pub fn expose(&self) -> &str {
+        &self.0.0
+    }
+}
+
+impl fmt::Debug for SecretToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// The other end of an inbound connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// Where the connection comes from.
+    pub address: SocketAddr,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
+}
+
+/// A subject and the actor that acts for it, both vouched for by an issuer.
+///
+/// There is one way to make one: the verifier, after every check has passed.
+pub struct Caller {
+    verified: VerifiedClaims,
+    token: SecretToken,
+}
+
+/// What the verifier read from a token, once the signature and every claim had been checked.
+#[derive(Clone, Debug)]
+pub struct VerifiedClaims {
+    /// The configuration's name for the issuer.
+    pub issuer_name: IssuerName,
+    /// The token's `iss`.
+    pub issuer: Issuer,
+    /// The person's tenant.
+    pub tenant: Tenant,
+    /// The person.
+    pub subject: Subject,
+    /// The agent, where the token names one.
+    pub actor: Option<Actor>,
+    /// Delegated scopes of the subject token (`scp` or `scope`).
+    pub scopes: Scopes,
+    /// The person's groups (`groups`).
+    pub groups: Vec<Arc<str>>,
+    /// The person's roles (`roles`).
+    pub roles: Vec<Arc<str>>,
+    /// The token's own identifier (`jti`, or Entra's `uti`): for records, never the token.
+    pub token_id: Option<Arc<str>>,
+    /// The sign-in session (`sid`), for records.
+    pub session: Option<Arc<str>>,
+    /// `exp`, in seconds since 1970 UTC.
+    pub expires_at: u64,
+    /// Whether the client said that it can act on claims challenges (`xms_cc` holds `cp1`).
+    pub handles_claims_challenges: bool,
+}
+
+impl Caller {
+    /// For the verifier alone: states that every check has passed. A test holds that nobody else calls it.
+    pub(crate) fn verified(verified: VerifiedClaims, token: SecretToken) -> Self {
+        Self { verified, token }
+    }
+
+    /// The configuration's name for the issuer.
+    pub fn issuer_name(&self) -> &IssuerName {
+        &self.verified.issuer_name
+    }
+
+    /// Who vouches for this caller.
+    pub fn issuer(&self) -> &Issuer {
+        &self.verified.issuer
+    }
+
+    /// The person's tenant.
+    pub fn tenant(&self) -> &Tenant {
+        &self.verified.tenant
+    }
+
+    /// The person.
+    pub fn subject(&self) -> &Subject {
+        &self.verified.subject
+    }
+
+    /// The agent, where the token names one.
+    pub fn actor(&self) -> Option<&Actor> {
+        self.verified.actor.as_ref()
+    }
+
+    /// Delegated scopes of the subject token.
+    pub fn scopes(&self) -> &Scopes {
+        &self.verified.scopes
+    }
+
+    /// The person's groups.
+    pub fn groups(&self) -> &[Arc<str>] {
+        &self.verified.groups
+    }
+
+    /// The person's roles.
+    pub fn roles(&self) -> &[Arc<str>] {
+        &self.verified.roles
+    }
+
+    /// The subject token's own identifier.
+    pub fn token_id(&self) -> Option<&str> {
+        self.verified.token_id.as_deref()
+    }
+
+    /// The sign-in session.
+    pub fn session(&self) -> Option<&str> {
+        self.verified.session.as_deref()
+    }
+
+    /// When the subject token expires, in seconds since 1970 UTC.
+    pub fn expires_at(&self) -> u64 {
+        self.verified.expires_at
+    }
+
+    /// Whether the client said that it can act on claims challenges.
+    pub fn handles_claims_challenges(&self) -> bool {
+        self.verified.handles_claims_challenges
+    }
+
+    /// The subject token, for an exchange and for nothing else.
+    pub fn subject_token(&self) -> &SecretToken {
+        &self.token
+    }
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Caller").field(&self.verified).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_shown_by_debug() {
+        assert_eq!(format!("{:?}", SecretToken::new("eyJ-canary")), "[secret]");
+    }
+
+    #[test]
+    fn scopes_are_a_set_whatever_their_order() {
+        let scopes = Scopes::parse("Mail.Send  Mail.Read Mail.Send");
+        assert_eq!(scopes.canonical(), "Mail.Read Mail.Send");
+        assert!(scopes.contains("Mail.Read"));
+        assert!(!scopes.contains("Mail.Rea"));
+        assert!(!scopes.contains("Mail.ReadWrite"));
+    }
+
+    #[test]
+    fn a_tenant_called_nothing_is_not_the_sole_tenant() {
+        assert_ne!(Tenant::Named("".into()).canonical(), Tenant::Sole.canonical());
+    }
+}

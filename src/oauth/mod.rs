@@ -1,0 +1,113 @@
+//! Talking to authorization servers: their keys, their metadata, and the grants asked of them.
+//!
+//! All outbound HTTP to authorization servers is here, behind one client that is built by hand.
+
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+
+use crate::checked_url::{CheckedUrl, PlainHttp};
+use crate::identity::{Actor, Audience, Issuer, IssuerName, Scopes, SecretToken, Tenant};
+
+pub mod assertion;
+
+use assertion::AssertionKey;
+
+/// Everything the configuration says about one issuer, checked.
+///
+/// An Entra entry with several tenants becomes several of these, under one name.
+#[derive(Clone, Debug)]
+pub struct IssuerSettings {
+    /// Its name in the configuration.
+    pub name: IssuerName,
+    /// Which claims tell the person and the agent.
+    pub kind: IssuerKind,
+    /// The exact `iss` of its tokens.
+    pub issuer: Issuer,
+    /// Where its endpoints are.
+    pub endpoints: Endpoints,
+    /// One of these must be in a token's `aud`. Never empty.
+    pub audiences: Vec<Audience>,
+    /// The agents that may call. `None`: any.
+    pub agents: Option<Vec<Actor>>,
+    /// Scopes that every subject token must hold.
+    pub required_scopes: Scopes,
+    /// Certificate authorities trusted beside those of the system.
+    pub extra_roots: Vec<CertificateDer<'static>>,
+    /// How delegated tokens are obtained from it; `None`: its people cannot call `on_behalf_of` tools.
+    pub exchange: Option<ExchangeSettings>,
+}
+
+/// Which claims tell the person and the agent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum IssuerKind {
+    /// Microsoft Entra ID: `oid` in this `tid`, `azp` or `appid`, `scp`.
+    Entra {
+        /// The tenant (`tid`) whose people this entry lets in.
+        tenant: Tenant,
+    },
+    /// OpenID Connect and RFC 9068: `sub`, `azp` or `client_id`, `scope`.
+    Oidc,
+}
+
+/// Where an authorization server's endpoints are. What is given wins over what discovery says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Endpoints {
+    /// The OpenID Connect Discovery document, read when one of the others is missing.
+    pub metadata: Option<CheckedUrl>,
+    /// The key set (RFC 7517).
+    pub jwks_uri: Option<CheckedUrl>,
+    /// The token endpoint (RFC 6749 section 3.2).
+    pub token_endpoint: Option<CheckedUrl>,
+    /// The authorization endpoint (RFC 6749 section 3.1), for consent links.
+    pub authorization_endpoint: Option<CheckedUrl>,
+    /// Whether endpoints that discovery names may use plain HTTP beyond loopback.
+    pub plain_http: PlainHttp,
+}
+
+/// How delegated tokens are obtained from an authorization server.
+#[derive(Clone, Debug)]
+pub struct ExchangeSettings {
+    /// The grant to use.
+    pub grant: Grant,
+    /// The gateway's own client identifier there.
+    pub client_id: Arc<str>,
+    /// How the gateway proves to be that client.
+    pub client_auth: ClientAuth,
+    /// Static form fields sent with every request.
+    pub extra: Vec<(String, String)>,
+}
+
+/// The way an authorization server is asked for a delegated token.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Grant {
+    /// Entra on-behalf-of: an RFC 7523 assertion with `requested_token_use=on_behalf_of`; the target is in the scopes.
+    OnBehalfOf,
+    /// RFC 8693: the subject token is exchanged.
+    TokenExchange {
+        /// How the request names the target.
+        target: TargetParameter,
+    },
+}
+
+/// The parameter of an RFC 8693 request that names the target. Scopes are sent beside it when there are any.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TargetParameter {
+    /// The scopes alone name it.
+    Scope,
+    /// `audience`: the connector's `audience`.
+    Audience,
+    /// `resource`: the connector's `resource`.
+    Resource,
+}
+
+/// How the gateway proves to an authorization server which client it is.
+#[derive(Clone, Debug)]
+pub enum ClientAuth {
+    /// `client_secret_post` (RFC 6749 section 2.3.1).
+    SecretPost(SecretToken),
+    /// `client_secret_basic` (RFC 6749 section 2.3.1).
+    SecretBasic(SecretToken),
+    /// `private_key_jwt` (RFC 7523 section 2.2).
+    PrivateKeyJwt(Arc<AssertionKey>),
+}

@@ -1,0 +1,309 @@
+//! Who may call what: a caller and a tool become a [`Permit`] or a [`Denial`].
+//!
+//! Pure: no HTTP, no clock, no I/O. Silence means no.
+
+use std::sync::Arc;
+
+use crate::identity::{Actor, Caller, Subject, word};
+use crate::tool::{IdentityMode, Target, Tool};
+
+word! {
+    /// What a rule is called in records: its name in the configuration, or its place (`allow[0]`).
+    RuleName
+}
+
+/// The rules of a site. Deny by default: what no rule allows is denied.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    allow: Vec<Rule>,
+}
+
+/// One line of policy. It covers a call when each of its parts does.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// What it is called in records.
+    pub name: RuleName,
+    /// Which people. `None`: any person who authenticated.
+    pub subjects: Option<Subjects>,
+    /// Which agents. `None`: any that the issuer lets in.
+    pub agents: Option<Vec<Actor>>,
+    /// Which tools. Empty: none.
+    pub tools: Vec<ToolPattern>,
+}
+
+/// People, named one by one, by group or by role. One match is enough; nothing listed matches nobody.
+#[derive(Clone, Debug, Default)]
+pub struct Subjects {
+    /// Subject identifiers.
+    pub ids: Vec<Subject>,
+    /// Groups, as the token names them.
+    pub groups: Vec<Arc<str>>,
+    /// Roles, as the token names them.
+    pub roles: Vec<Arc<str>>,
+}
+
+/// `connector/tool`, where `*` stands for any run of characters within its part.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ToolPattern {
+    connector: Arc<str>,
+    tool: Arc<str>,
+}
+
+/// Why a pattern cannot be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a tool pattern is `connector/tool`, where `*` stands for any run of characters within its part")]
+pub struct ToolPatternError;
+
+/// Proof that policy let this caller use this tool.
+#[derive(Clone, Debug)]
+pub struct Permit {
+    caller: Arc<Caller>,
+    tool: Arc<Tool>,
+    rule: RuleName,
+}
+
+/// The no of a policy.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Denial {
+    /// No rule covers the call.
+    #[error("no rule allows it")]
+    NoRule,
+}
+
+impl Policy {
+    /// A policy of these rules.
+    pub fn new(allow: Vec<Rule>) -> Self {
+        Self { allow }
+    }
+
+    /// Decides whether `caller` may use `tool`.
+    ///
+    /// # Errors
+    ///
+    /// A [`Denial`] when no rule covers the call.
+    pub fn decide(&self, caller: Arc<Caller>, tool: Arc<Tool>) -> Result<Permit, Denial> {
+        match self.allow.iter().find(|rule| rule.covers(&caller, &tool)) {
+            Some(rule) => Ok(Permit { caller, tool, rule: rule.name.clone() }),
+            None => Err(Denial::NoRule),
+        }
+    }
+
+    /// The rules, in the order in which they are asked.
+    pub fn rules(&self) -> &[Rule] {
+        &self.allow
+    }
+}
+
+impl Permit {
+    /// Who may.
+    pub fn caller(&self) -> &Arc<Caller> {
+        &self.caller
+    }
+
+    /// What they may use.
+    pub fn tool(&self) -> &Arc<Tool> {
+        &self.tool
+    }
+
+    /// What the credential has to be good for.
+    pub fn target(&self) -> &Target {
+        &self.tool.target
+    }
+
+    /// Whose identity the connector will see.
+    pub fn identity(&self) -> IdentityMode {
+        self.tool.identity
+    }
+
+    /// The rule that said yes.
+    pub fn rule(&self) -> &RuleName {
+        &self.rule
+    }
+}
+
+impl Rule {
+    fn covers(&self, caller: &Caller, tool: &Tool) -> bool {
+        self.tools.iter().any(|pattern| pattern.matches(tool))
+            && self.subjects.as_ref().is_none_or(|subjects| subjects.include(caller))
+            && self.agents.as_ref().is_none_or(|agents| includes_actor(agents, caller.actor()))
+    }
+}
+
+/// An agent that the token does not name is on no list.
+fn includes_actor(agents: &[Actor], actor: Option<&Actor>) -> bool {
+    actor.is_some_and(|actor| agents.contains(actor))
+}
+
+impl Subjects {
+    fn include(&self, caller: &Caller) -> bool {
+        self.ids.contains(caller.subject())
+            || caller.groups().iter().any(|group| self.groups.contains(group))
+            || caller.roles().iter().any(|role| self.roles.contains(role))
+    }
+}
+
+impl ToolPattern {
+    /// Whether this pattern covers `tool`.
+    pub fn matches(&self, tool: &Tool) -> bool {
+        glob(&self.connector, tool.connector.as_str()) && glob(&self.tool, tool.name.as_str())
+    }
+
+    /// Whether some tool of these connectors could match: a pattern that covers nothing is a typing error.
+    pub fn matches_names(&self, connector: &str, tool: &str) -> bool {
+        glob(&self.connector, connector) && glob(&self.tool, tool)
+    }
+}
+
+impl std::str::FromStr for ToolPattern {
+    type Err = ToolPatternError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('/') {
+            Some((connector, tool)) if !connector.is_empty() && !tool.is_empty() && !tool.contains('/') => {
+                Ok(Self { connector: connector.into(), tool: tool.into() })
+            }
+            _ => Err(ToolPatternError),
+        }
+    }
+}
+
+/// Whether `text` fits `pattern`, where `*` stands for any run of characters.
+fn glob(pattern: &str, text: &str) -> bool {
+    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(head) else { return false };
+    let mut pieces = rest.split('*').peekable();
+    while let Some(piece) = pieces.next() {
+        if pieces.peek().is_none() {
+            return text.ends_with(piece);
+        }
+        // The leftmost fit leaves the most room for the pieces that follow.
+        let Some(at) = text.find(piece) else { return false };
+        text = &text[at + piece.len()..];
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{Issuer, IssuerName, Scopes, SecretToken, Tenant, VerifiedClaims};
+    use crate::tool::{ANY_TOOL, ConnectorName, ToolName};
+
+    fn caller(subject: &str, actor: Option<&str>, groups: &[&str], roles: &[&str]) -> Arc<Caller> {
+        let claims = VerifiedClaims {
+            issuer_name: IssuerName::new("contoso"),
+            issuer: Issuer::new("https://issuer.example"),
+            tenant: Tenant::Sole,
+            subject: Subject::new(subject),
+            actor: actor.map(Actor::new),
+            scopes: Scopes::default(),
+            groups: groups.iter().map(|&group| group.into()).collect(),
+            roles: roles.iter().map(|&role| role.into()).collect(),
+            token_id: None,
+            session: None,
+            expires_at: 0,
+            handles_claims_challenges: false,
+        };
+        Arc::new(Caller::verified(claims, SecretToken::new("token")))
+    }
+
+    fn tool(connector: &str, name: &str) -> Arc<Tool> {
+        Arc::new(Tool {
+            connector: ConnectorName::new(connector),
+            name: ToolName::new(name),
+            identity: IdentityMode::OnBehalfOf,
+            target: Target::default(),
+            issuers: [IssuerName::new("contoso")].into(),
+            required_scopes: Scopes::default(),
+        })
+    }
+
+    fn rule(subjects: Option<Subjects>, agents: Option<&[&str]>, tools: &[&str]) -> Rule {
+        Rule {
+            name: RuleName::new("allow[0]"),
+            subjects,
+            agents: agents.map(|agents| agents.iter().copied().map(Actor::new).collect()),
+            tools: tools.iter().map(|tool| tool.parse().expect("a pattern of the test")).collect(),
+        }
+    }
+
+    #[track_caller]
+    fn check(rule: Rule, caller: Arc<Caller>, tool: Arc<Tool>, allowed: bool) {
+        assert_eq!(Policy::new(vec![rule]).decide(caller, tool).is_ok(), allowed);
+    }
+
+    #[test]
+    fn nothing_listed_means_nothing_allowed() {
+        let denial = Policy::default().decide(caller("ada", None, &[], &[]), tool("mail", "read"));
+        assert_eq!(denial.expect_err("no rule"), Denial::NoRule);
+        check(rule(None, None, &[]), caller("ada", None, &[], &[]), tool("mail", "read"), false);
+        let nobody = Some(Subjects::default());
+        check(
+            rule(nobody, None, &["*/*"]),
+            caller("ada", None, &["staff"], &[]),
+            tool("mail", "read"),
+            false,
+        );
+    }
+
+    #[test]
+    fn a_rule_covers_people_by_id_group_or_role() {
+        let subjects = || {
+            Some(Subjects {
+                ids: vec![Subject::new("ada")],
+                groups: vec!["staff".into()],
+                roles: vec!["Mail.User".into()],
+            })
+        };
+        let mail = || tool("mail", "read");
+        check(rule(subjects(), None, &["mail/*"]), caller("ada", None, &[], &[]), mail(), true);
+        check(rule(subjects(), None, &["mail/*"]), caller("bob", None, &["staff"], &[]), mail(), true);
+        check(rule(subjects(), None, &["mail/*"]), caller("bob", None, &[], &["Mail.User"]), mail(), true);
+        check(rule(subjects(), None, &["mail/*"]), caller("bob", None, &["Staff"], &[]), mail(), false);
+        check(rule(subjects(), None, &["mail/*"]), caller("staff", None, &[], &["staff"]), mail(), false);
+    }
+
+    #[test]
+    fn a_rule_for_agents_does_not_cover_an_unnamed_agent() {
+        let agents: Option<&[&str]> = Some(&["planner"]);
+        check(
+            rule(None, agents, &["*/*"]),
+            caller("ada", Some("planner"), &[], &[]),
+            tool("mail", "read"),
+            true,
+        );
+        check(
+            rule(None, agents, &["*/*"]),
+            caller("ada", Some("other"), &[], &[]),
+            tool("mail", "read"),
+            false,
+        );
+        check(rule(None, agents, &["*/*"]), caller("ada", None, &[], &[]), tool("mail", "read"), false);
+    }
+
+    #[track_caller]
+    fn check_pattern(pattern: &str, connector: &str, name: &str, matches: bool) {
+        let pattern: ToolPattern = pattern.parse().expect("a pattern of the test");
+        assert_eq!(pattern.matches(&tool(connector, name)), matches, "{pattern:?} on {connector}/{name}");
+    }
+
+    #[test]
+    fn a_star_stays_within_its_part() {
+        check_pattern("mail/*", "mail", "send", true);
+        check_pattern("mail/*", "mail2", "send", false);
+        check_pattern("mail/list_*", "mail", "list_messages", true);
+        check_pattern("mail/list_*", "mail", "list", false);
+        check_pattern("*/read*ed*", "crm", "read_needed_items", true);
+        check_pattern("*/a*a", "crm", "a", false);
+        check_pattern("*/a*b*c", "crm", "a-b-b-c", true);
+        check_pattern("mail/any", "mail", ANY_TOOL, true);
+        check_pattern("Mail/*", "mail", "send", false);
+    }
+
+    #[test]
+    fn a_pattern_has_two_parts() {
+        for bad in ["mail", "/x", "mail/", "mail/a/b", "", "/"] {
+            assert_eq!(bad.parse::<ToolPattern>(), Err(ToolPatternError), "{bad:?}");
+        }
+    }
+}
