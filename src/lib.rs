@@ -5,9 +5,13 @@ pub mod checked_url;
 pub mod clock;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod flight;
 pub mod gateway;
 pub mod identity;
+pub mod metrics;
 pub mod oauth;
 pub mod policy;
 pub mod server;
+pub mod strict_json;
+pub mod tls;
 pub mod tool;
