@@ -5,6 +5,7 @@ pub mod checked_url;
 pub mod clock;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod credential;
 pub mod flight;
 pub mod gateway;
 pub mod identity;

@@ -87,6 +87,20 @@ pub enum ExchangeError {
     },
 }
 
+impl ExchangeError {
+    /// The outcome as a metric label: one of a closed set.
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::Refused { refused, .. } => refused.class.as_str(),
+            Self::TimedOut { .. } => "timed_out",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Unusable { .. } => "unusable_answer",
+            Self::NoTokenEndpoint { .. } => "no_token_endpoint",
+            Self::Unprepared { .. } => "unprepared",
+        }
+    }
+}
+
 impl AuthorizationServer {
     /// Exchanges the caller's token for one that is good for `target`.
     ///

@@ -69,6 +69,23 @@ pub enum Class {
     Misconfigured,
 }
 
+impl Class {
+    /// The class as a metric label.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Throttled { .. } => "throttled",
+            Self::Unavailable { .. } => "unavailable",
+            Self::StepUp { .. } => "step_up",
+            Self::Consent => "consent",
+            Self::AdminConsent => "admin_consent",
+            Self::SubjectToken => "subject_token",
+            Self::SignIn => "sign_in",
+            Self::Blocked => "blocked",
+            Self::Misconfigured => "misconfigured",
+        }
+    }
+}
+
 /// A short text from outside that is safe in a record: printable ASCII without quotes, cut where it is too long.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Word(String);
