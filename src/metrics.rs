@@ -86,7 +86,6 @@ pub struct Metrics {
 }
 
 /// The handles that one tool needs on every call, looked up once.
-#[derive(Clone)]
 pub struct ToolMetrics {
     answered: IntCounter,
     request_duration: Histogram,
@@ -196,29 +195,29 @@ impl Metrics {
     }
 
     /// The handles for one tool.
-    pub fn tool(&self, tool: &Tool) -> ToolMetrics {
+    pub fn tool(&self, tool: &Tool) -> Arc<ToolMetrics> {
         self.labelled([tool.connector.as_str(), tool.name.as_str(), tool.identity.as_str()])
     }
 
     /// The handles for requests that reached a connector but none of its tools.
-    pub fn no_tool(&self, connector: &str) -> ToolMetrics {
+    pub fn no_tool(&self, connector: &str) -> Arc<ToolMetrics> {
         self.labelled([connector, NONE, NONE])
     }
 
     /// The handles for requests that reached no connector.
-    pub fn no_connector(&self) -> ToolMetrics {
+    pub fn no_connector(&self) -> Arc<ToolMetrics> {
         self.labelled([NONE, NONE, NONE])
     }
 
-    fn labelled(&self, labels: [&str; 3]) -> ToolMetrics {
+    fn labelled(&self, labels: [&str; 3]) -> Arc<ToolMetrics> {
         let [connector, tool, identity] = labels;
-        ToolMetrics {
+        Arc::new(ToolMetrics {
             answered: self.requests.with_label_values(&[connector, tool, identity, ANSWERED]),
             request_duration: self.request_duration.with_label_values(&[connector]),
             added_latency: self.added_latency.with_label_values(&[connector]),
             labels: labels.map(Arc::from),
             requests: self.requests.clone(),
-        }
+        })
     }
 
     /// Counts a request refused because of its token.

@@ -31,12 +31,18 @@ struct Location {
 }
 
 impl AuthorizationServer {
-    /// Begins to fetch the server's keys and keeps them fresh from then on. Must be called within a runtime.
+    /// Begins to fetch the server's keys and keeps them fresh from then on. What `previous` has learned is taken
+    /// over, when it was learned at the same place. Must be called within a runtime.
     ///
     /// # Errors
     ///
     /// When one of the entry's certificate authorities cannot be used.
-    pub fn start(settings: IssuerSettings, metrics: Arc<Metrics>) -> Result<Self, rustls::Error> {
+    pub fn start(
+        settings: IssuerSettings,
+        previous: Option<&Self>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, rustls::Error> {
+        let previous = previous.filter(|previous| previous.is_at_the_place_of(&settings));
         let endpoints = &settings.endpoints;
         let named = [
             &endpoints.metadata,
@@ -47,7 +53,9 @@ impl AuthorizationServer {
         let client = OutboundClient::new(&settings.extra_roots, named.into_iter().flatten())?;
         let fingerprint = fingerprint(&settings);
         let name = settings.name.clone();
-        let location = Arc::new(Location { settings, client, discovered: ArcSwapOption::empty() });
+        let discovered = ArcSwapOption::new(previous.and_then(|previous| previous.location.discovered.load_full()));
+        let known_keys = previous.and_then(|previous| previous.key_set.snapshot());
+        let location = Arc::new(Location { settings, client, discovered });
         let fetch: Fetch = {
             let location = Arc::clone(&location);
             Arc::new(move || {
@@ -55,9 +63,16 @@ impl AuthorizationServer {
                 Box::pin(async move { location.fetch_keys().await })
             })
         };
-        let key_set = Arc::new(KeySet::new(name, fetch, metrics));
+        let key_set = Arc::new(KeySet::new(name, fetch, known_keys, metrics));
         let refresher = tokio::spawn(Arc::clone(&key_set).keep_fresh()).abort_handle();
         Ok(Self { location, key_set, fingerprint, refresher })
+    }
+
+    fn is_at_the_place_of(&self, settings: &IssuerSettings) -> bool {
+        let own = self.settings();
+        own.issuer == settings.issuer
+            && own.endpoints == settings.endpoints
+            && own.extra_roots == settings.extra_roots
     }
 
     /// What the configuration says about it.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::authorization_server::AuthorizationServer;
 use super::http::{Answer, OutboundError};
-use super::refused::Refused;
+use super::refused::{Class, Refused};
 use super::{ClientAuth, ExchangeSettings, Grant, TargetParameter};
 use crate::checked_url::CheckedUrl;
 use crate::clock::Now;
@@ -45,6 +45,8 @@ pub enum ExchangeError {
         issuer: IssuerName,
         /// What it said.
         refused: Box<Refused>,
+        /// Where the person, or an administrator, can agree, when that is what is missing.
+        consent_url: Option<String>,
     },
     /// The authorization server did not answer in time.
     #[error("{issuer} gave no answer in {waited:?}")]
@@ -130,10 +132,39 @@ impl AuthorizationServer {
             }
         })?;
         if answer.status != StatusCode::OK {
-            return Err(ExchangeError::Refused { issuer: issuer(), refused: Box::new(Refused::read(&answer)) });
+            let refused = Box::new(Refused::read(&answer));
+            let consent_url = self.consent_url(&refused.class, settings, target);
+            return Err(ExchangeError::Refused { issuer: issuer(), refused, consent_url });
         }
         read_token(&answer, &settings.grant, caller)
             .map_err(|why| ExchangeError::Unusable { issuer: issuer(), why })
+    }
+
+    /// Where the missing consent can be given: an authorization request of the gateway's own client. It carries no
+    /// authority; whoever opens it signs in and agrees for themselves.
+    fn consent_url(&self, class: &Class, settings: &ExchangeSettings, target: &Target) -> Option<String> {
+        let mut url = self.authorization_endpoint()?.as_url().clone();
+        match class {
+            Class::Consent => {
+                url.query_pairs_mut().append_pair("response_type", "code").append_pair("prompt", "consent");
+            }
+            Class::AdminConsent => {
+                // Entra's page for administrators lies beside the authorization endpoint.
+                let path = url.path().strip_suffix("/oauth2/v2.0/authorize")?.to_owned();
+                url.set_path(&format!("{path}/v2.0/adminconsent"));
+            }
+            Class::Throttled { .. }
+            | Class::Unavailable { .. }
+            | Class::StepUp { .. }
+            | Class::SubjectToken
+            | Class::SignIn
+            | Class::Blocked
+            | Class::Misconfigured => return None,
+        }
+        url.query_pairs_mut()
+            .append_pair("client_id", &settings.client_id)
+            .append_pair("scope", target.scopes.canonical());
+        Some(url.into())
     }
 }
 

@@ -71,12 +71,18 @@ pub struct KeySet {
 }
 
 impl KeySet {
-    /// A key set that has not been fetched yet.
-    pub fn new(issuer: IssuerName, fetch: Fetch, metrics: Arc<Metrics>) -> Self {
+    /// A key set that is still to be fetched. Until then it has the keys of `previous`, if any.
+    pub fn new(
+        issuer: IssuerName,
+        fetch: Fetch,
+        previous: Option<Arc<Snapshot>>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        metrics.set_issuer_ready(&issuer, previous.is_some());
         Self {
             issuer,
             fetch,
-            current: ArcSwapOption::empty(),
+            current: ArcSwapOption::new(previous),
             flights: Flights::default(),
             last_unknown_key_fetch: Mutex::new(None),
             metrics,
@@ -168,6 +174,7 @@ impl KeySet {
         tracing::info!(issuer = %self.issuer, usable = keys.usable(), unusable = keys.unusable(), "Key set changed");
         let generation = current.map_or(1, |current| current.generation + 1);
         self.current.store(Some(Arc::new(Snapshot { keys, generation })));
+        self.metrics.set_issuer_ready(&self.issuer, true);
     }
 }
 
