@@ -40,16 +40,18 @@ pub struct Settings {
 pub struct State {
     gateway: ArcSwap<Gateway>,
     tls: ArcSwapOption<rustls::ServerConfig>,
+    drain_timeout: ArcSwap<Duration>,
     draining: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
 impl State {
     /// The state of a server that has just started.
-    pub fn new(gateway: Arc<Gateway>, tls: Option<Arc<rustls::ServerConfig>>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(gateway: Arc<Gateway>, settings: &Settings, metrics: Arc<Metrics>) -> Self {
         Self {
             gateway: ArcSwap::new(gateway),
-            tls: ArcSwapOption::new(tls),
+            tls: ArcSwapOption::new(settings.tls.clone()),
+            drain_timeout: ArcSwap::from_pointee(settings.drain_timeout),
             draining: AtomicBool::new(false),
             metrics,
         }
@@ -60,10 +62,11 @@ impl State {
         self.gateway.load_full()
     }
 
-    /// From here on, new requests go to this gateway and new connections see this certificate.
-    pub fn replace(&self, gateway: Arc<Gateway>, tls: Option<Arc<rustls::ServerConfig>>) {
+    /// From here on, new requests go to this gateway, and new connections are made by these settings.
+    pub fn replace(&self, gateway: Arc<Gateway>, settings: &Settings) {
         self.gateway.store(gateway);
-        self.tls.store(tls);
+        self.tls.store(settings.tls.clone());
+        self.drain_timeout.store(Arc::new(settings.drain_timeout));
     }
 
     fn is_draining(&self) -> bool {
@@ -116,8 +119,8 @@ impl Server {
     }
 
     /// Serves until `drain` is cancelled; then says that it is not ready, accepts nothing more, and waits until the
-    /// running calls have ended, at most `drain_timeout`. Returns how many connections were cut.
-    pub async fn serve(self, drain: CancellationToken, drain_timeout: Duration) -> usize {
+    /// running calls have ended, within the deadline of the settings. Returns how many connections were cut.
+    pub async fn serve(self, drain: CancellationToken) -> usize {
         let admin = tokio::spawn(admin::serve(self.admin, Arc::clone(&self.state)));
         let permits = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
         loop {
@@ -138,7 +141,7 @@ impl Server {
         drop(self.agents);
         self.stop.cancel();
         self.connections.close();
-        let drained = tokio::time::timeout(drain_timeout, self.connections.wait()).await;
+        let drained = tokio::time::timeout(**self.state.drain_timeout.load(), self.connections.wait()).await;
         admin.abort();
         match drained {
             Ok(()) => 0,
