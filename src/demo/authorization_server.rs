@@ -60,11 +60,13 @@ impl AuthorizationServer {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the tenant id is not a GUID"));
         }
         let socket = Socket::bind(settings.address).await?;
-        let origin = format!("http://{}", socket.address());
+        let tls = settings.tls.clone();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let origin = format!("{scheme}://{}", socket.address());
         let tenant = tokio::task::spawn_blocking(move || Arc::new(Tenant::new(settings, origin)))
             .await
             .map_err(io::Error::other)?;
-        let host = Arc::new(Host::serve(socket, None, Arc::clone(&tenant)));
+        let host = Arc::new(Host::serve(socket, tls, Arc::clone(&tenant)));
         Ok(Self { tenant, host })
     }
 
@@ -73,7 +75,7 @@ impl AuthorizationServer {
         self.host.address()
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// `http://127.0.0.1:PORT`, or https if it has a certificate.
     pub fn origin(&self) -> &str {
         &self.tenant.origin
     }

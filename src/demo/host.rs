@@ -39,8 +39,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 pub(super) enum Answer {
     /// An ordinary response.
     Response(Box<Response<Body>>),
-    /// Nothing, for as long as the connection lasts.
-    Hang,
     /// These bytes as they are, under any HTTP and TLS, and then the end of the connection.
     Raw(Bytes),
     /// A TCP reset.
@@ -172,7 +170,6 @@ async fn serve<R: Respond>(
         async move {
             let last = match responder.respond(request).await {
                 Answer::Response(response) => return Ok::<_, Infallible>(*response),
-                Answer::Hang => return std::future::pending().await,
                 Answer::Raw(bytes) => LastAct::Raw(bytes),
                 Answer::Reset => LastAct::Reset,
             };

@@ -6,13 +6,16 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub mod authorization_server;
+pub mod certificates;
 pub mod clock;
 pub mod jws;
+pub mod mail;
 pub mod people;
 pub mod script;
 
 mod body;
 mod host;
+mod kept;
 mod random;
 
 #[cfg(test)]

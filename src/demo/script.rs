@@ -212,7 +212,8 @@ impl Reply {
             tokio::time::sleep(self.delay).await;
         }
         let (response, endless) = match self.act {
-            Act::Hang => return Answer::Hang,
+            // Ends when the caller gives up and this future is dropped.
+            Act::Hang => return std::future::pending().await,
             Act::Reset => return Answer::Reset,
             Act::Raw(bytes) => return Answer::Raw(bytes),
             Act::Normal => (normal.await, false),
@@ -278,7 +279,7 @@ mod tests {
     async fn played_status(script: &Script) -> u16 {
         match script.next().play(async { Response::new(body::full("normal")) }).await {
             Answer::Response(response) => response.status().as_u16(),
-            Answer::Hang | Answer::Raw(_) | Answer::Reset => panic!("these replies are ordinary responses"),
+            Answer::Raw(_) | Answer::Reset => panic!("these replies are ordinary responses"),
         }
     }
 }

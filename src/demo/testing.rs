@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Response, redirect};
+use reqwest::{Client, ClientBuilder, Response, redirect};
 use serde_json::{Map, Value};
 
 use super::jws::Jws;
 
 /// A client without redirects, proxies or patience.
 pub(super) fn client() -> Client {
-    Client::builder()
-        .no_proxy()
-        .redirect(redirect::Policy::none())
-        .timeout(Duration::from_secs(20))
-        .build()
-        .expect("a client can be built")
+    client_builder().build().expect("a client can be built")
+}
+
+/// The same, before it is built.
+pub(super) fn client_builder() -> ClientBuilder {
+    Client::builder().no_proxy().redirect(redirect::Policy::none()).timeout(Duration::from_secs(20))
 }
 
 /// The claims of a token, unchecked.

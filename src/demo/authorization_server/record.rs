@@ -1,48 +1,8 @@
 //! What the token endpoint received, kept for tests to look at.
 
-use std::collections::VecDeque;
 use std::fmt;
 
 use http::{HeaderMap, StatusCode};
-
-/// Most requests and tokens kept: more than a load test makes, and still a bound for a server left running.
-const KEPT_MAX: usize = 20_000;
-
-/// A list that forgets its oldest entries.
-pub(super) struct Kept<T> {
-    entries: VecDeque<T>,
-    forgotten: usize,
-}
-
-impl<T> Default for Kept<T> {
-    fn default() -> Self {
-        Self { entries: VecDeque::new(), forgotten: 0 }
-    }
-}
-
-impl<T: Clone> Kept<T> {
-    /// Keeps an entry and gives its number.
-    pub(super) fn push(&mut self, entry: T) -> usize {
-        if self.entries.len() == KEPT_MAX {
-            self.entries.pop_front();
-            self.forgotten += 1;
-        }
-        self.entries.push_back(entry);
-        self.forgotten + self.entries.len() - 1
-    }
-
-    pub(super) fn get_mut(&mut self, number: usize) -> Option<&mut T> {
-        self.entries.get_mut(number.checked_sub(self.forgotten)?)
-    }
-
-    pub(super) fn last(&self) -> Option<T> {
-        self.entries.back().cloned()
-    }
-
-    pub(super) fn to_vec(&self) -> Vec<T> {
-        self.entries.iter().cloned().collect()
-    }
-}
 
 /// How the token endpoint was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,10 @@
 //! What the development tenant holds: people, the two clients, resources, and who consented to what.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::ServerConfig;
 
 use crate::demo::people::Person;
 
@@ -16,6 +19,8 @@ pub const TENANT: &str = "7c1e5b0a-4b1d-4c59-9f43-2d6f1a8be100";
 pub struct Settings {
     /// Where it listens. Port 0 lets the system choose.
     pub address: SocketAddr,
+    /// TLS, if it is to be served over https.
+    pub tls: Option<Arc<ServerConfig>>,
     /// The tenant id.
     pub tenant: String,
     /// Who can sign in.
@@ -50,6 +55,7 @@ impl Default for Settings {
             .collect();
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            tls: None,
             tenant: TENANT.to_owned(),
             people,
             gateway,
