@@ -1,8 +1,9 @@
 //! The development authorization server: an Entra-like tenant and an RFC 8693 server at one origin.
 //!
-//! It signs people in without passwords, gives agents tokens for the gateway, and exchanges those for tokens to
-//! resources, with the parameters, answers and errors of the real things. Every endpoint counts its requests and
-//! can be scripted to misbehave. It is for development and tests; nothing about it is fit to face a network.
+//! It signs people in without passwords, gives agents tokens for the gateway, and exchanges those for tokens
+//! to resources, with the parameters, answers and errors of the real things. Every endpoint counts its
+//! requests and can be scripted to misbehave. It is for development and tests; nothing about it is fit to
+//! face a network.
 
 use std::io;
 use std::net::SocketAddr;
@@ -186,7 +187,8 @@ impl AuthorizationServer {
         self.tenant.set_condition(&self.person(who).oid, Some(Condition::Refuse(fault)));
     }
 
-    /// Answers exchanges of a person's tokens with a claims challenge, until a token has this value in `acrs`.
+    /// Answers exchanges of a person's tokens with a claims challenge, until a token has this value in
+    /// `acrs`.
     pub fn require_step_up(&self, who: &str, acrs: &str) {
         self.tenant.set_condition(&self.person(who).oid, Some(Condition::StepUp { acrs: acrs.to_owned() }));
     }

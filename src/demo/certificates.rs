@@ -1,7 +1,9 @@
-//! Certificates for development: made at first use, kept while they last, and never in place of somebody's own.
+//! Certificates for development: made at first use, kept while they last, and never in place of somebody's
+//! own.
 //!
-//! A certificate authority signs a server certificate for this machine's own names and a client certificate for
-//! client assertions. The authority's key is not kept, so that nobody who trusts it can be shown anything else.
+//! A certificate authority signs a server certificate for this machine's own names and a client certificate
+//! for client assertions. The authority's key is not kept, so that nobody who trusts it can be shown anything
+//! else.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -61,8 +63,8 @@ pub struct DevelopmentCertificates {
 impl DevelopmentCertificates {
     /// The certificates in this directory, made if there are none or if they end within a day.
     ///
-    /// What is there but is not a whole set of ours is an error, and stays as it is. This blocks: it reads and
-    /// writes files, and makes an RSA key.
+    /// What is there but is not a whole set of ours is an error, and stays as it is. This blocks: it reads
+    /// and writes files, and makes an RSA key.
     pub fn ensure(directory: &Path) -> io::Result<Self> {
         if !directory.exists() {
             DirBuilder::new().recursive(true).mode(0o700).create(directory)?;

@@ -213,7 +213,8 @@ impl LastAct {
     }
 }
 
-/// Runs the streams of one HTTP/2 connection, and ends them with it: a hung answer must not outlive its caller.
+/// Runs the streams of one HTTP/2 connection, and ends them with it: a hung answer must not outlive its
+/// caller.
 #[derive(Clone)]
 struct Streams(CancellationToken);
 

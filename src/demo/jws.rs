@@ -1,4 +1,5 @@
-//! JSON Web Signatures from the primitives up, so that no part of the gateway signs or checks for its own tests.
+//! JSON Web Signatures from the primitives up, so that no part of the gateway signs or checks for its own
+//! tests.
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,8 +1,8 @@
 //! The demo mail connector: Microsoft Graph's shapes over everybody's own mail.
 //!
-//! It trusts nobody: it fetches the authorization server's keys itself, checks the token of every Graph request
-//! in full, and serves a person only what is theirs. It records what it receives and can be scripted to
-//! misbehave, so that a test can ask what a gateway sent and how it bears what comes back.
+//! It trusts nobody: it fetches the authorization server's keys itself, checks the token of every Graph
+//! request in full, and serves a person only what is theirs. It records what it receives and can be scripted
+//! to misbehave, so that a test can ask what a gateway sent and how it bears what comes back.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -70,6 +70,7 @@ impl Script {
 #[derive(Clone, Debug)]
 pub struct Reply {
     act: Act,
+    headers: HeaderMap,
     delay: Duration,
     before_body: bool,
     pace: Option<Pace>,
@@ -79,7 +80,7 @@ pub struct Reply {
 #[derive(Clone, Debug)]
 enum Act {
     Normal,
-    Respond { status: StatusCode, headers: HeaderMap, body: Bytes, endless: bool },
+    Respond { status: StatusCode, body: Bytes, endless: bool },
     Hang,
     Raw(Bytes),
     Reset,
@@ -100,7 +101,7 @@ impl Reply {
     /// An empty answer with this status.
     pub fn status(status: u16) -> Self {
         let status = StatusCode::from_u16(status).expect("a script names a status of three digits");
-        Self::acting(Act::Respond { status, headers: HeaderMap::new(), body: Bytes::new(), endless: false })
+        Self::acting(Act::Respond { status, body: Bytes::new(), endless: false })
     }
 
     /// A JSON answer.
@@ -144,13 +145,11 @@ impl Reply {
         Self::status(401).header("www-authenticate", challenge)
     }
 
-    /// One more header field. A name may be given more than once.
+    /// One more header field, on the normal answer too. A name may be given more than once.
     pub fn header(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
         let name = HeaderName::from_bytes(name.as_ref()).expect("a script names a header field");
         let value = HeaderValue::from_bytes(value.as_ref()).expect("a script's header value can be sent");
-        if let Act::Respond { headers, .. } = &mut self.act {
-            headers.append(name, value);
-        }
+        self.headers.append(name, value);
         self
     }
 
@@ -163,18 +162,28 @@ impl Reply {
     }
 
     /// The body.
+    ///
+    /// # Panics
+    ///
+    /// If the reply has no status of its own, and so no place for a body.
     pub fn body(mut self, bytes: impl Into<Bytes>) -> Self {
-        if let Act::Respond { body, .. } = &mut self.act {
-            *body = bytes.into();
-        }
+        let Act::Respond { body, .. } = &mut self.act else {
+            panic!("only a reply with a status has a body")
+        };
+        *body = bytes.into();
         self
     }
 
     /// Repeats the body for as long as the caller reads.
+    ///
+    /// # Panics
+    ///
+    /// If the reply has no status of its own, and so no body.
     pub fn endless(mut self) -> Self {
-        if let Act::Respond { endless, .. } = &mut self.act {
-            *endless = true;
-        }
+        let Act::Respond { endless, .. } = &mut self.act else {
+            panic!("only a reply with a status has a body")
+        };
+        *endless = true;
         self
     }
 
@@ -211,19 +220,21 @@ impl Reply {
         if !self.delay.is_zero() {
             tokio::time::sleep(self.delay).await;
         }
-        let (response, endless) = match self.act {
+        let (mut response, endless) = match self.act {
             // Ends when the caller gives up and this future is dropped.
             Act::Hang => return std::future::pending().await,
             Act::Reset => return Answer::Reset,
             Act::Raw(bytes) => return Answer::Raw(bytes),
             Act::Normal => (normal.await, false),
-            Act::Respond { status, headers, body, endless } => {
+            Act::Respond { status, body, endless } => {
                 let mut response = Response::new(body::full(body));
                 *response.status_mut() = status;
-                *response.headers_mut() = headers;
                 (response, endless)
             }
         };
+        for (name, value) in &self.headers {
+            response.headers_mut().append(name, value.clone());
+        }
         if self.pace.is_none() && self.cut_after.is_none() && !endless {
             return response.into();
         }
@@ -236,7 +247,8 @@ impl Reply {
     }
 
     fn acting(act: Act) -> Self {
-        Self { act, delay: Duration::ZERO, before_body: false, pace: None, cut_after: None }
+        let headers = HeaderMap::new();
+        Self { act, headers, delay: Duration::ZERO, before_body: false, pace: None, cut_after: None }
     }
 }
 

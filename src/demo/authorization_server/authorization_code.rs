@@ -28,7 +28,8 @@ pub(super) struct Code {
     pub(super) born: Instant,
 }
 
-/// Codes in circulation. A redeemed one stays as a tombstone, so that its second use can be told from a guess.
+/// Codes in circulation. A redeemed one stays as a tombstone, so that its second use can be told from a
+/// guess.
 #[derive(Default)]
 pub(super) struct Codes(Mutex<HashMap<String, (Instant, Option<Code>)>>);
 

@@ -212,7 +212,8 @@ impl Tenant {
 }
 
 impl AgentClient {
-    /// Whether a redirect address is registered: exactly, or as any port of this machine (RFC 8252 section 7.3).
+    /// Whether a redirect address is registered: exactly, or as any port of this machine (RFC 8252 section
+    /// 7.3).
     fn redirects_to(&self, redirect_uri: &str) -> bool {
         let Ok(url) = Url::parse(redirect_uri) else { return false };
         if url.fragment().is_some() {

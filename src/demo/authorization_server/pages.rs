@@ -140,8 +140,8 @@ fn scope_list(scopes: &[Scope], audience: Option<&str>) -> String {
     format!("<ul>{items}</ul>")
 }
 
-/// Where forms of a page may lead. Chromium applies the policy to the redirect after a form too, so the address
-/// that the code goes to has to be named.
+/// Where forms of a page may lead. Chromium applies the policy to the redirect after a form too, so the
+/// address that the code goes to has to be named.
 fn form_targets(request: &AuthorizationRequest) -> String {
     let redirect_uri = request.code_to.as_ref().and_then(|to| Url::parse(&to.redirect_uri).ok());
     redirect_uri.map(|url| format!(" {}", url.origin().ascii_serialization())).unwrap_or_default()

@@ -37,7 +37,8 @@ pub struct Settings {
     pub access_token_lifespan: Duration,
     /// How long an authorization code lives.
     pub code_lifespan: Duration,
-    /// Whether a client assertion can be presented only once. Entra itself lets clients reuse one while it lives.
+    /// Whether a client assertion can be presented only once. Entra itself lets clients reuse one while it
+    /// lives.
     pub single_use_assertions: bool,
     /// Whether the RSA key is this server's own. Otherwise all servers of a process begin with the same pair
     /// under different ids, because making one takes a while.

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use crate::demo::clock;
 use crate::demo::jws::{self, Algorithm, SigningKey};
 
-/// A token in the making. It begins as one that a gateway should accept; each call makes it a little different.
+/// A token in the making. It begins as one that a gateway should accept; each call makes it a little
+/// different.
 #[derive(Clone)]
 pub struct TokenBuilder {
     header: Map<String, Value>,

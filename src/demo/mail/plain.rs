@@ -1,4 +1,5 @@
-//! Routes outside Graph and without tokens: streams, sizes and trailers, for those who test what carries them.
+//! Routes outside Graph and without tokens: streams, sizes and trailers, for those who test what carries
+//! them.
 
 use std::str::FromStr;
 use std::sync::Arc;
