@@ -128,7 +128,8 @@ impl DevelopmentCertificates {
             .verify_client_cert(&self.client.certificate, &[], tomorrow)?;
         for keyed in [&self.server, &self.client] {
             let key = read_key(&keyed.key_path).map_err(|error| general(&error))?;
-            CertifiedKey::from_der(vec![keyed.certificate.clone()], key, &provider())?.keys_match()?;
+            // Refuses a key that is another certificate's.
+            CertifiedKey::from_der(vec![keyed.certificate.clone()], key, &provider())?;
         }
         Ok(())
     }
