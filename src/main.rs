@@ -98,7 +98,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config, log_format } => run(&config.path, log_format),
         Command::Check { config } => check(&config.path),
-        Command::Config { command: ConfigCommand::Schema } => print(&config::schema()),
+        Command::Config { command: ConfigCommand::Schema } => print(&format!("{:#}", config::schema().as_value())),
         #[cfg(feature = "demo")]
         Command::Demo { once } => demo(once),
     }

@@ -17,9 +17,12 @@ mod body;
 mod host;
 mod kept;
 mod random;
+mod story;
 
 #[cfg(test)]
 mod testing;
+
+pub use story::run;
 
 /// What a mutex guards. A panic while it was held leaves plain collections behind, never half a fact.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
