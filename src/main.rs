@@ -98,7 +98,9 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config, log_format } => run(&config.path, log_format),
         Command::Check { config } => check(&config.path),
-        Command::Config { command: ConfigCommand::Schema } => print(&format!("{:#}", config::schema().as_value())),
+        Command::Config { command: ConfigCommand::Schema } => {
+            print(&format!("{:#}", config::schema().as_value()))
+        }
         #[cfg(feature = "demo")]
         Command::Demo { once } => demo(once),
     }
@@ -108,7 +110,9 @@ fn run(path: &Path, log_format: LogFormat) -> ExitCode {
     start_log(log_format);
     in_runtime(async {
         let started = match signals() {
-            Ok(signals) => Process::start(path, Arc::new(environment)).await.map(|started| (started, signals)),
+            Ok(signals) => {
+                Process::start(path, Arc::new(environment)).await.map(|started| (started, signals))
+            }
             Err(error) => return failed(&format!("cannot listen for signals: {error}")),
         };
         match started {

@@ -88,18 +88,18 @@ pub struct Process {
     state: Arc<State>,
     current: tokio::sync::Mutex<Current>,
     metrics: Arc<Metrics>,
-    cache: Arc<CredentialCache>,
     agent_address: SocketAddr,
     admin_address: SocketAddr,
     drain: CancellationToken,
     serving: Mutex<Option<JoinHandle<usize>>>,
 }
 
-/// What a reload compares with.
+/// What a reload compares with, and what it takes over.
 struct Current {
     listen: SocketAddr,
     admin: SocketAddr,
     audit_file: AuditFile,
+    shared: Shared,
 }
 
 impl Process {
@@ -111,12 +111,19 @@ impl Process {
     pub async fn start(path: &Path, environment: Environment) -> Result<(Self, Vec<Fault>), StartError> {
         let Loaded { config, warnings } = config::load(path, &*environment)?;
         let metrics = Arc::<Metrics>::default();
-        let cache = Arc::new(CredentialCache::new(Arc::clone(&metrics)));
-        let audit = open_audit(&config.audit, &metrics)?;
-        let current =
-            Current { listen: config.server.listen, admin: config.server.admin, audit_file: config.audit.clone() };
+        let shared = Shared {
+            cache: Arc::new(CredentialCache::new(Arc::clone(&metrics))),
+            audit: open_audit(&config.audit, &metrics)?,
+            metrics: Arc::clone(&metrics),
+            cut: Arc::default(),
+        };
         let server_settings = config.server.clone();
-        let shared = Shared { cache: Arc::clone(&cache), audit, metrics: Arc::clone(&metrics) };
+        let current = Current {
+            listen: server_settings.listen,
+            admin: server_settings.admin,
+            audit_file: config.audit.clone(),
+            shared: shared.clone(),
+        };
         let gateway = Arc::new(build(config, shared, None).await?);
         let state = Arc::new(State::new(gateway, &server_settings, Arc::clone(&metrics)));
         let bind = |(address, source)| StartError::Bind { address, source };
@@ -133,7 +140,6 @@ impl Process {
             state,
             current: tokio::sync::Mutex::new(current),
             metrics,
-            cache,
             agent_address,
             admin_address,
             drain,
@@ -186,19 +192,19 @@ impl Process {
             return Err(StartError::NeedsRestart { key: "admin" });
         }
         let previous = self.state.gateway();
-        let audit = match config.audit == current.audit_file {
-            true => previous.audit().clone(),
-            false => open_audit(&config.audit, &self.metrics)?,
-        };
+        let mut shared = current.shared.clone();
+        if config.audit != current.audit_file {
+            shared.audit = open_audit(&config.audit, &self.metrics)?;
+        }
         let (audit_file, server_settings) = (config.audit.clone(), config.server.clone());
-        let shared = Shared { cache: Arc::clone(&self.cache), audit, metrics: Arc::clone(&self.metrics) };
-        let gateway = Arc::new(build(config, shared, Some(&previous)).await?);
+        let gateway = Arc::new(build(config, shared.clone(), Some(&previous)).await?);
         if audit_file == current.audit_file {
             let failed = |source| StartError::Audit { file: describe(&audit_file), source };
             previous.audit().reopen().await.map_err(failed)?;
         }
         self.state.replace(gateway, &server_settings);
         current.audit_file = audit_file;
+        current.shared = shared;
         Ok(warnings)
     }
 
@@ -235,7 +241,8 @@ fn start_servers(
     let mut servers = HashMap::with_capacity(issuers.len());
     for settings in issuers {
         let (issuer, name) = (settings.issuer.clone(), settings.name.clone());
-        let before = previous.and_then(|gateway| gateway.authorization_servers().get(&issuer)).map(Arc::as_ref);
+        let before =
+            previous.and_then(|gateway| gateway.authorization_servers().get(&issuer)).map(Arc::as_ref);
         let server = AuthorizationServer::start(settings, before, Arc::clone(metrics))
             .map_err(|source| StartError::Issuer { issuer: name, source })?;
         servers.insert(issuer, Arc::new(server));
@@ -255,12 +262,15 @@ async fn fetch_first_keys(servers: &AuthorizationServers) {
         .collect();
     let all = async { while fetches.join_next().await.is_some() {} };
     if tokio::time::timeout(FIRST_KEYS_TIMEOUT, all).await.is_err() {
-        tracing::warn!("Not all issuers' keys are known yet; their people's calls are refused until they are");
+        tracing::warn!(
+            "Not all issuers' keys are known yet; their people's calls are refused until they are"
+        );
     }
 }
 
 fn open_audit(file: &AuditFile, metrics: &Arc<Metrics>) -> Result<AuditLog, StartError> {
-    AuditLog::open(file, Arc::clone(metrics)).map_err(|source| StartError::Audit { file: describe(file), source })
+    AuditLog::open(file, Arc::clone(metrics))
+        .map_err(|source| StartError::Audit { file: describe(file), source })
 }
 
 fn describe(file: &AuditFile) -> String {

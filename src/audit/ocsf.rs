@@ -87,7 +87,7 @@ struct Actor<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<User<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    app_uid: Option<&'a str>,
+    app_uid: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     app_name: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,16 +98,16 @@ struct Actor<'a> {
 
 #[derive(Serialize)]
 struct User<'a> {
-    uid: &'a str,
+    uid: Cow<'a, str>,
     type_id: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
-    credential_uid: Option<&'a str>,
+    credential_uid: Option<Cow<'a, str>>,
 }
 
 #[derive(Serialize)]
 struct Session<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    uid: Option<&'a str>,
+    uid: Option<Cow<'a, str>>,
     issuer: &'a str,
     expiration_time: u64,
 }
@@ -280,11 +280,15 @@ impl<'a> Event<'a> {
                 operation: clean_owned(format!("{} {}", record.method, record.uri.path())),
                 service: record.connector.as_ref().map(|connector| Service { name: connector.as_str() }),
                 request: ApiRequest { uid: record.request_id.to_string() },
-                response: record
-                    .status
-                    .map(|status| ApiResponse { code: status.as_u16(), error: refusal.map(|refusal| refusal.code) }),
+                response: record.status.map(|status| ApiResponse {
+                    code: status.as_u16(),
+                    error: refusal.map(|refusal| refusal.code),
+                }),
             },
-            src_endpoint: Endpoint { ip: record.peer.address.ip().to_string(), port: record.peer.address.port() },
+            src_endpoint: Endpoint {
+                ip: record.peer.address.ip().to_string(),
+                port: record.peer.address.port(),
+            },
             http_request: HttpRequest {
                 http_method: record.method.as_str(),
                 version: version(record.version),
@@ -323,8 +327,13 @@ impl<'a> Event<'a> {
                     tool: tool.map(|tool| tool.name.as_str()),
                     identity: tool.map(|tool| tool.identity.as_str()),
                     scopes_requested: tool.map(|tool| tool.target.scopes.iter().collect()),
-                    scopes_granted: record.granted.as_ref().map(|granted| granted.iter().map(clean).collect()),
-                    audience: tool.and_then(|tool| tool.target.audience.as_ref()).map(|audience| audience.as_str()),
+                    scopes_granted: record
+                        .granted
+                        .as_ref()
+                        .map(|granted| granted.iter().map(clean).collect()),
+                    audience: tool
+                        .and_then(|tool| tool.target.audience.as_ref())
+                        .map(|audience| audience.as_str()),
                     cache: record.lookup.map(|lookup| lookup.as_str()),
                     obtained_after_us: record.obtained_after.map(microseconds),
                     connector_latency_us: record.connector_latency.map(microseconds),
@@ -339,14 +348,24 @@ impl<'a> Event<'a> {
 fn actor(record: &CallRecord) -> Actor<'_> {
     let Some(caller) = record.caller.as_deref() else {
         // OCSF wants at least one of the actor's members.
-        return Actor { user: None, app_uid: None, app_name: Some("unauthenticated"), session: None, idp: None };
+        return Actor {
+            user: None,
+            app_uid: None,
+            app_name: Some("unauthenticated"),
+            session: None,
+            idp: None,
+        };
     };
     Actor {
-        user: Some(User { uid: caller.subject().as_str(), type_id: 1, credential_uid: caller.token_id() }),
-        app_uid: caller.actor().map(|actor| actor.as_str()),
+        user: Some(User {
+            uid: clean(caller.subject().as_str()),
+            type_id: 1,
+            credential_uid: caller.token_id().map(clean),
+        }),
+        app_uid: caller.actor().map(|actor| clean(actor.as_str())),
         app_name: None,
         session: Some(Session {
-            uid: caller.session(),
+            uid: caller.session().map(clean),
             issuer: caller.issuer().as_str(),
             expiration_time: caller.expires_at().saturating_mul(1_000),
         }),
@@ -387,14 +406,14 @@ fn severity(record: &CallRecord) -> u32 {
         (Ending::Panicked, _) | (_, Some(Fault::Gateway)) => 4,
         (Ending::ConnectorBroke, _) | (_, Some(Fault::AuthorizationServer | Fault::Connector)) => 3,
         (Ending::Refused, _) => 2,
-        (Ending::Answered | Ending::AgentLeft, _) => 1,
+        (Ending::Answered | Ending::AgentLeft | Ending::GatewayStopped, _) => 1,
     }
 }
 
 /// Allowed, Blocked, Unauthorized, Error.
 fn disposition(record: &CallRecord) -> u32 {
     match (record.ending, record.refusal.as_ref().map(|refusal| refusal.fault)) {
-        (Ending::Answered | Ending::AgentLeft, _) => 1,
+        (Ending::Answered | Ending::AgentLeft | Ending::GatewayStopped, _) => 1,
         (Ending::Refused, Some(Fault::Agent | Fault::User)) if record.caller.is_none() => 26,
         (Ending::Refused, Some(Fault::Agent | Fault::User)) => 2,
         _ => 27,
@@ -423,8 +442,13 @@ fn trace_id(traceparent: &HeaderValue) -> Option<&str> {
     let mut parts = traceparent.to_str().ok()?.split('-');
     let (version, id) = (parts.next()?, parts.next()?);
     let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    (version.len() == 2 && hex(version) && version != "ff" && id.len() == 32 && hex(id) && id.bytes().any(|b| b != b'0'))
-        .then_some(id)
+    (version.len() == 2
+        && hex(version)
+        && version != "ff"
+        && id.len() == 32
+        && hex(id)
+        && id.bytes().any(|b| b != b'0'))
+    .then_some(id)
 }
 
 fn clean_header(value: &HeaderValue) -> Cow<'_, str> {
@@ -456,7 +480,8 @@ fn clean_owned(text: String) -> Cow<'static, str> {
 
 /// Control characters, line and paragraph separators, and marks that turn the direction of text.
 fn disturbs(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -540,7 +565,8 @@ mod tests {
         let (line, value) = line(&answered());
         assert_eq!(line.matches('\n').count(), 1);
         assert!(!line.contains("canary"), "{line}");
-        let expect = |pointer: &str, expected: Value| assert_eq!(value.pointer(pointer), Some(&expected), "{pointer}");
+        let expect =
+            |pointer: &str, expected: Value| assert_eq!(value.pointer(pointer), Some(&expected), "{pointer}");
         expect("/class_uid", json!(6003));
         expect("/type_uid", json!(600_302));
         expect("/time", json!(1_800_000_000_207_u64));
@@ -579,7 +605,8 @@ mod tests {
             ..record()
         };
         let (_, value) = line(&refused);
-        let expect = |pointer: &str, expected: Value| assert_eq!(value.pointer(pointer), Some(&expected), "{pointer}");
+        let expect =
+            |pointer: &str, expected: Value| assert_eq!(value.pointer(pointer), Some(&expected), "{pointer}");
         expect("/status_id", json!(2));
         expect("/status_code", json!("token_expired"));
         expect("/action_id", json!(2));
@@ -600,7 +627,9 @@ mod tests {
     #[test]
     fn text_from_outside_stays_on_one_line_and_within_bounds() {
         let bad = CallRecord {
-            user_agent: Some(HeaderValue::from_bytes(b"a\xff\x1b\t").unwrap_or(HeaderValue::from_static("a\tb"))),
+            user_agent: Some(
+                HeaderValue::from_bytes(b"a\xff\x1b\t").unwrap_or(HeaderValue::from_static("a\tb")),
+            ),
             refusal: Some(RefusalNote {
                 code: "path_not_canonical",
                 fault: Fault::Agent,
@@ -613,7 +642,10 @@ mod tests {
         assert!(line.len() < 8_192, "{}", line.len());
         assert!(line.trim_end_matches('\n').chars().all(|c| !disturbs(c)));
         let detail = value.pointer("/status_detail").and_then(Value::as_str).expect("a text");
-        assert!(detail.starts_with("x\u{fffd}\u{fffd}[31m\u{fffd}\u{fffd}é") && detail.ends_with(CUT_MARK), "{detail:.20}");
+        assert!(
+            detail.starts_with("x\u{fffd}\u{fffd}[31m\u{fffd}\u{fffd}é") && detail.ends_with(CUT_MARK),
+            "{detail:.20}"
+        );
     }
 
     #[test]

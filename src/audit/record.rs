@@ -28,7 +28,8 @@ impl RequestId {
     pub fn next() -> Self {
         static BOOT: LazyLock<u64> = LazyLock::new(|| {
             let mut bytes = [0; 8];
-            aws_lc_rs::rand::fill(&mut bytes).expect("the system's random source works: TLS could not start without it");
+            aws_lc_rs::rand::fill(&mut bytes)
+                .expect("the system's random source works: TLS could not start without it");
             u64::from_be_bytes(bytes)
         });
         static COUNT: AtomicU64 = AtomicU64::new(1);
@@ -81,6 +82,8 @@ pub enum Ending {
     AgentLeft,
     /// The connector broke off within its answer.
     ConnectorBroke,
+    /// The gateway stopped, and the call outlasted the deadline for that.
+    GatewayStopped,
     /// The gateway's own code failed.
     Panicked,
 }
@@ -93,6 +96,7 @@ impl Ending {
             Self::Refused => "refused",
             Self::AgentLeft => "agent_left",
             Self::ConnectorBroke => "connector_broke",
+            Self::GatewayStopped => "gateway_stopped",
             Self::Panicked => "panicked",
         }
     }

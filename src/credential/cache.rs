@@ -243,7 +243,10 @@ mod tests {
 
     #[test]
     fn the_order_of_scopes_does_not_matter() {
-        let scopes = |list| KeyFields { target: Target { scopes: Scopes::parse(list), ..fields().target }, ..fields() };
+        let scopes = |list| KeyFields {
+            target: Target { scopes: Scopes::parse(list), ..fields().target },
+            ..fields()
+        };
         assert_eq!(scopes("a b").key(), scopes("b a b").key());
     }
 

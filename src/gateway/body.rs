@@ -8,7 +8,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -93,7 +93,10 @@ impl HttpBody for Body {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         let (body, idle) = match &mut this.source {
             Source::Whole(bytes) => {
@@ -142,7 +145,9 @@ impl HttpBody for Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Source::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
             Source::Connector { body, .. } => body.size_hint(),
         }
     }
@@ -155,6 +160,8 @@ pub struct Upload {
     bytes: AtomicU64,
     /// Milliseconds from `started` to the last sign of life.
     last_progress: AtomicU64,
+    /// Whether it is the agent that everybody waits for, and not the connector.
+    waits_for_agent: AtomicBool,
     state: AtomicU8,
 }
 
@@ -175,6 +182,7 @@ impl Upload {
             started: Instant::now(),
             bytes: AtomicU64::new(0),
             last_progress: AtomicU64::new(0),
+            waits_for_agent: AtomicBool::new(false),
             state: AtomicU8::new(0),
         })
     }
@@ -190,6 +198,11 @@ impl Upload {
         self.started.checked_add(since).unwrap_or(self.started)
     }
 
+    /// Whether it is the agent that everybody waits for: the connector would take more.
+    pub fn waits_for_agent(&self) -> bool {
+        self.waits_for_agent.load(Ordering::Relaxed)
+    }
+
     /// What became of it.
     pub fn state(&self) -> UploadState {
         match self.state.load(Ordering::Relaxed) {
@@ -203,6 +216,7 @@ impl Upload {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         let since = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_progress.store(since, Ordering::Relaxed);
+        self.waits_for_agent.store(false, Ordering::Relaxed);
     }
 
     fn ended(&self, state: UploadState) {
@@ -234,7 +248,10 @@ impl HttpBody for UploadBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         loop {
             match Pin::new(&mut this.body).poll_frame(cx) {
@@ -254,6 +271,7 @@ impl HttpBody for UploadBody {
                     return Poll::Ready(None);
                 }
                 Poll::Pending => {
+                    this.upload.waits_for_agent.store(true, Ordering::Relaxed);
                     ready!(this.idle.poll(cx));
                     this.upload.ended(UploadState::Stalled);
                     return Poll::Ready(Some(Err(BodyError::Stalled(this.idle.timeout))));

@@ -1,6 +1,7 @@
 //! A call under way: what is known about it, and the promise that it is recorded and counted exactly once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{Request, StatusCode};
@@ -21,10 +22,12 @@ pub struct Call {
     upload: Option<Arc<Upload>>,
     tool_metrics: Arc<ToolMetrics>,
     metrics: Arc<Metrics>,
+    cut: Arc<AtomicBool>,
 }
 
 impl Call {
-    /// A call that has just arrived, with the place for its record.
+    /// A call that has just arrived, with the place for its record. `cut` says whether the gateway ends what still
+    /// runs.
     pub fn begin<B>(
         request: &Request<B>,
         peer: Peer,
@@ -32,10 +35,11 @@ impl Call {
         slot: Slot,
         tool_metrics: Arc<ToolMetrics>,
         metrics: Arc<Metrics>,
+        cut: Arc<AtomicBool>,
     ) -> Self {
         metrics.calls_in_progress.inc();
         let record = CallRecord::begin(request, peer, arrived.wall);
-        Self { record, slot: Some(slot), arrived, upload: None, tool_metrics, metrics }
+        Self { record, slot: Some(slot), arrived, upload: None, tool_metrics, metrics, cut }
     }
 
     /// Its identifier.
@@ -92,6 +96,8 @@ impl Drop for Call {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.record.ending = Ending::Panicked;
+        } else if self.record.ending == Ending::AgentLeft && self.cut.load(Ordering::Relaxed) {
+            self.record.ending = Ending::GatewayStopped;
         }
         self.record.duration = self.elapsed();
         self.record.request_bytes = self.upload.as_ref().map_or(0, |upload| upload.bytes());

@@ -187,14 +187,16 @@ impl Upstream {
     }
 }
 
-/// Ends when the connector has had its time to answer, counted from the last piece of the request.
+/// Ends when the connector has had its time to answer, counted from the last piece of the request. While the agent
+/// is still to send more, it is the upload's own deadline that counts.
 async fn response_deadline(upload: &Upload, timeout: Duration) {
     loop {
-        let Some(deadline) = upload.last_progress().checked_add(timeout) else { return };
-        if deadline <= Instant::now() {
-            return;
+        let now = Instant::now();
+        let last_progress = if upload.waits_for_agent() { now } else { upload.last_progress() };
+        match last_progress.checked_add(timeout) {
+            Some(deadline) if deadline > now => tokio::time::sleep_until(deadline.into()).await,
+            Some(_) | None => return,
         }
-        tokio::time::sleep_until(deadline.into()).await;
     }
 }
 

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -61,6 +62,7 @@ pub struct Gateway {
     /// How calls are counted that reach no connector.
     no_connector: Arc<ToolMetrics>,
     servers: AuthorizationServers,
+    cut: Arc<AtomicBool>,
 }
 
 /// What outlives a reload.
@@ -73,6 +75,8 @@ pub struct Shared {
     pub audit: AuditLog,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// Whether the gateway ends calls that still run, because its time to stop is over.
+    pub cut: Arc<AtomicBool>,
 }
 
 /// Authorization servers by the exact `iss` of their tokens.
@@ -92,7 +96,7 @@ impl Gateway {
         shared: Shared,
         previous: Option<&Self>,
     ) -> Result<Self, (ConnectorName, UpstreamError)> {
-        let Shared { cache, audit, metrics } = shared;
+        let Shared { cache, audit, metrics, cut } = shared;
         Ok(Self {
             routes: Routes::new(connectors, &metrics, previous.map(|previous| &previous.routes))?,
             verifier: Verifier::new(Arc::clone(&servers)),
@@ -102,6 +106,7 @@ impl Gateway {
             no_connector: metrics.no_connector(),
             metrics,
             servers,
+            cut,
         })
     }
 
@@ -113,6 +118,11 @@ impl Gateway {
     /// The authorization servers, by issuer.
     pub fn authorization_servers(&self) -> &AuthorizationServers {
         &self.servers
+    }
+
+    /// What still runs is cut from here on, and its records say so.
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
     }
 
     /// Where calls are recorded.
@@ -128,7 +138,8 @@ impl Gateway {
             Err(unavailable) => return self.refuse_unrecorded(&unavailable.into()),
         };
         let (no_connector, metrics) = (Arc::clone(&self.no_connector), Arc::clone(&self.metrics));
-        let mut call = Box::new(Call::begin(&request, peer, arrived, slot, no_connector, metrics));
+        let cut = Arc::clone(&self.cut);
+        let mut call = Box::new(Call::begin(&request, peer, arrived, slot, no_connector, metrics, cut));
         match AssertUnwindSafe(self.tell(request, &mut call)).catch_unwind().await {
             Ok(Ok(answer)) => answer.into_response(call),
             Ok(Err(refusal)) => self.refuse(&refusal, call, Ending::Refused),
@@ -180,7 +191,11 @@ impl Gateway {
         call.record.connector_request_id = response.headers().get("request-id").cloned();
         let status = response.status();
         rewrite::answer_headers(response.headers_mut(), status, credential.identity(), call.request_id());
-        Ok(ConnectorAnswer { response, connector_latency: forwarded.elapsed(), idle_timeout: upstream.timeouts().idle })
+        Ok(ConnectorAnswer {
+            response,
+            connector_latency: forwarded.elapsed(),
+            idle_timeout: upstream.timeouts().idle,
+        })
     }
 
     fn refuse(&self, refusal: &Refusal, mut call: Box<Call>, ending: Ending) -> Response<Body> {

@@ -155,7 +155,13 @@ impl Answer {
         }
     }
 
-    const fn later(status: StatusCode, code: &'static str, fault: Fault, remedy: &'static str, after: Duration) -> Self {
+    const fn later(
+        status: StatusCode,
+        code: &'static str,
+        fault: Fault,
+        remedy: &'static str,
+        after: Duration,
+    ) -> Self {
         let mut answer = Self::new(status, code, fault, remedy);
         answer.retry_after = Some(after);
         answer
@@ -219,9 +225,9 @@ impl Refusal {
             code: answer.code,
             fault: answer.fault,
             detail: self.to_string(),
-            issuer_correlation_id: self.exchange_refused().and_then(|refused| {
-                refused.correlation_id.as_ref().map(|id| id.as_str().to_owned())
-            }),
+            issuer_correlation_id: self
+                .exchange_refused()
+                .and_then(|refused| refused.correlation_id.as_ref().map(|id| id.as_str().to_owned())),
         }
     }
 
@@ -265,7 +271,10 @@ fn unauthenticated(error: &AuthenticateError) -> Answer {
         },
         AuthenticateError::Repeated | AuthenticateError::Malformed => Answer {
             challenge: Challenge::InvalidRequest,
-            ..Answer::bad_request("authorization_malformed", "Send one Authorization header with one bearer token.")
+            ..Answer::bad_request(
+                "authorization_malformed",
+                "Send one Authorization header with one bearer token.",
+            )
         },
         AuthenticateError::Token(error) => token(error),
     }
@@ -279,11 +288,13 @@ fn token(error: &VerifyError) -> Answer {
         VerifyError::Form(JwsError::Malformed) => {
             Answer::invalid_token("token_malformed", Fault::Agent, "Send the access token as it was issued.")
         }
-        VerifyError::Form(JwsError::Encrypted | JwsError::Algorithm | JwsError::Header(_)) => Answer::invalid_token(
-            "token_form_refused",
-            Fault::Agent,
-            "Send an access token that its issuer signed with an asymmetric key.",
-        ),
+        VerifyError::Form(JwsError::Encrypted | JwsError::Algorithm | JwsError::Header(_)) => {
+            Answer::invalid_token(
+                "token_form_refused",
+                Fault::Agent,
+                "Send an access token that its issuer signed with an asymmetric key.",
+            )
+        }
         VerifyError::Form(JwsError::Type) => not_an_access_token(),
         VerifyError::UnknownIssuer => Answer::invalid_token(
             "issuer_unknown",
@@ -297,12 +308,16 @@ fn token(error: &VerifyError) -> Answer {
             "Your organisation's sign-in service cannot be reached at the moment; try again shortly.",
             RETRY_AFTER_WITHOUT_KEYS,
         ),
-        VerifyError::UnknownKey => {
-            Answer::invalid_token("signing_key_unknown", Fault::Agent, "Sign in again to get a newly signed token.")
-        }
-        VerifyError::Signature => {
-            Answer::invalid_token("signature_invalid", Fault::Agent, "Send the access token as it was issued.")
-        }
+        VerifyError::UnknownKey => Answer::invalid_token(
+            "signing_key_unknown",
+            Fault::Agent,
+            "Sign in again to get a newly signed token.",
+        ),
+        VerifyError::Signature => Answer::invalid_token(
+            "signature_invalid",
+            Fault::Agent,
+            "Send the access token as it was issued.",
+        ),
         VerifyError::Claims(error) => claims(error),
     }
 }
@@ -319,9 +334,11 @@ fn claims(error: &ClaimsError) -> Answer {
             Fault::Agent,
             "Let the agent ask for an access token for this gateway, not for another service.",
         ),
-        ClaimsError::Expired => {
-            Answer::invalid_token("token_expired", Fault::User, "Sign in again: your access token has expired.")
-        }
+        ClaimsError::Expired => Answer::invalid_token(
+            "token_expired",
+            Fault::User,
+            "Sign in again: your access token has expired.",
+        ),
         ClaimsError::NotYetValid => Answer::invalid_token(
             "token_not_yet_valid",
             Fault::Agent,
@@ -450,7 +467,9 @@ fn refused_exchange(refused: &Refused) -> Answer {
             Fault::User,
             "Sign in again: your sign-in service does not take this access token any more.",
         ),
-        Class::SignIn => Answer::invalid_token("sign_in_required", Fault::User, "Sign in again: your session is over."),
+        Class::SignIn => {
+            Answer::invalid_token("sign_in_required", Fault::User, "Sign in again: your session is over.")
+        }
         Class::Blocked => Answer::forbidden(
             "access_blocked",
             Fault::User,
@@ -487,14 +506,18 @@ fn forward(error: &ForwardError) -> Answer {
             Fault::Connector,
             "The service behind this tool answered in another protocol than HTTP; tell the gateway's operators.",
         ),
-        ForwardError::Address => Answer::bad_request("request_target_invalid", "Send a shorter or simpler address."),
+        ForwardError::Address => {
+            Answer::bad_request("request_target_invalid", "Send a shorter or simpler address.")
+        }
         ForwardError::UploadStalled => Answer::new(
             StatusCode::REQUEST_TIMEOUT,
             "request_stalled",
             Fault::Agent,
             "Send the request's body without long pauses.",
         ),
-        ForwardError::UploadBroke => Answer::bad_request("request_broke_off", "Send the request's body to its end."),
+        ForwardError::UploadBroke => {
+            Answer::bad_request("request_broke_off", "Send the request's body to its end.")
+        }
     }
 }
 
@@ -566,7 +589,8 @@ impl Answer {
             Challenge::InsufficientClaims => "insufficient_claims",
         };
         let detail = quotable(detail);
-        let mut value = format!(r#"Bearer realm="obo-gateway", error="{error}", error_description="{detail}""#);
+        let mut value =
+            format!(r#"Bearer realm="obo-gateway", error="{error}", error_description="{detail}""#);
         if let Some(scopes) = &self.scopes {
             value.push_str(&format!(r#", scope="{}""#, quotable(scopes.canonical())));
         }

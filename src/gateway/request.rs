@@ -45,7 +45,9 @@ fn check_method(method: &Method) -> Result<(), RequestError> {
 fn check_host<B>(request: &Request<B>) -> Result<(), RequestError> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
-        (Some(host), None) => Some(host.to_str().ok().and_then(|host| host.parse().ok()).ok_or(RequestError::Host)?),
+        (Some(host), None) => {
+            Some(host.to_str().ok().and_then(|host| host.parse().ok()).ok_or(RequestError::Host)?)
+        }
         (None, None) => None,
         (_, Some(_)) => return Err(RequestError::Host),
     };
@@ -86,7 +88,12 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check_request(method: &str, target: &str, headers: &[(&str, &str)], expected: Result<(), RequestError>) {
+    fn check_request(
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        expected: Result<(), RequestError>,
+    ) {
         let mut request = Request::builder().method(method).uri(target);
         for (name, value) in headers {
             request = request.header(*name, *value);

@@ -9,8 +9,8 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    SERVER, SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE, VIA, WWW_AUTHENTICATE,
+    AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, SERVER, SET_COOKIE,
+    TE, TRANSFER_ENCODING, UPGRADE, VIA, WWW_AUTHENTICATE,
 };
 use http::{StatusCode, Version};
 
@@ -22,18 +22,46 @@ use crate::tool::IdentityMode;
 static PASSED: LazyLock<HashSet<HeaderName>> = LazyLock::new(|| {
     [
         // Content and negotiation.
-        "accept", "accept-charset", "accept-encoding", "accept-language", "cache-control", "content-disposition",
-        "content-encoding", "content-language", "content-range", "content-type", "pragma", "prefer", "range",
-        "user-agent", "digest", "content-digest", "repr-digest", "want-content-digest",
+        "accept",
+        "accept-charset",
+        "accept-encoding",
+        "accept-language",
+        "cache-control",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-range",
+        "content-type",
+        "pragma",
+        "prefer",
+        "range",
+        "user-agent",
+        "digest",
+        "content-digest",
+        "repr-digest",
+        "want-content-digest",
         // Conditions.
-        "if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-range",
+        "if-unmodified-since",
         // Repetition and resumption.
-        "idempotency-key", "last-event-id",
+        "idempotency-key",
+        "last-event-id",
         // Correlation: identifiers of requests, never of people.
-        "traceparent", "tracestate", "x-request-id", "x-correlation-id", "client-request-id",
+        "traceparent",
+        "tracestate",
+        "x-request-id",
+        "x-correlation-id",
+        "client-request-id",
         "return-client-request-id",
         // OData, as Microsoft Graph speaks it.
-        "consistencylevel", "odata-version", "odata-maxversion", "odata-isolation", "x-ms-throttle-priority",
+        "consistencylevel",
+        "odata-version",
+        "odata-maxversion",
+        "odata-isolation",
+        "x-ms-throttle-priority",
     ]
     .into_iter()
     .map(HeaderName::from_static)
@@ -99,12 +127,30 @@ pub fn request_headers(
 /// that changes what the request means.
 pub fn may_be_passed(name: &HeaderName) -> bool {
     const IDENTITY: [&str; 12] = [
-        "authorization", "proxy-authorization", "cookie", "cookie2", "forwarded", "via", "dpop", "client-cert",
-        "client-cert-chain", "txn-token", "host", "content-length",
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "cookie2",
+        "forwarded",
+        "via",
+        "dpop",
+        "client-cert",
+        "client-cert-chain",
+        "txn-token",
+        "host",
+        "content-length",
     ];
     const PREFIXES: [&str; 10] = [
-        "x-forwarded-", "x-original-", "x-real-", "x-auth-", "x-ms-client-principal", "x-ms-token-", "x-remote-",
-        "obo-", "impersonate-", "x-http-method",
+        "x-forwarded-",
+        "x-original-",
+        "x-real-",
+        "x-auth-",
+        "x-ms-client-principal",
+        "x-ms-token-",
+        "x-remote-",
+        "obo-",
+        "impersonate-",
+        "x-http-method",
     ];
     let text = name.as_str();
     !text.contains('_')
@@ -112,7 +158,10 @@ pub fn may_be_passed(name: &HeaderName) -> bool {
         && !HOP_BY_HOP.contains(name)
         && !KEPT_BACK.contains(name)
         && !PREFIXES.iter().any(|prefix| text.starts_with(prefix))
-        && !matches!(text, "trailer" | "expect" | "x-method-override" | "x-ms-obo-usertoken" | "remote-user" | "x-user")
+        && !matches!(
+            text,
+            "trailer" | "expect" | "x-method-override" | "x-ms-obo-usertoken" | "remote-user" | "x-user"
+        )
 }
 
 /// Takes off what must not reach the agent. Also for trailers.
@@ -132,7 +181,12 @@ pub fn clean_response(headers: &mut HeaderMap) {
 }
 
 /// Makes the connector's answer ours: cleaned, and marked with whose identity it was made with.
-pub fn answer_headers(headers: &mut HeaderMap, status: StatusCode, identity: IdentityMode, request_id: RequestId) {
+pub fn answer_headers(
+    headers: &mut HeaderMap,
+    status: StatusCode,
+    identity: IdentityMode,
+    request_id: RequestId,
+) {
     clean_response(headers);
     if status == StatusCode::UNAUTHORIZED {
         // RFC 9110 section 15.5.2 wants a challenge; the connector's own would send the agent to another server.
@@ -170,6 +224,9 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
 /// Whether a header that is a comma-separated list has `member`, whatever its case.
 fn lists(headers: &HeaderMap, list: &HeaderName, member: &str) -> bool {
     headers.get_all(list).iter().any(|value| {
-        value.as_bytes().split(|byte| *byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(member.as_bytes()))
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|item| item.trim_ascii().eq_ignore_ascii_case(member.as_bytes()))
     })
 }

@@ -92,7 +92,9 @@ impl ConnectorTools {
             Tools::Listed(listed) => {
                 let mut operations = Operations::default();
                 for (operation, tool) in listed {
-                    operations.add(&operation, counted(tool)).expect("no two tools overlap: resolve() refuses them");
+                    operations
+                        .add(&operation, counted(tool))
+                        .expect("no two tools overlap: resolve() refuses them");
                 }
                 Self::Listed(operations)
             }

@@ -53,7 +53,8 @@ impl AuthorizationServer {
         let client = OutboundClient::new(&settings.extra_roots, named.into_iter().flatten())?;
         let fingerprint = fingerprint(&settings);
         let name = settings.name.clone();
-        let discovered = ArcSwapOption::new(previous.and_then(|previous| previous.location.discovered.load_full()));
+        let discovered =
+            ArcSwapOption::new(previous.and_then(|previous| previous.location.discovered.load_full()));
         let known_keys = previous.and_then(|previous| previous.key_set.snapshot());
         let location = Arc::new(Location { settings, client, discovered });
         let fetch: Fetch = {

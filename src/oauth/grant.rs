@@ -120,17 +120,24 @@ impl AuthorizationServer {
             issuer: issuer(),
             why: "its entry has no `exchange`",
         })?;
-        let endpoint = self.token_endpoint().ok_or_else(|| ExchangeError::NoTokenEndpoint { issuer: issuer() })?;
+        let endpoint =
+            self.token_endpoint().ok_or_else(|| ExchangeError::NoTokenEndpoint { issuer: issuer() })?;
         let request = Request::build(settings, &endpoint, caller, target, now)
             .map_err(|why| ExchangeError::Unprepared { issuer: issuer(), why })?;
-        let form: Vec<(&str, &str)> = request.form.iter().map(|field| (field.name.as_str(), field.value())).collect();
-        let answer = self.client().post_form(&endpoint, request.authorization, &form).await.map_err(|error| {
-            match error {
-                OutboundError::TimedOut { waited } => ExchangeError::TimedOut { issuer: issuer(), waited },
-                OutboundError::TooLarge => ExchangeError::Unusable { issuer: issuer(), why: "it is too large" },
-                source => ExchangeError::Unreachable { issuer: issuer(), source },
-            }
-        })?;
+        let form: Vec<(&str, &str)> =
+            request.form.iter().map(|field| (field.name.as_str(), field.value())).collect();
+        let answer =
+            self.client().post_form(&endpoint, request.authorization, &form).await.map_err(|error| {
+                match error {
+                    OutboundError::TimedOut { waited } => {
+                        ExchangeError::TimedOut { issuer: issuer(), waited }
+                    }
+                    OutboundError::TooLarge => {
+                        ExchangeError::Unusable { issuer: issuer(), why: "it is too large" }
+                    }
+                    source => ExchangeError::Unreachable { issuer: issuer(), source },
+                }
+            })?;
         if answer.status != StatusCode::OK {
             let refused = Box::new(Refused::read(&answer));
             let consent_url = self.consent_url(&refused.class, settings, target);
@@ -350,8 +357,11 @@ mod tests {
     }
 
     fn read(grant: &Grant, body: &Value) -> Result<DelegatedToken, &'static str> {
-        let answer =
-            Answer { status: StatusCode::OK, headers: http::HeaderMap::new(), body: body.to_string().into_bytes() };
+        let answer = Answer {
+            status: StatusCode::OK,
+            headers: http::HeaderMap::new(),
+            body: body.to_string().into_bytes(),
+        };
         read_token(&answer, grant, &caller())
     }
 
@@ -401,7 +411,8 @@ mod tests {
     fn check_lifetime(expires_in: Value, expected: Option<Option<u64>>) {
         let mut body = good();
         body["expires_in"] = expires_in;
-        let lifetime = read(&Grant::OnBehalfOf, &body).ok().map(|token| token.lifetime.map(|time| time.as_secs()));
+        let lifetime =
+            read(&Grant::OnBehalfOf, &body).ok().map(|token| token.lifetime.map(|time| time.as_secs()));
         assert_eq!(lifetime, expected, "{body}");
     }
 
@@ -419,8 +430,9 @@ mod tests {
     }
 
     fn form(settings: &ExchangeSettings, target: &Target) -> (Vec<(String, String)>, Option<HeaderValue>) {
-        let endpoint = CheckedUrl::parse("https://issuer.example/token", crate::checked_url::PlainHttp::LoopbackOnly)
-            .expect("an address of the test");
+        let endpoint =
+            CheckedUrl::parse("https://issuer.example/token", crate::checked_url::PlainHttp::LoopbackOnly)
+                .expect("an address of the test");
         let request = Request::build(settings, &endpoint, &caller(), target, Now::read()).expect("a request");
         (
             request.form.iter().map(|field| (field.name.clone(), field.value().to_owned())).collect(),
@@ -429,7 +441,12 @@ mod tests {
     }
 
     fn settings(grant: Grant, client_auth: ClientAuth) -> ExchangeSettings {
-        ExchangeSettings { grant, client_id: Arc::from("gate way"), client_auth, extra: vec![("x".into(), "y".into())] }
+        ExchangeSettings {
+            grant,
+            client_id: Arc::from("gate way"),
+            client_auth,
+            extra: vec![("x".into(), "y".into())],
+        }
     }
 
     fn target() -> Target {

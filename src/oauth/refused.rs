@@ -132,7 +132,9 @@ fn classify(answer: &Answer, members: &Map<String, Value>, codes: &[u64]) -> Cla
         return Class::Throttled { retry_after };
     }
     if code(&[50196]) {
-        return Class::Throttled { retry_after: Some(retry_after.unwrap_or(LOOP_RETRY_AFTER).max(LOOP_RETRY_AFTER)) };
+        return Class::Throttled {
+            retry_after: Some(retry_after.unwrap_or(LOOP_RETRY_AFTER).max(LOOP_RETRY_AFTER)),
+        };
     }
     let transient = matches!(error, "temporarily_unavailable" | "server_error") || code(TRANSIENT);
     if answer.status.is_server_error() || transient {
@@ -159,7 +161,9 @@ fn classify(answer: &Answer, members: &Map<String, Value>, codes: &[u64]) -> Cla
     if code(BLOCKED) {
         return Class::Blocked;
     }
-    if code(STEP_UP) || matches!(error, "interaction_required" | "insufficient_user_authentication" | "mfa_required") {
+    if code(STEP_UP)
+        || matches!(error, "interaction_required" | "insufficient_user_authentication" | "mfa_required")
+    {
         return Class::StepUp { claims: None };
     }
     match error {
@@ -183,8 +187,8 @@ const ADMIN_CONSENT: &[u64] = &[90094, 90095];
 const SUBJECT_TOKEN: &[u64] = &[50013, 500131, 500133, 50027, 240002];
 const STEP_UP: &[u64] = &[50076, 50079, 50072, 50074, 50078, 50097, 50129, 53000, 53001, 50131, 50158];
 const BLOCKED: &[u64] = &[
-    65004, 53002, 53003, 53004, 53010, 53011, 530_032, 530_034, 530_035, 50105, 50057, 50020, 500_212, 500_213, 90002,
-    900_382, 900_432, 1_000_104,
+    65004, 53002, 53003, 53004, 53010, 53011, 530_032, 530_034, 530_035, 50105, 50057, 50020, 500_212,
+    500_213, 90002, 900_382, 900_432, 1_000_104,
 ];
 
 fn codes(members: &Map<String, Value>) -> Vec<u64> {
@@ -264,8 +268,16 @@ mod tests {
         let keycloak = |error, description| json!({"error": error, "error_description": description});
         check(400, keycloak("invalid_request", "Invalid token"), Class::SubjectToken);
         check(400, keycloak("invalid_request", "Requested audience not available: x"), Class::Misconfigured);
-        check(403, keycloak("access_denied", "Client is not within the token audience"), Class::Misconfigured);
-        check(400, keycloak("invalid_scope", "Missing consents for Token Exchange in client x"), Class::Consent);
+        check(
+            403,
+            keycloak("access_denied", "Client is not within the token audience"),
+            Class::Misconfigured,
+        );
+        check(
+            400,
+            keycloak("invalid_scope", "Missing consents for Token Exchange in client x"),
+            Class::Consent,
+        );
         check(400, keycloak("invalid_scope", "Invalid scopes: x"), Class::Misconfigured);
     }
 
@@ -283,7 +295,8 @@ mod tests {
 
     #[test]
     fn words_from_outside_are_made_safe() {
-        let refused = Refused::read(&answer(400, &json!({"error": "bad\r\n\u{1b}[31m\"é\"", "correlation_id": "c-1"})));
+        let refused =
+            Refused::read(&answer(400, &json!({"error": "bad\r\n\u{1b}[31m\"é\"", "correlation_id": "c-1"})));
         assert_eq!(refused.error.as_str(), "bad[31m");
         assert_eq!(refused.correlation_id.map(|id| id.to_string()), Some("c-1".to_owned()));
         assert_eq!(Word::new(&"x".repeat(10_000)).as_str().len(), WORD_BYTES_MAX);

@@ -32,14 +32,13 @@ const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Serves the admin endpoints for ever.
 pub async fn serve(listener: TcpListener, state: Arc<State>) {
     let guarded = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
-    let service = ServiceBuilder::new()
-        .load_shed()
-        .concurrency_limit(REQUESTS_MAX)
-        .timeout(ANSWER_TIMEOUT)
-        .service_fn(move |request: Request<Incoming>| {
-            let state = Arc::clone(&state);
-            async move { Ok::<_, Infallible>(answer(&request, &state, guarded)) }
-        });
+    let service =
+        ServiceBuilder::new().load_shed().concurrency_limit(REQUESTS_MAX).timeout(ANSWER_TIMEOUT).service_fn(
+            move |request: Request<Incoming>| {
+                let state = Arc::clone(&state);
+                async move { Ok::<_, Infallible>(answer(&request, &state, guarded)) }
+            },
+        );
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -96,7 +95,8 @@ fn ready(state: &State) -> Response<Full<Bytes>> {
     let ready = !draining && audit_writable && issuers.values().any(|ready| *ready);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     // Texts and booleans only: writing them into memory does not fail.
-    let body = serde_json::to_vec(&Readiness { ready, draining, audit_writable, issuers }).unwrap_or_default();
+    let body =
+        serde_json::to_vec(&Readiness { ready, draining, audit_writable, issuers }).unwrap_or_default();
     response(status, "application/json", body)
 }
 
@@ -130,7 +130,8 @@ fn names_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
     };
     named.is_some_and(|authority| {
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        host.eq_ignore_ascii_case("localhost")
+            || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     })
 }
 

@@ -12,10 +12,9 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 
-use super::State;
 use super::deadlines::Deadlines;
+use super::{State, Stop};
 use crate::identity::Peer;
 
 /// Longest time for a TLS handshake.
@@ -32,8 +31,8 @@ const STREAMS_MAX: u32 = 256;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Serves a connection to its end. When `stop` is cancelled, what has begun is finished and nothing more.
-pub async fn serve(stream: TcpStream, address: SocketAddr, state: Arc<State>, stop: CancellationToken) {
+/// Serves a connection to its end, or to where `stop` wants it.
+pub async fn serve(stream: TcpStream, address: SocketAddr, state: Arc<State>, stop: Stop) {
     // An answer's last small piece must not wait for an acknowledgement. Without it the answer is only slower.
     let _ = stream.set_nodelay(true);
     state.metrics.open_connections.inc();
@@ -53,7 +52,7 @@ pub async fn serve(stream: TcpStream, address: SocketAddr, state: Arc<State>, st
     state.metrics.open_connections.dec();
 }
 
-async fn serve_http<S>(stream: S, peer: Peer, state: &Arc<State>, stop: CancellationToken)
+async fn serve_http<S>(stream: S, peer: Peer, state: &Arc<State>, stop: Stop)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -77,13 +76,16 @@ where
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
+        ended = connection.as_mut() => Some(ended),
+        () = stop.finish.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::select! {
+                ended = connection => Some(ended),
+                () = stop.cut.cancelled() => None,
+            }
         }
     };
-    if let Err(error) = ended {
+    if let Some(Err(error)) = ended {
         tracing::debug!(address = %peer.address, %error, "Connection ended early");
     }
 }

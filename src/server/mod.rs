@@ -23,6 +23,9 @@ const CONNECTIONS_MAX: usize = 16_384;
 /// How long to wait after an accept that failed, which is when descriptors or memory have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long connections may take to end once they are cut: they only have to be dropped.
+const CUT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Where the gateway listens, and its limits there.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -79,8 +82,17 @@ pub struct Server {
     agents: TcpListener,
     admin: TcpListener,
     state: Arc<State>,
-    stop: CancellationToken,
+    stop: Stop,
     connections: TaskTracker,
+}
+
+/// How connections are told to end.
+#[derive(Clone, Default)]
+struct Stop {
+    /// Finish what has begun, and nothing more.
+    finish: CancellationToken,
+    /// End now.
+    cut: CancellationToken,
 }
 
 impl Server {
@@ -90,12 +102,13 @@ impl Server {
     ///
     /// The address that cannot be bound, and why.
     pub async fn bind(settings: &Settings, state: Arc<State>) -> Result<Self, (SocketAddr, io::Error)> {
-        let bind = async |address: SocketAddr| TcpListener::bind(address).await.map_err(|error| (address, error));
+        let bind =
+            async |address: SocketAddr| TcpListener::bind(address).await.map_err(|error| (address, error));
         Ok(Self {
             agents: bind(settings.listen).await?,
             admin: bind(settings.admin).await?,
             state,
-            stop: CancellationToken::new(),
+            stop: Stop::default(),
             connections: TaskTracker::new(),
         })
     }
@@ -139,15 +152,25 @@ impl Server {
         self.state.draining.store(true, Ordering::Relaxed);
         // Nobody connects any more; those who are connected finish what they have begun.
         drop(self.agents);
-        self.stop.cancel();
+        self.stop.finish.cancel();
         self.connections.close();
-        let drained = tokio::time::timeout(**self.state.drain_timeout.load(), self.connections.wait()).await;
+        let drain_timeout = **self.state.drain_timeout.load();
+        let drained = tokio::time::timeout(drain_timeout, self.connections.wait()).await;
+        let cut = if drained.is_ok() { 0 } else { cut(&self.connections, &self.stop, &self.state).await };
         admin.abort();
-        match drained {
-            Ok(()) => 0,
-            Err(_) => self.connections.len(),
-        }
+        cut
     }
+}
+
+/// Ends the connections that are left, and waits until their calls have been recorded.
+async fn cut(connections: &TaskTracker, stop: &Stop, state: &State) -> usize {
+    let cut = connections.len();
+    state.gateway().cut();
+    stop.cut.cancel();
+    if tokio::time::timeout(CUT_TIMEOUT, connections.wait()).await.is_err() {
+        tracing::error!(left = connections.len(), "Connections could not be cut");
+    }
+    cut
 }
 
 /// The next connection, once there is room for one.

@@ -146,8 +146,11 @@ impl Setup {
         let folder = tempfile::tempdir().expect("a folder");
         let secret = &authorization_server.settings().gateway.secret;
         std::fs::write(folder.path().join("secret"), secret).expect("a secret file");
-        let parts =
-            Parts { authorization_server: &authorization_server, connector: &connector, folder: folder.path() };
+        let parts = Parts {
+            authorization_server: &authorization_server,
+            connector: &connector,
+            folder: folder.path(),
+        };
         let path = folder.path().join("gateway.yaml");
         std::fs::write(&path, (self.config)(&parts)).expect("a configuration file");
         if self.issuer_is_down {
@@ -211,7 +214,9 @@ impl TestBed {
     /// The value of a metric with these labels.
     pub async fn metric(&self, series: &str) -> Option<f64> {
         let (_, metrics) = self.admin("/metrics").await;
-        let line = metrics.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')))?;
+        let line = metrics
+            .lines()
+            .find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')))?;
         line.rsplit(' ').next()?.parse().ok()
     }
 

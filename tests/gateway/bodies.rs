@@ -1,1 +1,179 @@
-//! To come.
+//! Bodies: streamed both ways, bounded in time, never shorter than they look.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use obo_gateway::demo::script::Reply;
+use reqwest::{Body, Method};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::bed::{ANYTHING, Setup, TestBed, assert_refused, refusal};
+
+async fn open_bed() -> TestBed {
+    Setup::default().tools(ANYTHING).start().await
+}
+
+#[tokio::test]
+async fn server_sent_events_arrive_one_by_one() {
+    let bed = open_bed().await;
+    let reply = bed.get("/mail/events?count=3&every_ms=200", &bed.token("ada")).await;
+    assert_eq!(reply.headers()["content-type"], "text/event-stream");
+    let mut events = reply.bytes_stream();
+    let started = Instant::now();
+    let mut arrivals = Vec::new();
+    while let Some(event) = events.next().await {
+        event.expect("an event");
+        arrivals.push(started.elapsed());
+    }
+    assert!(arrivals.len() >= 3, "buffered into {} pieces", arrivals.len());
+    let spread = *arrivals.last().expect("events") - arrivals[0];
+    assert!(spread >= Duration::from_millis(200), "all came together, within {spread:?}");
+}
+
+/// Resident memory of this process, in bytes.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("a status");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a size");
+    line.split_whitespace().nth(1).and_then(|kilobytes| kilobytes.parse::<u64>().ok()).expect("a number")
+        * 1_024
+}
+
+#[tokio::test]
+async fn a_gigabyte_goes_up_without_adding_memory() {
+    const PIECE: usize = 65_536;
+    const PIECES: usize = 16_384;
+    let bed = open_bed().await;
+    let token = bed.token("ada");
+    assert_eq!(bed.get("/mail/me", &token).await.status(), 200);
+    let before = resident();
+    let piece = Bytes::from(vec![b'x'; PIECE]);
+    let pieces = stream::iter(std::iter::repeat_n(piece, PIECES).map(Ok::<_, std::io::Error>));
+    let upload =
+        bed.request(Method::POST, "/mail/upload").bearer_auth(&token).timeout(Duration::from_secs(120));
+    let reply = upload.body(Body::wrap_stream(pieces)).send().await.expect("an answer");
+    assert_eq!(reply.status(), 200);
+    assert!(reply.text().await.expect("a text").contains(&(PIECE * PIECES).to_string()));
+    let grown = resident().saturating_sub(before);
+    // Agent, gateway and connector are all in this process.
+    assert!(grown < 48 * 1_048_576, "grew by {grown} bytes");
+    let records = bed.records().await;
+    assert_eq!(records[1]["http_request"]["body_length"], (PIECE * PIECES) as u64);
+}
+
+#[tokio::test]
+async fn a_download_passes_whole() {
+    let bed = open_bed().await;
+    let reply = bed.get("/mail/download?bytes=10000000", &bed.token("ada")).await;
+    assert_eq!(reply.bytes().await.expect("a body").len(), 10_000_000);
+    let records = bed.records().await;
+    assert_eq!(records[0]["http_response"]["body_length"], 10_000_000);
+}
+
+#[tokio::test]
+async fn answers_trailers_pass_and_the_agents_are_dropped() {
+    let bed = open_bed().await;
+    let token = bed.token("ada");
+    let mut stream = TcpStream::connect(bed.gateway.agent_address()).await.expect("a connection");
+    let request = format!(
+        "POST /mail/trailers HTTP/1.1\r\nhost: gw\r\nauthorization: Bearer {token}\r\nte: trailers\r\nconnection: close\r\n\
+         transfer-encoding: chunked\r\ntrailer: x-agent\r\n\r\n3\r\nabc\r\n0\r\nx-agent: canary\r\n\r\n"
+    );
+    stream.write_all(request.replacen("POST", "GET", 1).as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    let (_, trailers) = answer.rsplit_once("0\r\n").expect("a last chunk");
+    assert!(trailers.contains(':'), "no trailers: {answer}");
+    assert!(!bed.connector.only_request().contains("canary"));
+}
+
+#[tokio::test]
+async fn a_body_that_is_cut_short_never_looks_whole() {
+    let bed = open_bed().await;
+    bed.connector.script().once(Reply::normal().cut_after(40));
+    let reply = bed.get("/mail/me", &bed.token("ada")).await;
+    assert_eq!(reply.status(), 200);
+    assert!(reply.bytes().await.is_err(), "a cut body looked whole");
+    assert_eq!(bed.outcomes(1).await, ["connector_broke"]);
+}
+
+#[tokio::test]
+async fn a_connector_that_misbehaves_is_given_up_in_time() {
+    let bed = open_bed().await;
+    let token = bed.token("ada");
+    for (reply, status, code) in [
+        (Reply::hang(), 504, "connector_timeout"),
+        (Reply::reset(), 502, "connector_broke"),
+        (Reply::raw("this is not HTTP\r\n\r\n"), 502, "connector_broke"),
+        (
+            Reply::raw("HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nabcdef"),
+            502,
+            "connector_broke",
+        ),
+        (Reply::normal().padded_with_headers(10_000, 20), 502, "connector_broke"),
+    ] {
+        bed.connector.script().clear().once(reply);
+        let refused = refusal(bed.get("/mail/me", &token).await).await;
+        assert_refused(&refused, status, code);
+    }
+    bed.connector.stop_listening().await;
+    let refused = refusal(bed.get("/mail/me", &token).await).await;
+    assert_refused(&refused, 502, "connector_unreachable");
+    bed.connector.listen_again().await.expect("listening");
+    bed.connector.script().clear();
+    assert_eq!(bed.get("/mail/me", &token).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_connector_that_stops_in_the_middle_is_given_up_in_time() {
+    let bed = open_bed().await;
+    bed.connector
+        .script()
+        .once(Reply::status(200).body(vec![b'x'; 1_000]).dripping(100, Duration::from_secs(30)));
+    let reply = bed.get("/mail/me", &bed.token("ada")).await;
+    assert!(reply.bytes().await.is_err(), "a stalled body looked whole");
+    assert_eq!(bed.outcomes(1).await, ["connector_broke"]);
+}
+
+#[tokio::test]
+async fn an_agent_that_stalls_or_leaves_while_sending_is_recorded() {
+    let bed = open_bed().await;
+    let token = bed.token("ada");
+    let head = format!(
+        "POST /mail/upload HTTP/1.1\r\nhost: gw\r\nauthorization: Bearer {token}\r\ncontent-length: 100\r\n\r\nabc"
+    );
+    let mut stalled = TcpStream::connect(bed.gateway.agent_address()).await.expect("a connection");
+    stalled.write_all(head.as_bytes()).await.expect("sent");
+    let mut answer = vec![0; 4_096];
+    let read = stalled.read(&mut answer).await.expect("an answer");
+    let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    drop(stalled);
+    let mut leaving = TcpStream::connect(bed.gateway.agent_address()).await.expect("a connection");
+    leaving.write_all(head.as_bytes()).await.expect("sent");
+    drop(leaving);
+    let outcomes = bed.outcomes(2).await;
+    assert_eq!(outcomes[0], "request_stalled");
+    assert!(["request_broke_off", "agent_left"].contains(&outcomes[1].as_str()), "{outcomes:?}");
+    for received in bed.connector.requests() {
+        assert!(!received.body_complete, "the connector took a cut body for a whole one");
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_leaves_within_the_answer_is_recorded() {
+    let bed = open_bed().await;
+    let reply = bed.get("/mail/events?count=100&every_ms=50", &bed.token("ada")).await;
+    let mut events = reply.bytes_stream();
+    events.next().await.expect("an event").expect("an event");
+    drop(events);
+    assert_eq!(bed.outcomes(1).await, ["agent_left"]);
+    for _ in 0..100 {
+        if bed.connector.in_flight() == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the connector is still at work for nobody");
+}

@@ -33,7 +33,10 @@ async fn a_client_certificate_proves_the_gateway() {
         bed.get("/mail/me/messages", &bed.token(who)).await;
     }
     let exchanges = bed.authorization_server.exchanges();
-    assert!(exchanges.len() == 2 && exchanges.iter().all(|exchange| exchange.error.is_none()), "{exchanges:?}");
+    assert!(
+        exchanges.len() == 2 && exchanges.iter().all(|exchange| exchange.error.is_none()),
+        "{exchanges:?}"
+    );
     assert!(exchanges[0].parameter("client_secret").is_none());
     assert_ne!(exchanges[0].parameter("client_assertion"), exchanges[1].parameter("client_assertion"));
 }
@@ -59,7 +62,9 @@ async fn the_secret_goes_into_the_form_or_the_header() {
 fn token_exchange(parts: &Parts<'_>, target: &str, connector: &str) -> String {
     let issuer = parts.issuer().replace("kind: entra", "kind: oidc");
     let tenant = format!("    tenant: {}\n", parts.authorization_server.settings().tenant);
-    let issuer = issuer.replace(&tenant, "").replace("grant: on_behalf_of", &format!("grant: token_exchange\n      target: {target}"));
+    let issuer = issuer
+        .replace(&tenant, "")
+        .replace("grant: on_behalf_of", &format!("grant: token_exchange\n      target: {target}"));
     let mail = parts.mail("").replace(&format!("    audience: {MAIL_AUDIENCE}\n"), "");
     parts.whole(&issuer, &format!("{mail}{connector}"))
 }
@@ -71,7 +76,8 @@ async fn rfc_8693_names_its_target_as_configured() {
         ("resource", format!("    resource: {MAIL_AUDIENCE}\n    scopes: [Mail.Read]\n"), Some("resource")),
         ("scope", format!("    scopes: ['{MAIL_AUDIENCE}/Mail.Read']\n"), None),
     ] {
-        let bed = Setup::default().config(move |parts| token_exchange(parts, target, &connector)).start().await;
+        let bed =
+            Setup::default().config(move |parts| token_exchange(parts, target, &connector)).start().await;
         let reply = bed.get("/mail/me/messages", &bed.token("ada")).await;
         assert_eq!(reply.status(), 200, "{target}: {:?}", reply.text().await);
         let exchange = &bed.authorization_server.exchanges()[0];
@@ -88,7 +94,8 @@ async fn missing_consent_is_answered_with_the_link_and_the_link_helps() {
     let bed = TestBed::start().await;
     let send = || async {
         let message = json!({"message": {"subject": "Hi", "toRecipients": [{"emailAddress": {"address": "bob@demo.test"}}]}});
-        let request = bed.request(Method::POST, "/mail/me/sendMail").bearer_auth(bed.token("ada")).json(&message);
+        let request =
+            bed.request(Method::POST, "/mail/me/sendMail").bearer_auth(bed.token("ada")).json(&message);
         request.send().await.expect("an answer")
     };
     let refused = refusal(send().await).await;
@@ -97,7 +104,9 @@ async fn missing_consent_is_answered_with_the_link_and_the_link_helps() {
     assert!(refused.2["issuer_correlation_id"].is_string());
     let link = refused.2["consent_url"].as_str().expect("a link");
     assert!(link.starts_with(&bed.authorization_server.authorization_endpoint()), "{link}");
-    for part in ["prompt=consent", "Mail.Send", bed.authorization_server.settings().gateway.client_id.as_str()] {
+    for part in
+        ["prompt=consent", "Mail.Send", bed.authorization_server.settings().gateway.client_id.as_str()]
+    {
         assert!(link.contains(part), "{link}");
     }
     let page = crate::bed::client().get(link).send().await.expect("a page");
@@ -110,7 +119,9 @@ async fn missing_consent_is_answered_with_the_link_and_the_link_helps() {
 #[tokio::test]
 async fn each_refusal_of_the_authorization_server_has_its_answer() {
     let claims = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
-    let entra = |error: &str, code: u64| Reply::json(400, &json!({"error": error, "error_codes": [code], "correlation_id": "c-1"}));
+    let entra = |error: &str, code: u64| {
+        Reply::json(400, &json!({"error": error, "error_codes": [code], "correlation_id": "c-1"}))
+    };
     let bed = TestBed::start().await;
     for (reply, status, code) in [
         (entra("invalid_grant", 90094), 403, "admin_consent_required"),
@@ -122,7 +133,11 @@ async fn each_refusal_of_the_authorization_server_has_its_answer() {
         (Reply::too_many_requests(9), 503, "issuer_throttled"),
         (Reply::status(503), 503, "issuer_unavailable"),
         (Reply::reset(), 503, "issuer_unavailable"),
-        (Reply::json(200, &json!({"access_token": "a\r\nb", "token_type": "Bearer"})), 502, "issuer_answer_invalid"),
+        (
+            Reply::json(200, &json!({"access_token": "a\r\nb", "token_type": "Bearer"})),
+            502,
+            "issuer_answer_invalid",
+        ),
         (Reply::json(200, &json!({"access_token": "a", "token_type": "mac"})), 502, "issuer_answer_invalid"),
         (Reply::json(200, &json!({"error": "invalid_grant"})), 502, "issuer_answer_invalid"),
         (Reply::json(200, &json!([])), 502, "issuer_answer_invalid"),
@@ -132,7 +147,8 @@ async fn each_refusal_of_the_authorization_server_has_its_answer() {
         bed.authorization_server.script(Endpoint::Token).clear().once(reply);
         let before = bed.exchanges();
         let reply = bed.get("/mail/me/messages", &bed.token("ada")).await;
-        let challenge = reply.headers().get("www-authenticate").map(|value| value.to_str().expect("text").to_owned());
+        let challenge =
+            reply.headers().get("www-authenticate").map(|value| value.to_str().expect("text").to_owned());
         let retry_after = reply.headers().get("retry-after").cloned();
         let refused = refusal(reply).await;
         assert_refused(&refused, status, code);
@@ -143,18 +159,26 @@ async fn each_refusal_of_the_authorization_server_has_its_answer() {
             use base64::Engine as _;
             let encoded = base64::engine::general_purpose::STANDARD.encode(claims);
             let challenge = challenge.expect("a challenge");
-            assert!(challenge.contains(r#"error="insufficient_claims""#) && challenge.contains(&encoded), "{challenge}");
+            assert!(
+                challenge.contains(r#"error="insufficient_claims""#) && challenge.contains(&encoded),
+                "{challenge}"
+            );
             assert_eq!(refused.2["claims"], claims);
         }
     }
     assert!(bed.connector.requests().is_empty(), "nothing goes out without a delegated token");
-    assert_eq!(bed.get("/mail/me/messages", &bed.token("ada")).await.status(), 200, "no failure is remembered");
+    assert_eq!(
+        bed.get("/mail/me/messages", &bed.token("ada")).await.status(),
+        200,
+        "no failure is remembered"
+    );
 }
 
 #[tokio::test]
 async fn an_administrators_consent_has_a_page_of_its_own() {
     let bed = TestBed::start().await;
-    bed.authorization_server.refuse_exchanges("ada", Fault::coded("invalid_grant", 90094, "An administrator has to agree"));
+    bed.authorization_server
+        .refuse_exchanges("ada", Fault::coded("invalid_grant", 90094, "An administrator has to agree"));
     let refused = refusal(bed.get("/mail/me/messages", &bed.token("ada")).await).await;
     assert_refused(&refused, 403, "admin_consent_required");
     let link = refused.2["consent_url"].as_str().expect("a link");
@@ -176,7 +200,8 @@ async fn many_callers_on_one_cold_key_make_one_exchange() {
     let bed = TestBed::start().await;
     bed.authorization_server.script(Endpoint::Token).once(Reply::normal().after(Duration::from_millis(300)));
     let token = bed.token("ada");
-    let calls: Vec<_> = (0..100).map(|_| bed.request(Method::GET, "/mail/me/messages").bearer_auth(&token).send()).collect();
+    let calls: Vec<_> =
+        (0..100).map(|_| bed.request(Method::GET, "/mail/me/messages").bearer_auth(&token).send()).collect();
     let calls: Vec<_> = calls.into_iter().map(tokio::spawn).collect();
     for call in calls {
         assert_eq!(call.await.expect("no panic").expect("an answer").status(), 200);
@@ -189,7 +214,8 @@ async fn a_caller_that_leaves_does_not_cancel_the_exchange() {
     let bed = TestBed::start().await;
     bed.authorization_server.script(Endpoint::Token).once(Reply::normal().after(Duration::from_millis(300)));
     let token = bed.token("ada");
-    let hasty = bed.request(Method::GET, "/mail/me/messages").bearer_auth(&token).timeout(Duration::from_millis(100));
+    let hasty =
+        bed.request(Method::GET, "/mail/me/messages").bearer_auth(&token).timeout(Duration::from_millis(100));
     assert!(hasty.send().await.expect_err("gone before the exchange is over").is_timeout());
     assert_eq!(bed.get("/mail/me/messages", &token).await.status(), 200);
     assert_eq!(bed.exchanges(), 1);
@@ -207,7 +233,11 @@ async fn a_token_without_a_lifetime_is_used_once() {
         let before = bed.authorization_server.fetches(Endpoint::Token);
         let token = bed.authorization_server.subject_token("ada").agent(&format!("agent-{lifetime}")).mint();
         for _ in 0..2 {
-            assert_eq!(bed.get("/mail/me/messages", &token).await.status(), 401, "the connector knows no such token");
+            assert_eq!(
+                bed.get("/mail/me/messages", &token).await.status(),
+                401,
+                "the connector knows no such token"
+            );
         }
         assert_eq!(bed.authorization_server.fetches(Endpoint::Token) - before, exchanges, "{lifetime}");
     }
@@ -216,7 +246,9 @@ async fn a_token_without_a_lifetime_is_used_once() {
 #[tokio::test]
 async fn a_connectors_401_does_not_send_the_agent_to_another_server() {
     let bed = TestBed::start().await;
-    bed.connector.script().once(Reply::status(401).header("www-authenticate", "Bearer authorization_uri=\"https://evil.example\""));
+    bed.connector.script().once(
+        Reply::status(401).header("www-authenticate", "Bearer authorization_uri=\"https://evil.example\""),
+    );
     let reply = bed.get("/mail/me/messages", &bed.token("ada")).await;
     assert_eq!(reply.status(), 401);
     assert_eq!(reply.headers()["www-authenticate"], r#"Bearer realm="obo-gateway""#);

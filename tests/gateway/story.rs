@@ -97,7 +97,9 @@ async fn each_tool_has_a_token_for_its_own_scopes() {
 #[tokio::test]
 async fn an_unlisted_tool_is_refused() {
     let bed = TestBed::start().await;
-    for (method, path) in [(Method::DELETE, "/mail/me/messages/1"), (Method::GET, "/mail/me"), (Method::GET, "/mail")] {
+    for (method, path) in
+        [(Method::DELETE, "/mail/me/messages/1"), (Method::GET, "/mail/me"), (Method::GET, "/mail")]
+    {
         let request = bed.request(method, path).bearer_auth(bed.token("ada"));
         let refused = refusal(request.send().await.expect("an answer")).await;
         assert_refused(&refused, 403, "tool_unlisted");
@@ -129,9 +131,11 @@ async fn the_longest_prefix_finds_the_connector() {
         bed.get(path, &bed.token("ada")).await;
     }
     let records = bed.records().await;
-    let connectors: Vec<_> = records.iter().map(|record| record["unmapped"]["obo"]["connector"].clone()).collect();
+    let connectors: Vec<_> =
+        records.iter().map(|record| record["unmapped"]["obo"]["connector"].clone()).collect();
     assert_eq!(connectors, ["inner", "mail", "mail"]);
-    let paths: Vec<_> = bed.connector.requests().iter().map(|request| request.uri.path().to_owned()).collect();
+    let paths: Vec<_> =
+        bed.connector.requests().iter().map(|request| request.uri.path().to_owned()).collect();
     assert_eq!(paths, ["/v1.0/me", "/v1.0/me", "/v1.0/innermost"]);
 }
 
@@ -146,7 +150,10 @@ async fn what_no_rule_allows_is_denied() {
         .config(move |parts| {
             let whole = parts.whole(&parts.issuer(), &parts.mail(crate::bed::TOOLS));
             let (before, _) = whole.split_once("policy:").expect("a policy");
-            format!("{before}policy:{policy}audit: {{ file: {} }}\n", parts.folder.join("audit.jsonl").display())
+            format!(
+                "{before}policy:{policy}audit: {{ file: {} }}\n",
+                parts.folder.join("audit.jsonl").display()
+            )
         })
         .start()
         .await;

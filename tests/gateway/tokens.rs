@@ -113,7 +113,8 @@ async fn a_member_given_twice_is_refused() {
     for name in ["iss", "aud", "exp", "tid", "oid", "sub", "scp", "azp", "anything"] {
         let token = bed.authorization_server.subject_token("ada");
         let claims = token.claims_text();
-        let twice = format!("{{\"{name}\":\"x\",\"{name}\":\"y\",{}", claims.strip_prefix('{').expect("an object"));
+        let twice =
+            format!("{{\"{name}\":\"x\",\"{name}\":\"y\",{}", claims.strip_prefix('{').expect("an object"));
         check(&bed, |token| token.raw_claims(twice), 401, "token_malformed").await;
     }
     let twice = r#"{"alg":"RS256","alg":"RS256"}"#;
@@ -179,14 +180,16 @@ async fn issuer_agents_and_scopes_are_heeded() {
                 "    exchange:",
                 "    agents: [planner]\n    required_scopes: [access_as_user]\n    exchange:",
             );
-            let tools = crate::bed::TOOLS.replace("scopes: [Mail.Read] }", "scopes: [Mail.Read], required_scopes: [mail, more] }");
+            let tools = crate::bed::TOOLS
+                .replace("scopes: [Mail.Read] }", "scopes: [Mail.Read], required_scopes: [mail, more] }");
             parts.whole(&issuer, &parts.mail(&tools))
         })
         .start()
         .await;
     check(&bed, |token| token.agent("other"), 403, "agent_not_allowed").await;
     check(&bed, |token| token.agent("planner").scopes("access_as_users"), 403, "scope_missing").await;
-    let token = bed.authorization_server.subject_token("ada").agent("planner").scopes("access_as_user mail").mint();
+    let token =
+        bed.authorization_server.subject_token("ada").agent("planner").scopes("access_as_user mail").mint();
     let reply = bed.get("/mail/me/messages", &token).await;
     let challenge = reply.headers()["www-authenticate"].to_str().expect("text").to_owned();
     assert!(challenge.contains(r#"error="insufficient_scope""#), "{challenge}");
@@ -194,18 +197,28 @@ async fn issuer_agents_and_scopes_are_heeded() {
     let refused = refusal(reply).await;
     assert_refused(&refused, 403, "scope_missing");
     assert_eq!(refused.2["required_scopes"], json!(["mail", "more"]));
-    let all = bed.authorization_server.subject_token("ada").agent("planner").scopes("access_as_user mail more").mint();
+    let all = bed
+        .authorization_server
+        .subject_token("ada")
+        .agent("planner")
+        .scopes("access_as_user mail more")
+        .mint();
     assert_eq!(bed.get("/mail/me/messages", &all).await.status(), 200);
 }
 
 #[tokio::test]
 async fn issuer_a_cannot_sign_for_issuer_b_under_the_same_key_id() {
-    let other = AuthorizationServer::start(Settings { own_rsa_key: true, ..Settings::default() }).await.expect("another");
+    let other = AuthorizationServer::start(Settings { own_rsa_key: true, ..Settings::default() })
+        .await
+        .expect("another");
     let (issuer, tenant) = (other.issuer(), other.settings().tenant.clone());
     let bed = Setup::default()
         .server(|settings| settings.own_rsa_key = true)
         .config(move |parts| {
-            let second = parts.issuer().replace("  contoso:", "  fabrikam:").replace(&parts.authorization_server.issuer(), &issuer);
+            let second = parts
+                .issuer()
+                .replace("  contoso:", "  fabrikam:")
+                .replace(&parts.authorization_server.issuer(), &issuer);
             assert!(second.contains(&tenant));
             let mail = parts.mail(&format!("    issuers: [contoso, fabrikam]\n{}", crate::bed::TOOLS));
             parts.whole(&format!("{}{second}", parts.issuer()), &mail)
@@ -222,7 +235,11 @@ async fn issuer_a_cannot_sign_for_issuer_b_under_the_same_key_id() {
         let header: Value = serde_json::from_slice(&header).expect("a header");
         header["kid"].clone()
     };
-    let forged = other.subject_token("ada").claim("iss", bed.authorization_server.issuer()).header("kid", key_id).mint();
+    let forged = other
+        .subject_token("ada")
+        .claim("iss", bed.authorization_server.issuer())
+        .header("kid", key_id)
+        .mint();
     let refused = refusal(bed.get("/mail/me/messages", &forged).await).await;
     assert_refused(&refused, 401, "signature_invalid");
 }
@@ -233,7 +250,10 @@ async fn a_connector_takes_only_its_own_issuers_people() {
     let issuer = other.issuer();
     let bed = Setup::default()
         .config(move |parts| {
-            let second = parts.issuer().replace("  contoso:", "  fabrikam:").replace(&parts.authorization_server.issuer(), &issuer);
+            let second = parts
+                .issuer()
+                .replace("  contoso:", "  fabrikam:")
+                .replace(&parts.authorization_server.issuer(), &issuer);
             let mail = parts.mail(&format!("    issuer: contoso\n{}", crate::bed::TOOLS));
             parts.whole(&format!("{}{second}", parts.issuer()), &mail)
         })
@@ -263,7 +283,8 @@ async fn a_flood_of_invented_key_ids_costs_the_issuer_one_fetch() {
     let bed = TestBed::start().await;
     let before = bed.authorization_server.fetches(Endpoint::Jwks);
     for number in 0..50 {
-        let token = bed.authorization_server.subject_token("ada").header("kid", format!("invented-{number}")).mint();
+        let token =
+            bed.authorization_server.subject_token("ada").header("kid", format!("invented-{number}")).mint();
         check_code(&bed, &token, "signing_key_unknown").await;
     }
     for hostile in ["../../etc/passwd", "' OR 1=1 --", "{\"a\":\"\\n\"}", "\n{\"forged\":true}"] {
@@ -280,7 +301,9 @@ async fn a_failed_refresh_keeps_the_keys() {
     // The connector has fetched its keys as well before they are withheld.
     assert_eq!(bed.get("/mail/me/messages", &bed.token("ada")).await.status(), 200);
     let script = bed.authorization_server.script(Endpoint::Jwks);
-    for reply in [Reply::status(500), Reply::raw("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>"), Reply::reset()] {
+    for reply in
+        [Reply::status(500), Reply::raw("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>"), Reply::reset()]
+    {
         script.clear().always(reply);
         let unknown = bed.authorization_server.subject_token("ada").header("kid", "unknown").mint();
         check_code(&bed, &unknown, "signing_key_unknown").await;
