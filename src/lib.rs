@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod checked_url;
 pub mod clock;
+pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod gateway;

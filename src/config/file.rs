@@ -1,0 +1,372 @@
+//! The configuration as an operator writes it. The comments here are read by users: they become the
+//! descriptions of the JSON Schema.
+//!
+//! Every key is an `Option`, also a required one: what is missing is noted while the rest is checked, so that
+//! all faults are reported at once. `#[schemars(required)]` tells the schema.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+
+/// Configuration of obo-gateway.
+///
+/// Values can name environment variables as `${NAME}` or `${NAME:-default}`; `$${` stands for the characters
+/// `${`. Durations are written `300ms`, `5s`, `2m` or `1h`. Relative file names start at the working directory
+/// of the process.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// The address that agents call: an IP address and a port, such as `0.0.0.0:8443`.
+    #[schemars(required)]
+    pub listen: Option<String>,
+    /// The certificate and key that agents are shown. Required, unless `plain_http` is true or `listen` is a
+    /// loopback address.
+    pub tls: Option<Tls>,
+    /// Serve agents without TLS, because something in front of the gateway ends it. Tokens then cross that
+    /// network in the clear.
+    pub plain_http: Option<bool>,
+    /// The address of the admin endpoints (health, metrics). Default: `127.0.0.1:9464`.
+    pub admin: Option<String>,
+    /// How long the gateway waits for things of its own.
+    pub timeouts: Option<Timeouts>,
+    /// The authorization servers whose users may call, by a name of your choice.
+    #[schemars(required)]
+    pub issuers: Option<Named<Issuer>>,
+    /// The systems that agents call, by a name of your choice.
+    #[schemars(required)]
+    pub connectors: Option<Named<Connector>>,
+    /// Who may call what. What no rule allows is denied.
+    pub policy: Option<Policy>,
+    /// Where the record of every call goes.
+    #[schemars(required)]
+    pub audit: Option<Audit>,
+}
+
+/// A certificate and its key.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file with the certificate, followed by the intermediate ones.
+    #[schemars(required)]
+    pub certificate: Option<String>,
+    /// PEM file with the private key of the certificate.
+    #[schemars(required)]
+    pub key: Option<String>,
+}
+
+/// How long the gateway waits for things of its own.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Timeouts {
+    /// How long running calls may take to finish when the gateway stops. Default: `30s`.
+    #[schemars(regex(pattern = DURATION))]
+    pub drain: Option<String>,
+}
+
+/// An authorization server whose users may call.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Issuer {
+    /// `entra`: Microsoft Entra ID, where the endpoints follow from the tenant. `oidc`: any other server that
+    /// issues JWT access tokens.
+    #[schemars(required)]
+    pub kind: Option<IssuerKind>,
+    /// Entra: the tenant whose users may call, as a GUID.
+    pub tenant: Option<String>,
+    /// Entra: several tenants, in place of `tenant`.
+    #[schemars(length(min = 1))]
+    pub tenants: Option<Vec<String>>,
+    /// The exact `iss` of its tokens, compared byte for byte. Required for `oidc`. For `entra` it replaces the
+    /// address that follows from the tenant (`https://login.microsoftonline.com/{tenant}/v2.0`), for example in
+    /// a national cloud; `{tenantid}` in it stands for each tenant.
+    pub issuer: Option<String>,
+    /// Where its key set is, in place of what discovery says.
+    pub jwks_uri: Option<String>,
+    /// Its token endpoint, in place of what discovery says.
+    pub token_endpoint: Option<String>,
+    /// What `aud` of a token must name: the gateway, as this server knows it. One of them is enough.
+    #[schemars(required, length(min = 1))]
+    pub audiences: Option<Vec<String>>,
+    /// The agents that may call: their `azp`, `appid` or `client_id`. Without the key, any agent may.
+    #[schemars(length(min = 1))]
+    pub agents: Option<Vec<String>>,
+    /// Scopes that every token must hold.
+    pub required_scopes: Option<Vec<String>>,
+    /// PEM file with certificate authorities that are trusted for this server beside those of the system.
+    pub ca_file: Option<String>,
+    /// Talk to this server without TLS beyond loopback. Not for production.
+    pub allow_plain_http: Option<bool>,
+    /// How tokens for connectors are obtained here on behalf of the user. Without it, its users cannot call
+    /// tools with `identity: on_behalf_of`.
+    pub exchange: Option<Exchange>,
+}
+
+/// What kind of authorization server it is.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IssuerKind {
+    Entra,
+    Oidc,
+}
+
+/// How tokens for connectors are obtained on behalf of the user.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Exchange {
+    /// `on_behalf_of`: Entra. `token_exchange`: RFC 8693, as Keycloak, Okta, Auth0, ZITADEL and others have it.
+    #[schemars(required)]
+    pub grant: Option<Grant>,
+    /// The gateway's own client identifier at this server.
+    #[schemars(required)]
+    pub client_id: Option<String>,
+    /// How the gateway proves to be that client. One of: `certificate` with `key`, `secret_file`, `secret_env`.
+    /// Secrets are never written in the configuration itself.
+    #[schemars(required)]
+    pub client_auth: Option<ClientAuth>,
+    /// With `token_exchange`: which parameter names the connector to the server. `audience` sends the
+    /// connector's `audience`, `resource` its `resource`, `scope` its scopes alone. Default: `audience`.
+    pub target: Option<Target>,
+    /// Further form fields, sent with every request as they are.
+    pub extra: Option<BTreeMap<String, String>>,
+}
+
+/// The way the server is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Grant {
+    OnBehalfOf,
+    TokenExchange,
+}
+
+/// Which parameter names the connector to the server.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    Scope,
+    Audience,
+    Resource,
+}
+
+/// How the gateway proves which client it is.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientAuth {
+    /// File that holds the client secret. One line break at its end is left out.
+    pub secret_file: Option<String>,
+    /// Name of the environment variable that holds the client secret.
+    pub secret_env: Option<String>,
+    /// How a secret is sent: in the form (`post`) or in the Authorization header (`basic`). Default: `post`.
+    pub method: Option<SecretMethod>,
+    /// PEM file with the certificate that the server knows the gateway by (`private_key_jwt`).
+    pub certificate: Option<String>,
+    /// PEM file with the RSA key of that certificate.
+    pub key: Option<String>,
+    /// File with a token of the platform (workload identity federation). Not served by this version.
+    pub token_file: Option<String>,
+}
+
+/// How a client secret is sent.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretMethod {
+    Post,
+    Basic,
+}
+
+/// A system that agents call.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Connector {
+    /// `rest`: an HTTP API. `mcp`: an MCP server; not served by this version.
+    #[schemars(required)]
+    pub kind: Option<ConnectorKind>,
+    /// The path under which agents call it, such as `/mail`.
+    #[schemars(required)]
+    pub path: Option<String>,
+    /// Where calls go. What follows `path` in a call is appended to this address.
+    #[schemars(required)]
+    pub upstream: Option<String>,
+    /// The issuer whose users may call it. Can be left out when the file has one issuer.
+    pub issuer: Option<String>,
+    /// Several issuers, in place of `issuer`.
+    #[schemars(length(min = 1))]
+    pub issuers: Option<Vec<String>>,
+    /// Who the connector sees. `on_behalf_of`: the signed-in user. `connection` and `app_only` are not served by
+    /// this version. Default: `on_behalf_of`.
+    pub identity: Option<Identity>,
+    /// What the authorization server calls this connector: for Entra the application ID URI, such as
+    /// `api://notes`; for RFC 8693 the `audience`.
+    pub audience: Option<String>,
+    /// The connector's address as a resource indicator (RFC 8707), for exchanges with `target: resource`.
+    pub resource: Option<String>,
+    /// Scopes that tokens for this connector are asked for, where a tool names none of its own.
+    #[schemars(length(min = 1))]
+    pub scopes: Option<Vec<String>>,
+    /// What agents can call, by name. Without the key, all of the connector is one tool that is called `any`.
+    #[schemars(extend("minProperties" = 1))]
+    pub tools: Option<Named<Tool>>,
+    /// PEM file with certificate authorities that are trusted for this connector beside those of the system.
+    pub ca_file: Option<String>,
+    /// Talk to this connector without TLS beyond loopback. Not for production.
+    pub allow_plain_http: Option<bool>,
+    /// Request headers that are let through to the connector beside the standard ones.
+    pub pass_headers: Option<Vec<String>>,
+    /// How long to wait for the connector.
+    pub timeouts: Option<ConnectorTimeouts>,
+}
+
+/// How a connector is spoken to.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectorKind {
+    Rest,
+    Mcp,
+}
+
+/// Who a connector sees.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Identity {
+    OnBehalfOf,
+    Connection,
+    AppOnly,
+}
+
+/// How long to wait for a connector.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectorTimeouts {
+    /// To be connected, TLS included. Default: `5s`.
+    #[schemars(regex(pattern = DURATION))]
+    pub connect: Option<String>,
+    /// From the end of the request to the first of the answer. Default: `60s`.
+    #[schemars(regex(pattern = DURATION))]
+    pub response: Option<String>,
+    /// Between two pieces of a body, in either direction. Default: `5m`.
+    #[schemars(regex(pattern = DURATION))]
+    pub idle: Option<String>,
+}
+
+/// One operation that agents can call.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tool {
+    /// REST: the method and the path after the connector's, such as `GET /me/messages/{id}`. A `{name}` stands
+    /// for one segment.
+    #[serde(rename = "match")]
+    #[schemars(regex(pattern = r"^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)\s+/\S*$"))]
+    pub matches: Option<String>,
+    /// Scopes that its token is asked for, in place of the connector's.
+    #[schemars(length(min = 1))]
+    pub scopes: Option<Vec<String>>,
+    /// Who the connector sees, in place of the connector's setting.
+    pub identity: Option<Identity>,
+    /// Ask the user before the call is made. `true` is not served by this version.
+    pub confirm: Option<bool>,
+    /// Scopes that the caller's own token must hold.
+    pub required_scopes: Option<Vec<String>>,
+    /// Authentication contexts that the caller must have passed. Not served by this version.
+    pub required_acrs: Option<Vec<String>>,
+}
+
+/// Who may call what.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// The rules. A call is allowed when one of them covers it.
+    pub allow: Option<Vec<Rule>>,
+}
+
+/// Allows some people, through some agents, some tools.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// What the rule is called in records. Default: its place, such as `allow[0]`.
+    #[schemars(length(min = 1, max = 128))]
+    pub name: Option<String>,
+    /// Which people. Without the key: any person who authenticated.
+    pub subjects: Option<Subjects>,
+    /// Which agents. Without the key: any that the issuer lets in.
+    #[schemars(length(min = 1))]
+    pub agents: Option<Vec<String>>,
+    /// Which tools: `connector/tool`, where `*` stands for any characters within its part.
+    #[schemars(required, length(min = 1))]
+    pub tools: Option<Vec<String>>,
+}
+
+/// People: to be in one of the lists is enough.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Subjects {
+    /// Subject identifiers: Entra's `oid`, elsewhere `sub`.
+    #[schemars(length(min = 1))]
+    pub ids: Option<Vec<String>>,
+    /// Groups, as the token names them (`groups`).
+    #[schemars(length(min = 1))]
+    pub groups: Option<Vec<String>>,
+    /// Roles, as the token names them (`roles`).
+    #[schemars(length(min = 1))]
+    pub roles: Option<Vec<String>>,
+}
+
+/// Where the record of every call goes.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    /// The file that records are appended to; `"-"`, in quotes, is standard output.
+    #[schemars(required)]
+    pub file: Option<String>,
+}
+
+/// As `resolve` reads it, for editors.
+const DURATION: &str = r"^[0-9]+(ms|s|m|h)$";
+
+/// A mapping from names to entries, in the order of the file.
+pub struct Named<T>(pub Vec<(String, T)>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NamedVisitor<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for NamedVisitor<T> {
+            type Value = Named<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a mapping of names")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Named<T>, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Named(entries))
+            }
+        }
+
+        deserializer.deserialize_map(NamedVisitor(PhantomData))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Named<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("Named_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "propertyNames": { "pattern": r"^[A-Za-z0-9_.-]{1,128}$" },
+            "additionalProperties": generator.subschema_for::<T>(),
+        })
+    }
+}

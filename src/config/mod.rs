@@ -1,0 +1,174 @@
+//! The configuration: as an operator writes it, and as each module wants it.
+//!
+//! One YAML file, read in stages. `document` makes a tree of it that knows every place; `shape` fits the tree
+//! to what can be written, which is [`schema`]; `resolve` checks what it means. Each stage notes every fault
+//! that it finds, with its place and what to write instead. Afterwards nothing about configuration can fail.
+
+mod at;
+mod document;
+mod expand;
+mod fault;
+mod file;
+mod nearest;
+mod resolve;
+mod schema;
+mod shape;
+mod summary;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+pub use fault::{Fault, Severity};
+pub use schema::schema;
+pub use summary::summary;
+
+use at::At;
+use fault::{Report, Span};
+use resolve::Surroundings;
+
+use crate::clock::Now;
+
+/// Everything the gateway needs to know, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// Where the gateway listens.
+    pub server: crate::server::Settings,
+    /// Whose users may call: one for each issuer, and for Entra one for each tenant. Never empty.
+    pub issuers: Vec<crate::oauth::IssuerSettings>,
+    /// What agents can call, in the order of the file. Never empty.
+    pub connectors: Vec<crate::gateway::ConnectorSettings>,
+    /// Who may call what.
+    pub policy: crate::policy::Policy,
+    /// Where records go.
+    pub audit: crate::audit::AuditFile,
+}
+
+/// A configuration that can be used, and what someone should look at regardless.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What is odd about it, in the order of the file.
+    pub warnings: Vec<Fault>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The file has faults.
+    #[error("{}", OneEach(faults))]
+    Faulty {
+        /// What keeps it from being used, in the order of the file. Never empty.
+        faults: Vec<Fault>,
+        /// What is odd beside that.
+        warnings: Vec<Fault>,
+    },
+}
+
+impl LoadError {
+    /// The error for a terminal: each fault with its source line, and then their number.
+    pub fn render(&self, colour: bool) -> String {
+        match self {
+            Self::Unreadable { source, .. } => format!("error: {self}: {source}\n"),
+            Self::Faulty { faults, warnings } => {
+                let mut pictures: Vec<String> =
+                    warnings.iter().chain(faults).map(|fault| fault.render(colour)).collect();
+                let count = match faults.len() {
+                    1 => "1 fault".to_owned(),
+                    count => format!("{count} faults"),
+                };
+                pictures.push(format!("{count}: the configuration cannot be used\n"));
+                pictures.join("\n")
+            }
+        }
+    }
+}
+
+/// Reads and checks a configuration. `environment` looks up the variables that it names.
+///
+/// Certificates, keys and secrets are read as well; relative file names start at the working directory.
+///
+/// # Errors
+///
+/// [`LoadError`] holds every fault of the file.
+pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, LoadError> {
+    let unreadable = |source| LoadError::Unreadable { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(document::FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    read(&path.display().to_string(), &bytes, environment, Now::read().unix_seconds())
+}
+
+fn read(
+    name: &str,
+    bytes: &[u8],
+    environment: &dyn Fn(&str) -> Option<String>,
+    now: u64,
+) -> Result<Loaded, LoadError> {
+    let report = Report::default();
+    let text = read_text(bytes, &report);
+    let config = text.and_then(|text| {
+        let mut root = document::parse(text, environment, &report)?;
+        let file = shape::read(&mut root, &report)?;
+        resolve::resolve(&file, &At::root(&root, &report), &Surroundings { environment, now })
+    });
+    if config.is_none() && !report.has_errors() {
+        report.note(
+            Severity::Error,
+            Span::TOP,
+            "",
+            "cannot be used, and nobody noted why: please report this",
+        );
+    }
+    let sound = !report.has_errors();
+    let (faults, warnings) = report.finish(name, text.unwrap_or_default());
+    match config {
+        Some(config) if sound => Ok(Loaded { config, warnings }),
+        Some(_) | None => Err(LoadError::Faulty { faults, warnings }),
+    }
+}
+
+fn read_text<'a>(bytes: &'a [u8], report: &Report) -> Option<&'a str> {
+    let fault = |line: usize, message: String| {
+        report.note(Severity::Error, Span { line, end_line: line, ..Span::TOP }, "", message);
+        None
+    };
+    if bytes.len() > document::FILE_BYTES_MAX {
+        return fault(1, format!("is larger than {} bytes", document::FILE_BYTES_MAX));
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            let line = bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count() + 1;
+            fault(line, "is not UTF-8 text".to_owned())
+        }
+    }
+}
+
+/// Faults, one on each line.
+struct OneEach<'a>(&'a [Fault]);
+
+impl fmt::Display for OneEach<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, fault) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{fault}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,178 @@
+//! `connectors`: what agents can call, and where it is.
+
+use std::collections::HashMap;
+
+use super::files::authorities;
+use super::issuers::{Issuers, KnownIssuer};
+use super::target::TargetNames;
+use super::tools::Host;
+use super::{headers, target, tools, values};
+use crate::checked_url::CheckedUrl;
+use crate::config::at::At;
+use crate::config::file::{self, ConnectorKind, File};
+use crate::config::nearest::suggestion;
+use crate::gateway::path::{CanonicalPath, ConnectorPath};
+use crate::gateway::{ConnectorSettings, ConnectorTimeouts};
+use crate::tool::ConnectorName;
+
+/// Checks all connectors.
+pub fn settings(file: &File, root: &At<'_>, issuers: &Issuers) -> Option<Vec<ConnectorSettings>> {
+    let at = root.key("connectors");
+    let connectors = at.required(file.connectors.as_ref(), "name at least one system that agents call")?;
+    if connectors.0.is_empty() {
+        at.fault("is empty: name at least one system that agents call");
+    }
+    let mut paths: HashMap<ConnectorPath, &str> = HashMap::new();
+    let mut checked = Vec::new();
+    for (name, connector) in &connectors.0 {
+        let at = at.key(name);
+        values::check_name(&at, name);
+        let path = path(connector, &at.key("path"));
+        if let Some(path) = &path
+            && let Some(other) = paths.insert(path.clone(), name)
+        {
+            at.key("path").fault_found(format_args!("is the path of `{other}` already: give each its own"));
+        }
+        checked.push(connector_settings(name, connector, &at, path, issuers));
+    }
+    checked.into_iter().collect()
+}
+
+fn connector_settings(
+    name: &str,
+    connector: &file::Connector,
+    at: &At<'_>,
+    path: Option<ConnectorPath>,
+    issuers: &Issuers,
+) -> Option<ConnectorSettings> {
+    let kind = at.key("kind").required(connector.kind, "`rest` for an HTTP API");
+    let rest = kind == Some(ConnectorKind::Rest);
+    if kind == Some(ConnectorKind::Mcp) {
+        at.key("kind").fault("`mcp` is not served by this version, only `rest` is: leave this connector out");
+    }
+    let upstream = upstream(connector, &at.key("upstream"));
+    let extra_roots = authorities(&at.key("ca_file"), connector.ca_file.as_deref());
+    let pass_headers = headers::passed(&at.key("pass_headers"), connector.pass_headers.as_deref());
+    let timeouts = timeouts(connector, &at.key("timeouts"));
+    let issuers = issuers_of(connector, at, issuers);
+    let names = TargetNames::of(connector, at, upstream.as_ref());
+    let identity = tools::identity(&at.key("identity"), connector.identity);
+    if !rest {
+        return None;
+    }
+    let delegation = issuers.as_ref().and_then(|issuers| target::delegation(issuers, at));
+    let host = Host {
+        name: ConnectorName::new(name),
+        issuers: issuers.map(|issuers| issuers.iter().map(|issuer| issuer.name.clone()).collect()),
+        identity,
+        delegation,
+        names,
+        connector,
+        at,
+    };
+    let tools = tools::tools(&host);
+    Some(ConnectorSettings {
+        name: host.name,
+        path: path?,
+        upstream: upstream?,
+        extra_roots: extra_roots?,
+        tools: tools?,
+        pass_headers: pass_headers?,
+        timeouts: timeouts?,
+    })
+}
+
+fn path(connector: &file::Connector, at: &At<'_>) -> Option<ConnectorPath> {
+    let path =
+        at.required(connector.path.as_deref(), "give the path under which agents call it, like `/mail`")?;
+    at.checked(path.parse())
+}
+
+fn upstream(connector: &file::Connector, at: &At<'_>) -> Option<CheckedUrl> {
+    let text = at.required(connector.upstream.as_deref(), "give the address that calls go to")?;
+    let url = values::url(at, text, values::plain_http(connector.allow_plain_http))?;
+    if url.as_url().query().is_some() {
+        at.fault_found("must not have a query (?…): what agents send is appended to its path");
+        return None;
+    }
+    // A URL parser repairs what it reads (`/a/../b`, `\`); what is written must already be what is called.
+    let written = text.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
+    let path = written.unwrap_or("/");
+    if let Err(error) = CanonicalPath::parse(path) {
+        at.fault_found(format_args!("has a path that {error}"));
+        return None;
+    }
+    if path != url.as_url().path() {
+        at.fault_found("has a path that is not written as it is sent");
+        return None;
+    }
+    if path.len() > 1 && path.ends_with('/') {
+        at.fault_found("must not end with `/`");
+        return None;
+    }
+    Some(url)
+}
+
+fn timeouts(connector: &file::Connector, at: &At<'_>) -> Option<ConnectorTimeouts> {
+    let defaults = ConnectorTimeouts::default();
+    let given = connector.timeouts.as_ref();
+    let connect = given.and_then(|given| given.connect.as_deref());
+    let response = given.and_then(|given| given.response.as_deref());
+    let idle = given.and_then(|given| given.idle.as_deref());
+    let connect = values::duration(&at.key("connect"), connect, defaults.connect);
+    let response = values::duration(&at.key("response"), response, defaults.response);
+    let idle = values::duration(&at.key("idle"), idle, defaults.idle);
+    Some(ConnectorTimeouts { connect: connect?, response: response?, idle: idle? })
+}
+
+/// The issuers whose users may call a connector.
+fn issuers_of<'a>(
+    connector: &file::Connector,
+    at: &At<'_>,
+    issuers: &'a Issuers,
+) -> Option<Vec<&'a KnownIssuer>> {
+    let (one, several) = (at.key("issuer"), at.key("issuers"));
+    match (&connector.issuer, &connector.issuers) {
+        (Some(_), Some(_)) => {
+            one.fault("stands beside `issuers`: leave out one of the two");
+            None
+        }
+        (Some(name), None) => Some(vec![issuer(&one, name, issuers)?]),
+        (None, Some(names)) => {
+            if !values::not_empty(
+                &several,
+                Some(names),
+                "nobody could call; name the issuers whose users may",
+            ) {
+                return None;
+            }
+            let found: Vec<_> = names
+                .iter()
+                .enumerate()
+                .map(|(index, name)| issuer(&several.index(index), name, issuers))
+                .collect();
+            found.into_iter().collect()
+        }
+        (None, None) if several.is_written() => None,
+        (None, None) => match issuers.known.as_slice() {
+            [only] => Some(vec![only]),
+            // That there is none is a fault of its own.
+            [] => None,
+            _ => one.required(None, &format!("name the issuer whose users may call: {}", listed(issuers))),
+        },
+    }
+}
+
+fn issuer<'a>(at: &At<'_>, name: &str, issuers: &'a Issuers) -> Option<&'a KnownIssuer> {
+    let found = issuers.known.iter().find(|known| known.name.as_str() == name);
+    if found.is_none() && !issuers.known.is_empty() {
+        let near = suggestion(name, issuers.known.iter().map(|known| known.name.as_str()));
+        at.fault_found(format_args!("is not under `issuers`, which has {}{near}", listed(issuers)));
+    }
+    found
+}
+
+fn listed(issuers: &Issuers) -> String {
+    let names: Vec<String> = issuers.known.iter().map(|known| format!("`{}`", known.name)).collect();
+    names.join(", ")
+}

@@ -1,0 +1,307 @@
+//! `issuers`: whose users may call, and how tokens are obtained for them.
+
+use std::collections::HashMap;
+
+use super::files::authorities;
+use super::{Surroundings, exchange, values};
+use crate::checked_url::{CheckedUrl, PlainHttp};
+use crate::config::at::At;
+use crate::config::file::{self, File};
+use crate::identity::{Actor, Audience, Issuer, IssuerName, Scopes, Tenant};
+use crate::oauth::{Endpoints, ExchangeSettings, Grant, IssuerKind, IssuerSettings};
+
+/// The issuers as far as they could be checked, and what connectors need to know of each.
+pub struct Issuers {
+    /// Those without faults.
+    pub settings: Vec<IssuerSettings>,
+    /// All that are written.
+    pub known: Vec<KnownIssuer>,
+}
+
+/// An issuer as a connector sees it.
+pub struct KnownIssuer {
+    pub name: IssuerName,
+    pub exchange: Exchange,
+}
+
+/// Whether an issuer can be asked for delegated tokens.
+pub enum Exchange {
+    /// It can, in this way.
+    By(Grant),
+    /// It says nothing of an exchange.
+    Missing,
+    /// It has faults of its own, so nothing can be said.
+    Unclear,
+}
+
+/// Where an Entra issuer is when nothing else is given.
+const ENTRA_ISSUER: &str = "https://login.microsoftonline.com/{tenantid}/v2.0";
+const ENTRA_KEYS: &str = "https://login.microsoftonline.com/{tenantid}/discovery/v2.0/keys";
+const ENTRA_TOKEN: &str = "https://login.microsoftonline.com/{tenantid}/oauth2/v2.0/token";
+const ENTRA_AUTHORIZE: &str = "https://login.microsoftonline.com/{tenantid}/oauth2/v2.0/authorize";
+/// Stands for the tenant in an address, as in Entra's own metadata.
+const TENANT_PLACEHOLDER: &str = "{tenantid}";
+
+/// Checks all issuers.
+pub fn settings(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> Issuers {
+    let at = root.key("issuers");
+    let known = at.names().into_iter().map(|name| known(name, file, &at)).collect();
+    let mut settings: Vec<IssuerSettings> = Vec::new();
+    let issuers = at.required(file.issuers.as_ref(), "name at least one authorization server");
+    if issuers.is_some_and(|issuers| issuers.0.is_empty()) {
+        at.fault("is empty: name at least one authorization server");
+    }
+    for (name, issuer) in issuers.iter().flat_map(|issuers| &issuers.0) {
+        let at = at.key(name);
+        values::check_name(&at, name);
+        settings.extend(issuer_settings(name, issuer, &at, surroundings).into_iter().flatten());
+    }
+    refuse_doubles(&settings, &at);
+    Issuers { settings, known }
+}
+
+fn known(name: &str, file: &File, at: &At<'_>) -> KnownIssuer {
+    let issuer = file.issuers.iter().flat_map(|issuers| &issuers.0).find(|(other, _)| other == name);
+    let exchange_at = at.key(name).key("exchange");
+    let exchange = match issuer.map(|(_, issuer)| &issuer.exchange) {
+        Some(Some(exchange)) => {
+            exchange::grant(exchange, &exchange_at).map_or(Exchange::Unclear, Exchange::By)
+        }
+        Some(None) if !exchange_at.is_written() => Exchange::Missing,
+        Some(None) | None => Exchange::Unclear,
+    };
+    KnownIssuer { name: IssuerName::new(name), exchange }
+}
+
+/// A token's `iss` must lead to one entry, or its audiences and agents would be a matter of luck.
+fn refuse_doubles(settings: &[IssuerSettings], at: &At<'_>) {
+    let mut first: HashMap<&Issuer, &IssuerName> = HashMap::new();
+    for entry in settings {
+        if let Some(other) = first.insert(&entry.issuer, &entry.name) {
+            at.key(entry.name.as_str()).fault(format_args!(
+                "has the same `iss` as {}: each may stand in the file once",
+                if *other == entry.name { "another tenant of it".to_owned() } else { format!("`{other}`") },
+            ));
+        }
+    }
+}
+
+/// One settings value for each tenant, which differ in where the issuer is.
+fn issuer_settings(
+    name: &str,
+    issuer: &file::Issuer,
+    at: &At<'_>,
+    surroundings: &Surroundings<'_>,
+) -> Option<Vec<IssuerSettings>> {
+    let kind = at.key("kind");
+    let locations =
+        match kind.required(issuer.kind, "`entra` for Microsoft Entra ID, `oidc` for any other server") {
+            Some(file::IssuerKind::Entra) => entra(issuer, at),
+            Some(file::IssuerKind::Oidc) => oidc(issuer, at).map(|location| vec![location]),
+            None => None,
+        };
+    let audiences = audiences(issuer, &at.key("audiences"));
+    let agents = agents(issuer, &at.key("agents"));
+    let required_scopes = values::scopes(&at.key("required_scopes"), issuer.required_scopes.as_deref());
+    let extra_roots = authorities(&at.key("ca_file"), issuer.ca_file.as_deref());
+    let exchange = exchange(issuer, at, surroundings);
+    let template = Template {
+        audiences: audiences?,
+        agents: agents?,
+        required_scopes: required_scopes?,
+        extra_roots: extra_roots?,
+        exchange: exchange?,
+    };
+    Some(locations?.into_iter().map(|location| template.at(name, location)).collect())
+}
+
+/// What the tenants of one entry have in common.
+struct Template {
+    audiences: Vec<Audience>,
+    agents: Option<Vec<Actor>>,
+    required_scopes: Scopes,
+    extra_roots: Vec<rustls::pki_types::CertificateDer<'static>>,
+    exchange: Option<ExchangeSettings>,
+}
+
+/// What they do not.
+struct Location {
+    kind: IssuerKind,
+    issuer: Issuer,
+    endpoints: Endpoints,
+}
+
+impl Template {
+    fn at(&self, name: &str, location: Location) -> IssuerSettings {
+        IssuerSettings {
+            name: IssuerName::new(name),
+            kind: location.kind,
+            issuer: location.issuer,
+            endpoints: location.endpoints,
+            audiences: self.audiences.clone(),
+            agents: self.agents.clone(),
+            required_scopes: self.required_scopes.clone(),
+            extra_roots: self.extra_roots.clone(),
+            exchange: self.exchange.clone(),
+        }
+    }
+}
+
+fn audiences(issuer: &file::Issuer, at: &At<'_>) -> Option<Vec<Audience>> {
+    const WHAT: &str = "list what `aud` of a token for the gateway names, like `[api://obo-gateway]`";
+    let audiences = at.required(issuer.audiences.as_deref(), WHAT)?;
+    if !values::not_empty(at, Some(audiences), WHAT) {
+        return None;
+    }
+    Some(audiences.iter().map(|audience| Audience::new(audience.as_str())).collect())
+}
+
+fn agents(issuer: &file::Issuer, at: &At<'_>) -> Option<Option<Vec<Actor>>> {
+    let agents = issuer.agents.as_deref();
+    if !values::not_empty(at, agents, "nobody could call; leave the key out to let any agent call") {
+        return None;
+    }
+    Some(agents.map(|agents| agents.iter().map(|agent| Actor::new(agent.as_str())).collect()))
+}
+
+fn exchange(
+    issuer: &file::Issuer,
+    at: &At<'_>,
+    surroundings: &Surroundings<'_>,
+) -> Option<Option<ExchangeSettings>> {
+    match &issuer.exchange {
+        Some(exchange) => exchange::settings(exchange, &at.key("exchange"), surroundings).map(Some),
+        None => Some(None),
+    }
+}
+
+fn oidc(issuer: &file::Issuer, at: &At<'_>) -> Option<Location> {
+    for (key, given) in [("tenant", issuer.tenant.is_some()), ("tenants", issuer.tenants.is_some())] {
+        if given {
+            at.key(key).fault("goes with `kind: entra`: leave it out");
+        }
+    }
+    let issuer_at = at.key("issuer");
+    let text = issuer_at.required(issuer.issuer.as_deref(), "give the exact `iss` of its tokens")?;
+    let plain_http = values::plain_http(issuer.allow_plain_http);
+    let found = metadata_of(&issuer_at, text, plain_http);
+    let jwks_uri = endpoint(&at.key("jwks_uri"), issuer.jwks_uri.as_deref(), plain_http);
+    let token_endpoint = endpoint(&at.key("token_endpoint"), issuer.token_endpoint.as_deref(), plain_http);
+    let (metadata, jwks_uri, token_endpoint) = (found?, jwks_uri?, token_endpoint?);
+    let all_given = jwks_uri.is_some() && (token_endpoint.is_some() || issuer.exchange.is_none());
+    Some(Location {
+        kind: IssuerKind::Oidc,
+        issuer: Issuer::new(text),
+        endpoints: Endpoints {
+            metadata: (!all_given).then_some(metadata),
+            jwks_uri,
+            token_endpoint,
+            authorization_endpoint: None,
+            plain_http,
+        },
+    })
+}
+
+fn entra(issuer: &file::Issuer, at: &At<'_>) -> Option<Vec<Location>> {
+    let tenants = tenants(issuer, at)?;
+    for (key, given) in [("issuer", &issuer.issuer), ("token_endpoint", &issuer.token_endpoint)] {
+        if tenants.len() > 1 && given.as_ref().is_some_and(|text| !text.contains(TENANT_PLACEHOLDER)) {
+            at.key(key).fault_found(format_args!(
+                "is one address for several tenants: write `{TENANT_PLACEHOLDER}` where the tenant stands in it"
+            ));
+            return None;
+        }
+    }
+    tenants.iter().map(|tenant| entra_tenant(issuer, tenant, at)).collect()
+}
+
+fn entra_tenant(issuer: &file::Issuer, tenant: &str, at: &At<'_>) -> Option<Location> {
+    let fill = |text: &str| text.replace(TENANT_PLACEHOLDER, tenant);
+    let given = |text: &Option<String>| text.as_deref().map(fill);
+    let plain_http = values::plain_http(issuer.allow_plain_http);
+    let iss = given(&issuer.issuer);
+    let found = iss.as_deref().map(|iss| metadata_of(&at.key("issuer"), iss, plain_http));
+    let jwks_uri = endpoint(&at.key("jwks_uri"), given(&issuer.jwks_uri).as_deref(), plain_http);
+    let token_endpoint =
+        endpoint(&at.key("token_endpoint"), given(&issuer.token_endpoint).as_deref(), plain_http);
+    let (jwks_uri, token_endpoint) = (jwks_uri?, token_endpoint?);
+    // With an address of its own, nothing is known of the rest until discovery tells.
+    let (metadata, known) = match found {
+        Some(metadata) => (Some(metadata?), None),
+        None => (None, Some(|template: &str| own_address(&fill(template)))),
+    };
+    Some(Location {
+        kind: IssuerKind::Entra { tenant: Tenant::Named(tenant.into()) },
+        issuer: Issuer::new(iss.unwrap_or_else(|| fill(ENTRA_ISSUER))),
+        endpoints: Endpoints {
+            metadata,
+            jwks_uri: jwks_uri.or_else(|| known.as_ref().map(|known| known(ENTRA_KEYS))),
+            token_endpoint: token_endpoint.or_else(|| known.as_ref().map(|known| known(ENTRA_TOKEN))),
+            authorization_endpoint: known.as_ref().map(|known| known(ENTRA_AUTHORIZE)),
+            plain_http,
+        },
+    })
+}
+
+fn own_address(text: &str) -> CheckedUrl {
+    CheckedUrl::parse(text, PlainHttp::LoopbackOnly)
+        .expect("Entra's addresses are https, and a tenant is a GUID")
+}
+
+/// The tenants of an Entra issuer, in lower case as `tid` has them.
+fn tenants(issuer: &file::Issuer, at: &At<'_>) -> Option<Vec<String>> {
+    let (one, several) = (at.key("tenant"), at.key("tenants"));
+    match (&issuer.tenant, &issuer.tenants) {
+        (Some(_), Some(_)) => {
+            one.fault("stands beside `tenants`: leave out one of the two");
+            None
+        }
+        (Some(tenant), None) => Some(vec![self::tenant(&one, tenant)?]),
+        (None, Some(tenants)) => {
+            if !values::not_empty(
+                &several,
+                Some(tenants),
+                "nobody could call; list the tenants whose users may",
+            ) {
+                return None;
+            }
+            let checked: Vec<Option<String>> =
+                tenants.iter().enumerate().map(|(index, text)| tenant(&several.index(index), text)).collect();
+            checked.into_iter().collect()
+        }
+        (None, None) if several.is_written() => None,
+        (None, None) => one.required(None, "give the tenant (directory) ID, a GUID, whose users may call"),
+    }
+}
+
+fn tenant(at: &At<'_>, text: &str) -> Option<String> {
+    if matches!(text, "common" | "organizations" | "consumers") {
+        at.fault_found("lets in people of any tenant: list the tenants under `tenants`, each by its GUID");
+        return None;
+    }
+    let groups: Vec<usize> = text.split('-').map(str::len).collect();
+    let hex = text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    if groups != [8, 4, 4, 4, 12] || !hex {
+        at.fault_found("must be a tenant (directory) ID, a GUID like `00000000-0000-0000-0000-000000000000`");
+        return None;
+    }
+    Some(text.to_ascii_lowercase())
+}
+
+/// Checks an issuer's address, and gives that of its metadata (OpenID Connect Discovery 1.0 section 4.1).
+fn metadata_of(at: &At<'_>, issuer: &str, plain_http: PlainHttp) -> Option<CheckedUrl> {
+    let url = values::url(at, issuer, plain_http)?;
+    if url.as_url().query().is_some() {
+        at.fault_found("must not have a query (?…): an issuer is an address without one");
+        return None;
+    }
+    let metadata = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+    at.checked(CheckedUrl::parse(&metadata, plain_http))
+}
+
+fn endpoint(at: &At<'_>, text: Option<&str>, plain_http: PlainHttp) -> Option<Option<CheckedUrl>> {
+    match text {
+        Some(text) => values::url(at, text, plain_http).map(Some),
+        None => Some(None),
+    }
+}

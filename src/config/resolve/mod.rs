@@ -1,0 +1,61 @@
+//! The configuration as checked: what each module wants, or every fault at once.
+
+mod connectors;
+mod exchange;
+mod files;
+mod headers;
+mod issuers;
+mod policy;
+mod server;
+mod target;
+mod tools;
+mod validity;
+mod values;
+
+use super::Config;
+use super::at::At;
+use super::expand::Environment;
+use super::file::{self, File};
+use crate::audit::AuditFile;
+
+/// What a configuration is checked against besides itself.
+pub struct Surroundings<'a> {
+    /// Looks up environment variables.
+    pub environment: &'a Environment<'a>,
+    /// Seconds since 1970 UTC.
+    pub now: u64,
+}
+
+/// Checks a file as a whole. `None` when faults were noted.
+pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> Option<Config> {
+    let server = server::settings(file, root, surroundings);
+    let issuers = issuers::settings(file, root, surroundings);
+    let connectors = connectors::settings(file, root, &issuers);
+    let policy = policy::policy(file, root);
+    let audit = audit(file.audit.as_ref(), &root.key("audit"));
+    Some(Config {
+        server: server?,
+        issuers: issuers.settings,
+        connectors: connectors?,
+        policy: policy?,
+        audit: audit?,
+    })
+}
+
+fn audit(audit: Option<&file::Audit>, at: &At<'_>) -> Option<AuditFile> {
+    let audit = at
+        .required(audit, "name the file that records are appended to, like `audit: { file: audit.jsonl }`")?;
+    let at = at.key("file");
+    let file = at.required(
+        audit.file.as_deref(),
+        "name the file that records are appended to, or `\"-\"` for standard output",
+    )?;
+    match file {
+        "-" => Some(AuditFile::StandardOutput),
+        path if std::path::Path::new(path).is_dir() || path.ends_with('/') => {
+            at.fault_found("is a folder: name a file in it");
+            None
+        }
+        path => Some(AuditFile::Path(path.into())),
+    }
+}

@@ -1,0 +1,94 @@
+//! `listen`, `tls`, `plain_http`, `admin` and `timeouts`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+
+use super::files::{self, NamedFile};
+use super::{Surroundings, values};
+use crate::config::at::At;
+use crate::config::file::{File, Tls};
+use crate::server::Settings;
+
+/// Port 9464 is where OpenTelemetry's Prometheus exporters listen; loopback, since anyone who reaches it may ask.
+const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
+/// Shorter than the grace that orchestrators commonly give, and longer than most calls.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Checks where the gateway listens.
+pub fn settings(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> Option<Settings> {
+    let listen = listen(file, root);
+    let admin = admin(file, root);
+    let tls = tls(file, root, listen, surroundings);
+    let at = root.key("timeouts").key("drain");
+    let drain = file.timeouts.as_ref().and_then(|timeouts| timeouts.drain.as_deref());
+    let drain_timeout = values::duration(&at, drain, DRAIN_TIMEOUT);
+    let settings = Settings { listen: listen?, tls: tls?, admin: admin?, drain_timeout: drain_timeout? };
+    if settings.listen == settings.admin && settings.listen.port() != 0 {
+        root.key("admin").fault("is the same address as `listen`: agents must not reach the admin endpoints");
+        return None;
+    }
+    Some(settings)
+}
+
+fn listen(file: &File, root: &At<'_>) -> Option<SocketAddr> {
+    let at = root.key("listen");
+    let text =
+        at.required(file.listen.as_deref(), "give an address and a port, like `listen: 127.0.0.1:8080`")?;
+    values::address(&at, text)
+}
+
+fn admin(file: &File, root: &At<'_>) -> Option<SocketAddr> {
+    let at = root.key("admin");
+    let Some(text) = file.admin.as_deref() else { return Some(ADMIN) };
+    let address = values::address(&at, text)?;
+    if !address.ip().is_loopback() {
+        at.warn("lets other machines reach the admin endpoints, which ask for no credentials: use 127.0.0.1");
+    }
+    Some(address)
+}
+
+/// TLS or plain HTTP: an operator decides, and says so. Loopback alone needs no decision.
+fn tls(
+    file: &File,
+    root: &At<'_>,
+    listen: Option<SocketAddr>,
+    surroundings: &Surroundings<'_>,
+) -> Option<Option<Arc<ServerConfig>>> {
+    let at = root.key("tls");
+    let plain_http = file.plain_http == Some(true);
+    match &file.tls {
+        Some(_) if plain_http => {
+            root.key("plain_http").fault("cannot be true beside `tls`: leave out one of the two");
+            None
+        }
+        Some(tls) => certificate_and_key(tls, &at, surroundings).map(Some),
+        None if plain_http => Some(None),
+        None if root.lost("plain_http") => None,
+        None => match listen {
+            Some(address) if address.ip().is_loopback() => Some(None),
+            Some(_) => {
+                at.fault(
+                    "is required: give `tls: { certificate: …, key: … }`, or write `plain_http: true` when \
+                     something in front of the gateway ends TLS",
+                );
+                None
+            }
+            None => None,
+        },
+    }
+}
+
+fn certificate_and_key(tls: &Tls, at: &At<'_>, surroundings: &Surroundings<'_>) -> Option<Arc<ServerConfig>> {
+    let (certificate_at, key_at) = (at.key("certificate"), at.key("key"));
+    let certificate =
+        certificate_at.required(tls.certificate.as_deref(), "name the PEM file with the certificate");
+    let key = key_at.required(tls.key.as_deref(), "name the PEM file with the certificate's private key");
+    files::server_tls(
+        NamedFile { at: &certificate_at, path: certificate? },
+        NamedFile { at: &key_at, path: key? },
+        surroundings.now,
+    )
+}

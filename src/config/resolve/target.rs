@@ -1,0 +1,201 @@
+//! What a tool's token has to be good for, in the words of the grant that obtains it.
+
+use std::collections::BTreeSet;
+
+use super::issuers::{Exchange, KnownIssuer};
+use crate::checked_url::CheckedUrl;
+use crate::config::at::At;
+use crate::config::file;
+use crate::identity::{Audience, Scopes};
+use crate::oauth::{Grant, TargetParameter};
+use crate::tool::{Resource, Target};
+
+/// Microsoft Graph and its national clouds, whose scopes are commonly written without the resource.
+const GRAPH_HOSTS: [&str; 4] = [
+    "graph.microsoft.com",
+    "graph.microsoft.us",
+    "dod-graph.microsoft.us",
+    "microsoftgraph.chinacloudapi.cn",
+];
+/// Scopes of signing in. They name no resource, and a token for a connector needs none of them.
+const SIGN_IN_SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
+
+/// How the tokens of a connector are obtained.
+pub enum Delegation {
+    /// Entra: the scopes name the target.
+    OnBehalfOf,
+    /// RFC 8693: by each of these parameters, one for each issuer.
+    TokenExchange(Vec<TargetParameter>),
+}
+
+/// How its issuers obtain tokens for a connector; `None` when they cannot, or cannot all in the same way.
+pub fn delegation(issuers: &[&KnownIssuer], at: &At<'_>) -> Option<Delegation> {
+    let mut grants = Vec::new();
+    let mut sound = true;
+    for issuer in issuers {
+        match &issuer.exchange {
+            Exchange::By(grant) => grants.push(grant),
+            Exchange::Unclear => sound = false,
+            Exchange::Missing => {
+                at.fault(format_args!(
+                    "needs `issuers.{0}.exchange`, which is not there: `on_behalf_of` obtains its tokens by it",
+                    issuer.name
+                ));
+                sound = false;
+            }
+        }
+    }
+    if !sound {
+        return None;
+    }
+    let parameters: Vec<TargetParameter> = grants
+        .iter()
+        .filter_map(|grant| match grant {
+            Grant::TokenExchange { target } => Some(*target),
+            Grant::OnBehalfOf => None,
+        })
+        .collect();
+    match parameters.len() {
+        0 => Some(Delegation::OnBehalfOf),
+        count if count == grants.len() => Some(Delegation::TokenExchange(parameters)),
+        _ => {
+            at.fault(
+                "has issuers with different grants, which write scopes differently: make one connector for each",
+            );
+            None
+        }
+    }
+}
+
+/// What a connector says of itself to authorization servers.
+pub struct TargetNames {
+    audience: Option<Audience>,
+    /// `None` when it is not sound.
+    resource: Option<Option<Resource>>,
+    /// What goes before scopes that name no resource, if anything can. `None` when that depends on a fault.
+    scope_prefix: Option<Option<String>>,
+}
+
+impl TargetNames {
+    pub fn of(connector: &file::Connector, at: &At<'_>, upstream: Option<&CheckedUrl>) -> Self {
+        let resource = match connector.resource.as_deref() {
+            Some(text) => resource(&at.key("resource"), text).map(Some),
+            None => Some(None),
+        };
+        let scope_prefix = match (&connector.audience, upstream) {
+            (Some(audience), _) => Some(Some(audience.trim_end_matches('/').to_owned())),
+            (None, Some(url)) => {
+                Some(GRAPH_HOSTS.contains(&url.host()).then(|| format!("https://{}", url.host())))
+            }
+            (None, None) => None,
+        };
+        Self { audience: connector.audience.as_deref().map(Audience::new), resource, scope_prefix }
+    }
+
+    /// The target of a tool with these scopes, written at `at`. Faults of the connector itself are noted at
+    /// `connector_at`, so that they are noted once.
+    pub fn target(
+        &self,
+        delegation: &Delegation,
+        scopes: Scopes,
+        at: &At<'_>,
+        connector_at: &At<'_>,
+    ) -> Option<Target> {
+        let resource = self.resource.clone()?;
+        let scopes = match delegation {
+            Delegation::OnBehalfOf => self.qualified(scopes, at, connector_at)?,
+            Delegation::TokenExchange(parameters) => {
+                for parameter in parameters {
+                    self.check_parameter(*parameter, &scopes, at, connector_at)?;
+                }
+                scopes
+            }
+        };
+        Some(Target { audience: self.audience.clone(), resource, scopes })
+    }
+
+    fn check_parameter(
+        &self,
+        parameter: TargetParameter,
+        scopes: &Scopes,
+        at: &At<'_>,
+        connector_at: &At<'_>,
+    ) -> Option<()> {
+        let (key, there) = match parameter {
+            TargetParameter::Audience => ("audience", self.audience.is_some()),
+            TargetParameter::Resource => ("resource", self.resource.as_ref().is_some_and(Option::is_some)),
+            TargetParameter::Scope if scopes.is_empty() => {
+                at.fault(
+                    "is required: the issuer's `exchange` has `target: scope`, so scopes name the connector",
+                );
+                return None;
+            }
+            TargetParameter::Scope => return Some(()),
+        };
+        if !there {
+            connector_at.key(key).fault(format_args!(
+                "is required: the issuer's `exchange` names connectors by it (`target: {key}`)"
+            ));
+        }
+        there.then_some(())
+    }
+
+    /// Entra has no parameter for the target: each scope begins with it.
+    fn qualified(&self, scopes: Scopes, at: &At<'_>, connector_at: &At<'_>) -> Option<Scopes> {
+        let prefix = self.scope_prefix.as_ref()?;
+        if scopes.is_empty() {
+            // On a Graph host alone it would be everything that was ever consented to: that is said, or not had.
+            let Some(audience) = prefix.as_ref().filter(|_| self.audience.is_some()) else {
+                at.fault("is required: with `on_behalf_of` the scopes name what the token is for");
+                return None;
+            };
+            return Some(Scopes::new([format!("{audience}/.default")]));
+        }
+        let mut qualified = Vec::new();
+        for scope in scopes.iter() {
+            if SIGN_IN_SCOPES.contains(&scope) {
+                at.fault(format_args!("has `{scope}`, which is for signing in: leave it out"));
+                return None;
+            }
+            match prefix {
+                _ if scope.contains("://") => qualified.push(scope.to_owned()),
+                Some(prefix) => qualified.push(format!("{prefix}/{scope}")),
+                None => {
+                    connector_at.key("audience").fault(
+                        "is required, since its scopes do not say whose they are: give the connector's application \
+                         ID URI, like `api://notes`",
+                    );
+                    return None;
+                }
+            }
+        }
+        let resources: BTreeSet<&str> = qualified
+            .iter()
+            .map(|scope| scope.rsplit_once('/').map_or(scope.as_str(), |(of, _)| of))
+            .collect();
+        if resources.len() > 1 {
+            let resources: Vec<&str> = resources.into_iter().collect();
+            at.fault(format_args!(
+                "names several resources ({}): a token is for one, so make a tool for each",
+                resources.join(", ")
+            ));
+            return None;
+        }
+        Some(Scopes::new(qualified))
+    }
+}
+
+/// An absolute URI without a fragment (RFC 8707 section 2).
+fn resource(at: &At<'_>, text: &str) -> Option<Resource> {
+    match url::Url::parse(text) {
+        Ok(uri) if uri.fragment().is_none() => Some(Resource::new(text)),
+        Ok(_) => {
+            at.fault_found("must not have a fragment (#…)");
+            None
+        }
+        Err(_) => {
+            at.fault_found("must be an absolute URI, like `https://notes.example/`");
+            None
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! `tools`: the operations of a connector, and whose identity each runs with.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::target::{Delegation, TargetNames};
+use super::values;
+use crate::config::at::At;
+use crate::config::file::{self, Identity, Named};
+use crate::gateway::Tools;
+use crate::gateway::rest::{Operations, ToolMatch, ToolMatchError};
+use crate::identity::{IssuerName, Scopes};
+use crate::tool::{ANY_TOOL, ConnectorName, IdentityMode, Target, Tool, ToolName};
+
+/// A connector, as far as its tools need it.
+pub struct Host<'a> {
+    pub name: ConnectorName,
+    /// `None` when they have faults of their own. So in the next three.
+    pub issuers: Option<Arc<[IssuerName]>>,
+    pub identity: Option<IdentityMode>,
+    pub delegation: Option<Delegation>,
+    pub names: TargetNames,
+    pub connector: &'a file::Connector,
+    pub at: &'a At<'a>,
+}
+
+/// Checks the tools of a connector.
+pub fn tools(host: &Host<'_>) -> Option<Tools> {
+    let at = host.at.key("tools");
+    let scopes_at = host.at.key("scopes");
+    let scopes = scopes(&scopes_at, host.connector.scopes.as_deref());
+    match &host.connector.tools {
+        Some(tools) => listed(host, tools, &at, scopes),
+        None if at.is_written() => None,
+        None => {
+            let tool = Tool {
+                connector: host.name.clone(),
+                name: ToolName::new(ANY_TOOL),
+                identity: host.identity?,
+                target: host.target(scopes?, &scopes_at)?,
+                issuers: host.issuers.clone()?,
+                required_scopes: Scopes::default(),
+            };
+            Some(Tools::Any(Arc::new(tool)))
+        }
+    }
+}
+
+fn listed(host: &Host<'_>, tools: &Named<file::Tool>, at: &At<'_>, scopes: Option<Scopes>) -> Option<Tools> {
+    if tools.0.is_empty() {
+        at.fault("is empty, so nothing could be called; leave the key out to serve all of the connector");
+        return None;
+    }
+    let mut operations = Operations::default();
+    let mut names: HashMap<String, &str> = HashMap::new();
+    let mut checked = Vec::new();
+    for (name, tool) in &tools.0 {
+        let at = at.key(name);
+        values::check_name(&at, name);
+        if name == ANY_TOOL {
+            at.fault("is what the one tool of a connector without `tools` is called: choose another name");
+        }
+        let operation = operation(tool, &at.key("match"));
+        if let Some(operation) = &operation {
+            if let Err(overlap) = operations.add(operation, ()) {
+                let other = names.get(&overlap.other).map(|name| format!(" of `{name}`")).unwrap_or_default();
+                at.key("match").fault_found(format_args!("{overlap}{other}"));
+            }
+            names.entry(operation.to_string()).or_insert(name);
+        }
+        checked.push(operation.zip(host.tool(name, tool, &at, scopes.clone())));
+    }
+    let checked: Option<Vec<_>> = checked.into_iter().collect();
+    checked.map(Tools::Listed)
+}
+
+fn operation(tool: &file::Tool, at: &At<'_>) -> Option<ToolMatch> {
+    let text =
+        at.required(tool.matches.as_deref(), "give the method and the path, like `GET /me/messages/{id}`")?;
+    // Some of these errors quote what they are about, which may have come from the environment.
+    let quiet = |error| if at.has_variables() { ToolMatchError::Form } else { error };
+    at.checked(text.parse().map_err(quiet))
+}
+
+impl Host<'_> {
+    fn tool(
+        &self,
+        name: &str,
+        tool: &file::Tool,
+        at: &At<'_>,
+        inherited: Option<Scopes>,
+    ) -> Option<Arc<Tool>> {
+        let scopes_at = at.key("scopes");
+        let scopes = match &tool.scopes {
+            Some(own) => scopes(&scopes_at, Some(own)),
+            None if scopes_at.is_written() => None,
+            None => inherited,
+        };
+        let identity = match tool.identity {
+            Some(own) => identity(&at.key("identity"), Some(own)),
+            None => self.identity,
+        };
+        let required_scopes = values::scopes(&at.key("required_scopes"), tool.required_scopes.as_deref());
+        // Only an exchange asks for a target; what is not served needs no second fault.
+        let target = identity.and(scopes).and_then(|scopes| self.target(scopes, &scopes_at));
+        let served = is_served(tool, at);
+        served.then_some(())?;
+        Some(Arc::new(Tool {
+            connector: self.name.clone(),
+            name: ToolName::new(name),
+            identity: identity?,
+            target: target?,
+            issuers: self.issuers.clone()?,
+            required_scopes: required_scopes?,
+        }))
+    }
+
+    fn target(&self, scopes: Scopes, at: &At<'_>) -> Option<Target> {
+        self.names.target(self.delegation.as_ref()?, scopes, at, self.at)
+    }
+}
+
+/// Reads who the connector sees. There is no fallback, so a mode that cannot be served is a fault.
+pub fn identity(at: &At<'_>, identity: Option<Identity>) -> Option<IdentityMode> {
+    let mode = match identity {
+        Some(Identity::OnBehalfOf) | None => return Some(IdentityMode::OnBehalfOf),
+        Some(Identity::Connection) => IdentityMode::Connection,
+        Some(Identity::AppOnly) => IdentityMode::AppOnly,
+    };
+    at.fault(format_args!("`{mode}` is not served by this version, only `on_behalf_of` is"));
+    None
+}
+
+/// What a tool asks for and would not get must be refused: ignored, it would be weaker than it says.
+fn is_served(tool: &file::Tool, at: &At<'_>) -> bool {
+    let confirm = tool.confirm == Some(true);
+    if confirm {
+        at.key("confirm")
+            .fault("is not served by this version: leave the tool out, or write `confirm: false`");
+    }
+    let acrs = tool.required_acrs.as_ref().is_some_and(|acrs| !acrs.is_empty());
+    if acrs {
+        at.key("required_acrs").fault("is not served by this version: leave the tool out, or the key");
+    }
+    !confirm && !acrs
+}
+
+fn scopes(at: &At<'_>, scopes: Option<&[String]>) -> Option<Scopes> {
+    if !values::not_empty(at, scopes, "name the scopes to ask for, or leave the key out") {
+        return None;
+    }
+    values::scopes(at, scopes)
+}

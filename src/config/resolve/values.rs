@@ -1,0 +1,139 @@
+//! Values that mean the same wherever they stand: durations, addresses, names, scopes.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use crate::checked_url::{CheckedUrl, PlainHttp, UrlError};
+use crate::config::at::At;
+use crate::identity::Scopes;
+
+/// Longest time that can be configured: whoever waits longer waits for nothing.
+const DURATION_MAX: Duration = Duration::from_secs(3_600);
+/// Longest name of an issuer, a connector or a tool: it becomes a metric label.
+const NAME_BYTES_MAX: usize = 128;
+
+/// Reads `300ms`, `5s`, `2m` or `1h`; without text it is `default`.
+pub fn duration(at: &At<'_>, text: Option<&str>, default: Duration) -> Option<Duration> {
+    let Some(text) = text else { return Some(default) };
+    let Some(duration) = parse_duration(text) else {
+        at.fault_found("must be a whole number with a unit, like `300ms`, `5s`, `2m` or `1h`");
+        return None;
+    };
+    if duration.is_zero() || duration > DURATION_MAX {
+        at.fault_found("must be more than nothing and at most `1h`");
+        return None;
+    }
+    Some(duration)
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        "m" => number.checked_mul(60).map(Duration::from_secs),
+        "h" => number.checked_mul(3_600).map(Duration::from_secs),
+        _ => None,
+    }
+}
+
+/// Reads an IP address and a port. `localhost` stands for 127.0.0.1; other names are not looked up.
+pub fn address(at: &At<'_>, text: &str) -> Option<SocketAddr> {
+    if let Some(port) = text.strip_prefix("localhost:")
+        && let Ok(port) = port.parse()
+    {
+        return Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    }
+    let address = text.parse().ok();
+    if address.is_none() {
+        at.fault_found("must be an IP address and a port, like `0.0.0.0:8443` or `\"[::]:8443\"`");
+    }
+    address
+}
+
+/// Checks the name of an issuer, a connector or a tool.
+pub fn check_name(at: &At<'_>, name: &str) {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(fits) {
+        at.fault(format_args!(
+            "is not a name: use 1 to {NAME_BYTES_MAX} of the letters A to Z and a to z, digits, `_`, `-` and `.`"
+        ));
+    }
+}
+
+/// Refuses a list that is there and holds nothing; `why` says what that would mean.
+pub fn not_empty(at: &At<'_>, list: Option<&[String]>, why: &str) -> bool {
+    let empty = list.is_some_and(<[String]>::is_empty);
+    if empty {
+        at.fault(format_args!("is an empty list: {why}"));
+    }
+    !empty
+}
+
+/// Reads a list of scopes.
+pub fn scopes(at: &At<'_>, scopes: Option<&[String]>) -> Option<Scopes> {
+    let scopes = scopes.unwrap_or_default();
+    let mut sound = true;
+    for (index, scope) in scopes.iter().enumerate() {
+        if !is_scope(scope) {
+            at.index(index).fault_found("is not one scope: list each on its own, without spaces and quotes");
+            sound = false;
+        }
+    }
+    sound.then(|| Scopes::new(scopes.iter().map(String::as_str)))
+}
+
+/// RFC 6749 section 3.3: printable ASCII without space, `"` and `\`.
+fn is_scope(scope: &str) -> bool {
+    !scope.is_empty() && scope.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'))
+}
+
+/// Whether an entry's addresses may use plain HTTP.
+pub fn plain_http(allow: Option<bool>) -> PlainHttp {
+    if allow == Some(true) { PlainHttp::Allowed } else { PlainHttp::LoopbackOnly }
+}
+
+/// Reads an address that the gateway calls, and warns when what is sent there can be read on the way.
+pub fn url(at: &At<'_>, text: &str, plain_http: PlainHttp) -> Option<CheckedUrl> {
+    match CheckedUrl::parse(text, plain_http) {
+        Ok(url) => {
+            if CheckedUrl::parse(text, PlainHttp::LoopbackOnly) == Err(UrlError::PlainHttp) {
+                at.warn("is called without TLS: tokens sent to it can be read on the way");
+            }
+            Some(url)
+        }
+        Err(error) => {
+            at.fault_found(error);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Option<Duration>) {
+        assert_eq!(parse_duration(text), expected, "{text}");
+    }
+
+    #[test]
+    fn a_duration_is_a_number_and_a_unit() {
+        check("300ms", Some(Duration::from_millis(300)));
+        check("5s", Some(Duration::from_secs(5)));
+        check("2m", Some(Duration::from_secs(120)));
+        check("1h", Some(Duration::from_secs(3_600)));
+        check("5", None);
+        check("s", None);
+        check("-5s", None);
+        check("+5s", None);
+        check("5 s", None);
+        check("1.5s", None);
+        check("1d", None);
+        check("99999999999999999999s", None);
+        check("18446744073709551615h", None);
+    }
+}

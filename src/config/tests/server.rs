@@ -1,0 +1,83 @@
+use std::time::Duration;
+
+use super::*;
+
+#[test]
+fn loopback_may_do_without_tls_and_nothing_else_may() {
+    assert!(config(&[]).server.tls.is_none());
+    assert!(config(&[("127.0.0.1:8080", "\"[::1]:0\"")]).server.tls.is_none());
+    assert_eq!(config(&[("127.0.0.1:8080", "localhost:80")]).server.listen.to_string(), "127.0.0.1:80");
+    assert!(config(&[("127.0.0.1:8080", "0.0.0.0:8080\nplain_http: true")]).server.tls.is_none());
+    let required = "is required: give `tls: { certificate: …, key: … }`, or write `plain_http: true` when something in \
+                    front of the gateway ends TLS";
+    check(&[("127.0.0.1:8080", "0.0.0.0:8080")], &[&format!("1: tls: {required}")]);
+    check(&[("127.0.0.1:8080", "0.0.0.0:8080\nplain_http: false")], &[&format!("1: tls: {required}")]);
+    check(
+        &[("127.0.0.1:8080", "0.0.0.0:8080\nplain_http: true\ntls: { certificate: a, key: b }")],
+        &["2: plain_http: cannot be true beside `tls`: leave out one of the two"],
+    );
+    check(
+        &[("127.0.0.1:8080", "0.0.0.0:8080\nplain_http: maybe")],
+        &["2: plain_http: must be true or false, without quotes (found \"maybe\")"],
+    );
+}
+
+#[test]
+fn addresses_are_numbers() {
+    let what = "must be an IP address and a port, like `0.0.0.0:8443` or `\"[::]:8443\"`";
+    check(
+        &[("127.0.0.1:8080", "gateway.example:80")],
+        &[&format!("1: listen: {what} (found \"gateway.example:80\")")],
+    );
+    check(&[("127.0.0.1:8080", "127.0.0.1")], &[&format!("1: listen: {what} (found \"127.0.0.1\")")]);
+    check(&[("issuers:", "admin: :9464\nissuers:")], &[&format!("2: admin: {what} (found \":9464\")")]);
+    check(
+        &[("listen: 127.0.0.1:8080\n", "")],
+        &["1: listen: is required: give an address and a port, like `listen: 127.0.0.1:8080`"],
+    );
+}
+
+#[test]
+fn the_admin_endpoints_stay_on_this_machine() {
+    assert_eq!(config(&[]).server.admin.to_string(), "127.0.0.1:9464");
+    check_warnings(
+        &[("issuers:", "admin: 0.0.0.0:9464\nissuers:")],
+        &[
+            "2: warning: admin: lets other machines reach the admin endpoints, which ask for no credentials: use 127.0.0.1",
+        ],
+    );
+    check(
+        &[("issuers:", "admin: 127.0.0.1:8080\nissuers:")],
+        &["2: admin: is the same address as `listen`: agents must not reach the admin endpoints"],
+    );
+    config(&[("127.0.0.1:8080", "127.0.0.1:0"), ("issuers:", "admin: 127.0.0.1:0\nissuers:")]);
+}
+
+#[test]
+fn durations_have_units_and_bounds() {
+    assert_eq!(config(&[]).server.drain_timeout, Duration::from_secs(30));
+    let drain = |text: &str| format!("timeouts: {{ drain: {text} }}\nissuers:");
+    assert_eq!(config(&[("issuers:", &drain("2m"))]).server.drain_timeout, Duration::from_secs(120));
+    let units = "must be a whole number with a unit, like `300ms`, `5s`, `2m` or `1h`";
+    check(&[("issuers:", &drain("30"))], &[&format!("2: timeouts.drain: {units} (found \"30\")")]);
+    let bounds = "must be more than nothing and at most `1h`";
+    check(&[("issuers:", &drain("0s"))], &[&format!("2: timeouts.drain: {bounds} (found \"0s\")")]);
+    check(&[("issuers:", &drain("61m"))], &[&format!("2: timeouts.drain: {bounds} (found \"61m\")")]);
+}
+
+#[test]
+fn records_go_to_a_file_or_to_standard_output() {
+    assert_eq!(config(&[]).audit, crate::audit::AuditFile::Path("audit.jsonl".into()));
+    assert_eq!(config(&[("audit.jsonl", "\"-\"")]).audit, crate::audit::AuditFile::StandardOutput);
+    check(&[("audit.jsonl", "/tmp")], &["22: audit.file: is a folder: name a file in it (found \"/tmp\")"]);
+    check(
+        &[("audit.jsonl", "records/")],
+        &["22: audit.file: is a folder: name a file in it (found \"records/\")"],
+    );
+    check(
+        &[("audit: { file: audit.jsonl }\n", "")],
+        &[
+            "1: audit: is required: name the file that records are appended to, like `audit: { file: audit.jsonl }`",
+        ],
+    );
+}
