@@ -1,3 +1,224 @@
 //! Flags and subcommands.
 
-fn main() {}
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use obo_gateway::config::{self, LoadError};
+use obo_gateway::process::{Process, StartError};
+
+/// The configuration is bad (`EX_USAGE` of sysexits.h).
+const BAD_CONFIGURATION: u8 = 64;
+
+/// A reverse proxy that makes every agent's tool call on behalf of a real user.
+///
+/// It validates the user's token, exchanges it for one that the connector takes, forwards the call with that and
+/// nothing else of the agent's, and records who did what, by which agent, with whose permission.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  obo-gateway demo                                    see it work, with everything it needs on this machine
+  obo-gateway check --config config/entra-graph.yaml  find every fault of a configuration at once
+  obo-gateway run --config /etc/obo-gateway.yaml      serve
+
+Signals: SIGTERM and SIGINT finish what runs and exit 0, a second one ends at once. SIGHUP reads the
+configuration, certificates and secrets again and opens the audit file anew.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until SIGTERM
+    Run {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// How to write the log, on standard error. What to log: OBO_GATEWAY_LOG, for example `info` or
+        /// `obo_gateway=debug`
+        #[arg(long, value_enum, default_value_t = LogFormat::Auto)]
+        log_format: LogFormat,
+    },
+    /// Check a configuration and show what it comes to; exit 64 when it is bad
+    ///
+    /// Reads the file, the certificates, keys and secrets it names, and reports every fault at once, each with its
+    /// line, its place, and what to write instead. It calls nobody.
+    Check {
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// About the configuration file
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Watch two people's tool calls go through the gateway, with everything needed on this machine
+    ///
+    /// Starts a development authorization server, a mail connector and the gateway on loopback, makes calls through
+    /// it, and shows each with what the gateway did about it. Then it keeps running, for you to try.
+    #[cfg(feature = "demo")]
+    Demo {
+        /// Exit after the story, with 1 when a step went wrong
+        #[arg(long)]
+        once: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Print the JSON Schema of the configuration file
+    Schema,
+}
+
+#[derive(clap::Args)]
+struct ConfigFile {
+    /// The configuration file
+    #[arg(long = "config", value_name = "FILE", env = "OBO_GATEWAY_CONFIG")]
+    path: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// Text on a terminal, JSON elsewhere
+    Auto,
+    /// Lines for people
+    Text,
+    /// A JSON object a line
+    Json,
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run { config, log_format } => run(&config.path, log_format),
+        Command::Check { config } => check(&config.path),
+        Command::Config { command: ConfigCommand::Schema } => print(&format!("{:#}", config::schema().as_value())),
+        #[cfg(feature = "demo")]
+        Command::Demo { once } => demo(once),
+    }
+}
+
+fn run(path: &Path, log_format: LogFormat) -> ExitCode {
+    start_log(log_format);
+    in_runtime(async {
+        let started = match signals() {
+            Ok(signals) => Process::start(path, Arc::new(environment)).await.map(|started| (started, signals)),
+            Err(error) => return failed(&format!("cannot listen for signals: {error}")),
+        };
+        match started {
+            Ok(((process, warnings), signals)) => {
+                for warning in warnings {
+                    tracing::warn!("{warning}");
+                }
+                serve(&process, signals).await
+            }
+            Err(StartError::Config(error)) => bad_configuration(&error),
+            Err(error) => failed(&error.to_string()),
+        }
+    })
+}
+
+/// The signals that a running gateway heeds.
+struct Signals {
+    stop: Signal,
+    interrupt: Signal,
+    reload: Signal,
+}
+
+fn signals() -> io::Result<Signals> {
+    Ok(Signals {
+        stop: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+        reload: signal(SignalKind::hangup())?,
+    })
+}
+
+async fn serve(process: &Process, mut signals: Signals) -> ExitCode {
+    loop {
+        tokio::select! {
+            _ = signals.stop.recv() => break,
+            _ = signals.interrupt.recv() => break,
+            _ = signals.reload.recv() => {
+                if let Ok(warnings) = process.reload().await {
+                    for warning in warnings {
+                        tracing::warn!("{warning}");
+                    }
+                }
+            }
+        }
+    }
+    tracing::info!("Stopping: finishing what runs");
+    tokio::select! {
+        _ = process.drain() => ExitCode::SUCCESS,
+        _ = signals.stop.recv() => failed("stopped at once by a second signal"),
+        _ = signals.interrupt.recv() => failed("stopped at once by a second signal"),
+    }
+}
+
+fn check(path: &Path) -> ExitCode {
+    let colour = io::stdout().is_terminal();
+    match config::load(path, &environment) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                eprintln!("{}", warning.render(io::stderr().is_terminal()));
+            }
+            print(&config::summary(&loaded.config, colour))
+        }
+        Err(error) => bad_configuration(&error),
+    }
+}
+
+#[cfg(feature = "demo")]
+fn demo(once: bool) -> ExitCode {
+    in_runtime(obo_gateway::demo::run(once))
+}
+
+fn in_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => failed(&format!("cannot start the runtime: {error}")),
+    }
+}
+
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("OBO_GATEWAY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let text = match format {
+        LogFormat::Auto => io::stderr().is_terminal(),
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+    };
+    match text {
+        true => log.with_ansi(io::stderr().is_terminal()).init(),
+        false => log.json().init(),
+    }
+}
+
+/// A variable of the process's environment. One that is not UTF-8 counts as not set, and is then named as such.
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn bad_configuration(error: &LoadError) -> ExitCode {
+    eprint!("{}", error.render(io::stderr().is_terminal()));
+    ExitCode::from(BAD_CONFIGURATION)
+}
+
+fn failed(why: &str) -> ExitCode {
+    eprintln!("error: {why}");
+    ExitCode::FAILURE
+}
+
+/// Prints to standard output. A reader that has left (`| head`) is no failure.
+fn print(text: &str) -> ExitCode {
+    match writeln!(io::stdout(), "{}", text.trim_end()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => failed(&format!("cannot print: {error}")),
+        _ => ExitCode::SUCCESS,
+    }
+}

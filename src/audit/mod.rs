@@ -1,12 +1,11 @@
-//! The record of what happened.
+//! The record of what happened: one for each call, whatever happened.
+//!
+//! A call begins by reserving a place for its record, so that at its end the record is written without waiting and
+//! without failing. When no place can be had, the call is refused.
 
-use std::path::PathBuf;
+mod ocsf;
+mod record;
+mod writer;
 
-/// Where records go.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum AuditFile {
-    /// Standard output.
-    StandardOutput,
-    /// A file, appended to; made with mode 0600 when it is not there.
-    Path(PathBuf),
-}
+pub use record::{CallRecord, Ending, Fault, RefusalNote, RequestId};
+pub use writer::{AuditFile, AuditLog, AuditUnavailable, Slot};

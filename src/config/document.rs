@@ -24,6 +24,8 @@ pub(super) struct Node {
     pub id: usize,
     /// Where it is written; for a value under a key that is no text, where the key is.
     pub span: Span,
+    /// Where its key is written; for an element of a list, where the element is.
+    pub key_span: Span,
     /// Its place in words: `policy.allow[0].tools[1]`.
     pub path: String,
     /// What it is.
@@ -221,7 +223,7 @@ impl<'a> Builder<'a> {
                 None
             }
         };
-        Ok(value.map(|value| Node { id, span, path, value, lost }))
+        Ok(value.map(|value| Node { id, span, key_span: span, path, value, lost }))
     }
 
     fn elements(&mut self, path: &str, lost: &mut Vec<Lost>) -> Result<Vec<Node>, Stop> {
@@ -261,6 +263,7 @@ impl<'a> Builder<'a> {
             }
             match node {
                 Some(mut node) => {
+                    node.key_span = key_span;
                     if !matches!(node.value, Value::Text(_)) {
                         node.span = key_span;
                     }

@@ -88,7 +88,8 @@ impl Fault {
         let arrow = paint.with(BLUE, "-->");
         let _ =
             writeln!(out, "{margin}{arrow} {}:{}:{}", clean(&self.file), self.span.line, self.span.column);
-        if self.source.trim().is_empty() {
+        // What is missing from the whole file is nowhere in it.
+        if self.span == Span::TOP || self.source.trim().is_empty() {
             return out;
         }
         let (line, arrows) = self.picture();

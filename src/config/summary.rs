@@ -47,7 +47,7 @@ pub fn summary(config: &Config, colour: bool) -> String {
 fn row(tool: &Tool, operation: String) -> [String; 5] {
     let scopes = match tool.target.scopes.canonical() {
         scopes if scopes.is_empty() => "–".to_owned(),
-        scopes => scopes,
+        scopes => scopes.to_owned(),
     };
     [tool.connector.to_string(), tool.name.to_string(), operation, tool.identity.to_string(), scopes]
 }

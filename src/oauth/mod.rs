@@ -10,6 +10,16 @@ use crate::checked_url::{CheckedUrl, PlainHttp};
 use crate::identity::{Actor, Audience, Issuer, IssuerName, Scopes, SecretToken, Tenant};
 
 pub mod assertion;
+pub mod authorization_server;
+pub mod claims;
+pub mod grant;
+pub mod http;
+pub mod jws;
+pub mod key_set;
+pub mod keys;
+pub mod metadata;
+pub mod refused;
+pub mod verifier;
 
 use assertion::AssertionKey;
 

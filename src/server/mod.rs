@@ -1,8 +1,27 @@
-//! Sockets, TLS, limits, drain, and the admin endpoints.
+//! Sockets, TLS, limits, drain, and the admin endpoints. A connection becomes a peer; its requests go to the gateway.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::gateway::Gateway;
+use crate::metrics::Metrics;
+
+mod admin;
+mod connection;
+mod deadlines;
+
+/// Most connections from agents at a time. Each takes a file descriptor, and another towards a connector.
+const CONNECTIONS_MAX: usize = 16_384;
+/// How long to wait after an accept that failed, which is when descriptors or memory have run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Where the gateway listens, and its limits there.
 #[derive(Clone, Debug)]
@@ -15,4 +34,134 @@ pub struct Settings {
     pub admin: SocketAddr,
     /// How long running calls may take to finish when the gateway stops.
     pub drain_timeout: Duration,
+}
+
+/// What connections look at anew each time, so that a reload reaches them.
+pub struct State {
+    gateway: ArcSwap<Gateway>,
+    tls: ArcSwapOption<rustls::ServerConfig>,
+    drain_timeout: ArcSwap<Duration>,
+    draining: AtomicBool,
+    metrics: Arc<Metrics>,
+}
+
+impl State {
+    /// The state of a server that has just started.
+    pub fn new(gateway: Arc<Gateway>, settings: &Settings, metrics: Arc<Metrics>) -> Self {
+        Self {
+            gateway: ArcSwap::new(gateway),
+            tls: ArcSwapOption::new(settings.tls.clone()),
+            drain_timeout: ArcSwap::from_pointee(settings.drain_timeout),
+            draining: AtomicBool::new(false),
+            metrics,
+        }
+    }
+
+    /// The gateway that calls go to.
+    pub fn gateway(&self) -> Arc<Gateway> {
+        self.gateway.load_full()
+    }
+
+    /// From here on, new requests go to this gateway, and new connections are made by these settings.
+    pub fn replace(&self, gateway: Arc<Gateway>, settings: &Settings) {
+        self.gateway.store(gateway);
+        self.tls.store(settings.tls.clone());
+        self.drain_timeout.store(Arc::new(settings.drain_timeout));
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// The two listeners, bound.
+pub struct Server {
+    agents: TcpListener,
+    admin: TcpListener,
+    state: Arc<State>,
+    stop: CancellationToken,
+    connections: TaskTracker,
+}
+
+impl Server {
+    /// Binds both listeners.
+    ///
+    /// # Errors
+    ///
+    /// The address that cannot be bound, and why.
+    pub async fn bind(settings: &Settings, state: Arc<State>) -> Result<Self, (SocketAddr, io::Error)> {
+        let bind = async |address: SocketAddr| TcpListener::bind(address).await.map_err(|error| (address, error));
+        Ok(Self {
+            agents: bind(settings.listen).await?,
+            admin: bind(settings.admin).await?,
+            state,
+            stop: CancellationToken::new(),
+            connections: TaskTracker::new(),
+        })
+    }
+
+    /// The address that agents call, with the port that the system chose when none was given.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not tell.
+    pub fn agent_address(&self) -> io::Result<SocketAddr> {
+        self.agents.local_addr()
+    }
+
+    /// The address of the admin endpoints.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not tell.
+    pub fn admin_address(&self) -> io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+
+    /// Serves until `drain` is cancelled; then says that it is not ready, accepts nothing more, and waits until the
+    /// running calls have ended, within the deadline of the settings. Returns how many connections were cut.
+    pub async fn serve(self, drain: CancellationToken) -> usize {
+        let admin = tokio::spawn(admin::serve(self.admin, Arc::clone(&self.state)));
+        let permits = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = drain.cancelled() => break,
+                accepted = accept(&self.agents, &permits) => accepted,
+            };
+            let Some((stream, address, permit)) = accepted else { continue };
+            let connection = connection::serve(stream, address, Arc::clone(&self.state), self.stop.clone());
+            self.connections.spawn(async move {
+                connection.await;
+                drop(permit);
+            });
+        }
+        self.state.draining.store(true, Ordering::Relaxed);
+        // Nobody connects any more; those who are connected finish what they have begun.
+        drop(self.agents);
+        self.stop.cancel();
+        self.connections.close();
+        let drained = tokio::time::timeout(**self.state.drain_timeout.load(), self.connections.wait()).await;
+        admin.abort();
+        match drained {
+            Ok(()) => 0,
+            Err(_) => self.connections.len(),
+        }
+    }
+}
+
+/// The next connection, once there is room for one.
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<tokio::sync::Semaphore>,
+) -> Option<(tokio::net::TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+    let permit = Arc::clone(permits).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, address)) => Some((stream, address, permit)),
+        Err(error) => {
+            tracing::warn!(%error, "Accepting a connection failed");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
 }

@@ -16,7 +16,8 @@ fn tools(edits: &[(&str, &str)]) -> Vec<(String, std::sync::Arc<Tool>)> {
 
 #[track_caller]
 fn check_scopes(edits: &[(&str, &str)], expected: &[&str]) {
-    let scopes: Vec<String> = tools(edits).iter().map(|(_, tool)| tool.target.scopes.canonical()).collect();
+    let scopes: Vec<String> =
+        tools(edits).iter().map(|(_, tool)| tool.target.scopes.canonical().to_owned()).collect();
     assert_eq!(scopes, expected);
 }
 

@@ -1,0 +1,203 @@
+//! What is known about one call, filled in as the stages learn it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::{HeaderValue, Method, StatusCode, Uri, Version};
+
+use crate::identity::{Caller, Peer, Scopes};
+use crate::metrics::CacheLookup;
+use crate::policy::RuleName;
+use crate::tool::{ConnectorName, Tool};
+
+/// Identifies one call: in the record, in the `Obo-Request-Id` header, and towards the connector.
+///
+/// A random part made when the process starts, and a counter: unique, and in order within one process. It is no
+/// secret and grants nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RequestId {
+    boot: u64,
+    count: u64,
+}
+
+impl RequestId {
+    /// The next one.
+    pub fn next() -> Self {
+        static BOOT: LazyLock<u64> = LazyLock::new(|| {
+            let mut bytes = [0; 8];
+            aws_lc_rs::rand::fill(&mut bytes).expect("the system's random source works: TLS could not start without it");
+            u64::from_be_bytes(bytes)
+        });
+        static COUNT: AtomicU64 = AtomicU64::new(1);
+        Self { boot: *BOOT, count: COUNT.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{:08x}", self.boot, self.count)
+    }
+}
+
+/// Who can do something about a refusal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// The agent's request is wrong.
+    Agent,
+    /// The person has to act.
+    User,
+    /// The authorization server is the cause.
+    AuthorizationServer,
+    /// The connector is the cause.
+    Connector,
+    /// The gateway, or whoever runs it.
+    Gateway,
+}
+
+impl Fault {
+    /// As it stands in answers and records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::User => "user",
+            Self::AuthorizationServer => "authorization_server",
+            Self::Connector => "connector",
+            Self::Gateway => "gateway",
+        }
+    }
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// The connector's answer was passed on to its last byte, whatever its status.
+    Answered,
+    /// The gateway said no.
+    Refused,
+    /// The agent hung up, or stopped reading.
+    AgentLeft,
+    /// The connector broke off within its answer.
+    ConnectorBroke,
+    /// The gateway's own code failed.
+    Panicked,
+}
+
+impl Ending {
+    /// As it stands in metrics and records; refusals have codes of their own.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => crate::metrics::ANSWERED,
+            Self::Refused => "refused",
+            Self::AgentLeft => "agent_left",
+            Self::ConnectorBroke => "connector_broke",
+            Self::Panicked => "panicked",
+        }
+    }
+}
+
+/// What a record says about a refusal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefusalNote {
+    /// Its stable code.
+    pub code: &'static str,
+    /// Who can do something about it.
+    pub fault: Fault,
+    /// What exactly was wrong, for whoever investigates. Never a token.
+    pub detail: String,
+    /// The identifier by which the authorization server's operators find their side of it.
+    pub issuer_correlation_id: Option<String>,
+}
+
+/// What is known about one call.
+#[derive(Clone, Debug)]
+pub struct CallRecord {
+    /// Its identifier.
+    pub request_id: RequestId,
+    /// When it arrived, since 1970 UTC.
+    pub arrived_at: Duration,
+    /// Who connected.
+    pub peer: Peer,
+    /// What was asked.
+    pub method: Method,
+    /// Where. The query is not recorded.
+    pub uri: Uri,
+    /// In which version of HTTP.
+    pub version: Version,
+    /// What the agent calls itself.
+    pub user_agent: Option<HeaderValue>,
+    /// The W3C trace context that the agent sent.
+    pub traceparent: Option<HeaderValue>,
+    /// The connector that the path belongs to.
+    pub connector: Option<ConnectorName>,
+    /// For whom, by whom.
+    pub caller: Option<Arc<Caller>>,
+    /// On which tool.
+    pub tool: Option<Arc<Tool>>,
+    /// With whose permission.
+    pub rule: Option<RuleName>,
+    /// Where the credential came from.
+    pub lookup: Option<CacheLookup>,
+    /// The scopes it was granted.
+    pub granted: Option<Scopes>,
+    /// Why it was refused.
+    pub refusal: Option<RefusalNote>,
+    /// The status that the agent got.
+    pub status: Option<StatusCode>,
+    /// The identifier that the connector gave to its side of it.
+    pub connector_request_id: Option<HeaderValue>,
+    /// How it ended.
+    pub ending: Ending,
+    /// From arrival to end.
+    pub duration: Duration,
+    /// From arrival until the credential was there.
+    pub obtained_after: Option<Duration>,
+    /// From forwarding to the connector's first byte.
+    pub connector_latency: Option<Duration>,
+    /// Body bytes received from the agent and passed on.
+    pub request_bytes: u64,
+    /// Body bytes received from the connector and passed on.
+    pub response_bytes: u64,
+}
+
+impl CallRecord {
+    /// The record of a call that has just arrived. Until somebody says otherwise, the agent hung up: that is what
+    /// happened when the call is dropped in the middle.
+    pub fn begin<B>(request: &http::Request<B>, peer: Peer, arrived_at: Duration) -> Self {
+        Self {
+            request_id: RequestId::next(),
+            arrived_at,
+            peer,
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            user_agent: request.headers().get(http::header::USER_AGENT).cloned(),
+            traceparent: request.headers().get("traceparent").cloned(),
+            connector: None,
+            caller: None,
+            tool: None,
+            rule: None,
+            lookup: None,
+            granted: None,
+            refusal: None,
+            status: None,
+            connector_request_id: None,
+            ending: Ending::AgentLeft,
+            duration: Duration::ZERO,
+            obtained_after: None,
+            connector_latency: None,
+            request_bytes: 0,
+            response_bytes: 0,
+        }
+    }
+
+    /// The outcome as a metric label: a refusal's code, or how the call ended.
+    pub fn outcome(&self) -> &'static str {
+        match (&self.refusal, self.ending) {
+            (Some(refusal), Ending::Refused) => refusal.code,
+            (_, ending) => ending.as_str(),
+        }
+    }
+}

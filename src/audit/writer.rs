@@ -1,0 +1,284 @@
+//! The one writer of a trail: a thread of its own that takes records in batches, formats them, and writes them.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{CallRecord, ocsf};
+use crate::metrics::Metrics;
+
+/// Most calls that may be under way or waiting for their record to be written. Beyond it calls are refused.
+const SLOTS_MAX: usize = 65_536;
+/// Most records formatted before they are written.
+const BATCH_MAX: usize = 512;
+/// How long to wait before a write that failed is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
+
+/// Where records go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AuditFile {
+    /// Standard output.
+    StandardOutput,
+    /// A file, appended to; made with mode 0600 when it is not there.
+    Path(PathBuf),
+}
+
+/// A trail of records.
+#[derive(Clone)]
+pub struct AuditLog {
+    messages: mpsc::Sender<Message>,
+    writable: Arc<AtomicBool>,
+}
+
+/// A place for one record. While it is held, its record can be written without waiting.
+pub struct Slot(mpsc::OwnedPermit<Message>);
+
+/// There is no place for another record: the trail cannot be written, or too many calls are under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the audit trail cannot be written")]
+pub struct AuditUnavailable;
+
+enum Message {
+    Record(Box<CallRecord>),
+    /// Write what came before, open the file anew (it may have been moved away), and say so.
+    Reopen(oneshot::Sender<io::Result<()>>),
+    /// Write what came before, and say so.
+    Flush(oneshot::Sender<()>),
+}
+
+impl AuditLog {
+    /// Opens the trail and starts its writer.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened or the thread cannot be started.
+    pub fn open(file: &AuditFile, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let (messages, receiver) = mpsc::channel(SLOTS_MAX);
+        let writable = Arc::new(AtomicBool::new(true));
+        let writer = Writer {
+            sink: Sink::open(file)?,
+            file: file.clone(),
+            pending: Vec::new(),
+            records: 0,
+            writable: Arc::clone(&writable),
+            metrics,
+        };
+        thread::Builder::new().name("audit-writer".into()).spawn(move || writer.run(receiver))?;
+        Ok(Self { messages, writable })
+    }
+
+    /// Reserves a place for a call's record.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditUnavailable`] while the trail cannot be written; the call must then not be forwarded.
+    pub fn reserve(&self) -> Result<Slot, AuditUnavailable> {
+        if !self.writable.load(Ordering::Acquire) {
+            return Err(AuditUnavailable);
+        }
+        self.messages.clone().try_reserve_owned().map(Slot).map_err(|_| AuditUnavailable)
+    }
+
+    /// Whether the last write succeeded.
+    pub fn is_writable(&self) -> bool {
+        self.writable.load(Ordering::Acquire)
+    }
+
+    /// Opens the file anew, for when it was moved away to be kept. Until it succeeds, records go to the old one.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened.
+    pub async fn reopen(&self) -> io::Result<()> {
+        let (done, reopened) = oneshot::channel();
+        self.messages.send(Message::Reopen(done)).await.map_err(|_| gone())?;
+        reopened.await.map_err(|_| gone())?
+    }
+
+    /// Waits until everything sent before has been written.
+    pub async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        if self.messages.send(Message::Flush(done)).await.is_ok() {
+            // An error means that the writer is gone, which it never is while there is a sender.
+            let _ = flushed.await;
+        }
+    }
+}
+
+impl Slot {
+    /// Hands the record to the writer.
+    pub fn write(self, record: CallRecord) {
+        self.0.send(Message::Record(Box::new(record)));
+    }
+}
+
+impl std::fmt::Debug for Slot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Slot")
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the audit writer is gone")
+}
+
+enum Sink {
+    StandardOutput(io::Stdout),
+    File(File),
+}
+
+impl Sink {
+    fn open(file: &AuditFile) -> io::Result<Self> {
+        match file {
+            AuditFile::StandardOutput => Ok(Self::StandardOutput(io::stdout())),
+            AuditFile::Path(path) => open_append(path).map(Self::File),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::StandardOutput(out) => {
+                let written = out.write(bytes)?;
+                out.flush()?;
+                Ok(written)
+            }
+            Self::File(file) => file.write(bytes),
+        }
+    }
+}
+
+fn open_append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+struct Writer {
+    sink: Sink,
+    file: AuditFile,
+    /// Lines that are formatted and not written yet. Nothing leaves it but what the sink has taken.
+    pending: Vec<u8>,
+    records: u64,
+    writable: Arc<AtomicBool>,
+    metrics: Arc<Metrics>,
+}
+
+impl Writer {
+    fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        while messages.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
+            for message in batch.drain(..) {
+                match message {
+                    Message::Record(record) => {
+                        ocsf::append(&record, &mut self.pending);
+                        self.records += 1;
+                    }
+                    Message::Reopen(done) => {
+                        self.write_pending();
+                        // Whoever asked may have left; the file is open either way.
+                        let _ = done.send(Sink::open(&self.file).map(|sink| self.sink = sink));
+                    }
+                    Message::Flush(done) => {
+                        self.write_pending();
+                        let _ = done.send(());
+                    }
+                }
+            }
+            self.write_pending();
+        }
+    }
+
+    /// Writes all that is pending, however long it takes. While it fails, new calls are refused.
+    fn write_pending(&mut self) {
+        let mut written = 0;
+        while written < self.pending.len() {
+            match self.sink.write(&self.pending[written..]) {
+                Ok(0) => self.wait_after(&io::ErrorKind::WriteZero.into()),
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => self.wait_after(&error),
+            }
+        }
+        self.pending.clear();
+        self.metrics.audit_records.inc_by(std::mem::take(&mut self.records));
+        if !self.writable.swap(true, Ordering::Release) {
+            tracing::info!("Audit trail is written again");
+        }
+    }
+
+    fn wait_after(&self, error: &io::Error) {
+        self.metrics.audit_write_failures.inc();
+        if self.writable.swap(false, Ordering::Release) {
+            tracing::error!(%error, "Audit trail cannot be written, so calls are refused until it can");
+        }
+        thread::sleep(RETRY_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Peer;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn record() -> CallRecord {
+        let request = http::Request::get("/mail").body(()).expect("a request of the test");
+        let peer = Peer { address: ([127, 0, 0, 1], 1).into(), tls: false };
+        CallRecord::begin(&request, peer, Duration::ZERO)
+    }
+
+    fn lines(path: &Path) -> usize {
+        std::fs::read_to_string(path).expect("the trail").lines().count()
+    }
+
+    #[tokio::test]
+    async fn every_record_is_a_line_in_a_private_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("audit.jsonl");
+        let log = AuditLog::open(&AuditFile::Path(path.clone()), Arc::default()).expect("a trail");
+        for _ in 0..2_000 {
+            log.reserve().expect("a place").write(record());
+        }
+        log.flush().await;
+        assert_eq!(lines(&path), 2_000);
+        assert_eq!(std::fs::metadata(&path).expect("the trail").permissions().mode() & 0o777, 0o600);
+    }
+
+    #[tokio::test]
+    async fn a_moved_file_is_followed_by_a_new_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, moved) = (folder.path().join("audit.jsonl"), folder.path().join("audit.1.jsonl"));
+        let log = AuditLog::open(&AuditFile::Path(path.clone()), Arc::default()).expect("a trail");
+        log.reserve().expect("a place").write(record());
+        log.flush().await;
+        std::fs::rename(&path, &moved).expect("moved");
+        log.reserve().expect("a place").write(record());
+        log.reopen().await.expect("opened anew");
+        log.reserve().expect("a place").write(record());
+        log.flush().await;
+        assert_eq!((lines(&moved), lines(&path)), (2, 1));
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_calls_and_loses_nothing() {
+        // /dev/full takes nothing, as a full disk does.
+        let full = AuditFile::Path("/dev/full".into());
+        let metrics = Arc::<Metrics>::default();
+        let log = AuditLog::open(&full, Arc::clone(&metrics)).expect("a trail");
+        log.reserve().expect("the first call finds out").write(record());
+        for _ in 0..400 {
+            if !log.is_writable() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(log.reserve().is_err());
+        assert_eq!(metrics.audit_records.get(), 0);
+        assert!(metrics.audit_write_failures.get() > 0);
+    }
+}

@@ -1,0 +1,106 @@
+//! A permit becomes a credential: what the connector will see, and nothing else will do.
+//!
+//! Each identity mode has one way here. None falls back to another.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use crate::clock::Now;
+use crate::identity::{Issuer, IssuerName, Scopes, SecretToken};
+use crate::metrics::{CacheLookup, Metrics};
+use crate::oauth::authorization_server::AuthorizationServer;
+use crate::oauth::grant::ExchangeError;
+use crate::policy::Permit;
+use crate::tool::IdentityMode;
+
+mod cache;
+mod on_behalf_of;
+
+pub use cache::{CacheKey, CredentialCache, KeyFields};
+use on_behalf_of::OnBehalfOf;
+
+/// What a connector receives. Only this module makes one, and only for a permit.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    authorization: HeaderValue,
+    identity: IdentityMode,
+    granted: Option<Scopes>,
+    lookup: CacheLookup,
+}
+
+/// Why there is no credential. The call is then refused.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ObtainError {
+    /// The exchange failed.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
+    /// The caller's issuer is not part of the configuration any more.
+    #[error("issuer {0} is not configured")]
+    UnknownIssuer(IssuerName),
+    /// The tool's identity mode is not served.
+    #[error("the identity mode {0} is not served")]
+    NotServed(IdentityMode),
+    /// The task that was to obtain it ended without a result.
+    #[error("obtaining the credential broke off")]
+    BrokeOff,
+}
+
+/// Obtains credentials.
+pub struct Credentials {
+    on_behalf_of: OnBehalfOf,
+}
+
+impl Credentials {
+    /// Obtains delegated tokens from these authorization servers, and keeps them in `cache`.
+    pub fn new(
+        servers: Arc<HashMap<Issuer, Arc<AuthorizationServer>>>,
+        cache: Arc<CredentialCache>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { on_behalf_of: OnBehalfOf::new(servers, cache, metrics) }
+    }
+
+    /// Obtains the credential for a permitted call, in the identity mode that its tool declares.
+    ///
+    /// # Errors
+    ///
+    /// [`ObtainError`] when there is none.
+    pub async fn obtain(&self, permit: &Permit, now: Now) -> Result<Credential, ObtainError> {
+        match permit.identity() {
+            IdentityMode::OnBehalfOf => self.on_behalf_of.obtain(permit, now).await,
+            mode @ (IdentityMode::Connection | IdentityMode::AppOnly) => Err(ObtainError::NotServed(mode)),
+        }
+    }
+}
+
+impl Credential {
+    /// The `Authorization` header for the connector. Marked sensitive, so that it is neither shown by `Debug` nor
+    /// put into a compression table (RFC 7541 section 7.1.3).
+    pub fn authorization(&self) -> &HeaderValue {
+        &self.authorization
+    }
+
+    /// Whose identity it carries.
+    pub fn identity(&self) -> IdentityMode {
+        self.identity
+    }
+
+    /// The scopes that were granted, where the authorization server said so.
+    pub fn granted(&self) -> Option<&Scopes> {
+        self.granted.as_ref()
+    }
+
+    /// Where it came from.
+    pub fn lookup(&self) -> CacheLookup {
+        self.lookup
+    }
+}
+
+/// `Bearer`, and the token. `None` when the token cannot stand in a header; the exchange refuses such tokens before.
+fn bearer(token: &SecretToken) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose())).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}

@@ -1,0 +1,214 @@
+//! The development authorization server: an Entra-like tenant and an RFC 8693 server at one origin.
+//!
+//! It signs people in without passwords, gives agents tokens for the gateway, and exchanges those for tokens
+//! to resources, with the parameters, answers and errors of the real things. Every endpoint counts its
+//! requests and can be scripted to misbehave. It is for development and tests; nothing about it is fit to
+//! face a network.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use self::tenant::{Condition, Tenant};
+use super::host::{Host, Socket};
+use super::lock;
+use super::people::Person;
+use super::script::Script;
+
+mod authorization_code;
+mod authorize;
+mod client;
+mod fault;
+mod form;
+mod interaction;
+mod keys;
+mod on_behalf_of;
+mod pages;
+mod record;
+mod respond;
+mod routes;
+mod scopes;
+mod settings;
+mod tenant;
+mod token;
+mod token_exchange;
+mod tokens;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::fault::Fault;
+pub use self::record::{Exchange, GrantKind};
+pub use self::settings::{
+    AgentClient, AppRole, Consent, GatewayClient, MAIL_AUDIENCE, Resource, Scope, Settings, TENANT,
+};
+pub use self::tenant::Endpoint;
+pub use self::tokens::TokenBuilder;
+
+/// A running server. Clones are handles to the same one; it stops when the last is dropped.
+#[derive(Clone)]
+pub struct AuthorizationServer {
+    tenant: Arc<Tenant>,
+    host: Arc<Host<Tenant>>,
+}
+
+impl AuthorizationServer {
+    /// Binds, makes its keys, and serves.
+    pub async fn start(settings: Settings) -> io::Result<Self> {
+        let is_path_segment = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if settings.tenant.is_empty() || !settings.tenant.chars().all(is_path_segment) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the tenant id is not a GUID"));
+        }
+        let socket = Socket::bind(settings.address).await?;
+        let tls = settings.tls.clone();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let origin = format!("{scheme}://{}", socket.address());
+        let tenant = tokio::task::spawn_blocking(move || Arc::new(Tenant::new(settings, origin)))
+            .await
+            .map_err(io::Error::other)?;
+        let host = Arc::new(Host::serve(socket, tls, Arc::clone(&tenant)));
+        Ok(Self { tenant, host })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.host.address()
+    }
+
+    /// `http://127.0.0.1:PORT`, or https if it has a certificate.
+    pub fn origin(&self) -> &str {
+        &self.tenant.origin
+    }
+
+    /// The `iss` of every token.
+    pub fn issuer(&self) -> String {
+        self.tenant.issuer()
+    }
+
+    /// Where the key set is.
+    pub fn jwks_uri(&self) -> String {
+        self.tenant.jwks_uri()
+    }
+
+    /// The token endpoint.
+    pub fn token_endpoint(&self) -> String {
+        self.tenant.token_endpoint()
+    }
+
+    /// The authorization endpoint.
+    pub fn authorization_endpoint(&self) -> String {
+        self.tenant.authorization_endpoint()
+    }
+
+    /// What it was started with.
+    pub fn settings(&self) -> &Settings {
+        &self.tenant.settings
+    }
+
+    /// One of its people, by object id, user name, full name or first name.
+    ///
+    /// # Panics
+    ///
+    /// If there is nobody of that name: a test or a demo that names a stranger is wrong.
+    pub fn person(&self, who: &str) -> &Person {
+        let found = self.tenant.settings.people.iter().find(|person| person.is(who));
+        found.unwrap_or_else(|| panic!("nobody in the tenant is called {who}"))
+    }
+
+    /// A token that an agent would send to the gateway for a person, to be minted as it is or altered first.
+    pub fn subject_token(&self, who: &str) -> TokenBuilder {
+        self.tenant.subject_token(self.person(who))
+    }
+
+    /// An ID token for the agent, which no gateway should accept.
+    pub fn id_token(&self, who: &str) -> String {
+        let client_id = &self.tenant.settings.agent.client_id;
+        authorization_code::id_token(&self.tenant, self.person(who), client_id, None)
+    }
+
+    /// Everything the token endpoint received, oldest first.
+    pub fn exchanges(&self) -> Vec<Exchange> {
+        lock(&self.tenant.exchanges).to_vec()
+    }
+
+    /// Every delegated token issued, oldest first.
+    pub fn issued(&self) -> Vec<String> {
+        self.tenant.issued()
+    }
+
+    /// The delegated token issued last.
+    pub fn last_issued(&self) -> Option<String> {
+        self.tenant.last_issued()
+    }
+
+    /// Every app-only token issued, oldest first.
+    pub fn issued_to_application(&self) -> Vec<String> {
+        self.tenant.issued_to_application()
+    }
+
+    /// How many requests an endpoint received.
+    pub fn fetches(&self, endpoint: Endpoint) -> usize {
+        self.tenant.fetches(endpoint)
+    }
+
+    /// The manners of an endpoint.
+    pub fn script(&self, endpoint: Endpoint) -> &Script {
+        self.tenant.script(endpoint)
+    }
+
+    /// Signs with new keys from now on. The old ones stay in the key set, or leave it.
+    pub fn rotate_keys(&self, keep_old: bool) {
+        self.tenant.rotate_keys(keep_old);
+    }
+
+    /// Records that a person lets the gateway have a scope of a resource.
+    pub fn grant_consent(&self, who: &str, audience: &str, scope: &str) {
+        self.tenant.grant_consent(self.consent(who, audience, scope));
+    }
+
+    /// Takes such a consent back.
+    pub fn withdraw_consent(&self, who: &str, audience: &str, scope: &str) {
+        self.tenant.withdraw_consent(&self.consent(who, audience, scope));
+    }
+
+    /// The link at which a person can consent to scopes for the gateway.
+    pub fn consent_link(&self, scope: &str) -> String {
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("client_id", &self.tenant.settings.gateway.client_id)
+            .append_pair("scope", scope)
+            .append_pair("prompt", "consent")
+            .finish();
+        format!("{}?{query}", self.authorization_endpoint())
+    }
+
+    /// Refuses every exchange of a person's tokens with this fault.
+    pub fn refuse_exchanges(&self, who: &str, fault: Fault) {
+        self.tenant.set_condition(&self.person(who).oid, Some(Condition::Refuse(fault)));
+    }
+
+    /// Answers exchanges of a person's tokens with a claims challenge, until a token has this value in
+    /// `acrs`.
+    pub fn require_step_up(&self, who: &str, acrs: &str) {
+        self.tenant.set_condition(&self.person(who).oid, Some(Condition::StepUp { acrs: acrs.to_owned() }));
+    }
+
+    /// Takes back what `refuse_exchanges` or `require_step_up` said.
+    pub fn allow_exchanges(&self, who: &str) {
+        self.tenant.set_condition(&self.person(who).oid, None);
+    }
+
+    /// Closes the listener and every connection.
+    pub async fn stop_listening(&self) {
+        self.host.stop_listening().await;
+    }
+
+    /// Listens again, on the same port.
+    pub async fn listen_again(&self) -> io::Result<()> {
+        self.host.listen_again().await
+    }
+
+    fn consent(&self, who: &str, audience: &str, scope: &str) -> Consent {
+        Consent::new(&self.person(who).oid, &self.tenant.settings.gateway.client_id, audience, scope)
+    }
+}

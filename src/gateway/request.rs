@@ -1,0 +1,138 @@
+//! Whether a request is one that everybody on its way reads alike. What hyper lets pass and we do not is here.
+
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::uri::Authority;
+use http::{HeaderMap, Method, Request, Version};
+
+/// Why a request is refused before anybody looks at what it wants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum RequestError {
+    /// CONNECT, TRACE, or a method that is not served.
+    #[error("the method is not served")]
+    Method,
+    /// No host, several, or two that differ (RFC 9112 section 3.2, RFC 9113 section 8.3.1).
+    #[error("the request does not name one host")]
+    Host,
+    /// Two ways to tell where the body ends, or one that is not known (RFC 9112 section 6).
+    #[error("the request does not say in one way where its body ends")]
+    Framing,
+}
+
+/// Checks method, host and framing.
+///
+/// # Errors
+///
+/// [`RequestError`] for what two readers could take differently.
+pub fn check<B>(request: &Request<B>) -> Result<(), RequestError> {
+    check_method(request.method())?;
+    check_host(request)?;
+    check_framing(request.headers())
+}
+
+fn check_method(method: &Method) -> Result<(), RequestError> {
+    match *method {
+        Method::GET
+        | Method::HEAD
+        | Method::POST
+        | Method::PUT
+        | Method::PATCH
+        | Method::DELETE
+        | Method::OPTIONS => Ok(()),
+        _ => Err(RequestError::Method),
+    }
+}
+
+fn check_host<B>(request: &Request<B>) -> Result<(), RequestError> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => Some(host.to_str().ok().and_then(|host| host.parse().ok()).ok_or(RequestError::Host)?),
+        (None, None) => None,
+        (_, Some(_)) => return Err(RequestError::Host),
+    };
+    let named = match (request.uri().authority(), host) {
+        // The target of an HTTP/2 request, or an absolute one in HTTP/1: it must agree with Host where both are.
+        (Some(target), Some(host)) if same_host(target, &host) => host,
+        (Some(_), Some(_)) => return Err(RequestError::Host),
+        (Some(target), None) if request.version() == Version::HTTP_2 => target.clone(),
+        (None, Some(host)) => host,
+        (Some(_) | None, None) => return Err(RequestError::Host),
+    };
+    match named.as_str().contains('@') {
+        true => Err(RequestError::Host),
+        false => Ok(()),
+    }
+}
+
+fn same_host(one: &Authority, other: &Authority) -> bool {
+    one.as_str().eq_ignore_ascii_case(other.as_str())
+}
+
+fn check_framing(headers: &HeaderMap) -> Result<(), RequestError> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            match headers.contains_key(CONTENT_LENGTH) {
+                true => Err(RequestError::Framing),
+                false => Ok(()),
+            }
+        }
+        (Some(_), _) => Err(RequestError::Framing),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_request(method: &str, target: &str, headers: &[(&str, &str)], expected: Result<(), RequestError>) {
+        let mut request = Request::builder().method(method).uri(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(()).expect("a request of the test");
+        assert_eq!(check(&request), expected, "{method} {target} {headers:?}");
+    }
+
+    #[test]
+    fn one_host_and_no_other() {
+        check_request("GET", "/a", &[("host", "gw.example:8443")], Ok(()));
+        check_request("GET", "http://gw.example/a", &[("host", "GW.example")], Ok(()));
+        check_request("GET", "/a", &[], Err(RequestError::Host));
+        check_request("GET", "/a", &[("host", "a"), ("host", "a")], Err(RequestError::Host));
+        check_request("GET", "/a", &[("host", "a, b")], Err(RequestError::Host));
+        check_request("GET", "/a", &[("host", "me@gw.example")], Err(RequestError::Host));
+        check_request("GET", "/a", &[("host", "")], Err(RequestError::Host));
+        check_request("GET", "http://evil.example/a", &[("host", "gw.example")], Err(RequestError::Host));
+        check_request("GET", "http://gw.example/a", &[], Err(RequestError::Host));
+    }
+
+    #[test]
+    fn an_http2_request_names_its_host_in_the_target() {
+        let mut request = Request::get("https://gw.example/a").body(()).expect("a request of the test");
+        *request.version_mut() = Version::HTTP_2;
+        assert_eq!(check(&request), Ok(()));
+        request.headers_mut().insert(HOST, "other.example".parse().expect("a host of the test"));
+        assert_eq!(check(&request), Err(RequestError::Host));
+    }
+
+    #[test]
+    fn tunnels_and_echoes_are_not_served() {
+        for method in ["CONNECT", "TRACE", "PROPFIND", "get"] {
+            check_request(method, "/a", &[("host", "a")], Err(RequestError::Method));
+        }
+    }
+
+    #[test]
+    fn one_way_to_tell_where_the_body_ends() {
+        let framing = Err(RequestError::Framing);
+        check_request("POST", "/a", &[("host", "a"), ("transfer-encoding", "chunked")], Ok(()));
+        check_request("POST", "/a", &[("host", "a"), ("content-length", "3")], Ok(()));
+        let both = [("host", "a"), ("transfer-encoding", "chunked"), ("content-length", "3")];
+        check_request("POST", "/a", &both, framing);
+        for coding in ["gzip, chunked", "xchunked", "identity", "chunked, chunked"] {
+            check_request("POST", "/a", &[("host", "a"), ("transfer-encoding", coding)], framing);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The agent's credentials off, the delegated token on.
+//!
+//! What reaches the connector is a positive list: headers about content, conditions and negotiation, and those that
+//! the connector's configuration names. Anything that says who somebody is stays behind whatever it is called, and
+//! so do headers that would make the connector do something else than was judged (`X-HTTP-Method-Override`). Ours
+//! are added last, so nothing the agent sends can remove them.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use http::header::{
+    AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    SERVER, SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE, VIA, WWW_AUTHENTICATE,
+};
+use http::{StatusCode, Version};
+
+use crate::audit::RequestId;
+use crate::credential::Credential;
+use crate::tool::IdentityMode;
+
+/// Request headers that every connector gets.
+static PASSED: LazyLock<HashSet<HeaderName>> = LazyLock::new(|| {
+    [
+        // Content and negotiation.
+        "accept", "accept-charset", "accept-encoding", "accept-language", "cache-control", "content-disposition",
+        "content-encoding", "content-language", "content-range", "content-type", "pragma", "prefer", "range",
+        "user-agent", "digest", "content-digest", "repr-digest", "want-content-digest",
+        // Conditions.
+        "if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since",
+        // Repetition and resumption.
+        "idempotency-key", "last-event-id",
+        // Correlation: identifiers of requests, never of people.
+        "traceparent", "tracestate", "x-request-id", "x-correlation-id", "client-request-id",
+        "return-client-request-id",
+        // OData, as Microsoft Graph speaks it.
+        "consistencylevel", "odata-version", "odata-maxversion", "odata-isolation", "x-ms-throttle-priority",
+    ]
+    .into_iter()
+    .map(HeaderName::from_static)
+    .collect()
+});
+
+/// Hop-by-hop headers (RFC 9110 section 7.6.1), beside those that `Connection` names.
+const HOP_BY_HOP: [HeaderName; 7] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Answer headers that stay with us: the connector's own sign-in demands and sessions are no business of the
+/// agent's, and its transport is not ours.
+const KEPT_BACK: [HeaderName; 8] = [
+    SET_COOKIE,
+    WWW_AUTHENTICATE,
+    PROXY_AUTHENTICATE,
+    SERVER,
+    HeaderName::from_static("authentication-info"),
+    HeaderName::from_static("proxy-authentication-info"),
+    HeaderName::from_static("alt-svc"),
+    HeaderName::from_static("set-cookie2"),
+];
+
+/// Tells agents whose identity the connector saw.
+const IDENTITY_MODE: HeaderName = HeaderName::from_static("obo-identity-mode");
+/// Tells agents, and connectors, the call's identifier.
+const REQUEST_ID: HeaderName = HeaderName::from_static("obo-request-id");
+
+/// The headers for the connector, made anew from those of the agent.
+pub fn request_headers(
+    inbound: &HeaderMap,
+    version: Version,
+    pass_headers: &[HeaderName],
+    credential: &Credential,
+    request_id: RequestId,
+) -> HeaderMap {
+    let mut outbound = HeaderMap::with_capacity(inbound.len() + 3);
+    for (name, value) in inbound {
+        let passes = PASSED.contains(name) || pass_headers.contains(name);
+        if passes && !named_by_connection(inbound, name) {
+            outbound.append(name.clone(), value.clone());
+        }
+    }
+    if wants_trailers(inbound) {
+        outbound.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    outbound.insert(VIA, via(version));
+    outbound.insert(REQUEST_ID, request_id_value(request_id));
+    // RFC 9110 section 7.6.1: headers that `Connection` names belong to this hop only. An agent must not be able to
+    // use it to strip the header we are about to add, so we remove first and add last.
+    outbound.insert(AUTHORIZATION, credential.authorization().clone());
+    outbound
+}
+
+/// Whether a header may be named in `pass_headers`: none that says who somebody is, that belongs to one hop, or
+/// that changes what the request means.
+pub fn may_be_passed(name: &HeaderName) -> bool {
+    const IDENTITY: [&str; 12] = [
+        "authorization", "proxy-authorization", "cookie", "cookie2", "forwarded", "via", "dpop", "client-cert",
+        "client-cert-chain", "txn-token", "host", "content-length",
+    ];
+    const PREFIXES: [&str; 10] = [
+        "x-forwarded-", "x-original-", "x-real-", "x-auth-", "x-ms-client-principal", "x-ms-token-", "x-remote-",
+        "obo-", "impersonate-", "x-http-method",
+    ];
+    let text = name.as_str();
+    !text.contains('_')
+        && !IDENTITY.contains(&text)
+        && !HOP_BY_HOP.contains(name)
+        && !KEPT_BACK.contains(name)
+        && !PREFIXES.iter().any(|prefix| text.starts_with(prefix))
+        && !matches!(text, "trailer" | "expect" | "x-method-override" | "x-ms-obo-usertoken" | "remote-user" | "x-user")
+}
+
+/// Takes off what must not reach the agent. Also for trailers.
+pub fn clean_response(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP).chain(&KEPT_BACK) {
+        headers.remove(name);
+    }
+    headers.remove(IDENTITY_MODE);
+    headers.remove(REQUEST_ID);
+}
+
+/// Makes the connector's answer ours: cleaned, and marked with whose identity it was made with.
+pub fn answer_headers(headers: &mut HeaderMap, status: StatusCode, identity: IdentityMode, request_id: RequestId) {
+    clean_response(headers);
+    if status == StatusCode::UNAUTHORIZED {
+        // RFC 9110 section 15.5.2 wants a challenge; the connector's own would send the agent to another server.
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="obo-gateway""#));
+    }
+    headers.insert(IDENTITY_MODE, HeaderValue::from_static(identity.as_str()));
+    mark(headers, request_id);
+}
+
+/// Marks any answer with the call's identifier.
+pub fn mark(headers: &mut HeaderMap, request_id: RequestId) {
+    headers.insert(REQUEST_ID, request_id_value(request_id));
+}
+
+fn request_id_value(request_id: RequestId) -> HeaderValue {
+    HeaderValue::from_str(&request_id.to_string()).expect("a request id is hexadecimal digits and a dash")
+}
+
+fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
+        Version::HTTP_10 => "1.0 obo-gateway",
+        Version::HTTP_2 => "2 obo-gateway",
+        _ => "1.1 obo-gateway",
+    })
+}
+
+fn named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
+    lists(headers, &CONNECTION, name.as_str())
+}
+
+fn wants_trailers(headers: &HeaderMap) -> bool {
+    lists(headers, &TE, "trailers")
+}
+
+/// Whether a header that is a comma-separated list has `member`, whatever its case.
+fn lists(headers: &HeaderMap, list: &HeaderName, member: &str) -> bool {
+    headers.get_all(list).iter().any(|value| {
+        value.as_bytes().split(|byte| *byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(member.as_bytes()))
+    })
+}

@@ -1,0 +1,121 @@
+//! From a request line to the tool it calls: the connector by the longest path prefix, then the tool.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::{HeaderName, Method};
+
+use super::forward::{Upstream, UpstreamError};
+use super::path::{CanonicalPath, ConnectorPath};
+use super::rest::Operations;
+use super::{ConnectorSettings, Tools};
+use crate::identity::Caller;
+use crate::metrics::{Metrics, ToolMetrics};
+use crate::tool::{ConnectorName, Tool};
+
+/// All connectors, by path.
+pub struct Routes {
+    by_path: HashMap<Arc<str>, Arc<Connector>>,
+}
+
+/// One connector, ready for calls.
+pub struct Connector {
+    /// Its name.
+    pub name: ConnectorName,
+    /// The way there.
+    pub upstream: Upstream,
+    /// Headers that it gets beside the standard ones.
+    pub pass_headers: Vec<HeaderName>,
+    /// How calls are counted that match none of its tools.
+    pub metrics: Arc<ToolMetrics>,
+    path: ConnectorPath,
+    tools: ConnectorTools,
+}
+
+/// A tool, and the metric handles for calls of it.
+pub struct CountedTool {
+    /// The tool.
+    pub tool: Arc<Tool>,
+    /// The handles.
+    pub metrics: Arc<ToolMetrics>,
+}
+
+enum ConnectorTools {
+    Any(CountedTool),
+    Listed(Operations<CountedTool>),
+}
+
+impl Routes {
+    /// The routes to these connectors. Connections of `previous` are taken over where nothing has changed.
+    ///
+    /// # Errors
+    ///
+    /// The connector's name and what is wrong with it.
+    pub fn new(
+        connectors: Vec<ConnectorSettings>,
+        metrics: &Metrics,
+        previous: Option<&Self>,
+    ) -> Result<Self, (ConnectorName, UpstreamError)> {
+        let mut by_path = HashMap::with_capacity(connectors.len());
+        for settings in connectors {
+            let before = previous.and_then(|routes| routes.named(&settings.name));
+            let upstream = Upstream::new(&settings, before.map(|connector| &connector.upstream))
+                .map_err(|error| (settings.name.clone(), error))?;
+            let connector = Connector {
+                upstream,
+                metrics: metrics.no_tool(settings.name.as_str()),
+                tools: ConnectorTools::new(settings.tools, metrics),
+                name: settings.name,
+                pass_headers: settings.pass_headers,
+                path: settings.path,
+            };
+            by_path.insert(connector.path.as_str().into(), Arc::new(connector));
+        }
+        Ok(Self { by_path })
+    }
+
+    /// The connector that a path belongs to: the one with the longest prefix of whole segments.
+    pub fn connector(&self, path: CanonicalPath<'_>) -> Option<&Arc<Connector>> {
+        path.prefixes().find_map(|prefix| self.by_path.get(prefix))
+    }
+
+    fn named(&self, name: &ConnectorName) -> Option<&Arc<Connector>> {
+        self.by_path.values().find(|connector| connector.name == *name)
+    }
+}
+
+impl ConnectorTools {
+    fn new(tools: Tools, metrics: &Metrics) -> Self {
+        let counted = |tool: Arc<Tool>| CountedTool { metrics: metrics.tool(&tool), tool };
+        match tools {
+            Tools::Any(tool) => Self::Any(counted(tool)),
+            Tools::Listed(listed) => {
+                let mut operations = Operations::default();
+                for (operation, tool) in listed {
+                    operations.add(&operation, counted(tool)).expect("no two tools overlap: resolve() refuses them");
+                }
+                Self::Listed(operations)
+            }
+        }
+    }
+}
+
+impl Connector {
+    /// What of `path` the connector itself sees.
+    pub fn rest_of<'a>(&self, path: CanonicalPath<'a>) -> CanonicalPath<'a> {
+        path.under(&self.path).expect("the path was routed here by this prefix")
+    }
+
+    /// The tool that a request calls; `None` when the connector lists its tools and this is none of them.
+    pub fn identify(&self, method: &Method, rest: CanonicalPath<'_>) -> Option<&CountedTool> {
+        match &self.tools {
+            ConnectorTools::Any(tool) => Some(tool),
+            ConnectorTools::Listed(operations) => operations.find(method, rest),
+        }
+    }
+}
+
+/// Whether a tool is for the people of the caller's issuer.
+pub fn accepts_issuer(tool: &Tool, caller: &Caller) -> bool {
+    tool.issuers.contains(caller.issuer_name())
+}

@@ -1,0 +1,309 @@
+//! Every metric the gateway has, in one place. Labels come from the configuration or from an enum, never from a
+//! request, so the number of series is known when the configuration is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::{
+    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
+};
+
+use crate::identity::IssuerName;
+use crate::tool::Tool;
+
+/// Edges for whole requests: from a cached read on the same machine to a long upload.
+const REQUEST_SECONDS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+/// Edges for what the gateway adds: tens of microseconds when everything is remembered, up to a slow exchange.
+const ADDED_SECONDS: &[f64] = &[
+    0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0,
+    10.0,
+];
+/// Edges for calls to an authorization server, up to the deadline after which it is given up.
+const EXCHANGE_SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Label value where a request matched no connector or no tool.
+const NONE: &str = "none";
+
+/// What a key set refresh came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KeySetRefresh {
+    /// The keys are new.
+    Changed,
+    /// The keys are the same.
+    Unchanged,
+    /// There was no usable answer.
+    Failed,
+}
+
+/// What looking for a credential in the cache came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CacheLookup {
+    /// It was there.
+    Hit,
+    /// It had to be obtained.
+    Miss,
+    /// The identity is incomplete, so nothing may be kept.
+    Uncacheable,
+}
+
+impl CacheLookup {
+    /// As it stands in metrics and records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Uncacheable => "uncacheable",
+        }
+    }
+}
+
+/// Handles to every metric.
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    request_duration: HistogramVec,
+    added_latency: HistogramVec,
+    authentication_failures: IntCounterVec,
+    exchanges: IntCounterVec,
+    exchange_duration: HistogramVec,
+    cache_hits: IntCounter,
+    cache_misses: IntCounter,
+    cache_uncacheable: IntCounter,
+    key_set_refreshes: IntCounterVec,
+    /// Credentials held in the cache.
+    pub cache_entries: IntGauge,
+    /// Connections from agents.
+    pub open_connections: IntGauge,
+    /// Calls that have begun and not ended.
+    pub calls_in_progress: IntGauge,
+    /// Audit records written.
+    pub audit_records: IntCounter,
+    /// Attempts to write audit records that failed.
+    pub audit_write_failures: IntCounter,
+    reload_success: IntGauge,
+    issuer_ready: IntGaugeVec,
+}
+
+/// The handles that one tool needs on every call, looked up once.
+pub struct ToolMetrics {
+    answered: IntCounter,
+    request_duration: Histogram,
+    added_latency: Histogram,
+    labels: [Arc<str>; 3],
+    requests: IntCounterVec,
+}
+
+impl Metrics {
+    /// Registers every metric, under the prefix `obo_gateway_`, beside those of the process.
+    ///
+    /// # Panics
+    ///
+    /// Never: names and labels are constants, and each is registered once in a registry of its own.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        #[cfg(target_os = "linux")]
+        registry
+            .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
+            .expect("each metric is registered once");
+        let counter = |name: &str, help: &str| {
+            register(
+                &registry,
+                IntCounter::with_opts(opts(name, help)).expect("a constant is a valid metric"),
+            )
+        };
+        let gauge = |name: &str, help: &str| {
+            register(&registry, IntGauge::with_opts(opts(name, help)).expect("a constant is a valid metric"))
+        };
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            register(
+                &registry,
+                IntCounterVec::new(opts(name, help), labels).expect("a constant is a valid metric"),
+            )
+        };
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            register(
+                &registry,
+                IntGaugeVec::new(opts(name, help), labels).expect("a constant is a valid metric"),
+            )
+        };
+        let histograms = |name: &str, help: &str, labels: &[&str], edges: &[f64]| {
+            let opts = HistogramOpts::from(opts(name, help)).buckets(edges.to_vec());
+            register(&registry, HistogramVec::new(opts, labels).expect("a constant is a valid metric"))
+        };
+        let build_info = gauges("build_info", "1, with the version of the gateway as a label.", &["version"]);
+        build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let cache_lookups =
+            counters("credential_cache_lookups_total", "Look-ups of a credential in the cache.", &["result"]);
+        Self {
+            requests: counters(
+                "requests_total",
+                "Requests by connector, tool, identity mode and outcome: `answered`, a refusal code, or how it broke off.",
+                &["connector", "tool", "identity", "outcome"],
+            ),
+            request_duration: histograms(
+                "request_duration_seconds",
+                "From the first byte of a request to the last of its answer.",
+                &["connector"],
+                REQUEST_SECONDS,
+            ),
+            added_latency: histograms(
+                "added_latency_seconds",
+                "What the gateway added before the answer's first byte: the time until then, less the connector's share.",
+                &["connector"],
+                ADDED_SECONDS,
+            ),
+            authentication_failures: counters(
+                "authentication_failures_total",
+                "Requests refused because of their token, by refusal code.",
+                &["reason"],
+            ),
+            exchanges: counters(
+                "exchanges_total",
+                "Exchanges of a subject token for a delegated one, by issuer and outcome.",
+                &["issuer", "outcome"],
+            ),
+            exchange_duration: histograms(
+                "exchange_duration_seconds",
+                "How long exchanges took, by issuer.",
+                &["issuer"],
+                EXCHANGE_SECONDS,
+            ),
+            cache_hits: cache_lookups.with_label_values(&[CacheLookup::Hit.as_str()]),
+            cache_misses: cache_lookups.with_label_values(&[CacheLookup::Miss.as_str()]),
+            cache_uncacheable: cache_lookups.with_label_values(&[CacheLookup::Uncacheable.as_str()]),
+            key_set_refreshes: counters(
+                "key_set_refreshes_total",
+                "Fetches of an issuer's key set, by result.",
+                &["issuer", "result"],
+            ),
+            cache_entries: gauge("credential_cache_entries", "Credentials held in the cache."),
+            open_connections: gauge("open_connections", "Connections from agents that are open."),
+            calls_in_progress: gauge("calls_in_progress", "Calls that have begun and not ended."),
+            audit_records: counter("audit_records_total", "Audit records written."),
+            audit_write_failures: counter(
+                "audit_write_failures_total",
+                "Failed attempts to write audit records. Nothing is forwarded until one succeeds.",
+            ),
+            reload_success: gauge(
+                "config_last_reload_success",
+                "Whether the last reload of the configuration was taken.",
+            ),
+            issuer_ready: gauges("issuer_ready", "Whether the issuer's keys are known.", &["issuer"]),
+            registry,
+        }
+    }
+
+    /// The handles for one tool.
+    pub fn tool(&self, tool: &Tool) -> Arc<ToolMetrics> {
+        self.labelled([tool.connector.as_str(), tool.name.as_str(), tool.identity.as_str()])
+    }
+
+    /// The handles for requests that reached a connector but none of its tools.
+    pub fn no_tool(&self, connector: &str) -> Arc<ToolMetrics> {
+        self.labelled([connector, NONE, NONE])
+    }
+
+    /// The handles for requests that reached no connector.
+    pub fn no_connector(&self) -> Arc<ToolMetrics> {
+        self.labelled([NONE, NONE, NONE])
+    }
+
+    fn labelled(&self, labels: [&str; 3]) -> Arc<ToolMetrics> {
+        let [connector, tool, identity] = labels;
+        Arc::new(ToolMetrics {
+            answered: self.requests.with_label_values(&[connector, tool, identity, ANSWERED]),
+            request_duration: self.request_duration.with_label_values(&[connector]),
+            added_latency: self.added_latency.with_label_values(&[connector]),
+            labels: labels.map(Arc::from),
+            requests: self.requests.clone(),
+        })
+    }
+
+    /// Counts a request refused because of its token.
+    pub fn authentication_failed(&self, code: &'static str) {
+        self.authentication_failures.with_label_values(&[code]).inc();
+    }
+
+    /// Counts an exchange. `outcome` is `issued` or a refusal code.
+    pub fn exchanged(&self, issuer: &IssuerName, outcome: &'static str, took: Duration) {
+        self.exchanges.with_label_values(&[issuer.as_str(), outcome]).inc();
+        self.exchange_duration.with_label_values(&[issuer.as_str()]).observe(took.as_secs_f64());
+    }
+
+    /// Counts a look-up in the credential cache.
+    pub fn cache_looked_up(&self, lookup: CacheLookup) {
+        match lookup {
+            CacheLookup::Hit => self.cache_hits.inc(),
+            CacheLookup::Miss => self.cache_misses.inc(),
+            CacheLookup::Uncacheable => self.cache_uncacheable.inc(),
+        }
+    }
+
+    /// Counts a fetch of an issuer's keys.
+    pub fn key_set_refreshed(&self, issuer: &IssuerName, result: KeySetRefresh) {
+        let label = match result {
+            KeySetRefresh::Changed => "changed",
+            KeySetRefresh::Unchanged => "unchanged",
+            KeySetRefresh::Failed => "failed",
+        };
+        self.key_set_refreshes.with_label_values(&[issuer.as_str(), label]).inc();
+    }
+
+    /// Says whether an issuer's keys are known.
+    pub fn set_issuer_ready(&self, issuer: &IssuerName, ready: bool) {
+        self.issuer_ready.with_label_values(&[issuer.as_str()]).set(ready.into());
+    }
+
+    /// Says whether the last reload was taken.
+    pub fn set_reload_success(&self, success: bool) {
+        self.reload_success.set(success.into());
+    }
+
+    /// All metrics in the text form that Prometheus scrapes (version 0.0.4).
+    ///
+    /// # Errors
+    ///
+    /// When the encoder fails, which would be a defect.
+    pub fn render(&self) -> prometheus::Result<Vec<u8>> {
+        let mut text = Vec::with_capacity(16_384);
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The outcome label of a call that the connector answered, whatever its status.
+pub const ANSWERED: &str = "answered";
+
+impl ToolMetrics {
+    /// Counts a call at its end. `outcome` is [`ANSWERED`], a refusal code, or the way it broke off.
+    pub fn ended(&self, outcome: &'static str, took: Duration) {
+        if outcome == ANSWERED {
+            self.answered.inc();
+        } else {
+            let [connector, tool, identity] = &self.labels;
+            self.requests.with_label_values(&[connector.as_ref(), tool, identity, outcome]).inc();
+        }
+        self.request_duration.observe(took.as_secs_f64());
+    }
+
+    /// Notes what the gateway added to an answered call.
+    pub fn added(&self, latency: Duration) {
+        self.added_latency.observe(latency.as_secs_f64());
+    }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("obo_gateway")
+}
+
+fn register<C: prometheus::core::Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
+    registry.register(Box::new(collector.clone())).expect("each metric is registered once");
+    collector
+}

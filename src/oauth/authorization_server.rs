@@ -1,0 +1,181 @@
+//! One authorization server as the gateway knows it: its settings, its keys, and where its endpoints are.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use aws_lc_rs::digest::{Context, SHA256};
+use tokio::task::AbortHandle;
+
+use super::http::OutboundClient;
+use super::key_set::{Fetch, KeySet, KeySetError};
+use super::metadata::{Metadata, discover};
+use super::{ClientAuth, ExchangeSettings, Grant, IssuerSettings, TargetParameter};
+use crate::checked_url::CheckedUrl;
+use crate::metrics::Metrics;
+
+/// One authorization server. Its keys are kept fresh until it is dropped.
+#[derive(Debug)]
+pub struct AuthorizationServer {
+    location: Arc<Location>,
+    key_set: Arc<KeySet>,
+    fingerprint: [u8; 32],
+    refresher: AbortHandle,
+}
+
+/// What it takes to find the server's endpoints.
+#[derive(Debug)]
+struct Location {
+    settings: IssuerSettings,
+    client: OutboundClient,
+    discovered: ArcSwapOption<Metadata>,
+}
+
+impl AuthorizationServer {
+    /// Begins to fetch the server's keys and keeps them fresh from then on. What `previous` has learned is taken
+    /// over, when it was learned at the same place. Must be called within a runtime.
+    ///
+    /// # Errors
+    ///
+    /// When one of the entry's certificate authorities cannot be used.
+    pub fn start(
+        settings: IssuerSettings,
+        previous: Option<&Self>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, rustls::Error> {
+        let previous = previous.filter(|previous| previous.is_at_the_place_of(&settings));
+        let endpoints = &settings.endpoints;
+        let named = [
+            &endpoints.metadata,
+            &endpoints.jwks_uri,
+            &endpoints.token_endpoint,
+            &endpoints.authorization_endpoint,
+        ];
+        let client = OutboundClient::new(&settings.extra_roots, named.into_iter().flatten())?;
+        let fingerprint = fingerprint(&settings);
+        let name = settings.name.clone();
+        let discovered = ArcSwapOption::new(previous.and_then(|previous| previous.location.discovered.load_full()));
+        let known_keys = previous.and_then(|previous| previous.key_set.snapshot());
+        let location = Arc::new(Location { settings, client, discovered });
+        let fetch: Fetch = {
+            let location = Arc::clone(&location);
+            Arc::new(move || {
+                let location = Arc::clone(&location);
+                Box::pin(async move { location.fetch_keys().await })
+            })
+        };
+        let key_set = Arc::new(KeySet::new(name, fetch, known_keys, metrics));
+        let refresher = tokio::spawn(Arc::clone(&key_set).keep_fresh()).abort_handle();
+        Ok(Self { location, key_set, fingerprint, refresher })
+    }
+
+    fn is_at_the_place_of(&self, settings: &IssuerSettings) -> bool {
+        let own = self.settings();
+        own.issuer == settings.issuer
+            && own.endpoints == settings.endpoints
+            && own.extra_roots == settings.extra_roots
+    }
+
+    /// What the configuration says about it.
+    pub fn settings(&self) -> &IssuerSettings {
+        &self.location.settings
+    }
+
+    /// Its keys.
+    pub fn key_set(&self) -> &Arc<KeySet> {
+        &self.key_set
+    }
+
+    /// The client for calls to it.
+    pub(super) fn client(&self) -> &OutboundClient {
+        &self.location.client
+    }
+
+    /// Where tokens are asked for; `None` while it is not known.
+    pub fn token_endpoint(&self) -> Option<CheckedUrl> {
+        self.location
+            .endpoint(|endpoints| &endpoints.token_endpoint, |metadata| metadata.token_endpoint.as_ref())
+    }
+
+    /// Where people agree to things; `None` when it is not known.
+    pub fn authorization_endpoint(&self) -> Option<CheckedUrl> {
+        self.location.endpoint(
+            |endpoints| &endpoints.authorization_endpoint,
+            |metadata| metadata.authorization_endpoint.as_ref(),
+        )
+    }
+
+    /// A digest of every setting that shapes a delegated token. It is part of the cache key, so that a token
+    /// obtained under other settings is not found again.
+    pub fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
+    }
+}
+
+impl Drop for AuthorizationServer {
+    fn drop(&mut self) {
+        self.refresher.abort();
+    }
+}
+
+impl Location {
+    fn endpoint(
+        &self,
+        given: impl Fn(&super::Endpoints) -> &Option<CheckedUrl>,
+        found: impl Fn(&Metadata) -> Option<&CheckedUrl>,
+    ) -> Option<CheckedUrl> {
+        given(&self.settings.endpoints)
+            .clone()
+            .or_else(|| self.discovered.load().as_ref().and_then(|metadata| found(metadata).cloned()))
+    }
+
+    async fn fetch_keys(&self) -> Result<Vec<u8>, KeySetError> {
+        let endpoints = &self.settings.endpoints;
+        if let Some(metadata) = &endpoints.metadata {
+            let found = discover(&self.client, metadata, &self.settings.issuer, endpoints.plain_http).await?;
+            self.discovered.store(Some(Arc::new(found)));
+        }
+        let jwks_uri = self
+            .endpoint(|endpoints| &endpoints.jwks_uri, |metadata| Some(&metadata.jwks_uri))
+            .expect("an issuer has a given jwks_uri or a metadata address: resolve() refuses neither");
+        let answer = self.client.get(&jwks_uri).await?;
+        match answer.status {
+            http::StatusCode::OK => Ok(answer.body),
+            status => Err(KeySetError::Status(status)),
+        }
+    }
+}
+
+/// Digests the settings, each with its length before it.
+fn fingerprint(settings: &IssuerSettings) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    let mut add = |field: &str| {
+        context.update(&(field.len() as u64).to_be_bytes());
+        context.update(field.as_bytes());
+    };
+    add("exchange-settings/1");
+    add(settings.issuer.as_str());
+    for endpoint in [&settings.endpoints.metadata, &settings.endpoints.token_endpoint] {
+        add(endpoint.as_ref().map_or("", CheckedUrl::as_str));
+    }
+    if let Some(ExchangeSettings { grant, client_id, client_auth, extra }) = &settings.exchange {
+        add(match grant {
+            Grant::OnBehalfOf => "on_behalf_of",
+            Grant::TokenExchange { target: TargetParameter::Scope } => "token_exchange by scope",
+            Grant::TokenExchange { target: TargetParameter::Audience } => "token_exchange by audience",
+            Grant::TokenExchange { target: TargetParameter::Resource } => "token_exchange by resource",
+        });
+        add(client_id);
+        // How the client proves itself does not change whose token comes back; which client it is does.
+        add(match client_auth {
+            ClientAuth::SecretPost(_) | ClientAuth::SecretBasic(_) => "secret",
+            ClientAuth::PrivateKeyJwt(_) => "private_key_jwt",
+        });
+        for (name, value) in extra {
+            add(name);
+            add(value);
+        }
+    }
+    let mut fingerprint = [0; 32];
+    fingerprint.copy_from_slice(context.finish().as_ref());
+    fingerprint
+}

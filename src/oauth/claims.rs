@@ -1,0 +1,483 @@
+//! What a verified token says about the caller: read strictly, refused when in doubt.
+//!
+//! Absent, of the wrong type, and given twice are errors of their own. The JWT crate would accept all three
+//! (it compares `iss` and `aud` only when they are there), so it checks signatures and the claims are read here.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::{IssuerKind, IssuerSettings};
+use crate::clock::Now;
+use crate::identity::{Actor, Scopes, Subject, Tenant, VerifiedClaims};
+
+/// How far the clocks of an issuer and the gateway may be apart, in seconds.
+pub const CLOCK_SKEW_SECONDS: u64 = 60;
+/// Longest text that is taken from a claim. Identifiers are tens of bytes.
+const CLAIM_BYTES_MAX: usize = 1_024;
+
+/// Why the claims of a token are refused.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ClaimsError {
+    /// A claim that must be there is not.
+    #[error("the token has no `{0}`")]
+    Missing(&'static str),
+    /// A claim is of the wrong type, or is longer than any honest one.
+    #[error("the token's `{0}` is not of the right type")]
+    WrongType(&'static str),
+    /// It is meant for somebody else.
+    #[error("the token is for another audience; this gateway accepts {accepted}")]
+    Audience {
+        /// What the configuration accepts.
+        accepted: String,
+    },
+    /// Its time is over.
+    #[error("the token has expired")]
+    Expired,
+    /// Its time has not come.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// Its person belongs to a tenant that the configuration does not let in.
+    #[error("the token is from another tenant")]
+    Tenant,
+    /// It is an ID token, a refresh token, or one for another purpose.
+    #[error("the token is {0}, not an access token")]
+    NotAnAccessToken(&'static str),
+    /// It speaks for an application, and no person stands behind it.
+    #[error("the token speaks for an application; a signed-in person's token is needed")]
+    NoPerson,
+    /// It is bound to a key (RFC 7800), and nothing here proves that the caller holds it.
+    #[error("the token is bound to a key that the caller has not proved to hold")]
+    Bound,
+    /// The configuration does not let this agent call.
+    #[error("the agent is not allowed to call")]
+    Agent,
+    /// The token lacks scopes that every caller needs.
+    #[error("the token lacks scopes: {}", missing.canonical())]
+    Scopes {
+        /// All of them.
+        required: Scopes,
+        /// Those that are lacking.
+        missing: Scopes,
+    },
+}
+
+/// Checks the claims of a token whose signature is good and whose `iss` is this issuer's.
+///
+/// # Errors
+///
+/// [`ClaimsError`] says what is wrong; nothing is repaired.
+pub fn check(
+    claims: &Map<String, Value>,
+    settings: &IssuerSettings,
+    now: Now,
+) -> Result<VerifiedClaims, ClaimsError> {
+    let reader = Reader(claims);
+    if reader.text("iss")? != settings.issuer.as_str() {
+        return Err(ClaimsError::WrongType("iss"));
+    }
+    check_audience(reader, settings)?;
+    let expires_at = check_times(reader, settings, now)?;
+    check_purpose(reader)?;
+    let actor = actor(reader)?;
+    let scopes = scopes(reader)?;
+    let (tenant, subject) = match &settings.kind {
+        IssuerKind::Entra { tenant } => entra_person(reader, tenant, &scopes)?,
+        IssuerKind::Oidc => oidc_person(reader, actor.as_ref())?,
+    };
+    if let Some(agents) = &settings.agents
+        && !actor.as_ref().is_some_and(|actor| agents.contains(actor))
+    {
+        return Err(ClaimsError::Agent);
+    }
+    let missing = settings.required_scopes.missing_from(&scopes);
+    if !missing.is_empty() {
+        return Err(ClaimsError::Scopes { required: settings.required_scopes.clone(), missing });
+    }
+    Ok(VerifiedClaims {
+        issuer_name: settings.name.clone(),
+        issuer: settings.issuer.clone(),
+        tenant,
+        subject,
+        actor,
+        scopes,
+        groups: reader.texts("groups")?,
+        roles: reader.texts("roles")?,
+        token_id: match reader.optional_text("jti")? {
+            Some(id) => Some(id.into()),
+            None => reader.optional_text("uti")?.map(Into::into),
+        },
+        session: reader.optional_text("sid")?.map(Into::into),
+        expires_at,
+        handles_claims_challenges: reader
+            .texts_or_text("xms_cc")?
+            .iter()
+            .any(|capability| capability.eq_ignore_ascii_case("cp1")),
+    })
+}
+
+fn check_audience(reader: Reader<'_>, settings: &IssuerSettings) -> Result<(), ClaimsError> {
+    let audiences = reader.texts_or_text("aud")?;
+    if audiences.is_empty() {
+        return Err(ClaimsError::Missing("aud"));
+    }
+    let ours =
+        audiences.iter().any(|audience| settings.audiences.iter().any(|ours| ours.as_str() == *audience));
+    if ours {
+        return Ok(());
+    }
+    let accepted = settings.audiences.iter().map(|audience| audience.as_str()).collect::<Vec<_>>().join(", ");
+    Err(ClaimsError::Audience { accepted })
+}
+
+fn check_times(reader: Reader<'_>, settings: &IssuerSettings, now: Now) -> Result<u64, ClaimsError> {
+    let seconds = now.unix_seconds();
+    let expires_at = reader.time("exp")?.ok_or(ClaimsError::Missing("exp"))?;
+    if expires_at.saturating_add(CLOCK_SKEW_SECONDS) <= seconds {
+        return Err(ClaimsError::Expired);
+    }
+    let not_before = reader.time("nbf")?;
+    // Entra always says `nbf`; other servers, Keycloak among them, need not (RFC 9068 section 2.2).
+    if not_before.is_none() && matches!(settings.kind, IssuerKind::Entra { .. }) {
+        return Err(ClaimsError::Missing("nbf"));
+    }
+    let latest_start = not_before.into_iter().chain(reader.time("iat")?).max().unwrap_or(0);
+    match latest_start > seconds.saturating_add(CLOCK_SKEW_SECONDS) {
+        true => Err(ClaimsError::NotYetValid),
+        false => Ok(expires_at),
+    }
+}
+
+/// Tokens for another purpose are signed by the same keys; what gives them away differs from server to server.
+fn check_purpose(reader: Reader<'_>) -> Result<(), ClaimsError> {
+    if reader.has("cnf") {
+        return Err(ClaimsError::Bound);
+    }
+    // OpenID Connect Back-Channel Logout section 2.4.
+    if reader.has("events") {
+        return Err(ClaimsError::NotAnAccessToken("a logout token"));
+    }
+    // OpenID Connect Core sections 3.1.3.6 and 3.3.2.11: hashes of what an ID token came with.
+    if reader.has("at_hash") || reader.has("c_hash") || reader.has("s_hash") {
+        return Err(ClaimsError::NotAnAccessToken("an ID token"));
+    }
+    // Keycloak says in the claims what each token is for.
+    match reader.optional_text("typ")? {
+        None => Ok(()),
+        Some(typ) if typ.eq_ignore_ascii_case("Bearer") => Ok(()),
+        Some(typ) if typ.eq_ignore_ascii_case("ID") => Err(ClaimsError::NotAnAccessToken("an ID token")),
+        Some(typ) if typ.eq_ignore_ascii_case("Refresh") || typ.eq_ignore_ascii_case("Offline") => {
+            Err(ClaimsError::NotAnAccessToken("a refresh token"))
+        }
+        Some(_) => Err(ClaimsError::NotAnAccessToken("a token for another purpose")),
+    }
+}
+
+fn entra_person(
+    reader: Reader<'_>,
+    tenant: &Tenant,
+    scopes: &Scopes,
+) -> Result<(Tenant, Subject), ClaimsError> {
+    if Some(reader.text("tid")?) != tenant.id() {
+        return Err(ClaimsError::Tenant);
+    }
+    // Delegated scopes are only ever in the access token of a person; roles alone are an application's permissions.
+    if reader.optional_text("idtyp")? == Some("app") || (scopes.is_empty() && reader.has("roles")) {
+        return Err(ClaimsError::NoPerson);
+    }
+    if scopes.is_empty() {
+        return Err(ClaimsError::NotAnAccessToken("without delegated scopes (`scp`), so an ID token"));
+    }
+    Ok((tenant.clone(), Subject::new(reader.text("oid")?)))
+}
+
+fn oidc_person(reader: Reader<'_>, actor: Option<&Actor>) -> Result<(Tenant, Subject), ClaimsError> {
+    let subject = reader.text("sub")?;
+    // RFC 9068 section 2.2: without a person, `sub` is the client itself.
+    if actor.is_some_and(|actor| actor.as_str() == subject) {
+        return Err(ClaimsError::NoPerson);
+    }
+    Ok((Tenant::Sole, Subject::new(subject)))
+}
+
+/// The agent: `azp` (OpenID Connect, Entra v2, Keycloak), `client_id` (RFC 9068), `appid` (Entra v1), `cid` (Okta).
+/// Two that disagree leave it open which one acts.
+fn actor(reader: Reader<'_>) -> Result<Option<Actor>, ClaimsError> {
+    let mut actor = None;
+    for name in ["azp", "client_id", "appid", "cid"] {
+        match (reader.optional_text(name)?, actor) {
+            (Some(found), None) => actor = Some(found),
+            (Some(found), Some(before)) if found != before => return Err(ClaimsError::WrongType(name)),
+            _ => {}
+        }
+    }
+    Ok(actor.map(Actor::new))
+}
+
+/// `scp` is a list in one text (Entra) or an array (Okta); `scope` is a list in one text (RFC 9068 section 2.2.3).
+fn scopes(reader: Reader<'_>) -> Result<Scopes, ClaimsError> {
+    let listed = reader.texts_or_text("scp")?.into_iter().chain(reader.optional_text("scope")?);
+    Ok(Scopes::new(listed.flat_map(|list| list.split(' ')).filter(|scope| !scope.is_empty())))
+}
+
+/// Claims by name, each with the one type it may have.
+#[derive(Clone, Copy)]
+struct Reader<'a>(&'a Map<String, Value>);
+
+impl<'a> Reader<'a> {
+    fn has(self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    fn text(self, name: &'static str) -> Result<&'a str, ClaimsError> {
+        self.optional_text(name)?.ok_or(ClaimsError::Missing(name))
+    }
+
+    fn optional_text(self, name: &'static str) -> Result<Option<&'a str>, ClaimsError> {
+        self.0.get(name).map(|value| as_text(value, name)).transpose()
+    }
+
+    fn texts(self, name: &'static str) -> Result<Vec<Arc<str>>, ClaimsError> {
+        match self.0.get(name) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(values)) => {
+                values.iter().map(|value| as_text(value, name).map(Into::into)).collect()
+            }
+            Some(_) => Err(ClaimsError::WrongType(name)),
+        }
+    }
+
+    fn texts_or_text(self, name: &'static str) -> Result<Vec<&'a str>, ClaimsError> {
+        match self.0.get(name) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(values)) => values.iter().map(|value| as_text(value, name)).collect(),
+            Some(value) => Ok(vec![as_text(value, name)?]),
+        }
+    }
+
+    /// A NumericDate (RFC 7519 section 2), in whole seconds. It may have a fraction; it may not be negative.
+    fn time(self, name: &'static str) -> Result<Option<u64>, ClaimsError> {
+        let Some(value) = self.0.get(name) else { return Ok(None) };
+        if let Some(seconds) = value.as_u64() {
+            return Ok(Some(seconds));
+        }
+        match value.as_f64() {
+            // The cast saturates, and a time that far ahead is as good as any other.
+            Some(seconds) if seconds.is_finite() && seconds >= 0.0 => Ok(Some(seconds as u64)),
+            _ => Err(ClaimsError::WrongType(name)),
+        }
+    }
+}
+
+fn as_text<'a>(value: &'a Value, name: &'static str) -> Result<&'a str, ClaimsError> {
+    match value {
+        Value::String(text) if !text.is_empty() && text.len() <= CLAIM_BYTES_MAX => Ok(text),
+        _ => Err(ClaimsError::WrongType(name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checked_url::PlainHttp;
+    use crate::identity::{Audience, Issuer, IssuerName};
+    use crate::oauth::Endpoints;
+    use serde_json::json;
+    use std::time::{Duration, Instant};
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn settings(kind: IssuerKind) -> IssuerSettings {
+        IssuerSettings {
+            name: IssuerName::new("contoso"),
+            kind,
+            issuer: Issuer::new("https://issuer.example"),
+            endpoints: Endpoints {
+                metadata: None,
+                jwks_uri: None,
+                token_endpoint: None,
+                authorization_endpoint: None,
+                plain_http: PlainHttp::LoopbackOnly,
+            },
+            audiences: vec![Audience::new("api://gateway"), Audience::new("https://gateway.example/")],
+            agents: None,
+            required_scopes: Scopes::default(),
+            extra_roots: Vec::new(),
+            exchange: None,
+        }
+    }
+
+    fn entra() -> IssuerSettings {
+        settings(IssuerKind::Entra { tenant: Tenant::Named("t-1".into()) })
+    }
+
+    fn oidc() -> IssuerSettings {
+        settings(IssuerKind::Oidc)
+    }
+
+    fn entra_claims() -> Value {
+        json!({"iss": "https://issuer.example", "aud": "api://gateway", "exp": NOW + 300, "nbf": NOW - 5,
+               "iat": NOW - 5, "tid": "t-1", "oid": "o-1", "sub": "pairwise", "azp": "planner", "scp": "access_as_user"})
+    }
+
+    fn oidc_claims() -> Value {
+        json!({"iss": "https://issuer.example", "aud": ["api://gateway", "account"], "exp": NOW + 300,
+               "sub": "u-1", "client_id": "planner", "scope": "openid tools"})
+    }
+
+    fn run(settings: &IssuerSettings, claims: &Value) -> Result<VerifiedClaims, ClaimsError> {
+        let now = Now { wall: Duration::from_secs(NOW), monotonic: Instant::now() };
+        check(claims.as_object().expect("an object of the test"), settings, now)
+    }
+
+    /// Changes one claim (`Value::Null` removes it) and checks what comes of it.
+    #[track_caller]
+    fn check_refused(
+        settings: &IssuerSettings,
+        mut claims: Value,
+        name: &str,
+        value: Value,
+        expected: ClaimsError,
+    ) {
+        match value {
+            Value::Null => drop(claims.as_object_mut().expect("an object of the test").remove(name)),
+            value => claims[name] = value,
+        }
+        assert_eq!(run(settings, &claims).expect_err("refused"), expected, "{claims}");
+    }
+
+    #[test]
+    fn an_entra_token_names_person_tenant_and_agent() {
+        let verified = run(&entra(), &entra_claims()).expect("a good token");
+        assert_eq!(verified.subject.as_str(), "o-1");
+        assert_eq!(verified.tenant.id(), Some("t-1"));
+        assert_eq!(verified.actor.as_ref().map(Actor::as_str), Some("planner"));
+        assert!(verified.scopes.contains("access_as_user"));
+        assert_eq!(verified.expires_at, NOW + 300);
+    }
+
+    #[test]
+    fn an_oidc_token_names_person_and_agent() {
+        let verified = run(&oidc(), &oidc_claims()).expect("a good token");
+        assert_eq!(verified.subject.as_str(), "u-1");
+        assert_eq!(verified.tenant, Tenant::Sole);
+        assert_eq!(verified.scopes.canonical(), "openid tools");
+    }
+
+    #[test]
+    fn issuer_and_audience_are_exact_and_required() {
+        use ClaimsError::{Missing, WrongType};
+        let accepted =
+            || ClaimsError::Audience { accepted: "api://gateway, https://gateway.example/".into() };
+        for (settings, claims) in [(entra(), entra_claims()), (oidc(), oidc_claims())] {
+            let check =
+                |name, value, expected| check_refused(&settings, claims.clone(), name, value, expected);
+            check("iss", Value::Null, Missing("iss"));
+            check("iss", json!(7), WrongType("iss"));
+            check("iss", json!(["https://issuer.example"]), WrongType("iss"));
+            check("iss", json!("https://issuer.example/"), WrongType("iss"));
+            check("aud", Value::Null, Missing("aud"));
+            check("aud", json!([]), Missing("aud"));
+            check("aud", json!(""), WrongType("aud"));
+            check("aud", json!({"api://gateway": true}), WrongType("aud"));
+            check("aud", json!(["api://gateway", 7]), WrongType("aud"));
+            check("aud", json!("api://gateway/"), accepted());
+            check("aud", json!("https://gateway.example"), accepted());
+            check("aud", json!(["api://other"]), accepted());
+        }
+    }
+
+    #[test]
+    fn times_are_numbers_and_now_is_between_them() {
+        use ClaimsError::{Expired, Missing, NotYetValid, WrongType};
+        let check = |name, value, expected| check_refused(&entra(), entra_claims(), name, value, expected);
+        check("exp", Value::Null, Missing("exp"));
+        check("exp", json!("1900000000"), WrongType("exp"));
+        check("exp", json!(-1), WrongType("exp"));
+        check("exp", json!(-1.5), WrongType("exp"));
+        check("exp", json!([1]), WrongType("exp"));
+        check("exp", json!(NOW - CLOCK_SKEW_SECONDS), Expired);
+        check("nbf", Value::Null, Missing("nbf"));
+        check("nbf", json!("0"), WrongType("nbf"));
+        check("nbf", json!(NOW + CLOCK_SKEW_SECONDS + 1), NotYetValid);
+        check("nbf", json!(u64::MAX), NotYetValid);
+        check("iat", json!(NOW + 3_600), NotYetValid);
+        for good in
+            [json!(NOW - CLOCK_SKEW_SECONDS + 1), json!(u64::MAX), json!(1e30), json!(NOW as f64 + 0.5)]
+        {
+            let mut claims = entra_claims();
+            claims["exp"] = good;
+            run(&entra(), &claims).expect("within its time");
+        }
+    }
+
+    #[test]
+    fn the_tenant_is_the_issuers_own() {
+        use ClaimsError::{Missing, Tenant, WrongType};
+        check_refused(&entra(), entra_claims(), "tid", Value::Null, Missing("tid"));
+        check_refused(&entra(), entra_claims(), "tid", json!("t-2"), Tenant);
+        check_refused(&entra(), entra_claims(), "tid", json!("{tenantid}"), Tenant);
+        check_refused(&entra(), entra_claims(), "tid", json!(1), WrongType("tid"));
+        check_refused(&entra(), entra_claims(), "oid", Value::Null, Missing("oid"));
+        check_refused(&oidc(), oidc_claims(), "sub", Value::Null, Missing("sub"));
+        check_refused(&oidc(), oidc_claims(), "sub", json!(""), WrongType("sub"));
+    }
+
+    #[test]
+    fn only_access_tokens_of_people_are_taken() {
+        use ClaimsError::{Bound, NoPerson, NotAnAccessToken, WrongType};
+        check_refused(&entra(), entra_claims(), "idtyp", json!("app"), NoPerson);
+        let mut application = entra_claims();
+        application["roles"] = json!(["Mail.Read.All"]);
+        check_refused(&entra(), application, "scp", Value::Null, NoPerson);
+        assert!(matches!(
+            run(&entra(), &{
+                let mut id_token = entra_claims();
+                id_token.as_object_mut().expect("an object of the test").remove("scp");
+                id_token
+            }),
+            Err(NotAnAccessToken(_))
+        ));
+        check_refused(&oidc(), oidc_claims(), "sub", json!("planner"), NoPerson);
+        check_refused(&oidc(), oidc_claims(), "typ", json!("ID"), NotAnAccessToken("an ID token"));
+        check_refused(&oidc(), oidc_claims(), "typ", json!("Refresh"), NotAnAccessToken("a refresh token"));
+        check_refused(
+            &oidc(),
+            oidc_claims(),
+            "typ",
+            json!("Logout"),
+            NotAnAccessToken("a token for another purpose"),
+        );
+        check_refused(&oidc(), oidc_claims(), "at_hash", json!("x"), NotAnAccessToken("an ID token"));
+        check_refused(&oidc(), oidc_claims(), "events", json!({}), NotAnAccessToken("a logout token"));
+        check_refused(&oidc(), oidc_claims(), "cnf", json!({"jkt": "x"}), Bound);
+        check_refused(&oidc(), oidc_claims(), "groups", json!("staff"), WrongType("groups"));
+        check_refused(&oidc(), oidc_claims(), "roles", json!([1]), WrongType("roles"));
+        check_refused(&oidc(), oidc_claims(), "scope", json!(["a"]), WrongType("scope"));
+        check_refused(
+            &oidc(),
+            oidc_claims(),
+            "jti",
+            json!("j".repeat(CLAIM_BYTES_MAX + 1)),
+            WrongType("jti"),
+        );
+    }
+
+    #[test]
+    fn an_agent_off_the_list_is_refused() {
+        let listed = IssuerSettings { agents: Some(vec![Actor::new("planner")]), ..entra() };
+        run(&listed, &entra_claims()).expect("on the list");
+        check_refused(&listed, entra_claims(), "azp", json!("other"), ClaimsError::Agent);
+        check_refused(&listed, entra_claims(), "azp", Value::Null, ClaimsError::Agent);
+        check_refused(&entra(), entra_claims(), "appid", json!("other"), ClaimsError::WrongType("appid"));
+    }
+
+    #[test]
+    fn required_scopes_are_whole_words_and_named_all_at_once() {
+        let required = Scopes::parse("access_as_user admin audit");
+        let strict = IssuerSettings { required_scopes: required.clone(), ..entra() };
+        let missing = Scopes::parse("admin audit");
+        let expected = ClaimsError::Scopes { required, missing };
+        check_refused(&strict, entra_claims(), "scp", json!("access_as_user admin_more audits"), expected);
+    }
+}

@@ -1,0 +1,179 @@
+//! The one client for calls to authorization servers, built by hand.
+//!
+//! It follows no redirects (a 307 would post the client's secret to wherever it points), reads no proxy from the
+//! environment, decompresses nothing, waits and reads within bounds, and reaches private addresses only when the
+//! operator named the host.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use rustls::pki_types::CertificateDer;
+use url::Host;
+
+use crate::checked_url::{CheckedUrl, is_public};
+
+/// Longest wait for a connection to an authorization server, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest wait for a whole answer. A person's agent waits behind it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest answer that is read. Entra's key sets are about 20 kB and its metadata 2 kB; a token answer is less.
+const ANSWER_BYTES_MAX: usize = 1_048_576;
+
+/// A client for one authorization server.
+#[derive(Clone, Debug)]
+pub struct OutboundClient {
+    client: reqwest::Client,
+    named_hosts: Arc<HashSet<String>>,
+}
+
+/// An answer, whole.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status code.
+    pub status: http::StatusCode,
+    /// Its header.
+    pub headers: HeaderMap,
+    /// Its body, at most 1 MiB.
+    pub body: Vec<u8>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum OutboundError {
+    /// The server took too long.
+    #[error("no answer in {waited:?}")]
+    TimedOut {
+        /// How long the gateway waited.
+        waited: Duration,
+    },
+    /// The server could not be reached, or the connection broke.
+    #[error("could not be reached")]
+    Unreachable(#[source] Arc<reqwest::Error>),
+    /// The answer is larger than any honest one.
+    #[error("answered with more than {ANSWER_BYTES_MAX} bytes")]
+    TooLarge,
+    /// Its metadata points at a private address.
+    #[error(
+        "its metadata names {0:?}, which is not on the public internet; name the endpoint in the configuration if that is meant"
+    )]
+    PrivateAddress(String),
+}
+
+impl OutboundClient {
+    /// A client that trusts `extra_roots` beside the system's authorities. `named` are the addresses that the
+    /// operator wrote down: their hosts may be anywhere, all others must be public.
+    ///
+    /// # Errors
+    ///
+    /// When a certificate cannot be used as an authority.
+    pub fn new<'a>(
+        extra_roots: &[CertificateDer<'static>],
+        named: impl IntoIterator<Item = &'a CheckedUrl>,
+    ) -> Result<Self, rustls::Error> {
+        let named_hosts: Arc<HashSet<String>> =
+            Arc::new(named.into_iter().map(|url| url.host().to_ascii_lowercase()).collect());
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(crate::tls::client_config(extra_roots)?)
+            .dns_resolver(Arc::new(GuardedResolver { named_hosts: Arc::clone(&named_hosts) }))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(ANSWER_TIMEOUT)
+            .pool_idle_timeout(Duration::from_secs(60))
+            .user_agent(concat!("obo-gateway/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .expect("the client is built from parts that were checked before");
+        Ok(Self { client, named_hosts })
+    }
+
+    /// Asks for a document.
+    ///
+    /// # Errors
+    ///
+    /// [`OutboundError`] when there is no whole answer; an answer of any status is none.
+    pub async fn get(&self, url: &CheckedUrl) -> Result<Answer, OutboundError> {
+        self.send(url, self.client.get(url.as_url().clone())).await
+    }
+
+    /// Posts a form, with a ready-made `Authorization` header where the client authenticates by one.
+    ///
+    /// # Errors
+    ///
+    /// As [`OutboundClient::get`].
+    pub async fn post_form(
+        &self,
+        url: &CheckedUrl,
+        authorization: Option<HeaderValue>,
+        form: &[(&str, &str)],
+    ) -> Result<Answer, OutboundError> {
+        let mut request = self.client.post(url.as_url().clone()).form(form);
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        self.send(url, request).await
+    }
+
+    async fn send(
+        &self,
+        url: &CheckedUrl,
+        request: reqwest::RequestBuilder,
+    ) -> Result<Answer, OutboundError> {
+        self.check_literal(url)?;
+        let started = Instant::now();
+        let failed = |error: reqwest::Error| match error.is_timeout() {
+            true => OutboundError::TimedOut { waited: started.elapsed() },
+            false => OutboundError::Unreachable(Arc::new(error.without_url())),
+        };
+        let mut response = request
+            .header(ACCEPT, HeaderValue::from_static("application/json"))
+            .send()
+            .await
+            .map_err(failed)?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+                return Err(OutboundError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status: response.status(), headers: std::mem::take(response.headers_mut()), body })
+    }
+
+    /// An address given as a number is never resolved, so the resolver cannot judge it.
+    fn check_literal(&self, url: &CheckedUrl) -> Result<(), OutboundError> {
+        let public = match url.as_url().host() {
+            Some(Host::Ipv4(address)) => is_public(address.into()),
+            Some(Host::Ipv6(address)) => is_public(address.into()),
+            Some(Host::Domain(_)) | None => return Ok(()),
+        };
+        match public || self.named_hosts.contains(&url.host().to_ascii_lowercase()) {
+            true => Ok(()),
+            false => Err(OutboundError::PrivateAddress(url.host().to_owned())),
+        }
+    }
+}
+
+/// Resolves names, and leaves out private addresses unless the operator named the host. The connection is made to
+/// the very addresses that were judged.
+struct GuardedResolver {
+    named_hosts: Arc<HashSet<String>>,
+}
+
+impl Resolve for GuardedResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let named = self.named_hosts.contains(&name.as_str().to_ascii_lowercase());
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let allowed: Vec<SocketAddr> = found.filter(|address| named || is_public(address.ip())).collect();
+            if allowed.is_empty() {
+                return Err(OutboundError::PrivateAddress(name.as_str().to_owned()).into());
+            }
+            Ok(Box::new(allowed.into_iter()) as Addrs)
+        })
+    }
+}

@@ -1,0 +1,180 @@
+//! The outer form of a signed token (RFC 7515 compact serialization): three parts, a header with nothing surprising.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
+use serde_json::{Map, Value};
+
+use super::keys::{KEY_ID_BYTES_MAX, algorithm_named};
+use crate::strict_json;
+
+/// Largest token that is read, in bytes. Entra's with 200 groups stay below 10 kB.
+pub const TOKEN_BYTES_MAX: usize = 16_384;
+
+/// A token taken apart, not yet verified.
+#[derive(Debug)]
+pub struct Jws<'a> {
+    /// The algorithm its header names: asymmetric.
+    pub algorithm: Algorithm,
+    /// The key its header names.
+    pub key_id: Option<String>,
+    /// What is signed: header and payload, still encoded.
+    pub signed: &'a str,
+    /// The signature, still encoded.
+    pub signature: &'a str,
+    /// The claims. Nobody has vouched for them yet.
+    pub claims: Map<String, Value>,
+}
+
+/// Why a token's form is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum JwsError {
+    /// It is larger than any honest one.
+    #[error("the token is larger than {TOKEN_BYTES_MAX} bytes")]
+    TooLarge,
+    /// It does not have three parts of base64url with JSON objects in the first two.
+    #[error("the token is not a signed JWT")]
+    Malformed,
+    /// It is encrypted (RFC 7516).
+    #[error("the token is encrypted; a signed one is needed")]
+    Encrypted,
+    /// Its algorithm is missing, `none`, symmetric or unknown.
+    #[error("the token's signature algorithm is not accepted")]
+    Algorithm,
+    /// Its header asks for something that the gateway will not do: `crit`, `b64`, or keys of its own.
+    #[error("the token's header has a parameter that is not accepted: {0}")]
+    Header(&'static str),
+    /// It is of another type than an access token.
+    #[error("the token's type is not that of an access token")]
+    Type,
+}
+
+/// Header parameters that change how a token is read, or that bring a key or the address of one. A verifier that
+/// heeds them lets the token's author choose the key (RFC 8725 section 3.10); one that ignores `crit` breaks RFC 7515.
+const REFUSED_PARAMETERS: [&str; 8] = ["crit", "b64", "jwk", "jku", "x5u", "x5c", "enc", "zip"];
+
+impl<'a> Jws<'a> {
+    /// Takes a token apart.
+    ///
+    /// # Errors
+    ///
+    /// [`JwsError`] when its form or header is refused.
+    pub fn parse(token: &'a str) -> Result<Self, JwsError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(JwsError::TooLarge);
+        }
+        let mut parts = token.split('.');
+        let (header, claims, signature) = match (parts.next(), parts.next(), parts.next(), parts.count()) {
+            (Some(header), Some(claims), Some(signature), 0) => (header, claims, signature),
+            (_, _, _, 2) => return Err(JwsError::Encrypted),
+            _ => return Err(JwsError::Malformed),
+        };
+        if signature.is_empty() {
+            return Err(JwsError::Algorithm);
+        }
+        let signed = &token[..header.len() + 1 + claims.len()];
+        let header = decode_object(header)?;
+        if let Some(refused) = REFUSED_PARAMETERS.into_iter().find(|name| header.contains_key(*name)) {
+            return Err(JwsError::Header(refused));
+        }
+        let algorithm = match header.get("alg") {
+            Some(Value::String(name)) => algorithm_named(name).ok_or(JwsError::Algorithm)?,
+            _ => return Err(JwsError::Algorithm),
+        };
+        let key_id = match header.get("kid") {
+            None => None,
+            Some(Value::String(id)) if id.len() <= KEY_ID_BYTES_MAX => Some(id.clone()),
+            Some(_) => return Err(JwsError::Header("kid")),
+        };
+        if !header.get("typ").is_none_or(is_access_token_type) {
+            return Err(JwsError::Type);
+        }
+        Ok(Self { algorithm, key_id, signed, signature, claims: decode_object(claims)? })
+    }
+}
+
+/// `JWT` is what most servers write, `at+jwt` is RFC 9068; the prefix may be spelled out, and case does not matter
+/// (RFC 7515 section 4.1.9). Everything else is a token for another purpose.
+fn is_access_token_type(typ: &Value) -> bool {
+    typ.as_str().is_some_and(|typ| {
+        let short = typ
+            .get(..12)
+            .filter(|prefix| prefix.eq_ignore_ascii_case("application/"))
+            .map_or(typ, |_| &typ[12..]);
+        short.eq_ignore_ascii_case("JWT") || short.eq_ignore_ascii_case("at+jwt")
+    })
+}
+
+fn decode_object(part: &str) -> Result<Map<String, Value>, JwsError> {
+    let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| JwsError::Malformed)?;
+    strict_json::parse_object(&bytes).map_err(|_| JwsError::Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(header: &str, claims: &str) -> String {
+        format!("{}.{}.c2ln", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims))
+    }
+
+    #[track_caller]
+    fn check_header(header: &str, expected: Option<JwsError>) {
+        assert_eq!(Jws::parse(&token(header, "{}")).err(), expected, "{header}");
+    }
+
+    #[test]
+    fn an_ordinary_header_is_read() {
+        check_header(r#"{"alg":"RS256","kid":"a","typ":"JWT","x5t":"abc"}"#, None);
+        check_header(r#"{"alg":"ES256","typ":"application/at+JWT"}"#, None);
+        check_header(r#"{"alg":"PS256"}"#, None);
+    }
+
+    #[test]
+    fn a_token_does_not_choose_its_own_key_or_rules() {
+        for name in REFUSED_PARAMETERS {
+            check_header(&format!(r#"{{"alg":"RS256","{name}":["x"]}}"#), Some(JwsError::Header(name)));
+        }
+        check_header(r#"{"alg":"RS256","kid":7}"#, Some(JwsError::Header("kid")));
+        check_header(
+            &format!(r#"{{"alg":"RS256","kid":"{}"}}"#, "k".repeat(10_000)),
+            Some(JwsError::Header("kid")),
+        );
+    }
+
+    #[test]
+    fn unsigned_and_symmetric_algorithms_are_refused() {
+        for alg in ["none", "None", "NONE", "nOnE", "HS256", "HS512", "rs256", "dir", ""] {
+            check_header(&format!(r#"{{"alg":"{alg}"}}"#), Some(JwsError::Algorithm));
+        }
+        check_header("{}", Some(JwsError::Algorithm));
+        check_header(r#"{"alg":["RS256"]}"#, Some(JwsError::Algorithm));
+        check_header(r#"{"alg":"RS256","alg":"none"}"#, Some(JwsError::Malformed));
+        let unsigned = token(r#"{"alg":"RS256"}"#, "{}");
+        let unsigned = unsigned.strip_suffix("c2ln").expect("the signature of the test");
+        assert_eq!(Jws::parse(unsigned).err(), Some(JwsError::Algorithm));
+    }
+
+    #[test]
+    fn tokens_for_another_purpose_are_refused() {
+        for typ in ["dpop+jwt", "logout+jwt", "secevent+jwt", "oauth-id-jag+jwt", "application/", "", "JWTx"]
+        {
+            check_header(&format!(r#"{{"alg":"RS256","typ":"{typ}"}}"#), Some(JwsError::Type));
+        }
+        check_header(r#"{"alg":"RS256","typ":7}"#, Some(JwsError::Type));
+    }
+
+    #[test]
+    fn what_is_no_signed_token_is_refused() {
+        let good = token(r#"{"alg":"RS256"}"#, "{}");
+        for bad in ["", ".", "..", "a.b", "a.b.c", "a.b.c.d", "\u{e9}.b.c"] {
+            assert!(matches!(Jws::parse(bad), Err(JwsError::Malformed | JwsError::Algorithm)), "{bad}");
+        }
+        assert_eq!(Jws::parse(&format!("{good}.a.b")).err(), Some(JwsError::Encrypted));
+        assert_eq!(Jws::parse(&format!("{good}.a")).err(), Some(JwsError::Malformed));
+        assert_eq!(Jws::parse(&token(r#"{"alg":"RS256"}"#, "[]")).err(), Some(JwsError::Malformed));
+        assert_eq!(Jws::parse(&token(r#"{"alg":"RS256"}"#, "{} {}")).err(), Some(JwsError::Malformed));
+        let large = "a".repeat(TOKEN_BYTES_MAX + 1);
+        assert_eq!(Jws::parse(&large).err(), Some(JwsError::TooLarge));
+    }
+}

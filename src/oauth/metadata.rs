@@ -1,0 +1,126 @@
+//! OpenID Connect Discovery: where an authorization server's endpoints are, in its own words.
+
+use serde_json::{Map, Value};
+
+use super::http::{Answer, OutboundClient, OutboundError};
+use crate::checked_url::{CheckedUrl, PlainHttp, UrlError};
+use crate::identity::Issuer;
+use crate::strict_json;
+
+/// What discovery says, checked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Metadata {
+    /// The key set.
+    pub jwks_uri: CheckedUrl,
+    /// The token endpoint.
+    pub token_endpoint: Option<CheckedUrl>,
+    /// The authorization endpoint.
+    pub authorization_endpoint: Option<CheckedUrl>,
+}
+
+/// Why discovery failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum MetadataError {
+    /// There was no answer.
+    #[error(transparent)]
+    Outbound(#[from] OutboundError),
+    /// The answer was not a success.
+    #[error("answered {0}")]
+    Status(http::StatusCode),
+    /// The answer is not a JSON object.
+    #[error("answered with something that is not a JSON object")]
+    NotJson,
+    /// It speaks for somebody else (RFC 8414 section 3.3).
+    #[error("its metadata is for another issuer")]
+    OtherIssuer,
+    /// A member is missing, of the wrong type, or an address that must not be used.
+    #[error("its metadata has no usable `{name}`{}", reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
+    Member {
+        /// The member.
+        name: &'static str,
+        /// What is wrong with the address, when it is one.
+        reason: Option<UrlError>,
+    },
+}
+
+/// Fetches and checks the discovery document of `issuer`.
+///
+/// # Errors
+///
+/// [`MetadataError`] when there is none that can be used.
+pub async fn discover(
+    client: &OutboundClient,
+    url: &CheckedUrl,
+    issuer: &Issuer,
+    plain_http: PlainHttp,
+) -> Result<Metadata, MetadataError> {
+    let answer = client.get(url).await?;
+    read(&answer, issuer, plain_http)
+}
+
+fn read(answer: &Answer, issuer: &Issuer, plain_http: PlainHttp) -> Result<Metadata, MetadataError> {
+    if answer.status != http::StatusCode::OK {
+        return Err(MetadataError::Status(answer.status));
+    }
+    let members = strict_json::parse_object(&answer.body).map_err(|_| MetadataError::NotJson)?;
+    if members.get("issuer").and_then(Value::as_str) != Some(issuer.as_str()) {
+        return Err(MetadataError::OtherIssuer);
+    }
+    let endpoint = |name| address(&members, name, plain_http);
+    Ok(Metadata {
+        jwks_uri: endpoint("jwks_uri")?.ok_or(MetadataError::Member { name: "jwks_uri", reason: None })?,
+        token_endpoint: endpoint("token_endpoint")?,
+        authorization_endpoint: endpoint("authorization_endpoint")?,
+    })
+}
+
+fn address(
+    members: &Map<String, Value>,
+    name: &'static str,
+    plain_http: PlainHttp,
+) -> Result<Option<CheckedUrl>, MetadataError> {
+    match members.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => CheckedUrl::parse(text, plain_http)
+            .map(Some)
+            .map_err(|reason| MetadataError::Member { name, reason: Some(reason) }),
+        Some(_) => Err(MetadataError::Member { name, reason: None }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(body: &str) -> Result<Metadata, MetadataError> {
+        let answer =
+            Answer { status: http::StatusCode::OK, headers: http::HeaderMap::new(), body: body.into() };
+        read(&answer, &Issuer::new("https://issuer.example"), PlainHttp::LoopbackOnly)
+    }
+
+    #[test]
+    fn a_document_for_another_issuer_is_refused() {
+        for other in ["https://issuer.example/", "https://ISSUER.example", "https://evil.example"] {
+            let body = format!(r#"{{"issuer":"{other}","jwks_uri":"https://issuer.example/keys"}}"#);
+            assert!(matches!(read_text(&body), Err(MetadataError::OtherIssuer)), "{other}");
+        }
+    }
+
+    #[test]
+    fn endpoints_that_must_not_be_used_are_refused() {
+        for bad in [r#""http://issuer.example/keys""#, "7", "null", r#""https://a:b@issuer.example/keys""#] {
+            let body = format!(r#"{{"issuer":"https://issuer.example","jwks_uri":{bad}}}"#);
+            let error = read_text(&body).expect_err(bad);
+            assert!(matches!(error, MetadataError::Member { name: "jwks_uri", .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn garbage_is_refused() {
+        for bad in
+            ["", "<html>", "[]", r#"{"issuer":"https://issuer.example","issuer":"https://issuer.example"}"#]
+        {
+            assert!(matches!(read_text(bad), Err(MetadataError::NotJson)), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! What an authorization server's error answer means, and who can do something about it.
+//!
+//! Servers say the same thing in different words. The order of the questions matters: a throttled request also
+//! says `invalid_grant`, and "sign in again" would be the wrong advice (Entra's 50196).
+
+use std::fmt;
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::RETRY_AFTER;
+use serde_json::{Map, Value};
+
+use super::http::Answer;
+use crate::strict_json;
+
+/// Longest delay that an authorization server is believed, in its `Retry-After`.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
+/// What Entra wants when it has seen the same request too often (50196).
+const LOOP_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// Longest claims demand that is passed on. Real ones are below 1 kB.
+const CLAIMS_BYTES_MAX: usize = 4_096;
+/// Longest word of an answer that is kept for records.
+const WORD_BYTES_MAX: usize = 128;
+
+/// An authorization server's refusal of a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refused {
+    /// What it comes down to.
+    pub class: Class,
+    /// The status code.
+    pub status: StatusCode,
+    /// `error` (RFC 6749 section 5.2), for records.
+    pub error: Word,
+    /// Entra's `error_codes`, for records.
+    pub codes: Vec<u64>,
+    /// The identifier by which the server's operators find the request (Entra's `correlation_id`).
+    pub correlation_id: Option<Word>,
+}
+
+/// What a refusal comes down to: who has to do what.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Class {
+    /// Too many requests; wait.
+    Throttled {
+        /// How long, where the server says so.
+        retry_after: Option<Duration>,
+    },
+    /// The server has a problem of its own that may pass.
+    Unavailable {
+        /// How long to wait, where the server says so.
+        retry_after: Option<Duration>,
+    },
+    /// The person has to prove more than so far: another factor, a compliant device.
+    StepUp {
+        /// What exactly, as JSON to be sent with the next authorization request. Passed on as it came.
+        claims: Option<String>,
+    },
+    /// The person has not agreed yet to what the gateway wants to do.
+    Consent,
+    /// An administrator has not agreed yet.
+    AdminConsent,
+    /// The subject token is expired, or not what the server takes.
+    SubjectToken,
+    /// The person's session is over.
+    SignIn,
+    /// The person is not let in: blocked, not assigned, or against a policy.
+    Blocked,
+    /// The gateway's registration or settings are wrong; an operator has to act.
+    Misconfigured,
+}
+
+impl Class {
+    /// The class as a metric label.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Throttled { .. } => "throttled",
+            Self::Unavailable { .. } => "unavailable",
+            Self::StepUp { .. } => "step_up",
+            Self::Consent => "consent",
+            Self::AdminConsent => "admin_consent",
+            Self::SubjectToken => "subject_token",
+            Self::SignIn => "sign_in",
+            Self::Blocked => "blocked",
+            Self::Misconfigured => "misconfigured",
+        }
+    }
+}
+
+/// A short text from outside that is safe in a record: printable ASCII without quotes, cut where it is too long.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Word(String);
+
+impl Word {
+    /// Takes what is printable of a text.
+    pub fn new(text: &str) -> Self {
+        let printable = |c: &char| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '<' | '>');
+        Self(text.chars().filter(printable).take(WORD_BYTES_MAX).collect())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Refused {
+    /// Reads an answer that is not a success.
+    pub fn read(answer: &Answer) -> Self {
+        // A body that is no JSON object (a proxy's page, a cut answer) leaves only the status to go by.
+        let members = strict_json::parse_object(&answer.body).unwrap_or_default();
+        let text = |name| members.get(name).and_then(Value::as_str).unwrap_or_default();
+        let codes = codes(&members);
+        let class = classify(answer, &members, &codes);
+        let correlation_id = Some(text("correlation_id")).filter(|id| !id.is_empty()).map(Word::new);
+        Self { class, status: answer.status, error: Word::new(text("error")), codes, correlation_id }
+    }
+}
+
+fn classify(answer: &Answer, members: &Map<String, Value>, codes: &[u64]) -> Class {
+    let text = |name| members.get(name).and_then(Value::as_str).unwrap_or_default();
+    let (error, suberror, description) = (text("error"), text("suberror"), text("error_description"));
+    let code = |listed: &[u64]| codes.iter().any(|code| listed.contains(code));
+    let retry_after = retry_after(answer);
+
+    if answer.status == StatusCode::TOO_MANY_REQUESTS {
+        return Class::Throttled { retry_after };
+    }
+    if code(&[50196]) {
+        return Class::Throttled { retry_after: Some(retry_after.unwrap_or(LOOP_RETRY_AFTER).max(LOOP_RETRY_AFTER)) };
+    }
+    let transient = matches!(error, "temporarily_unavailable" | "server_error") || code(TRANSIENT);
+    if answer.status.is_server_error() || transient {
+        return Class::Unavailable { retry_after };
+    }
+    if let claims @ 1..=CLAIMS_BYTES_MAX = text("claims").len() {
+        return Class::StepUp { claims: Some(text("claims")[..claims].to_owned()) };
+    }
+    if code(ADMIN_CONSENT) {
+        return Class::AdminConsent;
+    }
+    if suberror == "consent_required"
+        || error == "consent_required"
+        || code(&[65001])
+        // Keycloak's standard token exchange has no code for it.
+        || (error == "invalid_scope" && description.starts_with("Missing consents"))
+    {
+        return Class::Consent;
+    }
+    // Keycloak answers an expired token, or one whose session is over, with `invalid_request`.
+    if code(SUBJECT_TOKEN) || (error == "invalid_request" && description == "Invalid token") {
+        return Class::SubjectToken;
+    }
+    if code(BLOCKED) {
+        return Class::Blocked;
+    }
+    if code(STEP_UP) || matches!(error, "interaction_required" | "insufficient_user_authentication" | "mfa_required") {
+        return Class::StepUp { claims: None };
+    }
+    match error {
+        "invalid_grant" => match suberror {
+            "bad_token" | "token_expired" => Class::SubjectToken,
+            "message_only" | "protection_policy_required" | "device_authentication_failed" => Class::Blocked,
+            "basic_action" | "additional_action" => Class::StepUp { claims: None },
+            _ => Class::SignIn,
+        },
+        "login_required" => Class::SignIn,
+        // Keycloak says it when the gateway is missing from the subject token's audience.
+        "access_denied" if description.starts_with("Client is not within") => Class::Misconfigured,
+        "access_denied" => Class::Blocked,
+        _ => Class::Misconfigured,
+    }
+}
+
+// Codes by class, from Entra's list of error codes.
+const TRANSIENT: &[u64] = &[90033, 90006, 90024, 50033, 50087, 90012, 40008, 40010];
+const ADMIN_CONSENT: &[u64] = &[90094, 90095];
+const SUBJECT_TOKEN: &[u64] = &[50013, 500131, 500133, 50027, 240002];
+const STEP_UP: &[u64] = &[50076, 50079, 50072, 50074, 50078, 50097, 50129, 53000, 53001, 50131, 50158];
+const BLOCKED: &[u64] = &[
+    65004, 53002, 53003, 53004, 53010, 53011, 530_032, 530_034, 530_035, 50105, 50057, 50020, 500_212, 500_213, 90002,
+    900_382, 900_432, 1_000_104,
+];
+
+fn codes(members: &Map<String, Value>) -> Vec<u64> {
+    match members.get("error_codes") {
+        Some(Value::Array(codes)) => codes.iter().filter_map(Value::as_u64).take(8).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// `Retry-After` in seconds. Authorization servers do not use the date form; one that did would get our default.
+fn retry_after(answer: &Answer) -> Option<Duration> {
+    let seconds = answer.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderMap, HeaderValue};
+    use serde_json::json;
+
+    fn answer(status: u16, body: &Value) -> Answer {
+        let status = StatusCode::from_u16(status).expect("a status of the test");
+        Answer { status, headers: HeaderMap::new(), body: body.to_string().into_bytes() }
+    }
+
+    #[track_caller]
+    fn check(status: u16, body: Value, expected: Class) {
+        assert_eq!(Refused::read(&answer(status, &body)).class, expected, "{status} {body}");
+    }
+
+    fn entra(error: &str, code: u64) -> Value {
+        json!({"error": error, "error_codes": [code], "error_description": format!("AADSTS{code}: …")})
+    }
+
+    #[test]
+    fn entra_errors_come_down_to_who_must_act() {
+        check(400, entra("invalid_grant", 65001), Class::Consent);
+        check(400, json!({"error": "invalid_grant", "suberror": "consent_required"}), Class::Consent);
+        check(400, entra("invalid_grant", 90094), Class::AdminConsent);
+        check(400, entra("invalid_grant", 50013), Class::SubjectToken);
+        check(400, entra("invalid_grant", 500_133), Class::SubjectToken);
+        check(400, entra("invalid_grant", 50105), Class::Blocked);
+        check(400, entra("invalid_grant", 50173), Class::SignIn);
+        check(400, entra("invalid_grant", 1), Class::SignIn);
+        check(400, entra("interaction_required", 50076), Class::StepUp { claims: None });
+        check(401, entra("invalid_client", 7_000_215), Class::Misconfigured);
+        check(400, entra("invalid_scope", 70011), Class::Misconfigured);
+        check(400, entra("unauthorized_client", 700_016), Class::Misconfigured);
+        check(400, entra("invalid_grant", 90033), Class::Unavailable { retry_after: None });
+    }
+
+    #[test]
+    fn a_claims_demand_is_passed_on_as_it_came() {
+        let claims = r#"{"access_token":{"capolids":{"essential":true,"values":["x"]}}}"#;
+        let mut body = entra("invalid_grant", 50076);
+        body["claims"] = json!(claims);
+        check(400, body.clone(), Class::StepUp { claims: Some(claims.to_owned()) });
+        body["claims"] = json!("x".repeat(CLAIMS_BYTES_MAX + 1));
+        check(400, body, Class::StepUp { claims: None });
+    }
+
+    #[test]
+    fn throttling_is_never_sign_in_again() {
+        check(400, entra("invalid_grant", 50196), Class::Throttled { retry_after: Some(LOOP_RETRY_AFTER) });
+        let mut throttled = answer(429, &json!({}));
+        throttled.headers.insert(RETRY_AFTER, HeaderValue::from_static("7"));
+        let class = Refused::read(&throttled).class;
+        assert_eq!(class, Class::Throttled { retry_after: Some(Duration::from_secs(7)) });
+        throttled.headers.insert(RETRY_AFTER, HeaderValue::from_static("99999999"));
+        let class = Refused::read(&throttled).class;
+        assert_eq!(class, Class::Throttled { retry_after: Some(RETRY_AFTER_MAX) });
+    }
+
+    #[test]
+    fn keycloak_errors_come_down_to_who_must_act() {
+        let keycloak = |error, description| json!({"error": error, "error_description": description});
+        check(400, keycloak("invalid_request", "Invalid token"), Class::SubjectToken);
+        check(400, keycloak("invalid_request", "Requested audience not available: x"), Class::Misconfigured);
+        check(403, keycloak("access_denied", "Client is not within the token audience"), Class::Misconfigured);
+        check(400, keycloak("invalid_scope", "Missing consents for Token Exchange in client x"), Class::Consent);
+        check(400, keycloak("invalid_scope", "Invalid scopes: x"), Class::Misconfigured);
+    }
+
+    #[test]
+    fn an_answer_that_says_nothing_is_classed_by_its_status() {
+        let page = |status| Answer {
+            status: StatusCode::from_u16(status).expect("a status of the test"),
+            headers: HeaderMap::new(),
+            body: b"<html>\xff".to_vec(),
+        };
+        assert_eq!(Refused::read(&page(502)).class, Class::Unavailable { retry_after: None });
+        assert_eq!(Refused::read(&page(302)).class, Class::Misconfigured);
+        assert_eq!(Refused::read(&page(404)).class, Class::Misconfigured);
+    }
+
+    #[test]
+    fn words_from_outside_are_made_safe() {
+        let refused = Refused::read(&answer(400, &json!({"error": "bad\r\n\u{1b}[31m\"é\"", "correlation_id": "c-1"})));
+        assert_eq!(refused.error.as_str(), "bad[31m");
+        assert_eq!(refused.correlation_id.map(|id| id.to_string()), Some("c-1".to_owned()));
+        assert_eq!(Word::new(&"x".repeat(10_000)).as_str().len(), WORD_BYTES_MAX);
+    }
+}

@@ -1,0 +1,176 @@
+//! A token becomes a caller: signature, then claims, each checked in full.
+//!
+//! A token that has passed is remembered by its SHA-256 digest, together with what was learned from it, until it
+//! expires or its issuer's keys change.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use serde_json::Value;
+
+use super::authorization_server::AuthorizationServer;
+use super::claims::{self, CLOCK_SKEW_SECONDS, ClaimsError};
+use super::jws::{Jws, JwsError};
+use super::keys::Keys;
+use crate::clock::Now;
+use crate::identity::{Caller, Issuer, IssuerName, SecretToken};
+
+/// Most tokens remembered at a time. Each takes about its own size and 500 bytes more.
+const REMEMBERED_MAX: u64 = 100_000;
+/// Longest time that a token is remembered, whatever its `exp` says.
+const REMEMBERED_FOR_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// Why a token is refused.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// Its form or header is refused.
+    #[error(transparent)]
+    Form(#[from] JwsError),
+    /// No issuer of the configuration has its `iss`.
+    #[error("the token is from an issuer that this gateway does not know")]
+    UnknownIssuer,
+    /// The issuer's keys have not been fetched yet.
+    #[error("the keys of {issuer} are not known yet")]
+    KeysUnavailable {
+        /// The issuer.
+        issuer: IssuerName,
+    },
+    /// The issuer's key set has no such key.
+    #[error("the token is signed with a key that its issuer does not list")]
+    UnknownKey,
+    /// The signature is not that key's, or the key is not for that algorithm or issuer.
+    #[error("the token's signature is not valid")]
+    Signature,
+    /// The claims are refused.
+    #[error(transparent)]
+    Claims(#[from] ClaimsError),
+}
+
+/// Verifies the tokens of all issuers.
+pub struct Verifier {
+    servers: Arc<HashMap<Issuer, Arc<AuthorizationServer>>>,
+    remembered: moka::sync::Cache<[u8; 32], Arc<Remembered>>,
+}
+
+/// What was learned from a token, and until when it holds.
+struct Remembered {
+    caller: Arc<Caller>,
+    server: Arc<AuthorizationServer>,
+    key_generation: u64,
+    /// By the wall clock, in seconds since 1970 UTC.
+    expires_at: u64,
+    /// By the monotonic clock, which nobody sets back.
+    forgotten_at: Instant,
+}
+
+impl Verifier {
+    /// A verifier for these issuers.
+    pub fn new(servers: Arc<HashMap<Issuer, Arc<AuthorizationServer>>>) -> Self {
+        Self { servers, remembered: moka::sync::Cache::new(REMEMBERED_MAX) }
+    }
+
+    /// The caller that `token` speaks for.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError`] says why it is refused.
+    pub async fn verify(&self, token: &str, now: Now) -> Result<Arc<Caller>, VerifyError> {
+        let digest = token_digest(token);
+        if let Some(remembered) = self.remembered.get(&digest) {
+            if remembered.holds(now) {
+                return Ok(Arc::clone(&remembered.caller));
+            }
+            self.remembered.invalidate(&digest);
+        }
+        let jws = Jws::parse(token)?;
+        let server = self.issuer_of(&jws)?;
+        let key_generation = check_signature_with_keys_of(server, &jws, now).await?;
+        let verified = claims::check(&jws.claims, server.settings(), now)?;
+        let expires_at = verified.expires_at.saturating_add(CLOCK_SKEW_SECONDS);
+        let caller = Arc::new(Caller::verified(verified, SecretToken::new(token)));
+        let lifetime =
+            Duration::from_secs(expires_at.saturating_sub(now.unix_seconds())).min(REMEMBERED_FOR_MAX);
+        if let Some(forgotten_at) = now.monotonic.checked_add(lifetime) {
+            let (caller, server) = (Arc::clone(&caller), Arc::clone(server));
+            let remembered = Remembered { caller, server, key_generation, expires_at, forgotten_at };
+            self.remembered.insert(digest, Arc::new(remembered));
+        }
+        Ok(caller)
+    }
+
+    fn issuer_of(&self, jws: &Jws<'_>) -> Result<&Arc<AuthorizationServer>, VerifyError> {
+        match jws.claims.get("iss") {
+            Some(Value::String(issuer)) => {
+                self.servers.get(issuer.as_str()).ok_or(VerifyError::UnknownIssuer)
+            }
+            Some(_) => Err(ClaimsError::WrongType("iss").into()),
+            None => Err(ClaimsError::Missing("iss").into()),
+        }
+    }
+}
+
+impl Remembered {
+    fn holds(&self, now: Now) -> bool {
+        now.unix_seconds() < self.expires_at
+            && now.monotonic < self.forgotten_at
+            && self.server.key_set().generation() == self.key_generation
+    }
+}
+
+/// What a token is remembered by.
+fn token_digest(token: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+    bytes
+}
+
+/// Checks the signature, after fetching the keys again when the token names one that is not there. Returns the
+/// generation of the keys that it was checked with.
+async fn check_signature_with_keys_of(
+    server: &AuthorizationServer,
+    jws: &Jws<'_>,
+    now: Now,
+) -> Result<u64, VerifyError> {
+    let key_set = server.key_set();
+    let issuer = &server.settings().issuer;
+    let unavailable = || VerifyError::KeysUnavailable { issuer: server.settings().name.clone() };
+    let mut snapshot = key_set.snapshot().ok_or_else(unavailable)?;
+    let mut result = check_signature(jws, &snapshot.keys, issuer);
+    if result == Err(VerifyError::UnknownKey) {
+        key_set.refresh_for_unknown_key(now.monotonic).await;
+        snapshot = key_set.snapshot().ok_or_else(unavailable)?;
+        result = check_signature(jws, &snapshot.keys, issuer);
+    }
+    result.map(|()| snapshot.generation)
+}
+
+/// Checks that `jws` is signed with the key it names, by an algorithm of that key, and that the key may speak
+/// for `issuer`.
+///
+/// # Errors
+///
+/// [`VerifyError::UnknownKey`] or [`VerifyError::Signature`].
+pub fn check_signature(jws: &Jws<'_>, keys: &Keys, issuer: &Issuer) -> Result<(), VerifyError> {
+    let key = keys.find(jws.key_id.as_deref()).ok_or(VerifyError::UnknownKey)?;
+    if key.issuer().is_some_and(|bound| !speaks_for(bound, issuer, &jws.claims)) {
+        return Err(VerifyError::Signature);
+    }
+    match key.verifies(jws.algorithm, jws.signed.as_bytes(), jws.signature) {
+        true => Ok(()),
+        false => Err(VerifyError::Signature),
+    }
+}
+
+/// Whether a key bound to an issuer may sign for `issuer`. Entra's keys for every tenant say `{tenantid}`, which
+/// stands for the tenant of the token.
+fn speaks_for(bound: &str, issuer: &Issuer, claims: &serde_json::Map<String, Value>) -> bool {
+    match (bound.split_once("{tenantid}"), claims.get("tid").and_then(Value::as_str)) {
+        (None, _) => bound == issuer.as_str(),
+        (Some((before, after)), Some(tenant)) => {
+            issuer.as_str().strip_prefix(before).and_then(|rest| rest.strip_suffix(after)) == Some(tenant)
+        }
+        (Some(_), None) => false,
+    }
+}

@@ -1,0 +1,271 @@
+//! The gateway as a process: started from a configuration file, reloaded from it, and drained.
+//!
+//! Only this and `main` know the configuration; everything below gets what was made from it.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::audit::{AuditFile, AuditLog};
+use crate::config::{self, Config, Fault, LoadError, Loaded};
+use crate::credential::CredentialCache;
+use crate::gateway::{AuthorizationServers, Gateway, Shared, UpstreamError};
+use crate::identity::IssuerName;
+use crate::metrics::Metrics;
+use crate::oauth::IssuerSettings;
+use crate::oauth::authorization_server::AuthorizationServer;
+use crate::server::{Server, State};
+use crate::tool::ConnectorName;
+
+/// Longest wait for the keys of all issuers before the first call is taken. An issuer that is down by then keeps
+/// its own people waiting, not everybody's.
+const FIRST_KEYS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for the last records to be written.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Looks up a variable of the environment.
+pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Why the gateway did not start, or did not take a new configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] LoadError),
+    /// The audit trail cannot be opened.
+    #[error("cannot open the audit trail {file}: {source}")]
+    Audit {
+        /// The file.
+        file: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// An issuer's certificate authorities cannot be used.
+    #[error("issuers.{issuer}.ca_file cannot be used: {source}")]
+    Issuer {
+        /// The issuer.
+        issuer: IssuerName,
+        /// What is wrong with them.
+        source: rustls::Error,
+    },
+    /// A connector cannot be reached as configured.
+    #[error("connectors.{connector}: {source}")]
+    Connector {
+        /// The connector.
+        connector: ConnectorName,
+        /// What is wrong with it.
+        source: UpstreamError,
+    },
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The new configuration changes what only a restart can change.
+    #[error("`{key}` has changed; that takes a restart")]
+    NeedsRestart {
+        /// The key.
+        key: &'static str,
+    },
+    /// The gateway is stopping.
+    #[error("the gateway is stopping")]
+    Stopping,
+}
+
+/// A running gateway.
+pub struct Process {
+    path: PathBuf,
+    environment: Environment,
+    state: Arc<State>,
+    current: tokio::sync::Mutex<Current>,
+    metrics: Arc<Metrics>,
+    cache: Arc<CredentialCache>,
+    agent_address: SocketAddr,
+    admin_address: SocketAddr,
+    drain: CancellationToken,
+    serving: Mutex<Option<JoinHandle<usize>>>,
+}
+
+/// What a reload compares with.
+struct Current {
+    listen: SocketAddr,
+    admin: SocketAddr,
+    audit_file: AuditFile,
+}
+
+impl Process {
+    /// Starts the gateway: when this returns, it takes calls. Warnings about the configuration come beside it.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] when it cannot.
+    pub async fn start(path: &Path, environment: Environment) -> Result<(Self, Vec<Fault>), StartError> {
+        let Loaded { config, warnings } = config::load(path, &*environment)?;
+        let metrics = Arc::<Metrics>::default();
+        let cache = Arc::new(CredentialCache::new(Arc::clone(&metrics)));
+        let audit = open_audit(&config.audit, &metrics)?;
+        let current =
+            Current { listen: config.server.listen, admin: config.server.admin, audit_file: config.audit.clone() };
+        let server_settings = config.server.clone();
+        let shared = Shared { cache: Arc::clone(&cache), audit, metrics: Arc::clone(&metrics) };
+        let gateway = Arc::new(build(config, shared, None).await?);
+        let state = Arc::new(State::new(gateway, &server_settings, Arc::clone(&metrics)));
+        let bind = |(address, source)| StartError::Bind { address, source };
+        let server = Server::bind(&server_settings, Arc::clone(&state)).await.map_err(bind)?;
+        let agent_address = server.agent_address().map_err(|error| bind((server_settings.listen, error)))?;
+        let admin_address = server.admin_address().map_err(|error| bind((server_settings.admin, error)))?;
+        let drain = CancellationToken::new();
+        let serving = tokio::spawn(server.serve(drain.clone()));
+        metrics.set_reload_success(true);
+        tracing::info!(agents = %agent_address, admin = %admin_address, "Gateway serves");
+        let process = Self {
+            path: path.to_owned(),
+            environment,
+            state,
+            current: tokio::sync::Mutex::new(current),
+            metrics,
+            cache,
+            agent_address,
+            admin_address,
+            drain,
+            serving: Mutex::new(Some(serving)),
+        };
+        Ok((process, warnings))
+    }
+
+    /// The address that agents call.
+    pub fn agent_address(&self) -> SocketAddr {
+        self.agent_address
+    }
+
+    /// The address of the admin endpoints.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// The audit trail.
+    pub fn audit(&self) -> AuditLog {
+        self.state.gateway().audit().clone()
+    }
+
+    /// Reads the configuration again and swaps it in whole; opens the audit file anew. When anything is wrong, all
+    /// stays as it was.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] says what is wrong with the new configuration.
+    pub async fn reload(&self) -> Result<Vec<Fault>, StartError> {
+        let reloaded = self.try_reload().await;
+        self.metrics.set_reload_success(reloaded.is_ok());
+        match &reloaded {
+            Ok(_) => tracing::info!("Configuration reloaded"),
+            Err(error) => tracing::error!(%error, "Configuration not reloaded, the old one serves on"),
+        }
+        reloaded
+    }
+
+    async fn try_reload(&self) -> Result<Vec<Fault>, StartError> {
+        let mut current = self.current.lock().await;
+        if self.drain.is_cancelled() {
+            return Err(StartError::Stopping);
+        }
+        let Loaded { config, warnings } = config::load(&self.path, &*self.environment)?;
+        if config.server.listen != current.listen {
+            return Err(StartError::NeedsRestart { key: "listen" });
+        }
+        if config.server.admin != current.admin {
+            return Err(StartError::NeedsRestart { key: "admin" });
+        }
+        let previous = self.state.gateway();
+        let audit = match config.audit == current.audit_file {
+            true => previous.audit().clone(),
+            false => open_audit(&config.audit, &self.metrics)?,
+        };
+        let (audit_file, server_settings) = (config.audit.clone(), config.server.clone());
+        let shared = Shared { cache: Arc::clone(&self.cache), audit, metrics: Arc::clone(&self.metrics) };
+        let gateway = Arc::new(build(config, shared, Some(&previous)).await?);
+        if audit_file == current.audit_file {
+            let failed = |source| StartError::Audit { file: describe(&audit_file), source };
+            previous.audit().reopen().await.map_err(failed)?;
+        }
+        self.state.replace(gateway, &server_settings);
+        current.audit_file = audit_file;
+        Ok(warnings)
+    }
+
+    /// Stops: not ready any more, nothing new accepted, what runs is finished within its deadline, records written.
+    /// Returns how many connections were cut at the deadline.
+    pub async fn drain(&self) -> usize {
+        self.drain.cancel();
+        let serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let cut = match serving {
+            Some(serving) => serving.await.unwrap_or_default(),
+            None => 0,
+        };
+        if tokio::time::timeout(FLUSH_TIMEOUT, self.audit().flush()).await.is_err() {
+            tracing::error!("Audit trail could not be written to its end");
+        }
+        tracing::info!(cut, "Gateway stopped");
+        cut
+    }
+}
+
+/// Makes a gateway from a configuration. Its issuers' keys are fetched before it is returned, as far as they can be.
+async fn build(config: Config, shared: Shared, previous: Option<&Gateway>) -> Result<Gateway, StartError> {
+    let servers = start_servers(config.issuers, previous, &shared.metrics)?;
+    fetch_first_keys(&servers).await;
+    Gateway::new(servers, config.connectors, config.policy, shared, previous)
+        .map_err(|(connector, source)| StartError::Connector { connector, source })
+}
+
+fn start_servers(
+    issuers: Vec<IssuerSettings>,
+    previous: Option<&Gateway>,
+    metrics: &Arc<Metrics>,
+) -> Result<AuthorizationServers, StartError> {
+    let mut servers = HashMap::with_capacity(issuers.len());
+    for settings in issuers {
+        let (issuer, name) = (settings.issuer.clone(), settings.name.clone());
+        let before = previous.and_then(|gateway| gateway.authorization_servers().get(&issuer)).map(Arc::as_ref);
+        let server = AuthorizationServer::start(settings, before, Arc::clone(metrics))
+            .map_err(|source| StartError::Issuer { issuer: name, source })?;
+        servers.insert(issuer, Arc::new(server));
+    }
+    Ok(Arc::new(servers))
+}
+
+async fn fetch_first_keys(servers: &AuthorizationServers) {
+    let mut fetches: JoinSet<()> = servers
+        .values()
+        .map(|server| Arc::clone(server.key_set()))
+        .filter(|key_set| key_set.snapshot().is_none())
+        .map(|key_set| async move {
+            // A failure is logged and counted where it happens, and tried again in the background.
+            let _ = key_set.refresh().await;
+        })
+        .collect();
+    let all = async { while fetches.join_next().await.is_some() {} };
+    if tokio::time::timeout(FIRST_KEYS_TIMEOUT, all).await.is_err() {
+        tracing::warn!("Not all issuers' keys are known yet; their people's calls are refused until they are");
+    }
+}
+
+fn open_audit(file: &AuditFile, metrics: &Arc<Metrics>) -> Result<AuditLog, StartError> {
+    AuditLog::open(file, Arc::clone(metrics)).map_err(|source| StartError::Audit { file: describe(file), source })
+}
+
+fn describe(file: &AuditFile) -> String {
+    match file {
+        AuditFile::StandardOutput => "on standard output".to_owned(),
+        AuditFile::Path(path) => path.display().to_string(),
+    }
+}

@@ -1,0 +1,158 @@
+//! The admin endpoints: is it alive, is it ready, what does it measure. On a listener of their own, loopback by
+//! default; they change nothing.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tower::ServiceBuilder;
+
+use super::{ACCEPT_PAUSE, State};
+use crate::metrics::Metrics;
+
+/// Most requests answered at a time; more are turned away rather than queued.
+const REQUESTS_MAX: usize = 32;
+/// Longest time for one answer, and for a request's head.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The text format of Prometheus.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Serves the admin endpoints for ever.
+pub async fn serve(listener: TcpListener, state: Arc<State>) {
+    let guarded = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let service = ServiceBuilder::new()
+        .load_shed()
+        .concurrency_limit(REQUESTS_MAX)
+        .timeout(ANSWER_TIMEOUT)
+        .service_fn(move |request: Request<Incoming>| {
+            let state = Arc::clone(&state);
+            async move { Ok::<_, Infallible>(answer(&request, &state, guarded)) }
+        });
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let service = TowerToHyperService::new(service.clone());
+        tokio::spawn(async move {
+            let mut builder = auto::Builder::new(TokioExecutor::new());
+            builder.http1().timer(TokioTimer::new()).header_read_timeout(ANSWER_TIMEOUT);
+            // A scraper that leaves early is no news.
+            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+fn answer(request: &Request<Incoming>, state: &State, guarded: bool) -> Response<Full<Bytes>> {
+    if guarded && !names_loopback(request.uri(), request.headers()) {
+        // A page in a browser could otherwise reach this port under a name of its own (DNS rebinding).
+        return text(StatusCode::MISDIRECTED_REQUEST, "call the admin endpoints by a loopback address\n");
+    }
+    let allowed = matches!(*request.method(), Method::GET | Method::HEAD);
+    match request.uri().path() {
+        "/healthz" | "/readyz" | "/metrics" if !allowed => {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            response
+        }
+        "/healthz" => text(StatusCode::OK, "ok\n"),
+        "/readyz" => ready(state),
+        "/metrics" => metrics(&state.metrics),
+        _ => text(StatusCode::NOT_FOUND, "not found; there are /healthz, /readyz and /metrics\n"),
+    }
+}
+
+/// What `/readyz` says.
+#[derive(Serialize)]
+struct Readiness<'a> {
+    ready: bool,
+    draining: bool,
+    audit_writable: bool,
+    /// Whether the keys of each issuer are known.
+    issuers: BTreeMap<&'a str, bool>,
+}
+
+/// Ready: not stopping, able to record, and with keys of at least one issuer. One issuer that is down must not take
+/// the others' people down with it.
+fn ready(state: &State) -> Response<Full<Bytes>> {
+    let gateway = state.gateway();
+    let mut issuers = BTreeMap::new();
+    for (name, ready) in gateway.issuers() {
+        *issuers.entry(name.as_str()).or_insert(true) &= ready;
+    }
+    let (draining, audit_writable) = (state.is_draining(), gateway.audit().is_writable());
+    let ready = !draining && audit_writable && issuers.values().any(|ready| *ready);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    // Texts and booleans only: writing them into memory does not fail.
+    let body = serde_json::to_vec(&Readiness { ready, draining, audit_writable, issuers }).unwrap_or_default();
+    response(status, "application/json", body)
+}
+
+fn metrics(metrics: &Metrics) -> Response<Full<Bytes>> {
+    match metrics.render() {
+        Ok(body) => response(StatusCode::OK, METRICS_TYPE, body),
+        Err(error) => {
+            tracing::error!(%error, "Metrics cannot be rendered");
+            text(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be rendered\n")
+        }
+    }
+}
+
+fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+    response(status, "text/plain; charset=utf-8", body)
+}
+
+fn response(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Whether a request calls this port by `localhost` or a loopback address, not by some other name.
+fn names_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
+    let named = match uri.authority() {
+        Some(authority) => Some(authority.clone()),
+        None => headers.get(HOST).and_then(|host| host.to_str().ok()).and_then(|host| host.parse().ok()),
+    };
+    named.is_some_and(|authority| {
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(host: &str, expected: bool) {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, host.parse().expect("a host of the test"));
+        assert_eq!(names_loopback(&Uri::from_static("/metrics"), &headers), expected, "{host}");
+    }
+
+    #[test]
+    fn only_loopback_names_reach_a_loopback_port() {
+        check("localhost:9464", true);
+        check("127.0.0.1:9464", true);
+        check("[::1]:9464", true);
+        check("gateway.example:9464", false);
+        check("localhost.example", false);
+        check("10.0.0.1", false);
+        assert!(!names_loopback(&Uri::from_static("/metrics"), &HeaderMap::new()));
+    }
+}

@@ -1,0 +1,89 @@
+//! One connection from an agent: TLS, then HTTP/1.1 or HTTP/2, then each request to the gateway.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::State;
+use super::deadlines::Deadlines;
+use crate::identity::Peer;
+
+/// Longest time for a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time from the first byte of a request's head to its last, and between two requests on one connection.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest head of a request. A token of 16 KiB has room in it, and so have generous cookies.
+const HEAD_BYTES_MAX: usize = 65_536;
+/// Most headers of a request.
+const HEADERS_MAX: usize = 128;
+/// Most requests at a time on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 256;
+/// How often an HTTP/2 connection is asked whether anybody is there, and how long an answer may take.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Serves a connection to its end. When `stop` is cancelled, what has begun is finished and nothing more.
+pub async fn serve(stream: TcpStream, address: SocketAddr, state: Arc<State>, stop: CancellationToken) {
+    // An answer's last small piece must not wait for an acknowledgement. Without it the answer is only slower.
+    let _ = stream.set_nodelay(true);
+    state.metrics.open_connections.inc();
+    match state.tls.load_full() {
+        None => serve_http(Deadlines::new(stream), Peer { address, tls: false }, &state, stop).await,
+        Some(tls) => {
+            let handshake = TlsAcceptor::from(tls).accept(stream);
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
+                Ok(Ok(stream)) => {
+                    serve_http(Deadlines::new(stream), Peer { address, tls: true }, &state, stop).await;
+                }
+                Ok(Err(error)) => tracing::debug!(%address, %error, "TLS handshake failed"),
+                Err(_) => tracing::debug!(%address, "TLS handshake took too long"),
+            }
+        }
+    }
+    state.metrics.open_connections.dec();
+}
+
+async fn serve_http<S>(stream: S, peer: Peer, state: &Arc<State>, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(|request: http::Request<Incoming>| {
+        let gateway = state.gateway();
+        async move { Ok::<_, Infallible>(gateway.handle(request, peer).await) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .max_concurrent_streams(STREAMS_MAX)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(address = %peer.address, %error, "Connection ended early");
+    }
+}
