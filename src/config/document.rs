@@ -3,6 +3,9 @@
 //! A configuration needs little of YAML: mappings, lists, and text. What could make two readers see different
 //! files is refused: a key written twice, anchors and aliases, tags, a second document. Nothing is guessed
 //! from how a value looks; whether `0123` or `yes` is text is decided by who asks for it.
+//!
+//! The events are those of serde-saphyr's own parser. Its deserializer stops at the first fault and keeps places
+//! only for what was read, while an operator wants all of them.
 
 use std::collections::HashMap;
 
@@ -185,8 +188,8 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// `{ match: GET /messages/{id} }` and `{ issuer: ${NAME} }` have a mapping within a mapping for YAML, and what it
-    /// says about that is hard to read.
+    /// `{ match: GET /messages/{id} }` and `{ issuer: ${NAME} }` have a mapping within a mapping for YAML,
+    /// and what it says about that is hard to read.
     fn hint(&self, line: usize) -> &'static str {
         let line = self.text.lines().nth(line - 1).unwrap_or_default();
         if line.contains("${") || line.matches('{').count() > 1 {

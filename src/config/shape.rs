@@ -19,8 +19,8 @@ use super::nearest::nearest;
 /// Most misfits that are reported before giving up: nobody reads on, and each costs another reading.
 const MISFITS_MAX: usize = 100;
 
-/// Reads the tree, and notes what does not fit. What stands under a key that we do not know could be a secret,
-/// so it is not shown.
+/// Reads the tree, and notes what does not fit. What stands under a key that we do not know could be a
+/// secret, so it is not shown.
 pub(super) fn read(root: &mut Node, report: &Report) -> Option<File> {
     for _ in 0..MISFITS_MAX {
         let misfit = match File::deserialize(NodeDeserializer { node: root }) {
@@ -165,7 +165,8 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        // A key without a value is never read as a key left out: an emptied list of agents must not let in any.
+        // A key without a value is never read as a key left out: an emptied list of agents must not let in
+        // any.
         visitor.visit_some(self)
     }
 
@@ -221,8 +222,8 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
     }
 
     forward_to_deserialize_any! {
-        i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct
-        identifier ignored_any
+        i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf
+        unit unit_struct tuple tuple_struct identifier ignored_any
     }
 }
 

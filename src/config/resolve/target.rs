@@ -38,7 +38,8 @@ pub fn delegation(issuers: &[&KnownIssuer], at: &At<'_>) -> Option<Delegation> {
             Exchange::Unclear => sound = false,
             Exchange::Missing => {
                 at.fault(format_args!(
-                    "needs `issuers.{0}.exchange`, which is not there: `on_behalf_of` obtains its tokens by it",
+                    "needs `issuers.{0}.exchange`, which is not there: `on_behalf_of` obtains its tokens by \
+                     it",
                     issuer.name
                 ));
                 sound = false;
@@ -60,7 +61,8 @@ pub fn delegation(issuers: &[&KnownIssuer], at: &At<'_>) -> Option<Delegation> {
         count if count == grants.len() => Some(Delegation::TokenExchange(parameters)),
         _ => {
             at.fault(
-                "has issuers with different grants, which write scopes differently: make one connector for each",
+                "has issuers with different grants, which write scopes differently: make one connector for \
+                 each",
             );
             None
         }
@@ -144,7 +146,8 @@ impl TargetNames {
     fn qualified(&self, scopes: Scopes, at: &At<'_>, connector_at: &At<'_>) -> Option<Scopes> {
         let prefix = self.scope_prefix.as_ref()?;
         if scopes.is_empty() {
-            // On a Graph host alone it would be everything that was ever consented to: that is said, or not had.
+            // On a Graph host alone it would be everything that was ever consented to: that is said, or not
+            // had.
             let Some(audience) = prefix.as_ref().filter(|_| self.audience.is_some()) else {
                 at.fault("is required: with `on_behalf_of` the scopes name what the token is for");
                 return None;
@@ -162,7 +165,8 @@ impl TargetNames {
                 Some(prefix) => qualified.push(format!("{prefix}/{scope}")),
                 None => {
                     connector_at.key("audience").fault(
-                        "is required, since its scopes do not say whose they are: give the connector's application \
+                        "is required, since its scopes do not say whose they are: give the connector's \
+                         application \
                          ID URI, like `api://notes`",
                     );
                     return None;

@@ -21,7 +21,8 @@ fn check_scopes(edits: &[(&str, &str)], expected: &[&str]) {
     assert_eq!(scopes, expected);
 }
 
-const ALL_TOOLS: &str = "    tools:\n      list: { match: GET /me/messages, scopes: [Mail.Read] }\n      send: { match: POST \
+const ALL_TOOLS: &str = "    tools:\n      list: { match: GET /me/messages, scopes: [Mail.Read] }\n      \
+                         send: { match: POST \
                          /me/sendMail, scopes: [Mail.Send] }\n";
 
 #[test]
@@ -44,9 +45,8 @@ fn a_connector_without_tools_is_one_tool() {
     assert_eq!(tools[0].1.to_string(), "mail/any");
     check(
         &[(ALL_TOOLS, "    tools: {}\n"), ("mail/*", "*/*")],
-        &[
-            "16: connectors.mail.tools: is empty, so nothing could be called; leave the key out to serve all of the connector",
-        ],
+        &["16: connectors.mail.tools: is empty, so nothing could be called; leave the key out to serve \
+             all of the connector"],
     );
 }
 
@@ -54,9 +54,8 @@ fn a_connector_without_tools_is_one_tool() {
 fn what_this_version_does_not_serve_is_refused_and_never_ignored() {
     check(
         &[("kind: rest", "kind: mcp")],
-        &[
-            "13: connectors.mail.kind: `mcp` is not served by this version, only `rest` is: leave this connector out",
-        ],
+        &["13: connectors.mail.kind: `mcp` is not served by this version, only `rest` is: leave this \
+             connector out"],
     );
     check(
         &[("kind: rest", "kind: rest\n    identity: app_only")],
@@ -64,15 +63,16 @@ fn what_this_version_does_not_serve_is_refused_and_never_ignored() {
     );
     check(
         &[("scopes: [Mail.Send]", "identity: connection")],
-        &[
-            "18: connectors.mail.tools.send.identity: `connection` is not served by this version, only `on_behalf_of` is",
-        ],
+        &["18: connectors.mail.tools.send.identity: `connection` is not served by this version, only \
+             `on_behalf_of` is"],
     );
     check(
         &[("scopes: [Mail.Send]", "scopes: [Mail.Send], confirm: true, required_acrs: [c1]")],
         &[
-            "18: connectors.mail.tools.send.confirm: is not served by this version: leave the tool out, or write `confirm: false`",
-            "18: connectors.mail.tools.send.required_acrs: is not served by this version: leave the tool out, or the key",
+            "18: connectors.mail.tools.send.confirm: is not served by this version: leave the tool out, or \
+             write `confirm: false`",
+            "18: connectors.mail.tools.send.required_acrs: is not served by this version: leave the tool \
+             out, or the key",
         ],
     );
 }
@@ -81,21 +81,18 @@ fn what_this_version_does_not_serve_is_refused_and_never_ignored() {
 fn a_match_is_needed_and_tells_tools_apart() {
     check(
         &[("match: GET /me/messages, ", "")],
-        &[
-            "17: connectors.mail.tools.list.match: is required: give the method and the path, like `GET /me/messages/{id}`",
-        ],
+        &["17: connectors.mail.tools.list.match: is required: give the method and the path, like `GET \
+             /me/messages/{id}`"],
     );
     check(
         &[("GET /me/messages", "\"GET /me/{id}\""), ("POST /me/sendMail", "\"GET /me/{name}\"")],
-        &[
-            "18: connectors.mail.tools.send.match: fits the same requests as `GET /me/{id}` of `list` (found \"GET /me/{name}\")",
-        ],
+        &["18: connectors.mail.tools.send.match: fits the same requests as `GET /me/{id}` of `list` \
+             (found \"GET /me/{name}\")"],
     );
     check(
         &[("GET /me/messages", "GET /me/../you")],
-        &[
-            "17: connectors.mail.tools.list.match: has a path that no request can have: it has a `.` or `..` segment (found \"GET /me/../you\")",
-        ],
+        &["17: connectors.mail.tools.list.match: has a path that no request can have: it has a `.` or \
+             `..` segment (found \"GET /me/../you\")"],
     );
 }
 
@@ -110,9 +107,8 @@ fn names_are_plain() {
     );
     check(
         &[("list:", "any:")],
-        &[
-            "17: connectors.mail.tools.any: is what the one tool of a connector without `tools` is called: choose another name",
-        ],
+        &["17: connectors.mail.tools.any: is what the one tool of a connector without `tools` is called: \
+             choose another name"],
     );
 }
 
@@ -124,15 +120,15 @@ fn a_path_is_canonical_and_belongs_to_one_connector() {
     );
     check(
         &[("path: /mail", "path: /.well-known/a")],
-        &[
-            "14: connectors.mail.path: lies under /.well-known, which belongs to the gateway itself (found \"/.well-known/a\")",
-        ],
+        &["14: connectors.mail.path: lies under /.well-known, which belongs to the gateway itself (found \
+             \"/.well-known/a\")"],
     );
     check(
         &[("    path: /mail\n", "")],
         &["12: connectors.mail.path: is required: give the path under which agents call it, like `/mail`"],
     );
-    let second = "  notes:\n    kind: rest\n    path: /mail\n    upstream: https://notes.example\n    audience: api://notes\npolicy:";
+    let second = "  notes:\n    kind: rest\n    path: /mail\n    upstream: https://notes.example\n    \
+                  audience: api://notes\npolicy:";
     check(
         &[("policy:", second)],
         &["21: connectors.notes.path: is the path of `mail` already: give each its own (found \"/mail\")"],
@@ -184,9 +180,8 @@ fn an_upstream_is_written_as_it_is_called() {
             "https://graph.microsoft.com/v1.0",
             "http://graph.microsoft.com/v1.0\n    allow_plain_http: true",
         )],
-        &[
-            "15: warning: connectors.mail.upstream: is called without TLS: tokens sent to it can be read on the way",
-        ],
+        &["15: warning: connectors.mail.upstream: is called without TLS: tokens sent to it can be read on \
+             the way"],
     );
 }
 
@@ -216,39 +211,33 @@ fn scopes_of_on_behalf_of_name_their_resource() {
     );
     check(
         &[(graph, "https://mail.example")],
-        &[
-            "12: connectors.mail.audience: is required, since its scopes do not say whose they are: give the connector's application ID URI, like `api://notes`",
-        ],
+        &["12: connectors.mail.audience: is required, since its scopes do not say whose they are: give \
+             the connector's application ID URI, like `api://notes`"],
     );
     check(
         &[(ALL_TOOLS, "")],
-        &[
-            "12: connectors.mail.scopes: is required: with `on_behalf_of` the scopes name what the token is for",
-        ],
+        &["12: connectors.mail.scopes: is required: with `on_behalf_of` the scopes name what the \
+             token is for"],
     );
     check(
         &[("[Mail.Read]", "[Mail.Read, https://a.example/Read]")],
-        &[
-            "17: connectors.mail.tools.list.scopes: names several resources (https://a.example, https://graph.microsoft.com): a token is for one, so make a tool for each",
-        ],
+        &["17: connectors.mail.tools.list.scopes: names several resources (https://a.example, \
+             https://graph.microsoft.com): a token is for one, so make a tool for each"],
     );
     check(
         &[("[Mail.Read]", "[Mail.Read, offline_access]")],
-        &[
-            "17: connectors.mail.tools.list.scopes: has `offline_access`, which is for signing in: leave it out",
-        ],
+        &["17: connectors.mail.tools.list.scopes: has `offline_access`, which is for signing in: leave it \
+             out"],
     );
     check(
         &[("[Mail.Read]", "[Mail.Read Mail.Send]")],
-        &[
-            "17: connectors.mail.tools.list.scopes[0]: is not one scope: list each on its own, without spaces and quotes (found \"Mail.Read Mail.Send\")",
-        ],
+        &["17: connectors.mail.tools.list.scopes[0]: is not one scope: list each on its own, without \
+             spaces and quotes (found \"Mail.Read Mail.Send\")"],
     );
     check(
         &[("[Mail.Read]", "[]")],
-        &[
-            "17: connectors.mail.tools.list.scopes: is an empty list: name the scopes to ask for, or leave the key out",
-        ],
+        &["17: connectors.mail.tools.list.scopes: is an empty list: name the scopes to ask for, or leave \
+             the key out"],
     );
 }
 
@@ -270,16 +259,16 @@ fn a_token_exchange_names_its_target_as_the_issuer_wants_it() {
     );
     let because = |key: &str| {
         format!(
-            "12: connectors.mail.{key}: is required: the issuer's `exchange` names connectors by it (`target: {key}`)"
+            "12: connectors.mail.{key}: is required: the issuer's `exchange` names connectors by it \
+             (`target: {key}`)"
         )
     };
     check(&[("grant: on_behalf_of", "grant: token_exchange")], &[&because("audience")]);
     check(&[("grant: on_behalf_of", &exchange("resource"))], &[&because("resource").replace("12:", "13:")]);
     check(
         &[("grant: on_behalf_of", &exchange("scope")), (ALL_TOOLS, "")],
-        &[
-            "13: connectors.mail.scopes: is required: the issuer's `exchange` has `target: scope`, so scopes name the connector",
-        ],
+        &["13: connectors.mail.scopes: is required: the issuer's `exchange` has `target: scope`, so \
+             scopes name the connector"],
     );
     check(
         &[("kind: rest", "kind: rest\n    resource: https://a/#b")],
@@ -287,56 +276,52 @@ fn a_token_exchange_names_its_target_as_the_issuer_wants_it() {
     );
     check(
         &[("kind: rest", "kind: rest\n    resource: mail")],
-        &[
-            "14: connectors.mail.resource: must be an absolute URI, like `https://notes.example/` (found \"mail\")",
-        ],
+        &["14: connectors.mail.resource: must be an absolute URI, like `https://notes.example/` (found \
+             \"mail\")"],
     );
 }
 
-const SECOND_ISSUER: &str = "  keycloak:\n    kind: oidc\n    issuer: https://keycloak.example/realms/a\n    audiences: [gateway]\nconnectors:";
+const SECOND_ISSUER: &str = "  keycloak:\n    kind: oidc\n    issuer: \
+                             https://keycloak.example/realms/a\n    audiences: [gateway]\nconnectors:";
 
 #[test]
 fn a_connector_knows_its_issuers() {
     let two = ("connectors:", SECOND_ISSUER);
     check(
         &[two],
-        &[
-            "16: connectors.mail.issuer: is required: name the issuer whose users may call: `contoso`, `keycloak`",
-        ],
+        &["16: connectors.mail.issuer: is required: name the issuer whose users may call: `contoso`, \
+             `keycloak`"],
     );
     config(&[two, ("kind: rest", "kind: rest\n    issuer: contoso")]);
     check(
         &[two, ("kind: rest", "kind: rest\n    issuer: contso")],
-        &[
-            "18: connectors.mail.issuer: is not under `issuers`, which has `contoso`, `keycloak`; did you mean `contoso`? (found \"contso\")",
-        ],
+        &["18: connectors.mail.issuer: is not under `issuers`, which has `contoso`, `keycloak`; did you \
+             mean `contoso`? (found \"contso\")"],
     );
     check(
         &[two, ("kind: rest", "kind: rest\n    issuers: [contoso, keycloak]")],
-        &[
-            "16: connectors.mail: needs `issuers.keycloak.exchange`, which is not there: `on_behalf_of` obtains its tokens by it",
-        ],
+        &["16: connectors.mail: needs `issuers.keycloak.exchange`, which is not there: `on_behalf_of` \
+             obtains its tokens by it"],
     );
     check(
         &[("kind: rest", "kind: rest\n    issuers: []")],
-        &[
-            "14: connectors.mail.issuers: is an empty list: nobody could call; name the issuers whose users may",
-        ],
+        &["14: connectors.mail.issuers: is an empty list: nobody could call; name the issuers whose users \
+             may"],
     );
     check(
         &[("kind: rest", "kind: rest\n    issuer: contoso\n    issuers: [contoso]")],
         &["14: connectors.mail.issuer: stands beside `issuers`: leave out one of the two"],
     );
-    let exchange = "audiences: [gateway]\n    exchange: { grant: token_exchange, client_id: a, client_auth: { secret_env: OTHER_SECRET } }\nconnectors:";
+    let exchange = "audiences: [gateway]\n    exchange: { grant: token_exchange, client_id: a, client_auth: \
+                    { secret_env: OTHER_SECRET } }\nconnectors:";
     check(
         &[
             two,
             ("audiences: [gateway]\nconnectors:", exchange),
             ("kind: rest", "kind: rest\n    issuers: [contoso, keycloak]"),
         ],
-        &[
-            "17: connectors.mail: has issuers with different grants, which write scopes differently: make one connector for each",
-        ],
+        &["17: connectors.mail: has issuers with different grants, which write scopes differently: make \
+             one connector for each"],
     );
 }
 
@@ -344,21 +329,20 @@ fn a_connector_knows_its_issuers() {
 fn a_faulty_issuer_is_one_fault_and_not_one_for_each_connector() {
     check(
         &[("grant: on_behalf_of", "grant: obo")],
-        &[
-            "8: issuers.contoso.exchange.grant: must be one of `on_behalf_of`, `token_exchange` (found \"obo\")",
-        ],
+        &["8: issuers.contoso.exchange.grant: must be one of `on_behalf_of`, `token_exchange` (found \
+             \"obo\")"],
     );
     check(
         &[("grant: on_behalf_of", "grant: token_exchange\n      target: audienze")],
-        &[
-            "9: issuers.contoso.exchange.target: must be one of `scope`, `audience`, `resource` (found \"audienze\")",
-        ],
+        &["9: issuers.contoso.exchange.target: must be one of `scope`, `audience`, `resource` (found \
+             \"audienze\")"],
     );
     check(
         &[("  contoso:", "  contoso: contoso\nx:")],
         &[
             "3: issuers.contoso: must be a mapping of keys and values (found text)",
-            "4: x: is not a key here; the keys are `listen`, `tls`, `plain_http`, `admin`, `timeouts`, `issuers`, `connectors`, `policy`, `audit`",
+            "4: x: is not a key here; the keys are `listen`, `tls`, `plain_http`, `admin`, `timeouts`, \
+             `issuers`, `connectors`, `policy`, `audit`",
         ],
     );
 }
@@ -378,7 +362,8 @@ fn headers_that_say_who_is_asking_are_not_passed() {
         &[
             &format!("14: connectors.mail.pass_headers[0]: {who} (found \"Authorization\")"),
             &format!("14: connectors.mail.pass_headers[1]: {who} (found \"X-Forwarded-For\")"),
-            "14: connectors.mail.pass_headers[2]: has `_`, which many servers take for `-`: such headers are never let through (found \"X_User\")",
+            "14: connectors.mail.pass_headers[2]: has `_`, which many servers take for `-`: such headers \
+             are never let through (found \"X_User\")",
             "14: connectors.mail.pass_headers[3]: is not the name of a header (found \"a b\")",
             &format!("14: connectors.mail.pass_headers[4]: {who} (found \"X-MS-Client-Principal-Name\")"),
         ],

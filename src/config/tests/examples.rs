@@ -36,9 +36,12 @@ fn entra_graph() {
         &files,
         &[],
         "CONNECTOR  TOOL           MATCH                  IDENTITY      SCOPES\n\
-         mail       list_messages  GET /me/messages       on_behalf_of  https://graph.microsoft.com/Mail.Read\n\
-         \x20          read_message   GET /me/messages/{id}  on_behalf_of  https://graph.microsoft.com/Mail.Read\n\
-         \x20          send_message   POST /me/sendMail      on_behalf_of  https://graph.microsoft.com/Mail.Send\n",
+         mail       list_messages  GET /me/messages       on_behalf_of  \
+         https://graph.microsoft.com/Mail.Read\n\
+         \x20          read_message   GET /me/messages/{id}  on_behalf_of  \
+         https://graph.microsoft.com/Mail.Read\n\
+         \x20          send_message   POST /me/sendMail      on_behalf_of  \
+         https://graph.microsoft.com/Mail.Send\n",
     );
     assert!(config.server.tls.is_some());
 }
@@ -73,8 +76,10 @@ fn demo() {
         &variables,
         "CONNECTOR  TOOL           MATCH                  IDENTITY      SCOPES\n\
          mail       list_messages  GET /me/messages       on_behalf_of  https://graph.demo.test/Mail.Read\n\
-         \x20          read_message   GET /me/messages/{id}  on_behalf_of  https://graph.demo.test/Mail.Read\n\
-         \x20          send_message   POST /me/sendMail      on_behalf_of  https://graph.demo.test/Mail.Send\n",
+         \x20          read_message   GET /me/messages/{id}  on_behalf_of  \
+         https://graph.demo.test/Mail.Read\n\
+         \x20          send_message   POST /me/sendMail      on_behalf_of  \
+         https://graph.demo.test/Mail.Send\n",
     );
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
 }

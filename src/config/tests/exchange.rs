@@ -27,10 +27,9 @@ fn a_token_exchange_sends_the_audience_unless_told_otherwise() {
     assert_eq!(grant("grant: token_exchange\n      target: resource"), by(TargetParameter::Resource));
     check(
         &[("grant: on_behalf_of", "grant: on_behalf_of\n      target: audience")],
-        &[
-            "9: issuers.contoso.exchange.target: goes with `grant: token_exchange`; with `on_behalf_of` the scopes name \
-             the target",
-        ],
+        &["9: issuers.contoso.exchange.target: goes with `grant: token_exchange`; with `on_behalf_of` the \
+             scopes name \
+             the target"],
     );
 }
 
@@ -38,14 +37,17 @@ fn a_token_exchange_sends_the_audience_unless_told_otherwise() {
 fn what_is_missing_is_named() {
     check(
         &[(
-            "      grant: on_behalf_of\n      client_id: gateway\n      client_auth: { secret_env: CLIENT_SECRET }\n",
+            "      grant: on_behalf_of\n      client_id: gateway\n      client_auth: { secret_env: \
+             CLIENT_SECRET }\n",
             "      extra: { a: b }\n",
         )],
         &[
-            "7: issuers.contoso.exchange.client_auth: is required: give `certificate` and `key`, `secret_file` or \
+            "7: issuers.contoso.exchange.client_auth: is required: give `certificate` and `key`, \
+             `secret_file` or \
              `secret_env`",
             "7: issuers.contoso.exchange.client_id: is required: give the gateway's own client ID",
-            "7: issuers.contoso.exchange.grant: is required: `on_behalf_of` for Entra, `token_exchange` for RFC 8693",
+            "7: issuers.contoso.exchange.grant: is required: `on_behalf_of` for Entra, `token_exchange` for \
+             RFC 8693",
         ],
     );
 }
@@ -56,7 +58,8 @@ fn the_gateways_own_fields_are_not_overridden() {
     check(
         &[(
             SECRET,
-            "{ secret_env: CLIENT_SECRET }\n      extra:\n        a: b\n        scope: all\n        client_secret: canary-7f3a",
+            "{ secret_env: CLIENT_SECRET }\n      extra:\n        a: b\n        scope: all\n        \
+             client_secret: canary-7f3a",
         )],
         &[
             &format!("13: issuers.contoso.exchange.extra.scope: {own}"),
@@ -66,7 +69,8 @@ fn the_gateways_own_fields_are_not_overridden() {
     // Some servers give a JWT only when asked for one.
     exchange(&[(
         SECRET,
-        "{ secret_env: CLIENT_SECRET }\n      extra: { requested_token_type: urn:ietf:params:oauth:token-type:jwt }",
+        "{ secret_env: CLIENT_SECRET }\n      extra: { requested_token_type: \
+         urn:ietf:params:oauth:token-type:jwt }",
     )]);
 }
 

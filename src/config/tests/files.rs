@@ -89,17 +89,18 @@ fn what_is_wrong_with_a_certificate_is_named_with_its_file() {
         check(&[(LISTEN, &tls(certificate, key))], &expected.iter().map(String::as_str).collect::<Vec<_>>());
     };
     check_tls(&certificate, &other_key, &["4: tls.key: is not the key of the certificate (found \"{key}\")"]);
-    let no_key = "4: tls.key: names a file without an unencrypted PEM private key (`-----BEGIN PRIVATE KEY-----` …) (found \"{key}\")";
-    let no_certificate = "3: tls.certificate: names a file without a PEM certificate (`-----BEGIN CERTIFICATE-----` …) (found \"{certificate}\")";
+    let no_key = "4: tls.key: names a file without an unencrypted PEM private key (`-----BEGIN PRIVATE \
+                  KEY-----` …) (found \"{key}\")";
+    let no_certificate = "3: tls.certificate: names a file without a PEM certificate (`-----BEGIN \
+                          CERTIFICATE-----` …) (found \"{certificate}\")";
     check_tls(&key, &certificate, &[no_certificate, no_key]);
     check_tls(&text, &key, &[no_certificate]);
     check_tls(&certificate, &text, &[no_key]);
     check_tls(
         &broken,
         &key,
-        &[
-            "3: tls.certificate: names a file with a certificate that cannot be read (found \"{certificate}\")",
-        ],
+        &["3: tls.certificate: names a file with a certificate that cannot be read (found \
+             \"{certificate}\")"],
     );
     check_tls(&empty, &key, &["3: tls.certificate: names an empty file (found \"{certificate}\")"]);
     check_tls(&folder, &key, &["3: tls.certificate: does not name a regular file (found \"{certificate}\")"]);
@@ -132,10 +133,12 @@ fn dates_and_open_files_are_worth_a_warning() {
         &[(SECRET, &client(&certificate, &key))],
         &[
             &format!(
-                "10: warning: issuers.contoso.exchange.client_auth.certificate: is not valid yet (found {certificate:?})"
+                "10: warning: issuers.contoso.exchange.client_auth.certificate: is not valid yet (found \
+                 {certificate:?})"
             ),
             &format!(
-                "10: warning: issuers.contoso.exchange.client_auth.key: can be read by every user of this machine: `chmod o-r` it (found {key:?})"
+                "10: warning: issuers.contoso.exchange.client_auth.key: can be read by every user of this \
+                 machine: `chmod o-r` it (found {key:?})"
             ),
         ],
     );
@@ -158,7 +161,8 @@ fn a_client_certificate_signs_assertions() {
     check(
         &[(SECRET, &client(&ec_certificate, &ec_key))],
         &[&format!(
-            "{at}: holds a key that cannot sign PS256: an RSA key of at least 2048 bits is needed (found {ec_key:?})"
+            "{at}: holds a key that cannot sign PS256: an RSA key of at least 2048 bits is needed (found \
+             {ec_key:?})"
         )],
     );
     check(
@@ -214,7 +218,8 @@ fn authorities_are_read_from_their_bundle() {
     check(
         &[("kind: rest", &ca_file(&key))],
         &[&format!(
-            "14: connectors.mail.ca_file: names a file without a PEM certificate (`-----BEGIN CERTIFICATE-----` …) (found {key:?})"
+            "14: connectors.mail.ca_file: names a file without a PEM certificate (`-----BEGIN \
+             CERTIFICATE-----` …) (found {key:?})"
         )],
     );
 }

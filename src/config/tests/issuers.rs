@@ -51,7 +51,8 @@ fn a_given_issuer_replaces_entras_authority() {
 
     let cloud = "issuer: \"https://login.microsoftonline.us/{tenantid}/v2.0\"";
     let tenants = format!(
-        "{cloud}\n    token_endpoint: \"https://login.microsoftonline.us/{{tenantid}}/token\"\n    tenants: [{TENANT}, {OTHER_TENANT}]"
+        "{cloud}\n    token_endpoint: \"https://login.microsoftonline.us/{{tenantid}}/token\"\n    tenants: \
+         [{TENANT}, {OTHER_TENANT}]"
     );
     let both = issuers(&[(&format!("tenant: {TENANT}"), &tenants)]);
     assert_eq!(both[1].issuer.as_str(), format!("https://login.microsoftonline.us/{OTHER_TENANT}/v2.0"));
@@ -63,9 +64,8 @@ fn a_given_issuer_replaces_entras_authority() {
     let fixed = format!("issuer: https://issuer.example\n    tenants: [{TENANT}, {OTHER_TENANT}]");
     check(
         &[(&format!("tenant: {TENANT}"), &fixed)],
-        &[
-            "5: issuers.contoso.issuer: is one address for several tenants: write `{tenantid}` where the tenant stands in it (found \"https://issuer.example\")",
-        ],
+        &["5: issuers.contoso.issuer: is one address for several tenants: write `{tenantid}` where the \
+             tenant stands in it (found \"https://issuer.example\")"],
     );
 }
 
@@ -78,15 +78,13 @@ fn a_tenant_is_a_guid() {
     );
     check(
         &[(TENANT, "common")],
-        &[
-            "5: issuers.contoso.tenant: lets in people of any tenant: list the tenants under `tenants`, each by its GUID (found \"common\")",
-        ],
+        &["5: issuers.contoso.tenant: lets in people of any tenant: list the tenants under `tenants`, \
+             each by its GUID (found \"common\")"],
     );
     check(
         &[(&format!("    tenant: {TENANT}\n"), "")],
-        &[
-            "3: issuers.contoso.tenant: is required: give the tenant (directory) ID, a GUID, whose users may call",
-        ],
+        &["3: issuers.contoso.tenant: is required: give the tenant (directory) ID, a GUID, whose users \
+             may call"],
     );
     check(
         &[("tenant: ", "tenants: []\n    tenant: ")],
@@ -94,9 +92,8 @@ fn a_tenant_is_a_guid() {
     );
     check(
         &[(&format!("tenant: {TENANT}"), "tenants: []")],
-        &[
-            "5: issuers.contoso.tenants: is an empty list: nobody could call; list the tenants whose users may",
-        ],
+        &["5: issuers.contoso.tenants: is an empty list: nobody could call; list the tenants whose users \
+             may"],
     );
     check(
         &[(&format!("tenant: {TENANT}"), &format!("tenants: [{TENANT}, x, {{}}]"))],
@@ -128,7 +125,8 @@ fn an_oidc_issuer_is_discovered_unless_all_is_given() {
     );
     let all = (
         OIDC.0,
-        "kind: oidc\n    issuer: https://issuer.example/a\n    jwks_uri: https://issuer.example/keys\n    token_endpoint: https://issuer.example/token",
+        "kind: oidc\n    issuer: https://issuer.example/a\n    jwks_uri: https://issuer.example/keys\n    \
+         token_endpoint: https://issuer.example/token",
     );
     assert_eq!(
         addresses(&issuers(&[all])[0].endpoints),
@@ -158,15 +156,15 @@ fn an_oidc_issuer_is_an_https_address() {
     );
     check(
         &[(OIDC.0, "kind: oidc\n    issuer: https://issuer.example/?a=b")],
-        &[
-            "5: issuers.contoso.issuer: must not have a query (?…): an issuer is an address without one (found \"https://issuer.example/?a=b\")",
-        ],
+        &["5: issuers.contoso.issuer: must not have a query (?…): an issuer is an address without one \
+             (found \"https://issuer.example/?a=b\")"],
     );
     let plain = "must be https, unless its host is loopback or the entry says `allow_plain_http: true`";
     check(
         &[(
             OIDC.0,
-            "kind: oidc\n    issuer: http://issuer.example\n    jwks_uri: http://issuer.example/keys\n    token_endpoint: http://login.example",
+            "kind: oidc\n    issuer: http://issuer.example\n    jwks_uri: http://issuer.example/keys\n    \
+             token_endpoint: http://login.example",
         )],
         &[
             &format!("5: issuers.contoso.issuer: {plain} (found \"http://issuer.example\")"),
@@ -176,9 +174,8 @@ fn an_oidc_issuer_is_an_https_address() {
     );
     check_warnings(
         &[(OIDC.0, "kind: oidc\n    allow_plain_http: true\n    issuer: http://issuer.example")],
-        &[
-            "6: warning: issuers.contoso.issuer: is called without TLS: tokens sent to it can be read on the way",
-        ],
+        &["6: warning: issuers.contoso.issuer: is called without TLS: tokens sent to it can be read on \
+             the way"],
     );
 }
 
@@ -186,15 +183,13 @@ fn an_oidc_issuer_is_an_https_address() {
 fn who_may_call_is_never_left_to_an_empty_list() {
     check(
         &[("[api://obo-gateway]", "[]")],
-        &[
-            "6: issuers.contoso.audiences: is an empty list: list what `aud` of a token for the gateway names, like `[api://obo-gateway]`",
-        ],
+        &["6: issuers.contoso.audiences: is an empty list: list what `aud` of a token for the gateway \
+             names, like `[api://obo-gateway]`"],
     );
     check(
         &[("    exchange:", "    agents: []\n    exchange:")],
-        &[
-            "7: issuers.contoso.agents: is an empty list: nobody could call; leave the key out to let any agent call",
-        ],
+        &["7: issuers.contoso.agents: is an empty list: nobody could call; leave the key out to let any \
+             agent call"],
     );
     assert!(issuers(&[])[0].agents.is_none());
     let agents = issuers(&[(
@@ -214,7 +209,8 @@ fn an_iss_leads_to_one_entry() {
         &["3: issuers.contoso: has the same `iss` as another tenant of it: each may stand in the file once"],
     );
     let twin = format!(
-        "  twin:\n    kind: oidc\n    issuer: https://login.microsoftonline.com/{TENANT}/v2.0\n    audiences: [a]\nconnectors:"
+        "  twin:\n    kind: oidc\n    issuer: https://login.microsoftonline.com/{TENANT}/v2.0\n    \
+         audiences: [a]\nconnectors:"
     );
     check(
         &[("connectors:", &twin), ("kind: rest", "kind: rest\n    issuer: contoso")],

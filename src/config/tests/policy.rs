@@ -9,7 +9,8 @@ fn check_rule(rule: &str, expected: &[&str]) {
 fn rules_are_named_by_their_place_or_as_they_say() {
     let config = config(&[(
         "- tools: [\"mail/*\"]",
-        "- tools: [\"mail/*\"]\n    - { name: staff, subjects: { groups: [staff], ids: [ada] }, agents: [planner], tools: [mail/send] }",
+        "- tools: [\"mail/*\"]\n    - { name: staff, subjects: { groups: [staff], ids: [ada] }, agents: \
+         [planner], tools: [mail/send] }",
     )]);
     let rules = config.policy.rules();
     assert_eq!(rules[0].name.as_str(), "allow[0]");
@@ -35,9 +36,8 @@ fn an_empty_list_is_not_a_key_left_out() {
     );
     check_rule(
         "- { agents: [], tools: [\"mail/*\"] }",
-        &[
-            "21: policy.allow[0].agents: is an empty list: no agent fits it; leave the key out to cover any agent",
-        ],
+        &["21: policy.allow[0].agents: is an empty list: no agent fits it; leave the key out to cover any \
+             agent"],
     );
     check_rule(
         "- { tools: [] }",
@@ -54,9 +54,8 @@ fn a_pattern_covers_a_tool_that_is_there() {
     check_rule("- tools: [mail/list, \"*/send\", \"m*/s*d\"]", &[]);
     check_rule(
         "- tools: [mail]",
-        &[
-            "21: policy.allow[0].tools[0]: a tool pattern is `connector/tool`, where `*` stands for any run of characters within its part (found \"mail\")",
-        ],
+        &["21: policy.allow[0].tools[0]: a tool pattern is `connector/tool`, where `*` stands for any run \
+             of characters within its part (found \"mail\")"],
     );
     check_rule(
         "- tools: [mail/list, mail/lst, notes/delete]",
@@ -79,9 +78,8 @@ fn a_pattern_for_a_faulty_tool_is_no_second_fault() {
     );
     check(
         &[("kind: rest", "kind: mcp"), ("[\"mail/*\"]", "[mail/list]")],
-        &[
-            "13: connectors.mail.kind: `mcp` is not served by this version, only `rest` is: leave this connector out",
-        ],
+        &["13: connectors.mail.kind: `mcp` is not served by this version, only `rest` is: leave this \
+             connector out"],
     );
 }
 

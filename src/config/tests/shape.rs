@@ -18,9 +18,11 @@ fn a_secret_in_the_file_is_refused_and_not_shown() {
     check(
         &[("{ secret_env: CLIENT_SECRET }", "{ client_secret: canary-7f3a, method: posted }")],
         &[
-            "10: issuers.contoso.exchange.client_auth.client_secret: is not a key here. Secrets are not written in \
+            "10: issuers.contoso.exchange.client_auth.client_secret: is not a key here. Secrets are not \
+             written in \
              this file: name a file with `secret_file`, or an environment variable with `secret_env`",
-            "10: issuers.contoso.exchange.client_auth.method: must be one of `post`, `basic` (found \"posted\")",
+            "10: issuers.contoso.exchange.client_auth.method: must be one of `post`, `basic` (found \
+             \"posted\")",
         ],
     );
     check(

@@ -4,7 +4,8 @@ use super::*;
 fn a_connector_is_named_once_above_its_tools() {
     let config = config(&[(
         "policy:",
-        "  notes:\n    kind: rest\n    path: /notes\n    upstream: https://notes.example\n    audience: api://notes\npolicy:",
+        "  notes:\n    kind: rest\n    path: /notes\n    upstream: https://notes.example\n    audience: \
+         api://notes\npolicy:",
     )]);
     assert_eq!(
         summary(&config, false),
