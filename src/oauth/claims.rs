@@ -76,8 +76,8 @@ pub fn check(
     if reader.text("iss")? != settings.issuer.as_str() {
         return Err(ClaimsError::WrongType("iss"));
     }
-    check_audience(reader, settings)?;
-    let expires_at = check_times(reader, settings, now)?;
+    // What kind of token it is comes first: "send an access token" helps whoever sent an ID token, whose audience
+    // is wrong as well.
     check_purpose(reader)?;
     let actor = actor(reader)?;
     let scopes = scopes(reader)?;
@@ -85,6 +85,8 @@ pub fn check(
         IssuerKind::Entra { tenant } => entra_person(reader, tenant, &scopes)?,
         IssuerKind::Oidc => oidc_person(reader, actor.as_ref())?,
     };
+    check_audience(reader, settings)?;
+    let expires_at = check_times(reader, settings, now)?;
     if let Some(agents) = &settings.agents
         && !actor.as_ref().is_some_and(|actor| agents.contains(actor))
     {

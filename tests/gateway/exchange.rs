@@ -1,0 +1,223 @@
+//! The exchange: what is asked, what is believed, and what the agent hears when it fails.
+
+use std::time::Duration;
+
+use obo_gateway::demo::authorization_server::{Endpoint, Fault, MAIL_AUDIENCE, Settings};
+use obo_gateway::demo::certificates::DevelopmentCertificates;
+use obo_gateway::demo::script::Reply;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::bed::{Parts, Setup, TOOLS, TestBed, assert_refused, refusal};
+
+#[tokio::test]
+async fn a_client_certificate_proves_the_gateway() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let certificates = DevelopmentCertificates::ensure(folder.path()).expect("certificates");
+    let client = certificates.client;
+    let registered = client.certificate.to_vec();
+    let bed = Setup::default()
+        .server(move |settings: &mut Settings| settings.gateway.certificates = vec![registered])
+        .config(move |parts| {
+            let secret = format!("client_auth: {{ secret_file: {} }}", parts.folder.join("secret").display());
+            let certificate = format!(
+                "client_auth: {{ certificate: {}, key: {} }}",
+                client.certificate_path.display(),
+                client.key_path.display()
+            );
+            parts.whole(&parts.issuer().replace(&secret, &certificate), &parts.mail(TOOLS))
+        })
+        .start()
+        .await;
+    for who in ["ada", "bob"] {
+        bed.get("/mail/me/messages", &bed.token(who)).await;
+    }
+    let exchanges = bed.authorization_server.exchanges();
+    assert!(exchanges.len() == 2 && exchanges.iter().all(|exchange| exchange.error.is_none()), "{exchanges:?}");
+    assert!(exchanges[0].parameter("client_secret").is_none());
+    assert_ne!(exchanges[0].parameter("client_assertion"), exchanges[1].parameter("client_assertion"));
+}
+
+#[tokio::test]
+async fn the_secret_goes_into_the_form_or_the_header() {
+    for (method, in_form) in [("post", true), ("basic", false)] {
+        let bed = Setup::default()
+            .config(move |parts| {
+                let path = parts.folder.join("secret").display().to_string();
+                let issuer = parts.issuer().replace(&path, &format!("{path}, method: {method}"));
+                parts.whole(&issuer, &parts.mail(TOOLS))
+            })
+            .start()
+            .await;
+        assert_eq!(bed.get("/mail/me/messages", &bed.token("ada")).await.status(), 200);
+        let exchange = &bed.authorization_server.exchanges()[0];
+        assert_eq!(exchange.parameter("client_secret").is_some(), in_form);
+        assert_eq!(exchange.header_names().contains(&"authorization"), !in_form);
+    }
+}
+
+fn token_exchange(parts: &Parts<'_>, target: &str, connector: &str) -> String {
+    let issuer = parts.issuer().replace("kind: entra", "kind: oidc");
+    let tenant = format!("    tenant: {}\n", parts.authorization_server.settings().tenant);
+    let issuer = issuer.replace(&tenant, "").replace("grant: on_behalf_of", &format!("grant: token_exchange\n      target: {target}"));
+    let mail = parts.mail("").replace(&format!("    audience: {MAIL_AUDIENCE}\n"), "");
+    parts.whole(&issuer, &format!("{mail}{connector}"))
+}
+
+#[tokio::test]
+async fn rfc_8693_names_its_target_as_configured() {
+    for (target, connector, parameter) in [
+        ("audience", format!("    audience: {MAIL_AUDIENCE}\n    scopes: [Mail.Read]\n"), Some("audience")),
+        ("resource", format!("    resource: {MAIL_AUDIENCE}\n    scopes: [Mail.Read]\n"), Some("resource")),
+        ("scope", format!("    scopes: ['{MAIL_AUDIENCE}/Mail.Read']\n"), None),
+    ] {
+        let bed = Setup::default().config(move |parts| token_exchange(parts, target, &connector)).start().await;
+        let reply = bed.get("/mail/me/messages", &bed.token("ada")).await;
+        assert_eq!(reply.status(), 200, "{target}: {:?}", reply.text().await);
+        let exchange = &bed.authorization_server.exchanges()[0];
+        assert_eq!(exchange.parameter("grant_type"), Some("urn:ietf:params:oauth:grant-type:token-exchange"));
+        for name in ["audience", "resource"] {
+            assert_eq!(exchange.parameter(name).is_some(), parameter == Some(name), "{target}");
+        }
+        assert_eq!(bed.connector.only_request().bearer(), bed.authorization_server.last_issued());
+    }
+}
+
+#[tokio::test]
+async fn missing_consent_is_answered_with_the_link_and_the_link_helps() {
+    let bed = TestBed::start().await;
+    let send = || async {
+        let message = json!({"message": {"subject": "Hi", "toRecipients": [{"emailAddress": {"address": "bob@demo.test"}}]}});
+        let request = bed.request(Method::POST, "/mail/me/sendMail").bearer_auth(bed.token("ada")).json(&message);
+        request.send().await.expect("an answer")
+    };
+    let refused = refusal(send().await).await;
+    assert_refused(&refused, 403, "consent_required");
+    assert_eq!(refused.2["fault"], "user");
+    assert!(refused.2["issuer_correlation_id"].is_string());
+    let link = refused.2["consent_url"].as_str().expect("a link");
+    assert!(link.starts_with(&bed.authorization_server.authorization_endpoint()), "{link}");
+    for part in ["prompt=consent", "Mail.Send", bed.authorization_server.settings().gateway.client_id.as_str()] {
+        assert!(link.contains(part), "{link}");
+    }
+    let page = crate::bed::client().get(link).send().await.expect("a page");
+    assert_eq!(page.status(), 200);
+    // What agreeing on that page does.
+    bed.authorization_server.grant_consent("ada", MAIL_AUDIENCE, "Mail.Send");
+    assert_eq!(send().await.status(), 202);
+}
+
+#[tokio::test]
+async fn each_refusal_of_the_authorization_server_has_its_answer() {
+    let claims = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
+    let entra = |error: &str, code: u64| Reply::json(400, &json!({"error": error, "error_codes": [code], "correlation_id": "c-1"}));
+    let bed = TestBed::start().await;
+    for (reply, status, code) in [
+        (entra("invalid_grant", 90094), 403, "admin_consent_required"),
+        (entra("invalid_grant", 500_133), 401, "subject_token_rejected"),
+        (entra("invalid_grant", 50173), 401, "sign_in_required"),
+        (entra("invalid_grant", 50105), 403, "access_blocked"),
+        (entra("invalid_grant", 50196), 503, "issuer_throttled"),
+        (entra("invalid_client", 7_000_215), 500, "exchange_misconfigured"),
+        (Reply::too_many_requests(9), 503, "issuer_throttled"),
+        (Reply::status(503), 503, "issuer_unavailable"),
+        (Reply::reset(), 503, "issuer_unavailable"),
+        (Reply::json(200, &json!({"access_token": "a\r\nb", "token_type": "Bearer"})), 502, "issuer_answer_invalid"),
+        (Reply::json(200, &json!({"access_token": "a", "token_type": "mac"})), 502, "issuer_answer_invalid"),
+        (Reply::json(200, &json!({"error": "invalid_grant"})), 502, "issuer_answer_invalid"),
+        (Reply::json(200, &json!([])), 502, "issuer_answer_invalid"),
+        (Reply::status(302).header("location", "http://127.0.0.1:1/"), 500, "exchange_misconfigured"),
+        (Reply::json(400, &json!({"error": "invalid_grant", "claims": claims})), 401, "step_up_required"),
+    ] {
+        bed.authorization_server.script(Endpoint::Token).clear().once(reply);
+        let before = bed.exchanges();
+        let reply = bed.get("/mail/me/messages", &bed.token("ada")).await;
+        let challenge = reply.headers().get("www-authenticate").map(|value| value.to_str().expect("text").to_owned());
+        let retry_after = reply.headers().get("retry-after").cloned();
+        let refused = refusal(reply).await;
+        assert_refused(&refused, status, code);
+        assert_eq!(status == 401, challenge.is_some(), "{code}: {challenge:?}");
+        assert_eq!(status == 503, retry_after.is_some(), "{code}: {retry_after:?}");
+        assert!(bed.exchanges() <= before + 1, "{code} was asked for again");
+        if code == "step_up_required" {
+            use base64::Engine as _;
+            let encoded = base64::engine::general_purpose::STANDARD.encode(claims);
+            let challenge = challenge.expect("a challenge");
+            assert!(challenge.contains(r#"error="insufficient_claims""#) && challenge.contains(&encoded), "{challenge}");
+            assert_eq!(refused.2["claims"], claims);
+        }
+    }
+    assert!(bed.connector.requests().is_empty(), "nothing goes out without a delegated token");
+    assert_eq!(bed.get("/mail/me/messages", &bed.token("ada")).await.status(), 200, "no failure is remembered");
+}
+
+#[tokio::test]
+async fn an_administrators_consent_has_a_page_of_its_own() {
+    let bed = TestBed::start().await;
+    bed.authorization_server.refuse_exchanges("ada", Fault::coded("invalid_grant", 90094, "An administrator has to agree"));
+    let refused = refusal(bed.get("/mail/me/messages", &bed.token("ada")).await).await;
+    assert_refused(&refused, 403, "admin_consent_required");
+    let link = refused.2["consent_url"].as_str().expect("a link");
+    assert!(link.contains("/v2.0/adminconsent?") && !link.contains("/oauth2/"), "{link}");
+}
+
+#[tokio::test]
+async fn the_exchange_never_follows_a_redirect() {
+    let bed = TestBed::start().await;
+    let elsewhere = bed.connector.origin().to_owned();
+    bed.authorization_server.script(Endpoint::Token).always(Reply::status(307).header("location", elsewhere));
+    let refused = refusal(bed.get("/mail/me/messages", &bed.token("ada")).await).await;
+    assert_refused(&refused, 500, "exchange_misconfigured");
+    assert!(bed.connector.requests().is_empty(), "the client's secret went elsewhere");
+}
+
+#[tokio::test]
+async fn many_callers_on_one_cold_key_make_one_exchange() {
+    let bed = TestBed::start().await;
+    bed.authorization_server.script(Endpoint::Token).once(Reply::normal().after(Duration::from_millis(300)));
+    let token = bed.token("ada");
+    let calls: Vec<_> = (0..100).map(|_| bed.request(Method::GET, "/mail/me/messages").bearer_auth(&token).send()).collect();
+    let calls: Vec<_> = calls.into_iter().map(tokio::spawn).collect();
+    for call in calls {
+        assert_eq!(call.await.expect("no panic").expect("an answer").status(), 200);
+    }
+    assert_eq!(bed.exchanges(), 1);
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_does_not_cancel_the_exchange() {
+    let bed = TestBed::start().await;
+    bed.authorization_server.script(Endpoint::Token).once(Reply::normal().after(Duration::from_millis(300)));
+    let token = bed.token("ada");
+    let hasty = bed.request(Method::GET, "/mail/me/messages").bearer_auth(&token).timeout(Duration::from_millis(100));
+    assert!(hasty.send().await.expect_err("gone before the exchange is over").is_timeout());
+    assert_eq!(bed.get("/mail/me/messages", &token).await.status(), 200);
+    assert_eq!(bed.exchanges(), 1);
+    assert_eq!(bed.outcomes(2).await, ["agent_left", "answered"]);
+}
+
+#[tokio::test]
+async fn a_token_without_a_lifetime_is_used_once() {
+    let bed = TestBed::start().await;
+    let issued = json!({"access_token": "opaque", "token_type": "Bearer"});
+    for (lifetime, exchanges) in [(Value::Null, 2), (json!(20), 2), (json!(300), 1), (json!("300"), 1)] {
+        let mut answer = issued.clone();
+        answer["expires_in"] = lifetime.clone();
+        bed.authorization_server.script(Endpoint::Token).clear().always(Reply::json(200, &answer));
+        let before = bed.authorization_server.fetches(Endpoint::Token);
+        let token = bed.authorization_server.subject_token("ada").agent(&format!("agent-{lifetime}")).mint();
+        for _ in 0..2 {
+            assert_eq!(bed.get("/mail/me/messages", &token).await.status(), 401, "the connector knows no such token");
+        }
+        assert_eq!(bed.authorization_server.fetches(Endpoint::Token) - before, exchanges, "{lifetime}");
+    }
+}
+
+#[tokio::test]
+async fn a_connectors_401_does_not_send_the_agent_to_another_server() {
+    let bed = TestBed::start().await;
+    bed.connector.script().once(Reply::status(401).header("www-authenticate", "Bearer authorization_uri=\"https://evil.example\""));
+    let reply = bed.get("/mail/me/messages", &bed.token("ada")).await;
+    assert_eq!(reply.status(), 401);
+    assert_eq!(reply.headers()["www-authenticate"], r#"Bearer realm="obo-gateway""#);
+}

@@ -1,0 +1,11 @@
+//! The gateway between a development authorization server and a mail connector, all on real sockets in one process.
+
+mod bed;
+
+mod bodies;
+mod exchange;
+mod http;
+mod lifecycle;
+mod records;
+mod story;
+mod tokens;
