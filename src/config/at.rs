@@ -109,12 +109,22 @@ impl<'a> At<'a> {
         }
     }
 
+    /// Keeps what is written here out of the pictures of faults.
+    pub fn hide(&self) {
+        self.report.hide(self.node.map(Node::text_spans).unwrap_or_default());
+    }
+
     /// `value`, or a fault that says what is missing.
     pub fn required<T>(&self, value: Option<T>, what: &str) -> Option<T> {
         if value.is_none() {
             self.fault(format_args!("is required: {what}"));
         }
         value
+    }
+
+    /// Whether the text here has values from the environment in it.
+    pub fn has_variables(&self) -> bool {
+        matches!(self.node.map(|node| &node.value), Some(Value::Text(text)) if text.written != text.expanded)
     }
 
     /// The result's value, or a fault that says what is wrong with the text here.

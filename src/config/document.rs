@@ -3,6 +3,9 @@
 //! A configuration needs little of YAML: mappings, lists, and text. What could make two readers see different
 //! files is refused: a key written twice, anchors and aliases, tags, a second document. Nothing is guessed
 //! from how a value looks; whether `0123` or `yes` is text is decided by who asks for it.
+//!
+//! The events are those of serde-saphyr's own parser. Its deserializer stops at the first fault and keeps places
+//! only for what was read, while an operator wants all of them.
 
 use std::collections::HashMap;
 
@@ -24,6 +27,8 @@ pub(super) struct Node {
     pub id: usize,
     /// Where it is written; for a value under a key that is no text, where the key is.
     pub span: Span,
+    /// Where its key is written; for an element of a list, where the element is.
+    pub key_span: Span,
     /// Its place in words: `policy.allow[0].tools[1]`.
     pub path: String,
     /// What it is.
@@ -183,10 +188,14 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// `{ issuer: ${NAME} }` is a mapping within a mapping to YAML, and its complaint about it is hard to read.
+    /// `{ match: GET /messages/{id} }` and `{ issuer: ${NAME} }` have a mapping within a mapping for YAML,
+    /// and what it says about that is hard to read.
     fn hint(&self, line: usize) -> &'static str {
-        let braces = self.text.lines().nth(line - 1).is_some_and(|line| line.contains("${"));
-        if braces { "; within `{ }` and `[ ]`, write values with `${…}` in quotes" } else { "" }
+        let line = self.text.lines().nth(line - 1).unwrap_or_default();
+        if line.contains("${") || line.matches('{').count() > 1 {
+            return "; within `{ }` and `[ ]`, write values that have braces in quotes";
+        }
+        ""
     }
 
     /// The value that begins with `event`; `None` when it is unusable, which has then been noted.
@@ -217,7 +226,7 @@ impl<'a> Builder<'a> {
                 None
             }
         };
-        Ok(value.map(|value| Node { id, span, path, value, lost }))
+        Ok(value.map(|value| Node { id, span, key_span: span, path, value, lost }))
     }
 
     fn elements(&mut self, path: &str, lost: &mut Vec<Lost>) -> Result<Vec<Node>, Stop> {
@@ -257,6 +266,7 @@ impl<'a> Builder<'a> {
             }
             match node {
                 Some(mut node) => {
+                    node.key_span = key_span;
                     if !matches!(node.value, Value::Text(_)) {
                         node.span = key_span;
                     }

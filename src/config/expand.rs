@@ -10,13 +10,15 @@ pub(super) type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub(super) enum ExpandError {
     #[error(
-        "names the environment variable {0}, which is not set: set it, or give a default with `${{{0}:-value}}`"
+        "names the environment variable {0}, which is not set: set it, or give a default with \
+         `${{{0}:-value}}`"
     )]
     Unset(String),
     #[error("has `${{` without `}}`: write `${{NAME}}`, or `$${{` for the characters themselves")]
     Unclosed,
     #[error(
-        "has `${{{0}}}`, which names no variable: write `${{NAME}}` or `${{NAME:-default}}`, or `$${{` for the \
+        "has `${{{0}}}`, which names no variable: write `${{NAME}}` or `${{NAME:-default}}`, or `$${{` for \
+         the \
          characters themselves"
     )]
     Name(String),
@@ -24,7 +26,8 @@ pub(super) enum ExpandError {
     Nested,
 }
 
-/// Expands the variables in `text`. As in a shell, `:-` gives what is used when the variable is unset or empty.
+/// Expands the variables in `text`. As in a shell, `:-` gives what is used when the variable is unset or
+/// empty.
 pub(super) fn expand<'a>(text: &'a str, environment: &Environment<'_>) -> Result<Cow<'a, str>, ExpandError> {
     if !text.contains("${") {
         return Ok(Cow::Borrowed(text));

@@ -88,7 +88,8 @@ impl Fault {
         let arrow = paint.with(BLUE, "-->");
         let _ =
             writeln!(out, "{margin}{arrow} {}:{}:{}", clean(&self.file), self.span.line, self.span.column);
-        if self.source.trim().is_empty() {
+        // What is missing from the whole file is nowhere in it.
+        if self.span == Span::TOP || self.source.trim().is_empty() {
             return out;
         }
         let (line, arrows) = self.picture();
@@ -170,6 +171,7 @@ fn clean(text: &str) -> String {
 #[derive(Default)]
 pub(super) struct Report {
     notes: RefCell<Vec<Note>>,
+    hidden: RefCell<Vec<Span>>,
 }
 
 struct Note {
@@ -179,10 +181,21 @@ struct Note {
     message: String,
 }
 
+impl Note {
+    fn order(&self) -> (usize, usize, &str, &str) {
+        (self.span.line, self.span.column, &self.path, &self.message)
+    }
+}
+
 impl Report {
     pub fn note(&self, severity: Severity, span: Span, path: &str, message: impl fmt::Display) {
         let note = Note { severity, span, path: path.to_owned(), message: message.to_string() };
         self.notes.borrow_mut().push(note);
+    }
+
+    /// Keeps a stretch of the file out of all pictures: it may be a secret in the wrong place.
+    pub fn hide(&self, spans: impl IntoIterator<Item = Span>) {
+        self.hidden.borrow_mut().extend(spans);
     }
 
     pub fn has_errors(&self) -> bool {
@@ -190,11 +203,13 @@ impl Report {
     }
 
     /// The faults and the warnings, each in the order of the file.
-    pub fn finish(self, file: &str, source: &[String]) -> (Vec<Fault>, Vec<Fault>) {
+    pub fn finish(self, file: &str, source: &str) -> (Vec<Fault>, Vec<Fault>) {
         let file: Arc<str> = file.into();
+        let mut source: Vec<String> = source.lines().map(str::to_owned).collect();
+        self.hidden.into_inner().into_iter().for_each(|span| hide(&mut source, span));
         let mut notes = self.notes.into_inner();
-        notes.sort_by_key(|note| (note.span.line, note.span.column));
-        notes.dedup_by(|a, b| a.span == b.span && a.path == b.path && a.message == b.message);
+        notes.sort_by(|a, b| a.order().cmp(&b.order()));
+        notes.dedup_by(|a, b| a.order() == b.order());
         let faults = notes.into_iter().map(|note| Fault {
             severity: note.severity,
             file: Arc::clone(&file),
@@ -204,6 +219,19 @@ impl Report {
             source: source.get(note.span.line - 1).cloned().unwrap_or_default(),
         });
         faults.partition(|fault| fault.severity == Severity::Error)
+    }
+}
+
+/// Takes text out of the source that faults show.
+fn hide(source: &mut [String], span: Span) {
+    for line in span.line..=span.end_line {
+        let Some(text) = source.get_mut(line - 1) else { return };
+        let from = if line == span.line { span.column - 1 } else { 0 };
+        let to = if line == span.end_line { span.end_column - 1 } else { usize::MAX };
+        let hidden = |(at, character): (usize, char)| {
+            if (from..to).contains(&at) && !character.is_whitespace() { '…' } else { character }
+        };
+        *text = text.chars().enumerate().map(hidden).collect();
     }
 }
 

@@ -16,8 +16,8 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 /// Configuration of obo-gateway.
 ///
 /// Values can name environment variables as `${NAME}` or `${NAME:-default}`; `$${` stands for the characters
-/// `${`. Durations are written `300ms`, `5s`, `2m` or `1h`. Relative file names start at the working directory
-/// of the process.
+/// `${`. Durations are written `300ms`, `5s`, `2m` or `1h`. Relative file names start at the working
+/// directory of the process.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct File {
@@ -81,9 +81,9 @@ pub struct Issuer {
     /// Entra: several tenants, in place of `tenant`.
     #[schemars(length(min = 1))]
     pub tenants: Option<Vec<String>>,
-    /// The exact `iss` of its tokens, compared byte for byte. Required for `oidc`. For `entra` it replaces the
-    /// address that follows from the tenant (`https://login.microsoftonline.com/{tenant}/v2.0`), for example in
-    /// a national cloud; `{tenantid}` in it stands for each tenant.
+    /// The exact `iss` of its tokens, compared byte for byte. Required for `oidc`. For `entra` it replaces
+    /// the address that follows from the tenant (`https://login.microsoftonline.com/{tenant}/v2.0`), for
+    /// example in a national cloud; `{tenantid}` in it stands for each tenant.
     pub issuer: Option<String>,
     /// Where its key set is, in place of what discovery says.
     pub jwks_uri: Option<String>,
@@ -118,13 +118,15 @@ pub enum IssuerKind {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Exchange {
-    /// `on_behalf_of`: Entra. `token_exchange`: RFC 8693, as Keycloak, Okta, Auth0, ZITADEL and others have it.
+    /// `on_behalf_of`: Entra. `token_exchange`: RFC 8693, as Keycloak, Okta, Auth0, ZITADEL and others have
+    /// it.
     #[schemars(required)]
     pub grant: Option<Grant>,
     /// The gateway's own client identifier at this server.
     #[schemars(required)]
     pub client_id: Option<String>,
-    /// How the gateway proves to be that client.
+    /// How the gateway proves to be that client. One of: `certificate` with `key`, `secret_file`,
+    /// `secret_env`. Secrets are never written in the configuration itself.
     #[schemars(required)]
     pub client_auth: Option<ClientAuth>,
     /// With `token_exchange`: which parameter names the connector to the server. `audience` sends the
@@ -151,8 +153,7 @@ pub enum Target {
     Resource,
 }
 
-/// How the gateway proves which client it is. One of: `certificate` with `key`, `secret_file`, `secret_env`.
-/// Secrets are never written in the configuration itself.
+/// How the gateway proves which client it is.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientAuth {
@@ -196,8 +197,8 @@ pub struct Connector {
     /// Several issuers, in place of `issuer`.
     #[schemars(length(min = 1))]
     pub issuers: Option<Vec<String>>,
-    /// Who the connector sees. `on_behalf_of`: the signed-in user. `connection` and `app_only` are not served by
-    /// this version. Default: `on_behalf_of`.
+    /// Who the connector sees. `on_behalf_of`: the signed-in user. `connection` and `app_only` are not served
+    /// by this version. Default: `on_behalf_of`.
     pub identity: Option<Identity>,
     /// What the authorization server calls this connector: for Entra the application ID URI, such as
     /// `api://notes`; for RFC 8693 the `audience`.
@@ -256,8 +257,8 @@ pub struct ConnectorTimeouts {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tool {
-    /// REST: the method and the path after the connector's, such as `GET /me/messages/{id}`. A `{name}` stands
-    /// for one segment.
+    /// REST: the method and the path after the connector's, such as `GET /me/messages/{id}`. A `{name}`
+    /// stands for one segment.
     #[serde(rename = "match")]
     #[schemars(regex(pattern = r"^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)\s+/\S*$"))]
     pub matches: Option<String>,
@@ -318,7 +319,7 @@ pub struct Subjects {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Audit {
-    /// The file that records are appended to; `-` is standard output.
+    /// The file that records are appended to; `"-"`, in quotes, is standard output.
     #[schemars(required)]
     pub file: Option<String>,
 }

@@ -119,13 +119,11 @@ fn read(
     now: u64,
 ) -> Result<Loaded, LoadError> {
     let report = Report::default();
-    let mut source = Vec::new();
-    let config = read_text(bytes, &report).and_then(|text| {
-        source = text.lines().map(str::to_owned).collect();
+    let text = read_text(bytes, &report);
+    let config = text.and_then(|text| {
         let mut root = document::parse(text, environment, &report)?;
-        let (file, hidden) = shape::read(&mut root, &report);
-        hidden.into_iter().for_each(|span| hide(&mut source, span));
-        resolve::resolve(&file?, &At::root(&root, &report), &Surroundings { environment, now })
+        let file = shape::read(&mut root, &report)?;
+        resolve::resolve(&file, &At::root(&root, &report), &Surroundings { environment, now })
     });
     if config.is_none() && !report.has_errors() {
         report.note(
@@ -136,7 +134,7 @@ fn read(
         );
     }
     let sound = !report.has_errors();
-    let (faults, warnings) = report.finish(name, &source);
+    let (faults, warnings) = report.finish(name, text.unwrap_or_default());
     match config {
         Some(config) if sound => Ok(Loaded { config, warnings }),
         Some(_) | None => Err(LoadError::Faulty { faults, warnings }),
@@ -157,19 +155,6 @@ fn read_text<'a>(bytes: &'a [u8], report: &Report) -> Option<&'a str> {
             let line = bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count() + 1;
             fault(line, "is not UTF-8 text".to_owned())
         }
-    }
-}
-
-/// Takes text out of the source that faults show.
-fn hide(source: &mut [String], span: Span) {
-    for line in span.line..=span.end_line {
-        let Some(text) = source.get_mut(line - 1) else { return };
-        let from = if line == span.line { span.column - 1 } else { 0 };
-        let to = if line == span.end_line { span.end_column - 1 } else { usize::MAX };
-        let hidden = |(at, character): (usize, char)| {
-            if (from..to).contains(&at) && !character.is_whitespace() { '…' } else { character }
-        };
-        *text = text.chars().enumerate().map(hidden).collect();
     }
 }
 

@@ -11,12 +11,13 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
         .map(|(_, candidate)| candidate)
 }
 
-/// `: did you mean …?`, or nothing.
+/// `; did you mean …?`, or nothing.
 pub(super) fn suggestion<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     nearest(word, candidates).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
 }
 
-/// How many characters have to be put in, left out, replaced, or swapped with their neighbour. Case counts for nothing.
+/// How many characters have to be put in, left out, replaced, or swapped with their neighbour. Case counts
+/// for nothing.
 fn distance(from: &str, to: &str) -> usize {
     let from: Vec<char> = from.chars().flat_map(char::to_lowercase).take(WORD_CHARS_MAX).collect();
     let to: Vec<char> = to.chars().flat_map(char::to_lowercase).take(WORD_CHARS_MAX).collect();

@@ -9,7 +9,9 @@ use super::file::File;
 
 /// The JSON Schema (2020-12) of the configuration file.
 pub fn schema() -> Schema {
-    let settings = SchemaSettings::draft2020_12().with_transform(RecursiveTransform(without_null));
+    let settings = SchemaSettings::draft2020_12()
+        .with_transform(RecursiveTransform(without_null))
+        .with_transform(RecursiveTransform(on_one_line));
     let mut schema = settings.into_generator().into_root_schema_for::<File>();
     schema.insert("title".to_owned(), "obo-gateway configuration".into());
     schema
@@ -31,6 +33,14 @@ fn without_null(schema: &mut Schema) {
         for (key, value) in only {
             schema.insert(key.clone(), value.clone());
         }
+    }
+}
+
+/// A comment is broken into lines where our source is; an editor breaks it where its window is.
+fn on_one_line(schema: &mut Schema) {
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        let paragraphs = description.split("\n\n").map(|paragraph| paragraph.replace('\n', " "));
+        *description = paragraphs.collect::<Vec<_>>().join("\n\n");
     }
 }
 

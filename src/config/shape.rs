@@ -19,27 +19,27 @@ use super::nearest::nearest;
 /// Most misfits that are reported before giving up: nobody reads on, and each costs another reading.
 const MISFITS_MAX: usize = 100;
 
-/// Reads the tree, and notes what does not fit. Gives also the stretches of the file that nobody should be
-/// shown: whatever stands under a key that we do not know could be a secret.
-pub(super) fn read(root: &mut Node, report: &Report) -> (Option<File>, Vec<Span>) {
-    let mut hidden = Vec::new();
+/// Reads the tree, and notes what does not fit. What stands under a key that we do not know could be a
+/// secret, so it is not shown.
+pub(super) fn read(root: &mut Node, report: &Report) -> Option<File> {
     for _ in 0..MISFITS_MAX {
         let misfit = match File::deserialize(NodeDeserializer { node: root }) {
-            Ok(file) => return (Some(file), hidden),
+            Ok(file) => return Some(file),
             Err(misfit) => misfit,
         };
-        let taken_out = misfit.id.and_then(|id| root.take_out(id, misfit.meant.as_deref()));
+        let taken_out = misfit.id.and_then(|id| root.take_out(id, misfit.meant));
         let Some(node) = taken_out else {
             report.note(Severity::Error, Span::TOP, "", misfit.message);
-            return (None, hidden);
+            return None;
         };
         if misfit.hides {
-            hidden.extend(node.text_spans());
+            report.hide(node.text_spans());
         }
-        report.note(Severity::Error, node.span, &node.path, misfit.message);
+        let span = if misfit.key { node.key_span } else { node.span };
+        report.note(Severity::Error, span, &node.path, misfit.message);
     }
     report.note(Severity::Error, Span::TOP, "", "has more faults of this kind: mend these first");
-    (None, hidden)
+    None
 }
 
 /// What does not fit.
@@ -50,23 +50,21 @@ struct Misfit {
     message: String,
     /// The key that was probably meant.
     meant: Option<&'static str>,
+    /// Whether the key is what does not fit.
+    key: bool,
     /// Whether the value may be something that is not to be shown.
     hides: bool,
 }
 
 impl Misfit {
     fn new(node: &Node, message: impl fmt::Display) -> Self {
-        Self { id: Some(node.id), message: message.to_string(), meant: None, hides: false }
+        Self { id: Some(node.id), message: message.to_string(), meant: None, key: false, hides: false }
     }
 
-    /// Text where there should be more than text may be a secret in the wrong place.
     fn kind(node: &Node, wanted: &str) -> Self {
         match node.value {
             Value::Nothing => Self::new(node, "has no value: give it one, or leave the key out"),
-            _ => {
-                let message = format_args!("must be {wanted} (found {})", node.kind());
-                Self { hides: true, ..Self::new(node, message) }
-            }
+            _ => Self::new(node, format_args!("must be {wanted} (found {})", node.kind())),
         }
     }
 
@@ -81,7 +79,8 @@ impl Misfit {
             }
             None => format!("is not a key here; the keys are {}", listed(known)),
         };
-        Self { meant, hides: true, ..Self::new(node, message) }
+        let hides = meant.is_none() || sounds_secret(key);
+        Self { meant, key: true, hides, ..Self::new(node, message) }
     }
 }
 
@@ -105,7 +104,7 @@ impl std::error::Error for Misfit {}
 
 impl serde::de::Error for Misfit {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self { id: None, message: message.to_string(), meant: None, hides: false }
+        Self { id: None, message: message.to_string(), meant: None, key: false, hides: false }
     }
 }
 
@@ -126,7 +125,7 @@ impl<'de> NodeDeserializer<'de> {
                 Err(Misfit::new(self.node, "must not be empty: give it a value, or leave the key out"))
             }
             Value::Text(text) => Ok(text),
-            _ => Err(Misfit { hides: false, ..Misfit::kind(self.node, "text") }),
+            _ => Err(Misfit::kind(self.node, "text")),
         }
     }
 }
@@ -166,7 +165,8 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        // A key without a value is never read as a key left out: an emptied list of agents must not let in any.
+        // A key without a value is never read as a key left out: an emptied list of agents must not let in
+        // any.
         visitor.visit_some(self)
     }
 
@@ -180,7 +180,8 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
         match &self.node.value {
             Value::Map(entries) => visitor.visit_map(Entries { rest: entries.iter(), value: None }),
-            _ => Err(Misfit::kind(self.node, "a mapping of keys and values")),
+            // Text where keys should be may be a secret in the wrong place.
+            _ => Err(Misfit { hides: true, ..Misfit::kind(self.node, "a mapping of keys and values") }),
         }
     }
 
@@ -221,8 +222,8 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
     }
 
     forward_to_deserialize_any! {
-        i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct
-        identifier ignored_any
+        i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf
+        unit unit_struct tuple tuple_struct identifier ignored_any
     }
 }
 

@@ -8,8 +8,8 @@ const HEADINGS: [&str; 5] = ["CONNECTOR", "TOOL", "MATCH", "IDENTITY", "SCOPES"]
 /// Between two columns.
 const GAP: &str = "  ";
 
-/// A table of the tools: connector, tool, what a request must look like, who the connector sees, and the scopes
-/// that are asked for. Each line ends with a line break.
+/// A table of the tools: connector, tool, what a request must look like, who the connector sees, and the
+/// scopes that are asked for. Each line ends with a line break.
 pub fn summary(config: &Config, colour: bool) -> String {
     let rows: Vec<[String; 5]> = config
         .connectors
@@ -46,7 +46,7 @@ pub fn summary(config: &Config, colour: bool) -> String {
 
 fn row(tool: &Tool, operation: String) -> [String; 5] {
     let scopes = match tool.target.scopes.canonical() {
-        scopes if scopes.is_empty() => "–".to_owned(),
+        "" => "–".to_owned(),
         scopes => scopes.to_owned(),
     };
     [tool.connector.to_string(), tool.name.to_string(), operation, tool.identity.to_string(), scopes]

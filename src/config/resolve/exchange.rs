@@ -75,6 +75,8 @@ pub fn grant(exchange: &file::Exchange, at: &At<'_>) -> Option<Grant> {
 }
 
 fn extra(exchange: &file::Exchange, at: &At<'_>) -> Option<Vec<(String, String)>> {
+    // Whatever an operator adds here may be a secret of theirs.
+    at.hide();
     let extra = exchange.extra.iter().flatten();
     let mut sound = true;
     for (field, _) in extra.clone() {

@@ -15,6 +15,7 @@ use super::validity::Validity;
 use crate::config::at::At;
 use crate::identity::SecretToken;
 use crate::oauth::assertion::{AssertionKey, AssertionKeyError};
+use crate::tls;
 
 /// Largest file of certificates or keys that is read: a bundle of all public authorities has about 250 kB.
 const PEM_BYTES_MAX: usize = 4_194_304;
@@ -46,8 +47,7 @@ pub fn server_tls(certificate: NamedFile<'_>, key: NamedFile<'_>, now: u64) -> O
     let private_key = key.private_key();
     let (chain, _) = chain?;
     certificate.warn_unless_valid(&chain[0], now);
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let config = ServerConfig::builder_with_provider(tls::provider())
         .with_safe_default_protocol_versions()
         .expect("the provider has cipher suites for TLS 1.2 and 1.3")
         .with_no_client_auth()

@@ -207,7 +207,8 @@ fn entra(issuer: &file::Issuer, at: &At<'_>) -> Option<Vec<Location>> {
     for (key, given) in [("issuer", &issuer.issuer), ("token_endpoint", &issuer.token_endpoint)] {
         if tenants.len() > 1 && given.as_ref().is_some_and(|text| !text.contains(TENANT_PLACEHOLDER)) {
             at.key(key).fault_found(format_args!(
-                "is one address for several tenants: write `{TENANT_PLACEHOLDER}` where the tenant stands in it"
+                "is one address for several tenants: write `{TENANT_PLACEHOLDER}` where the tenant stands \
+                 in it"
             ));
             return None;
         }

@@ -48,7 +48,7 @@ fn audit(audit: Option<&file::Audit>, at: &At<'_>) -> Option<AuditFile> {
     let at = at.key("file");
     let file = at.required(
         audit.file.as_deref(),
-        "name the file that records are appended to, or `-` for standard output",
+        "name the file that records are appended to, or `\"-\"` for standard output",
     )?;
     match file {
         "-" => Some(AuditFile::StandardOutput),

@@ -128,7 +128,8 @@ impl KnownTools {
         Self { unclear: tools.is_empty(), tools }
     }
 
-    /// Reads a pattern. One that covers nothing is a typing error, which would deny what someone meant to allow.
+    /// Reads a pattern. One that covers nothing is a typing error, which would deny what someone meant to
+    /// allow.
     fn pattern(&self, text: &str, at: &At<'_>) -> Option<ToolPattern> {
         let pattern: ToolPattern = at.checked(text.parse())?;
         if !self.unclear

@@ -12,7 +12,8 @@ use crate::config::at::At;
 use crate::config::file::{File, Tls};
 use crate::server::Settings;
 
-/// Port 9464 is where OpenTelemetry's Prometheus exporters listen; loopback, since anyone who reaches it may ask.
+/// Port 9464 is where OpenTelemetry's Prometheus exporters listen; loopback, since anyone who reaches it may
+/// ask.
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 /// Shorter than the grace that orchestrators commonly give, and longer than most calls.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,11 +27,17 @@ pub fn settings(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> 
     let drain = file.timeouts.as_ref().and_then(|timeouts| timeouts.drain.as_deref());
     let drain_timeout = values::duration(&at, drain, DRAIN_TIMEOUT);
     let settings = Settings { listen: listen?, tls: tls?, admin: admin?, drain_timeout: drain_timeout? };
-    if settings.listen == settings.admin && settings.listen.port() != 0 {
+    if is_same(settings.listen, settings.admin) {
         root.key("admin").fault("is the same address as `listen`: agents must not reach the admin endpoints");
         return None;
     }
     Some(settings)
+}
+
+/// Whether two listeners would be one. `0.0.0.0` is every address; port 0 is one that the system chooses.
+fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
+    let overlap = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && overlap
 }
 
 fn listen(file: &File, root: &At<'_>) -> Option<SocketAddr> {

@@ -38,7 +38,8 @@ pub fn delegation(issuers: &[&KnownIssuer], at: &At<'_>) -> Option<Delegation> {
             Exchange::Unclear => sound = false,
             Exchange::Missing => {
                 at.fault(format_args!(
-                    "needs `issuers.{0}.exchange`, which is not there: `on_behalf_of` obtains its tokens by it",
+                    "needs `issuers.{0}.exchange`, which is not there: `on_behalf_of` obtains its tokens by \
+                     it",
                     issuer.name
                 ));
                 sound = false;
@@ -60,7 +61,8 @@ pub fn delegation(issuers: &[&KnownIssuer], at: &At<'_>) -> Option<Delegation> {
         count if count == grants.len() => Some(Delegation::TokenExchange(parameters)),
         _ => {
             at.fault(
-                "has issuers with different grants, which write scopes differently: make one connector for each",
+                "has issuers with different grants, which write scopes differently: make one connector for \
+                 each",
             );
             None
         }
@@ -72,8 +74,8 @@ pub struct TargetNames {
     audience: Option<Audience>,
     /// `None` when it is not sound.
     resource: Option<Option<Resource>>,
-    /// Where scopes belong that name no resource.
-    scope_prefix: Option<String>,
+    /// What goes before scopes that name no resource, if anything can. `None` when that depends on a fault.
+    scope_prefix: Option<Option<String>>,
 }
 
 impl TargetNames {
@@ -82,10 +84,11 @@ impl TargetNames {
             Some(text) => resource(&at.key("resource"), text).map(Some),
             None => Some(None),
         };
-        let graph = upstream.map(CheckedUrl::host).filter(|host| GRAPH_HOSTS.contains(host));
-        let scope_prefix = match (&connector.audience, graph) {
-            (Some(audience), _) => Some(audience.trim_end_matches('/').to_owned()),
-            (None, Some(host)) => Some(format!("https://{host}")),
+        let scope_prefix = match (&connector.audience, upstream) {
+            (Some(audience), _) => Some(Some(audience.trim_end_matches('/').to_owned())),
+            (None, Some(url)) => {
+                Some(GRAPH_HOSTS.contains(&url.host()).then(|| format!("https://{}", url.host())))
+            }
             (None, None) => None,
         };
         Self { audience: connector.audience.as_deref().map(Audience::new), resource, scope_prefix }
@@ -141,8 +144,11 @@ impl TargetNames {
 
     /// Entra has no parameter for the target: each scope begins with it.
     fn qualified(&self, scopes: Scopes, at: &At<'_>, connector_at: &At<'_>) -> Option<Scopes> {
+        let prefix = self.scope_prefix.as_ref()?;
         if scopes.is_empty() {
-            let Some(audience) = self.audience.as_ref().and(self.scope_prefix.as_ref()) else {
+            // On a Graph host alone it would be everything that was ever consented to: that is said, or not
+            // had.
+            let Some(audience) = prefix.as_ref().filter(|_| self.audience.is_some()) else {
                 at.fault("is required: with `on_behalf_of` the scopes name what the token is for");
                 return None;
             };
@@ -154,14 +160,15 @@ impl TargetNames {
                 at.fault(format_args!("has `{scope}`, which is for signing in: leave it out"));
                 return None;
             }
-            match &self.scope_prefix {
+            match prefix {
                 _ if scope.contains("://") => qualified.push(scope.to_owned()),
                 Some(prefix) => qualified.push(format!("{prefix}/{scope}")),
                 None => {
-                    connector_at.key("audience").fault(format_args!(
-                        "is required, since the scope `{scope}` does not say whose it is: give the connector's \
-                         application ID URI, like `api://notes`"
-                    ));
+                    connector_at.key("audience").fault(
+                        "is required, since its scopes do not say whose they are: give the connector's \
+                         application \
+                         ID URI, like `api://notes`",
+                    );
                     return None;
                 }
             }

@@ -8,7 +8,7 @@ use super::values;
 use crate::config::at::At;
 use crate::config::file::{self, Identity, Named};
 use crate::gateway::Tools;
-use crate::gateway::rest::{Operations, ToolMatch};
+use crate::gateway::rest::{Operations, ToolMatch, ToolMatchError};
 use crate::identity::{IssuerName, Scopes};
 use crate::tool::{ANY_TOOL, ConnectorName, IdentityMode, Target, Tool, ToolName};
 
@@ -77,7 +77,9 @@ fn listed(host: &Host<'_>, tools: &Named<file::Tool>, at: &At<'_>, scopes: Optio
 fn operation(tool: &file::Tool, at: &At<'_>) -> Option<ToolMatch> {
     let text =
         at.required(tool.matches.as_deref(), "give the method and the path, like `GET /me/messages/{id}`")?;
-    at.checked(text.parse())
+    // Some of these errors quote what they are about, which may have come from the environment.
+    let quiet = |error| if at.has_variables() { ToolMatchError::Form } else { error };
+    at.checked(text.parse().map_err(quiet))
 }
 
 impl Host<'_> {
@@ -99,7 +101,8 @@ impl Host<'_> {
             None => self.identity,
         };
         let required_scopes = values::scopes(&at.key("required_scopes"), tool.required_scopes.as_deref());
-        let target = scopes.and_then(|scopes| self.target(scopes, &scopes_at));
+        // Only an exchange asks for a target; what is not served needs no second fault.
+        let target = identity.and(scopes).and_then(|scopes| self.target(scopes, &scopes_at));
         let served = is_served(tool, at);
         served.then_some(())?;
         Some(Arc::new(Tool {

@@ -58,7 +58,8 @@ pub fn check_name(at: &At<'_>, name: &str) {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(fits) {
         at.fault(format_args!(
-            "is not a name: use 1 to {NAME_BYTES_MAX} of the letters A to Z and a to z, digits, `_`, `-` and `.`"
+            "is not a name: use 1 to {NAME_BYTES_MAX} of the letters A to Z and a to z, digits, `_`, `-` \
+             and `.`"
         ));
     }
 }

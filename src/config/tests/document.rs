@@ -18,7 +18,8 @@ fn yaml_that_readers_could_take_differently_is_refused() {
         &[("[api://obo-gateway]", "&a [api://obo-gateway]"), ("[\"mail/*\"]", "*a")],
         &[
             "6: issuers.contoso.audiences: has an anchor (`&name`), which is not used here: leave it out",
-            "21: policy.allow[0].tools: is an alias (`*name`), which is not used here: write the value itself",
+            "21: policy.allow[0].tools: is an alias (`*name`), which is not used here: write the value \
+             itself",
         ],
     );
     check(
@@ -124,9 +125,11 @@ fn an_unset_variable_is_one_fault_and_not_two() {
     check(
         &[("127.0.0.1:8080", "${NONE}"), ("[api://obo-gateway]", "[\"${NONE}\"]"), ("/mail", "\"${NONE\"")],
         &[
-            "1: listen: names the environment variable NONE, which is not set: set it, or give a default with \
+            "1: listen: names the environment variable NONE, which is not set: set it, or give a default \
+             with \
              `${NONE:-value}`",
-            "6: issuers.contoso.audiences[0]: names the environment variable NONE, which is not set: set it, or \
+            "6: issuers.contoso.audiences[0]: names the environment variable NONE, which is not set: set \
+             it, or \
              give a default with `${NONE:-value}`",
             "14: connectors.mail.path: has `${` without `}`: write `${NAME}`, or `$${` for the characters \
              themselves",

@@ -1,1 +1,94 @@
+use rcgen::PKCS_RSA_SHA256;
+
+use super::files::Files;
 use super::*;
+
+/// The shipped files, with the files that they name in a folder of the test.
+fn example(name: &str, files: &Files) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
+    let text = std::fs::read_to_string(path).expect("a shipped example");
+    text.replace("certs/", &files.path(""))
+}
+
+#[track_caller]
+fn check_example(name: &str, files: &Files, variables: &[(&str, &str)], expected: &str) -> Config {
+    let environment = |name: &str| {
+        let found = variables.iter().find(|(variable, _)| *variable == name);
+        found.map(|(_, value)| (*value).to_owned())
+    };
+    match read(name, example(name, files).as_bytes(), &environment, NOW) {
+        Ok(Loaded { config, warnings }) => {
+            assert_eq!(warnings, []);
+            assert_eq!(summary(&config, false), expected);
+            config
+        }
+        Err(error) => panic!("{}", error.render(false)),
+    }
+}
+
+#[test]
+fn entra_graph() {
+    let files = Files::new();
+    files.pair("gateway", &PKCS_RSA_SHA256, [2026, 2036]);
+    files.pair("client", &PKCS_RSA_SHA256, [2026, 2036]);
+    let config = check_example(
+        "entra-graph.yaml",
+        &files,
+        &[],
+        "CONNECTOR  TOOL           MATCH                  IDENTITY      SCOPES\n\
+         mail       list_messages  GET /me/messages       on_behalf_of  \
+         https://graph.microsoft.com/Mail.Read\n\
+         \x20          read_message   GET /me/messages/{id}  on_behalf_of  \
+         https://graph.microsoft.com/Mail.Read\n\
+         \x20          send_message   POST /me/sendMail      on_behalf_of  \
+         https://graph.microsoft.com/Mail.Send\n",
+    );
+    assert!(config.server.tls.is_some());
+}
+
+#[test]
+fn keycloak() {
+    let files = Files::new();
+    files.write("keycloak-client-secret", "change-me\n");
+    check_example(
+        "keycloak.yaml",
+        &files,
+        &[("KEYCLOAK_URL", "http://127.0.0.1:8081")],
+        "CONNECTOR  TOOL           MATCH               IDENTITY      SCOPES\n\
+         mail       list_messages  GET /messages       on_behalf_of  mail.read\n\
+         \x20          read_message   GET /messages/{id}  on_behalf_of  mail.read\n",
+    );
+}
+
+#[test]
+fn demo() {
+    let files = Files::new();
+    let secret = files.write("secret", "s3cret");
+    let variables = [
+        ("OBO_DEMO_TENANT", "5b1c6c1e-0f5b-4a54-8c3e-1f2a3b4c5d6e"),
+        ("OBO_DEMO_ISSUER", "http://127.0.0.1:9000/5b1c6c1e-0f5b-4a54-8c3e-1f2a3b4c5d6e/v2.0"),
+        ("OBO_DEMO_SECRET_FILE", &secret),
+        ("OBO_DEMO_MAIL", "http://127.0.0.1:9001"),
+    ];
+    let config = check_example(
+        "demo.yaml",
+        &files,
+        &variables,
+        "CONNECTOR  TOOL           MATCH                  IDENTITY      SCOPES\n\
+         mail       list_messages  GET /me/messages       on_behalf_of  https://graph.demo.test/Mail.Read\n\
+         \x20          read_message   GET /me/messages/{id}  on_behalf_of  \
+         https://graph.demo.test/Mail.Read\n\
+         \x20          send_message   POST /me/sendMail      on_behalf_of  \
+         https://graph.demo.test/Mail.Send\n",
+    );
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+}
+
+#[test]
+fn each_example_has_a_test() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let entries = std::fs::read_dir(folder).expect("the examples");
+    let mut names: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["demo.yaml", "entra-graph.yaml", "keycloak.yaml"]);
+}

@@ -1,1 +1,127 @@
 use super::*;
+use crate::oauth::{ClientAuth, ExchangeSettings, Grant, TargetParameter};
+
+const SECRET: &str = "{ secret_env: CLIENT_SECRET }";
+
+fn exchange(edits: &[(&str, &str)]) -> ExchangeSettings {
+    config(edits).issuers.remove(0).exchange.expect("an exchange")
+}
+
+#[test]
+fn an_exchange_is_what_is_written() {
+    let exchange =
+        exchange(&[(SECRET, "{ secret_env: CLIENT_SECRET, method: basic }\n      extra: { b: c, a: d }")]);
+    assert_eq!(exchange.grant, Grant::OnBehalfOf);
+    assert_eq!(&*exchange.client_id, "gateway");
+    assert!(matches!(exchange.client_auth, ClientAuth::SecretBasic(_)));
+    assert_eq!(exchange.extra, [("a".to_owned(), "d".to_owned()), ("b".to_owned(), "c".to_owned())]);
+}
+
+#[test]
+fn a_token_exchange_sends_the_audience_unless_told_otherwise() {
+    let audience = ("kind: rest", "kind: rest\n    audience: mail\n    resource: https://mail.example");
+    let grant = |text: &str| exchange(&[audience, ("grant: on_behalf_of", text)]).grant;
+    let by = |target| Grant::TokenExchange { target };
+    assert_eq!(grant("grant: token_exchange"), by(TargetParameter::Audience));
+    assert_eq!(grant("grant: token_exchange\n      target: scope"), by(TargetParameter::Scope));
+    assert_eq!(grant("grant: token_exchange\n      target: resource"), by(TargetParameter::Resource));
+    check(
+        &[("grant: on_behalf_of", "grant: on_behalf_of\n      target: audience")],
+        &["9: issuers.contoso.exchange.target: goes with `grant: token_exchange`; with `on_behalf_of` the \
+             scopes name \
+             the target"],
+    );
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    check(
+        &[(
+            "      grant: on_behalf_of\n      client_id: gateway\n      client_auth: { secret_env: \
+             CLIENT_SECRET }\n",
+            "      extra: { a: b }\n",
+        )],
+        &[
+            "7: issuers.contoso.exchange.client_auth: is required: give `certificate` and `key`, \
+             `secret_file` or \
+             `secret_env`",
+            "7: issuers.contoso.exchange.client_id: is required: give the gateway's own client ID",
+            "7: issuers.contoso.exchange.grant: is required: `on_behalf_of` for Entra, `token_exchange` for \
+             RFC 8693",
+        ],
+    );
+}
+
+#[test]
+fn the_gateways_own_fields_are_not_overridden() {
+    let own = "is a field that the gateway sets itself: leave it out";
+    check(
+        &[(
+            SECRET,
+            "{ secret_env: CLIENT_SECRET }\n      extra:\n        a: b\n        scope: all\n        \
+             client_secret: canary-7f3a",
+        )],
+        &[
+            &format!("13: issuers.contoso.exchange.extra.scope: {own}"),
+            &format!("14: issuers.contoso.exchange.extra.client_secret: {own}"),
+        ],
+    );
+    // Some servers give a JWT only when asked for one.
+    exchange(&[(
+        SECRET,
+        "{ secret_env: CLIENT_SECRET }\n      extra: { requested_token_type: \
+         urn:ietf:params:oauth:token-type:jwt }",
+    )]);
+}
+
+#[test]
+fn there_is_one_way_to_be_the_client() {
+    let at = "10: issuers.contoso.exchange.client_auth";
+    check(
+        &[(SECRET, "{}")],
+        &[&format!("{at}: is empty: give `certificate` and `key`, `secret_file` or `secret_env`")],
+    );
+    check(
+        &[(SECRET, "{ method: basic }")],
+        &[&format!("{at}: is empty: give `certificate` and `key`, `secret_file` or `secret_env`")],
+    );
+    check(
+        &[(SECRET, "{ secret_env: CLIENT_SECRET, certificate: a, key: b }")],
+        &[&format!("{at}: has several ways at once (`certificate`, `secret_env`): give one")],
+    );
+    check(
+        &[(SECRET, "{ token_file: /var/run/token }")],
+        &[&format!(
+            "{at}.token_file: is not served by this version: use `certificate` and `key`, or a secret"
+        )],
+    );
+    check(
+        &[(SECRET, "{ certificate: a, method: post }")],
+        &[
+            &format!("{at}.key: is required: name the PEM file with the certificate's RSA key"),
+            &format!("{at}.method: goes with a secret, not with a certificate: leave it out"),
+        ],
+    );
+}
+
+#[test]
+fn a_secret_of_the_environment_is_named_and_not_quoted() {
+    let at = "10: issuers.contoso.exchange.client_auth.secret_env";
+    check(
+        &[("CLIENT_SECRET", "NONE")],
+        &[&format!("{at}: names an environment variable that is not set (found \"NONE\")")],
+    );
+    check(&[("CLIENT_SECRET", "EMPTY")], &[&format!("{at}: names an empty secret (found \"EMPTY\")")]);
+    check(
+        &[("CLIENT_SECRET", "LINES")],
+        &[&format!(
+            "{at}: names a secret with a line break or another control character within (found \"LINES\")"
+        )],
+    );
+    check(
+        &[("CLIENT_SECRET", "\"${CLIENT_SECRET}\"")],
+        &[&format!(
+            "{at}: must be the bare name of an environment variable, like `CLIENT_SECRET`, without `${{}}`"
+        )],
+    );
+}

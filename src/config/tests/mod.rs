@@ -119,7 +119,7 @@ fn every_fault_is_reported_at_once_in_the_order_of_the_file() {
             ("127.0.0.1:8080", "nowhere"),
             ("kind: entra", "kind: entry"),
             ("    audiences: [api://obo-gateway]\n", ""),
-            ("client_id: gateway", "client: gateway"),
+            ("client_id: gateway", "clientid: gateway"),
             ("CLIENT_SECRET", "NO_SECRET"),
             ("path: /mail", "path: mail"),
             ("https://graph", "http://graph"),
@@ -131,11 +131,13 @@ fn every_fault_is_reported_at_once_in_the_order_of_the_file() {
         &[
             "1: listen: must be an IP address and a port, like `0.0.0.0:8443` or `\"[::]:8443\"` \
              (found \"nowhere\")",
-            "3: issuers.contoso.audiences: is required: list what `aud` of a token for the gateway names, like \
+            "3: issuers.contoso.audiences: is required: list what `aud` of a token for the gateway names, \
+             like \
              `[api://obo-gateway]`",
             "4: issuers.contoso.kind: must be one of `entra`, `oidc` (found \"entry\")",
-            "8: issuers.contoso.exchange.client: is not a key here; did you mean `client_id`?",
-            "9: issuers.contoso.exchange.client_auth.secret_env: names an environment variable that is not set \
+            "8: issuers.contoso.exchange.clientid: is not a key here; did you mean `client_id`?",
+            "9: issuers.contoso.exchange.client_auth.secret_env: names an environment variable that is not \
+             set \
              (found \"NO_SECRET\")",
             "13: connectors.mail.path: does not begin with `/` (found \"mail\")",
             "14: connectors.mail.upstream: must be https, unless its host is loopback or the entry says \
@@ -144,7 +146,8 @@ fn every_fault_is_reported_at_once_in_the_order_of_the_file() {
              (found \"GETT /me/messages\")",
             "17: connectors.mail.tools.send.scopes: must be a list, like `[one, two]` (found text)",
             "20: policy.allow[0].tools[0]: covers no tool; did you mean `mail/*`? (found \"mial/*\")",
-            "21: audit.file: is required: name the file that records are appended to, or `-` for standard output",
+            "21: audit.file: is required: name the file that records are appended to, or `\"-\"` for \
+             standard output",
             "21: audit.path: is not a key here; the keys are `file`",
         ],
     );
@@ -156,9 +159,8 @@ fn a_secret_is_nowhere_to_be_seen() {
     let shown = format!("{loaded:?} {:#?} {}", loaded.config, summary(&loaded.config, true));
     assert!(!shown.contains(CANARY), "{shown}");
     let exchange = loaded.config.issuers[0].exchange.as_ref().expect("an exchange");
-    assert!(
-        matches!(&exchange.client_auth, crate::oauth::ClientAuth::SecretPost(secret) if secret.expose().contains(CANARY))
-    );
+    let crate::oauth::ClientAuth::SecretPost(secret) = &exchange.client_auth else { panic!("a secret") };
+    assert!(secret.expose().contains(CANARY));
 }
 
 #[test]

@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn unknown_keys_are_refused_with_the_nearest_known_one() {
     check(
-        &[("upstream:", "upstraem:"), ("plain", "plain")][..1],
+        &[("upstream:", "upstraem:")],
         &["15: connectors.mail.upstraem: is not a key here; did you mean `upstream`?"],
     );
     check(
@@ -18,9 +18,11 @@ fn a_secret_in_the_file_is_refused_and_not_shown() {
     check(
         &[("{ secret_env: CLIENT_SECRET }", "{ client_secret: canary-7f3a, method: posted }")],
         &[
-            "10: issuers.contoso.exchange.client_auth.client_secret: is not a key here. Secrets are not written in \
+            "10: issuers.contoso.exchange.client_auth.client_secret: is not a key here. Secrets are not \
+             written in \
              this file: name a file with `secret_file`, or an environment variable with `secret_env`",
-            "10: issuers.contoso.exchange.client_auth.method: must be one of `post`, `basic` (found \"posted\")",
+            "10: issuers.contoso.exchange.client_auth.method: must be one of `post`, `basic` (found \
+             \"posted\")",
         ],
     );
     check(
@@ -29,7 +31,7 @@ fn a_secret_in_the_file_is_refused_and_not_shown() {
     );
     let text = edited(&[("{ secret_env: CLIENT_SECRET }", "{ password: canary-7f3a, method: posted }")]);
     let error = read_text(&text).expect_err("a secret").render(false);
-    assert!(error.contains("client_auth: { password: …………………………, method: posted }"), "{error}");
+    assert!(error.contains("client_auth: { password: ……………………………, method: posted }"), "{error}");
 }
 
 #[test]
@@ -51,7 +53,6 @@ fn values_of_the_wrong_kind_are_refused() {
         &[("listen:", "plain_http: \"true\"\nlisten:")],
         &["1: plain_http: must be true or false, without quotes (found \"true\")"],
     );
-    check(&[("issuers:\n  contoso:", "issuers:\n  - contoso:")][..0], &[]);
 }
 
 #[test]
