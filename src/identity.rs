@@ -70,6 +70,11 @@ word! {
     Actor
 }
 
+word! {
+    /// What a rule of policy is called in records: its name in the configuration, or its place (`allow[0]`).
+    RuleName
+}
+
 /// Which part of an issuer a person belongs to.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Tenant {

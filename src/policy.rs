@@ -4,13 +4,8 @@
 
 use std::sync::Arc;
 
-use crate::identity::{Actor, Caller, Subject, word};
+use crate::identity::{Actor, Caller, RuleName, Subject};
 use crate::tool::{IdentityMode, Target, Tool};
-
-word! {
-    /// What a rule is called in records: its name in the configuration, or its place (`allow[0]`).
-    RuleName
-}
 
 /// The rules of a site. Deny by default: what no rule allows is denied.
 #[derive(Clone, Debug, Default)]

@@ -488,12 +488,12 @@ fn disturbs(c: char) -> bool {
 mod tests {
     use super::*;
     use crate::audit::RefusalNote;
+    use crate::identity::RuleName;
     use crate::identity::{
         Actor as Agent, Issuer, IssuerName, Peer, Scopes, SecretToken, Subject, Tenant, VerifiedClaims,
     };
     use crate::identity::{Audience, Caller};
     use crate::metrics::CacheLookup;
-    use crate::policy::RuleName;
     use crate::tool::{ConnectorName, IdentityMode, Target, Tool, ToolName};
     use http::StatusCode;
     use serde_json::{Value, json};

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode, Uri, Version};
 
+use crate::identity::RuleName;
 use crate::identity::{Caller, Peer, Scopes};
 use crate::metrics::CacheLookup;
-use crate::policy::RuleName;
 use crate::tool::{ConnectorName, Tool};
 
 /// Identifies one call: in the record, in the `Obo-Request-Id` header, and towards the connector.

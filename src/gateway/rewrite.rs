@@ -123,47 +123,6 @@ pub fn request_headers(
     outbound
 }
 
-/// Whether a header may be named in `pass_headers`: none that says who somebody is, that belongs to one hop, or
-/// that changes what the request means.
-pub fn may_be_passed(name: &HeaderName) -> bool {
-    const IDENTITY: [&str; 12] = [
-        "authorization",
-        "proxy-authorization",
-        "cookie",
-        "cookie2",
-        "forwarded",
-        "via",
-        "dpop",
-        "client-cert",
-        "client-cert-chain",
-        "txn-token",
-        "host",
-        "content-length",
-    ];
-    const PREFIXES: [&str; 10] = [
-        "x-forwarded-",
-        "x-original-",
-        "x-real-",
-        "x-auth-",
-        "x-ms-client-principal",
-        "x-ms-token-",
-        "x-remote-",
-        "obo-",
-        "impersonate-",
-        "x-http-method",
-    ];
-    let text = name.as_str();
-    !text.contains('_')
-        && !IDENTITY.contains(&text)
-        && !HOP_BY_HOP.contains(name)
-        && !KEPT_BACK.contains(name)
-        && !PREFIXES.iter().any(|prefix| text.starts_with(prefix))
-        && !matches!(
-            text,
-            "trailer" | "expect" | "x-method-override" | "x-ms-obo-usertoken" | "remote-user" | "x-user"
-        )
-}
-
 /// Takes off what must not reach the agent. Also for trailers.
 pub fn clean_response(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers

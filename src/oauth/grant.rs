@@ -217,8 +217,11 @@ impl Request {
                     Field::new("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
                     Field::new("subject_token", subject_token),
                     Field::new("subject_token_type", ACCESS_TOKEN_TYPE),
-                    Field::new("requested_token_type", ACCESS_TOKEN_TYPE),
                 ];
+                // Some servers have to be asked for a JWT instead (ZITADEL); the configuration then says so.
+                if settings.extra.iter().all(|(name, _)| name != "requested_token_type") {
+                    form.push(Field::new("requested_token_type", ACCESS_TOKEN_TYPE));
+                }
                 form.extend(target_field(parameter, target)?);
                 form
             }
@@ -455,6 +458,16 @@ mod tests {
             resource: Some(Resource::new("https://mail.example")),
             scopes: Scopes::parse("mail.read"),
         }
+    }
+
+    #[test]
+    fn another_type_is_asked_for_where_the_configuration_says_so() {
+        let secret = ClientAuth::SecretPost(SecretToken::new("s3cret"));
+        let mut settings = settings(exchange_by(TargetParameter::Audience), secret);
+        settings.extra = vec![("requested_token_type".into(), JWT_TYPE.into())];
+        let (form, _) = form(&settings, &target());
+        let asked: Vec<_> = form.iter().filter(|(name, _)| name == "requested_token_type").collect();
+        assert_eq!(asked, [&("requested_token_type".to_owned(), JWT_TYPE.to_owned())]);
     }
 
     fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {

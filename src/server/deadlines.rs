@@ -127,7 +127,7 @@ mod tests {
         let mut server = Deadlines::new(server);
         client.write_all(&[b'x'; OPENING_BYTES]).await.expect("written");
         let mut buffer = [0; 64];
-        server.read(&mut buffer).await.expect("the first words");
+        server.read_exact(&mut buffer[..OPENING_BYTES]).await.expect("the first words");
         let silence = tokio::time::timeout(10 * OPENING_TIMEOUT, server.read(&mut buffer)).await;
         assert!(silence.is_err(), "still waiting");
     }

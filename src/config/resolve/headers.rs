@@ -49,7 +49,8 @@ const NEVER_PASSED: [&str; 40] = [
     "x-user",
 ];
 /// The same, by how a name begins.
-const NEVER_PASSED_PREFIXES: [&str; 9] = [
+const NEVER_PASSED_PREFIXES: [&str; 10] = [
+    "impersonate-",
     "obo-",
     "ssl-client-",
     "x-amzn-oidc-",

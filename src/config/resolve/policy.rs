@@ -6,8 +6,9 @@ use super::values;
 use crate::config::at::At;
 use crate::config::file::{self, ConnectorKind, File};
 use crate::config::nearest::suggestion;
+use crate::identity::RuleName;
 use crate::identity::{Actor, Subject};
-use crate::policy::{Policy, Rule, RuleName, Subjects, ToolPattern};
+use crate::policy::{Policy, Rule, Subjects, ToolPattern};
 use crate::tool::ANY_TOOL;
 
 /// Longest name of a rule; it stands in every record that the rule is the reason for.

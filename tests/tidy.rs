@@ -1,0 +1,178 @@
+//! Holds what the compiler does not: imports point down, proofs have one maker, and every shipped file is checked.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The house, from the roof to the ground. A module may use what stands below it.
+const FLOORS: &[&[&str]] = &[
+    &["main"],
+    &["demo"],
+    &["process"],
+    &["config"],
+    &["server"],
+    &["gateway"],
+    &["credential"],
+    &["oauth"],
+    &["policy"],
+    &["audit"],
+    &["metrics"],
+    &["tool"],
+    &["identity"],
+    &["checked_url", "clock", "flight", "strict_json", "tls"],
+];
+
+/// What is made in one place only, because it is proof: the text that makes it, and the place.
+const PROOFS: &[(&str, &str)] = &[
+    ("Caller::verified(", "src/oauth/verifier.rs"),
+    ("Permit { caller", "src/policy.rs"),
+    ("Credential { authorization", "src/credential/on_behalf_of.rs"),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(files(&path, ending));
+        } else if path.to_string_lossy().ends_with(ending) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The source without its tests, which may reach anywhere.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).expect("a source file");
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned()
+}
+
+fn relative(path: &Path) -> String {
+    path.strip_prefix(root()).expect("a file of the project").display().to_string()
+}
+
+fn is_test(path: &Path) -> bool {
+    let path = relative(path);
+    path.ends_with("/tests.rs") || path.contains("/tests/") || path.ends_with("/testing.rs")
+}
+
+/// The module at the top of the crate that a file belongs to.
+fn module(path: &Path) -> String {
+    let path = relative(path);
+    let inner = path.strip_prefix("src/").expect("a source file");
+    inner.split('/').next().expect("a name").trim_end_matches(".rs").to_owned()
+}
+
+fn floor(module: &str) -> usize {
+    FLOORS
+        .iter()
+        .position(|floor| floor.contains(&module))
+        .unwrap_or_else(|| panic!("`{module}` has no floor in FLOORS"))
+}
+
+#[test]
+fn imports_point_down() {
+    let mut wrong = Vec::new();
+    for path in files(&root().join("src"), ".rs") {
+        let own = module(&path);
+        if own == "lib" || is_test(&path) {
+            continue;
+        }
+        for line in code(&path).lines().filter(|line| !line.trim_start().starts_with("//")) {
+            for (at, found) in line.match_indices("crate::").chain(line.match_indices("obo_gateway::")) {
+                let used: String = line[at + found.len()..]
+                    .chars()
+                    .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+                    .collect();
+                if used.is_empty()
+                    || used == own
+                    || !FLOORS.iter().any(|floor| floor.contains(&used.as_str()))
+                {
+                    continue;
+                }
+                if floor(&used) <= floor(&own) {
+                    wrong.push(format!("{}: {}", relative(&path), line.trim()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "imports that point up:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_module_has_a_floor() {
+    let library = fs::read_to_string(root().join("src/lib.rs")).expect("the library");
+    for module in library.lines().filter_map(|line| line.trim().strip_prefix("pub mod ")?.strip_suffix(';')) {
+        floor(module);
+    }
+}
+
+#[test]
+fn proofs_have_one_maker() {
+    for (made, place) in PROOFS {
+        let makers: Vec<_> = files(&root().join("src"), ".rs")
+            .into_iter()
+            .filter(|path| !is_test(path) && code(path).contains(made))
+            .map(|path| relative(&path))
+            .collect();
+        assert_eq!(makers, [*place], "{made}…");
+    }
+}
+
+#[test]
+fn only_what_sends_a_secret_looks_at_it() {
+    let lookers: Vec<_> = files(&root().join("src"), ".rs")
+        .into_iter()
+        .filter(|path| {
+            !is_test(path) && !relative(path).starts_with("src/demo/") && code(path).contains(".expose()")
+        })
+        .map(|path| relative(&path))
+        .collect();
+    assert_eq!(lookers, ["src/credential/mod.rs", "src/oauth/grant.rs"]);
+}
+
+#[test]
+fn no_key_or_certificate_is_in_the_tree() {
+    let shipped = ["src", "config", "deploy", "tests", "benches", "certs"];
+    for folder in shipped.iter().map(|folder| root().join(folder)).filter(|folder| folder.exists()) {
+        let ignored =
+            fs::read_to_string(root().join(".gitignore")).expect("an ignore file").contains("/certs/*");
+        for path in files(&folder, "") {
+            if ignored && relative(&path).starts_with("certs/") && relative(&path) != "certs/README.md" {
+                continue;
+            }
+            let text = String::from_utf8_lossy(&fs::read(&path).expect("a file")).into_owned();
+            // A whole line of base64 after the marker: that is a key, and not talk of one.
+            let key = text.match_indices("PRIVATE KEY-----\n").any(|(at, marker)| {
+                let line = text[at + marker.len()..].lines().next().unwrap_or_default();
+                line.len() >= 40
+                    && line.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
+            });
+            assert!(!key, "{}", relative(&path));
+        }
+    }
+}
+
+#[test]
+fn every_deployed_file_names_what_there_is() {
+    let help = fs::read_to_string(root().join("src/main.rs")).expect("the subcommands");
+    for path in files(&root().join("deploy"), "") {
+        let text = fs::read_to_string(&path).expect("a text");
+        for (at, _) in text.match_indices("obo-gateway run") {
+            let line = text[at..].lines().next().unwrap_or_default();
+            assert!(line.contains("--config") && help.contains("\"config\""), "{}: {line}", relative(&path));
+        }
+        for (at, _) in text.match_indices("config/") {
+            let name: String =
+                text[at..].chars().take_while(|c| c.is_ascii_alphanumeric() || "/-_.".contains(*c)).collect();
+            if name.ends_with(".yaml") && !text[..at].ends_with('/') {
+                assert!(root().join(&name).exists(), "{} names {name}", relative(&path));
+            }
+        }
+    }
+}
