@@ -289,6 +289,11 @@ impl Caller {
         self.verified.handles_claims_challenges
     }
 
+    /// The length of the subject token.
+    pub fn subject_token_bytes(&self) -> usize {
+        self.token.0.0.len()
+    }
+
     /// The subject token, for an exchange and for nothing else.
     pub fn subject_token(&self) -> &SecretToken {
         &self.token

@@ -176,3 +176,54 @@ fn every_deployed_file_names_what_there_is() {
         }
     }
 }
+
+/// Words in quotes like `"token_expired"` within the code of a file.
+fn quoted_words(path: &str) -> Vec<String> {
+    let code = code(&root().join(path));
+    let mut words: Vec<_> = code
+        .split('"')
+        .skip(1)
+        .step_by(2)
+        .filter(|text| {
+            text.contains('_') && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        })
+        .map(str::to_owned)
+        .collect();
+    words.sort();
+    words.dedup();
+    words
+}
+
+#[test]
+fn the_readme_lists_every_refusal_and_nothing_else() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("the README");
+    let (_, section) = readme.split_once("## Refusals").expect("a section");
+    let (section, _) = section.split_once("\n## ").expect("a next section");
+    let mut listed: Vec<_> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split(" | ").next())
+        .flat_map(|codes| codes.split(['`', ',', ' ']))
+        .filter(|code| !code.is_empty())
+        .map(str::to_owned)
+        .collect();
+    listed.sort();
+    // The error codes of challenges are the RFCs', not ours.
+    let challenges = ["insufficient_claims", "insufficient_scope", "invalid_request", "invalid_token"];
+    let mut codes = quoted_words("src/gateway/refusal.rs");
+    codes.retain(|code| !challenges.contains(&code.as_str()));
+    assert_eq!(listed, codes);
+}
+
+#[test]
+fn the_readme_lists_every_metric() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("the README");
+    let (_, section) = readme.split_once("## Metrics").expect("a section");
+    let (section, _) = section.split_once("\n## ").expect("a next section");
+    for name in quoted_words("src/metrics.rs") {
+        let is_metric =
+            ["_total", "_seconds", "_entries", "_connections", "_progress", "_success", "_ready", "_info"]
+                .iter()
+                .any(|ending| name.ends_with(ending));
+        assert!(!is_metric || section.contains(&format!("`{name}`")), "`{name}` is not in the README");
+    }
+}

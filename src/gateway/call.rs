@@ -108,3 +108,53 @@ impl Drop for Call {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{AuditFile, AuditLog};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::path::Path;
+
+    fn call(log: &AuditLog, metrics: &Arc<Metrics>) -> Call {
+        let request = Request::get("/mail").body(()).expect("a request of the test");
+        let peer = Peer { address: ([127, 0, 0, 1], 1).into(), tls: false };
+        let slot = log.reserve().expect("a place");
+        Call::begin(
+            &request,
+            peer,
+            Now::read(),
+            slot,
+            metrics.no_connector(),
+            Arc::clone(metrics),
+            Arc::new(AtomicBool::new(false)),
+        )
+    }
+
+    async fn outcomes(log: &AuditLog, path: &Path) -> Vec<String> {
+        log.flush().await;
+        let trail = std::fs::read_to_string(path).expect("a trail");
+        let outcome = |line: &str| {
+            let record: serde_json::Value = serde_json::from_str(line).expect("a JSON line");
+            record["unmapped"]["obo"]["outcome"].as_str().expect("an outcome").to_owned()
+        };
+        trail.lines().map(outcome).collect()
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_one_call_with_its_record() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("audit.jsonl");
+        let metrics = Arc::<Metrics>::default();
+        let log = AuditLog::open(&AuditFile::Path(path.clone()), Arc::clone(&metrics)).expect("a trail");
+        let panicking = call(&log, &metrics);
+        let result = catch_unwind(AssertUnwindSafe(move || {
+            let _ends_with_this_block = panicking;
+            panic!("as the test wants");
+        }));
+        assert!(result.is_err());
+        drop(call(&log, &metrics));
+        assert_eq!(outcomes(&log, &path).await, ["panicked", "agent_left"]);
+        assert_eq!(metrics.calls_in_progress.get(), 0);
+    }
+}

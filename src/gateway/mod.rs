@@ -10,13 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderName, Request, Response};
 use hyper::body::Incoming;
 use rustls::pki_types::CertificateDer;
 
-use crate::audit::{AuditLog, Ending};
+use crate::audit::{AuditLog, Ending, RequestId};
 use crate::checked_url::CheckedUrl;
 use crate::clock::Now;
 use crate::credential::{CredentialCache, Credentials};
@@ -216,8 +215,10 @@ impl Gateway {
     fn refuse_unrecorded(&self, refusal: &Refusal) -> Response<Body> {
         let answer = refusal.answer();
         self.no_connector.ended(answer.code, Duration::ZERO);
-        let response = answer.response(&refusal.note(&answer), crate::audit::RequestId::next());
-        response.map(|bytes: Bytes| Body::whole(bytes, None))
+        let request_id = RequestId::next();
+        let mut response = answer.response(&refusal.note(&answer), request_id);
+        rewrite::mark(response.headers_mut(), request_id);
+        response.map(|bytes| Body::whole(bytes, None))
     }
 }
 

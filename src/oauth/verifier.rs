@@ -17,8 +17,10 @@ use super::keys::Keys;
 use crate::clock::Now;
 use crate::identity::{Caller, Issuer, IssuerName, SecretToken};
 
-/// Most tokens remembered at a time. Each takes about its own size and 500 bytes more.
-const REMEMBERED_MAX: u64 = 100_000;
+/// Most bytes that remembered tokens may take: some 40,000 people's.
+const REMEMBERED_BYTES_MAX: u64 = 128 * 1_048_576;
+/// What a remembered token takes beside itself: its claims, and its place in the cache.
+const REMEMBERED_ENTRY_BYTES: usize = 1_536;
 /// Longest time that a token is remembered, whatever its `exp` says.
 const REMEMBERED_FOR_MAX: Duration = Duration::from_secs(24 * 3_600);
 
@@ -68,7 +70,15 @@ struct Remembered {
 impl Verifier {
     /// A verifier for these issuers.
     pub fn new(servers: Arc<HashMap<Issuer, Arc<AuthorizationServer>>>) -> Self {
-        Self { servers, remembered: moka::sync::Cache::new(REMEMBERED_MAX) }
+        let remembered = moka::sync::Cache::builder()
+            .max_capacity(REMEMBERED_BYTES_MAX)
+            .weigher(|_, remembered: &Arc<Remembered>| {
+                let token = remembered.caller.subject_token_bytes();
+                u32::try_from(token + REMEMBERED_ENTRY_BYTES).unwrap_or(u32::MAX)
+            })
+            .time_to_live(REMEMBERED_FOR_MAX)
+            .build();
+        Self { servers, remembered }
     }
 
     /// The caller that `token` speaks for.

@@ -17,13 +17,17 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 
-use super::{ACCEPT_PAUSE, State};
+use super::deadlines::Deadlines;
+use super::{State, accept};
 use crate::metrics::Metrics;
 
 /// Most requests answered at a time; more are turned away rather than queued.
 const REQUESTS_MAX: usize = 32;
+/// Most connections at a time; more wait to be accepted.
+const CONNECTIONS_MAX: usize = 64;
 /// Longest time for one answer, and for a request's head.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The text format of Prometheus.
@@ -39,17 +43,16 @@ pub async fn serve(listener: TcpListener, state: Arc<State>) {
                 async move { Ok::<_, Infallible>(answer(&request, &state, guarded)) }
             },
         );
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
+        let Some((stream, _, permit)) = accept(&listener, &permits).await else { continue };
         let service = TowerToHyperService::new(service.clone());
         tokio::spawn(async move {
             let mut builder = auto::Builder::new(TokioExecutor::new());
             builder.http1().timer(TokioTimer::new()).header_read_timeout(ANSWER_TIMEOUT);
             // A scraper that leaves early is no news.
-            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            let _ = builder.serve_connection(TokioIo::new(Deadlines::new(stream)), service).await;
+            drop(permit);
         });
     }
 }

@@ -177,3 +177,23 @@ async fn an_agent_that_leaves_within_the_answer_is_recorded() {
     }
     panic!("the connector is still at work for nobody");
 }
+
+#[tokio::test]
+async fn a_connector_that_accepts_and_says_nothing_is_given_up_in_time() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+    let address = silent.local_addr().expect("an address");
+    let bed = Setup::default()
+        .config(move |parts| {
+            let whole = parts.whole(&parts.issuer(), &parts.mail(ANYTHING));
+            whole.replace(&parts.connector.base_url(), &format!("https://{address}"))
+        })
+        .start()
+        .await;
+    let refused = refusal(bed.get("/mail/me", &bed.token("ada")).await).await;
+    assert_refused(&refused, 504, "connector_timeout");
+    assert!(
+        refused.2["detail"].as_str().is_some_and(|detail| detail.contains("connection")),
+        "{}",
+        refused.2
+    );
+}

@@ -253,3 +253,17 @@ async fn a_connectors_401_does_not_send_the_agent_to_another_server() {
     assert_eq!(reply.status(), 401);
     assert_eq!(reply.headers()["www-authenticate"], r#"Bearer realm="obo-gateway""#);
 }
+
+#[tokio::test]
+async fn an_authorization_server_that_hangs_is_given_up_in_time() {
+    let bed = TestBed::start().await;
+    assert_eq!(bed.get("/mail/me/messages", &bed.token("ada")).await.status(), 200);
+    bed.authorization_server.script(Endpoint::Token).always(Reply::hang());
+    let started = std::time::Instant::now();
+    let hanging =
+        tokio::spawn(bed.request(Method::GET, "/mail/me/messages").bearer_auth(bed.token("bob")).send());
+    assert_eq!(bed.get("/mail/me/messages", &bed.token("ada")).await.status(), 200, "others notice nothing");
+    let refused = refusal(hanging.await.expect("no panic").expect("an answer")).await;
+    assert_refused(&refused, 504, "issuer_timeout");
+    assert!(started.elapsed() < Duration::from_secs(15), "waited {:?}", started.elapsed());
+}

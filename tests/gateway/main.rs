@@ -3,6 +3,7 @@
 mod bed;
 
 mod bodies;
+mod command;
 mod exchange;
 mod http;
 mod lifecycle;

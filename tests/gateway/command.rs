@@ -1,0 +1,164 @@
+//! The program itself: its commands, its exit codes, and its signals.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use crate::bed::{Setup, TestBed};
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_obo-gateway"));
+    command.env_remove("OBO_GATEWAY_CONFIG").env_remove("OBO_GATEWAY_LOG");
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    program().args(arguments).output().expect("the program runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn help_and_version_read_well() {
+    let help = text(&run(&["--help"]).stdout);
+    for word in ["run", "check", "config", "demo", "Examples:", "SIGHUP"] {
+        assert!(help.contains(word), "{help}");
+    }
+    assert_eq!(text(&run(&["--version"]).stdout).trim(), concat!("obo-gateway ", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn the_schema_is_a_json_schema() {
+    let schema: serde_json::Value = serde_json::from_slice(&run(&["config", "schema"]).stdout).expect("JSON");
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert!(schema["properties"]["issuers"].is_object());
+}
+
+#[tokio::test]
+async fn check_shows_what_a_configuration_comes_to() {
+    let bed = TestBed::start().await;
+    let checked = run(&["check", "--config", &bed.config_path().display().to_string()]);
+    assert!(checked.status.success(), "{}", text(&checked.stderr));
+    let shown = text(&checked.stdout);
+    for word in ["mail", "list_messages", "GET /me/messages", "on_behalf_of", "Mail.Read"] {
+        assert!(shown.contains(word), "{shown}");
+    }
+    assert!(!shown.contains('\u{1b}'), "colour on something that is no terminal");
+}
+
+#[tokio::test]
+async fn a_bad_configuration_exits_with_64_and_all_its_faults() {
+    let bed = TestBed::start().await;
+    let bad = std::fs::read_to_string(bed.config_path()).expect("a configuration");
+    let bad = bad
+        .replace("path: /mail", "paht: /mail")
+        .replace("kind: entra", "kind: entre")
+        .replace("everybody", "\"\"");
+    let path = bed.folder.path().join("bad.yaml");
+    std::fs::write(&path, bad).expect("written");
+    for command in ["check", "run"] {
+        let output = run(&[command, "--config", &path.display().to_string()]);
+        assert_eq!(output.status.code(), Some(64));
+        let faults = text(&output.stderr);
+        for fault in ["connectors.mail.paht", "`path`", "issuers.contoso.kind", "faults"] {
+            assert!(faults.contains(fault), "{fault}: {faults}");
+        }
+    }
+    assert_eq!(run(&["check", "--config", "/nowhere/gateway.yaml"]).status.code(), Some(64));
+}
+
+/// A running gateway, killed when dropped.
+struct Running {
+    child: Child,
+    address: String,
+}
+
+impl Running {
+    /// Starts one and waits until it says where it serves.
+    fn start(config: &Path) -> Self {
+        let mut child = program()
+            .args(["run", "--log-format", "json", "--config", &config.display().to_string()])
+            // Nothing of the environment decides where the gateway's own calls go.
+            .envs(
+                ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"]
+                    .map(|name| (name, "http://127.0.0.1:1")),
+            )
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        let mut log = BufReader::new(child.stderr.take().expect("a log")).lines();
+        let address = log
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| {
+                let line: serde_json::Value = serde_json::from_str(&line).expect("a JSON line");
+                line["fields"]["agents"].as_str().map(str::to_owned)
+            })
+            .expect("it says where it serves");
+        // Somebody has to read the rest, or a full pipe would hold the gateway up.
+        std::thread::spawn(move || log.for_each(drop));
+        Self { child, address }
+    }
+
+    fn signal(&self, name: &str) {
+        let sent =
+            Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kill runs");
+        assert!(sent.success());
+    }
+
+    async fn exit_code(&mut self) -> Option<i32> {
+        for _ in 0..500 {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status.code();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("still running after ten seconds");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already, or it ends now.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn it_serves_reloads_and_stops_by_signals() {
+    let bed = Setup::default().start().await;
+    let config = bed.folder.path().join("own.yaml");
+    let text = std::fs::read_to_string(bed.config_path()).expect("a configuration");
+    let text = text.replace("audit.jsonl", "own.jsonl");
+    std::fs::write(&config, &text).expect("written");
+    let mut running = Running::start(&config);
+    let get = async |path: &str| {
+        let url = format!("http://{}{path}", running.address);
+        let reply =
+            crate::bed::client().get(url).bearer_auth(bed.token("ada")).send().await.expect("an answer");
+        reply.status().as_u16()
+    };
+    assert_eq!(get("/mail/me/messages").await, 200);
+
+    std::fs::rename(bed.folder.path().join("own.jsonl"), bed.folder.path().join("own.1.jsonl"))
+        .expect("moved");
+    std::fs::write(&config, text.replace("path: /mail", "path: /post")).expect("written");
+    running.signal("-HUP");
+    for _ in 0..100 {
+        if get("/post/me/messages").await == 200 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(get("/mail/me/messages").await, 404);
+
+    running.signal("-TERM");
+    assert_eq!(running.exit_code().await, Some(0));
+    let lines =
+        |name: &str| std::fs::read_to_string(bed.folder.path().join(name)).expect("a trail").lines().count();
+    assert!(lines("own.1.jsonl") >= 1 && lines("own.jsonl") >= 2);
+}
