@@ -41,9 +41,13 @@ pub fn show<W: Write>(terminal: &mut Terminal<W>, stage: &Stage) -> io::Result<(
         "Everything keeps running until Ctrl-C. The tokens are good for an hour.",
     )?;
     terminal.blank()?;
-    terminal.command("Ada's mail", &curl(&ada, &[list.clone()]))?;
+    terminal.command("Ada's mail", &curl(&ada, std::slice::from_ref(&list)))?;
     terminal.command("Bob's, if he had any", &curl(&bob, &[list]))?;
-    let send = [format!("--json @{}", quoted(&mail)), format!("{}/mail/me/sendMail", stage.origin())];
+    let send = [
+        "-H \"Content-Type: application/json\"".to_owned(),
+        format!("-d @{}", quoted(&mail)),
+        format!("{}/mail/me/sendMail", stage.origin()),
+    ];
     terminal.command("A mail from Ada: refused, until she has agreed to it", &curl(&ada, &send))?;
     terminal.line(
         INDENT,

@@ -25,6 +25,8 @@ const METRICS: [&str; 5] = [
 const HEADINGS: [&str; 9] = ["utc", "who", "agent", "tool", "identity", "outcome", "http", "cache", "ms"];
 /// Where numbers stand, which are aligned to the right.
 const NUMBERS: [usize; 2] = [6, 8];
+/// Columns that give way in a narrow terminal, first the time of day, then the agent, then the identity.
+const GIVE_WAY: [usize; 3] = [0, 2, 4];
 /// Where the table begins.
 const INDENT: usize = 4;
 
@@ -92,7 +94,7 @@ fn tokens_in(text: &str, calls: &[Call], stage: &Stage) -> usize {
     tokens.flat_map(|token| token.split('.').skip(1)).filter(|part| text.contains(part)).count()
 }
 
-/// Records, one on each line. In a narrow terminal the columns move closer, and the time of day gives way.
+/// Records, one on each line. In a narrow terminal the columns move closer, and then some give way.
 pub struct Table {
     columns: Vec<usize>,
     widths: Vec<usize>,
@@ -108,10 +110,17 @@ impl Table {
                 *width = (*width).max(columns(&cell));
             }
         }
-        let whole = |gap: &str| INDENT + widths.iter().sum::<usize>() + (widths.len() - 1) * gap.len();
-        let gap = if whole("  ") <= width { "  " } else { " " };
-        let first = usize::from(whole(gap) > width);
-        Self { columns: (first..HEADINGS.len()).collect(), widths, gap }
+        let mut columns: Vec<usize> = (0..HEADINGS.len()).collect();
+        let whole = |columns: &[usize], gap: &str| {
+            INDENT + columns.iter().map(|&column| widths[column] + gap.len()).sum::<usize>() - gap.len()
+        };
+        let gap = if whole(&columns, "  ") <= width { "  " } else { " " };
+        for column in GIVE_WAY {
+            if whole(&columns, gap) > width {
+                columns.retain(|kept| *kept != column);
+            }
+        }
+        Self { columns, widths, gap }
     }
 
     /// The names of the columns.

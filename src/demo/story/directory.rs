@@ -19,7 +19,7 @@ impl RunDirectory {
     /// When it cannot be made.
     pub fn create() -> io::Result<Self> {
         let name: String = random::token().chars().filter(char::is_ascii_alphanumeric).take(6).collect();
-        let path = std::env::temp_dir().join(format!("obo-gateway-demo-{name}"));
+        let path = std::env::temp_dir().join(format!("obo-demo-{name}"));
         // Fails when it is there, so nobody can have prepared it for us.
         DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))

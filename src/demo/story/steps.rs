@@ -215,3 +215,16 @@ impl Faults {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_differs_is_a_fault() {
+        let mut faults = Faults::default();
+        faults.compare("the status", 200, 200);
+        faults.compare("the code", "none", "token_expired");
+        assert_eq!(faults.0, ["the code: expected none, found token_expired"]);
+    }
+}
