@@ -1,7 +1,8 @@
 //! The development authorization server, the demo connectors, and the story they tell together.
 //!
 //! These are counterparts: they sign, check and answer with code of their own and use nothing else of this
-//! crate, so that a test which puts the gateway between them proves something about the gateway.
+//! crate, so that a test which puts the gateway between them proves something about the gateway. The story alone
+//! knows the gateway: it starts one between them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,0 +1,106 @@
+//! What there is to try by hand while the demo keeps running, and the calls that come of it.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use super::StoryError;
+use super::closing::Table;
+use super::stage::Stage;
+use super::steps::mail_to_bob;
+use super::terminal::{Style, Terminal};
+use super::trail::Trail;
+use crate::demo::authorization_server::MAIL_AUDIENCE;
+
+/// How often we look for new calls.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Where it all begins.
+const INDENT: usize = 4;
+
+/// Shows what to try.
+///
+/// # Errors
+///
+/// When the files for it cannot be written.
+pub fn show<W: Write>(terminal: &mut Terminal<W>, stage: &Stage) -> io::Result<()> {
+    let server = &stage.authorization_server;
+    let token = |who| stage.directory.write(&format!("{who}.token"), &server.subject_token(who).mint());
+    let (ada, bob) = (token("ada")?, token("bob")?);
+    let mail = stage.directory.write("mail.json", &mail_to_bob().to_string())?;
+    let list = format!("{}/mail/me/messages", stage.origin());
+    let curl = |token: &Path, more: &[String]| {
+        let trust = format!("--cacert {}", quoted(&stage.certificates.authority_path));
+        let bearer = format!("-H \"Authorization: Bearer $(cat {})\"", quoted(token));
+        [&["curl".to_owned() + " " + &trust, bearer], more].concat()
+    };
+
+    terminal.title("", "Try it by hand", None)?;
+    terminal.text(
+        INDENT,
+        Style::Plain,
+        "Everything keeps running until Ctrl-C. The tokens are good for an hour.",
+    )?;
+    terminal.blank()?;
+    terminal.command("Ada's mail", &curl(&ada, std::slice::from_ref(&list)))?;
+    terminal.command("Bob's, if he had any", &curl(&bob, &[list]))?;
+    let send = [
+        "-H \"Content-Type: application/json\"".to_owned(),
+        format!("-d @{}", quoted(&mail)),
+        format!("{}/mail/me/sendMail", stage.origin()),
+    ];
+    terminal.command("A mail from Ada: refused, until she has agreed to it", &curl(&ada, &send))?;
+    terminal.line(
+        INDENT,
+        Style::Dim,
+        "# Where she agrees: sign in as Ada, agree, and send the mail again",
+    )?;
+    terminal.line(INDENT, Style::Usable, &server.consent_link(&format!("{MAIL_AUDIENCE}/Mail.Send")))?;
+    terminal.command("What is counted", &["curl".to_owned(), format!("{}/metrics", stage.admin_origin())])?;
+    terminal.command("What is recorded", &["tail -f".to_owned(), quoted(&stage.audit_path)])?;
+    terminal.blank()?;
+    terminal.text(INDENT, Style::Plain, "Calls appear here as they are recorded.")?;
+    terminal.blank()
+}
+
+/// Shows calls as they are recorded, for as long as it is polled.
+///
+/// # Errors
+///
+/// When the trail cannot be read, or nothing can be shown any more.
+pub async fn watch<W: Write>(
+    terminal: &mut Terminal<W>,
+    stage: &Stage,
+    trail: &mut Trail,
+) -> Result<(), StoryError> {
+    // As wide as before: the calls of the story are still in the trail.
+    let table = Table::of(trail.records(), terminal.width(), stage);
+    let mut is_first = true;
+    loop {
+        trail.forget();
+        for record in trail.read_on().map_err(StoryError::Trail)? {
+            if std::mem::take(&mut is_first) {
+                table.head(terminal)?;
+            }
+            table.row(terminal, record, stage)?;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let path = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,".contains(c);
+    if path.chars().all(is_plain) { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_quoted_when_a_shell_would_misread_it() {
+        assert_eq!(quoted(Path::new("/tmp/a-b/c.pem")), "/tmp/a-b/c.pem");
+        assert_eq!(quoted(Path::new("/tmp/it's $HOME")), r"'/tmp/it'\''s $HOME'");
+    }
+}

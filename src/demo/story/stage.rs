@@ -1,0 +1,213 @@
+//! The parts of the demo, started together: the authorization server, the mail connector, and between them the
+//! gateway as it is, from a configuration file.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::StoryError;
+use super::directory::RunDirectory;
+use crate::demo::authorization_server::{AuthorizationServer, Settings};
+use crate::demo::certificates::DevelopmentCertificates;
+use crate::demo::mail::{MailConnector, MailSettings};
+use crate::demo::people::Person;
+use crate::process::Process;
+
+/// What the gateway is started from.
+const CONFIGURATION: &str = include_str!("../../../config/demo.yaml");
+/// Loopback, on a port that the system chooses, so that nothing is in the way.
+const ANY_PORT: &str = "127.0.0.1:0";
+/// Longest wait for an answer. Everything is on this machine.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What can be told about where the demo runs.
+pub struct Setting {
+    /// Where development certificates are kept, if that can be written to.
+    pub certificates: PathBuf,
+    /// Where agents call.
+    pub listen: String,
+    /// Where the admin endpoints are.
+    pub admin: String,
+}
+
+impl Setting {
+    /// `certs/` here, and the addresses that `OBO_DEMO_LISTEN` and `OBO_DEMO_ADMIN` name.
+    pub fn from_environment() -> Self {
+        let address = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
+        Self {
+            listen: address("OBO_DEMO_LISTEN").unwrap_or_else(|| ANY_PORT.to_owned()),
+            admin: address("OBO_DEMO_ADMIN").unwrap_or_else(|| ANY_PORT.to_owned()),
+            ..Self::with_certificates("certs")
+        }
+    }
+
+    /// Certificates in this directory, and ports that the system chooses.
+    pub fn with_certificates(certificates: impl Into<PathBuf>) -> Self {
+        Self { certificates: certificates.into(), listen: ANY_PORT.to_owned(), admin: ANY_PORT.to_owned() }
+    }
+
+    /// Nobody here is asked for a password, so nobody else may reach it. What is no address at all, the
+    /// configuration's own check says better.
+    fn check_loopback(&self) -> Result<(), StoryError> {
+        for (name, text) in [("OBO_DEMO_LISTEN", &self.listen), ("OBO_DEMO_ADMIN", &self.admin)] {
+            if text.parse::<SocketAddr>().is_ok_and(|address| !address.ip().is_loopback()) {
+                return Err(StoryError::NotLoopback { name, address: text.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Everything that runs. What it holds ends in this order; the directory last, when nobody writes to it any more.
+pub struct Stage {
+    /// Who signs people in.
+    pub authorization_server: AuthorizationServer,
+    /// Who has their mail.
+    pub mail: MailConnector,
+    /// Who stands between.
+    pub process: Process,
+    /// Whom to trust, and where that is written down.
+    pub certificates: DevelopmentCertificates,
+    /// The audit file.
+    pub audit_path: PathBuf,
+    /// Where this run keeps its files.
+    pub directory: RunDirectory,
+}
+
+impl Stage {
+    /// Starts everything.
+    ///
+    /// # Errors
+    ///
+    /// [`StoryError`] says what cannot be started.
+    pub async fn set(setting: Setting) -> Result<Self, StoryError> {
+        setting.check_loopback()?;
+        let directory = RunDirectory::create().map_err(StoryError::stage("make a directory for this run"))?;
+        let certificates = certificates(setting.certificates.clone(), directory.path().join("certs"))
+            .await
+            .map_err(StoryError::stage("make development certificates"))?;
+
+        let mut settings =
+            Settings { people: vec![Person::ada(), without_mailbox(Person::bob())], ..Settings::default() };
+        settings.gateway.certificates.push(certificates.client.certificate.to_vec());
+        let (tenant, client_id) = (settings.tenant.clone(), settings.gateway.client_id.clone());
+        let authorization_server = AuthorizationServer::start(settings)
+            .await
+            .map_err(StoryError::stage("start the development authorization server"))?;
+
+        let tls =
+            certificates.server_config().map_err(StoryError::stage("use the development certificates"))?;
+        let mail = MailSettings { tls: Some(tls), ..MailSettings::trusting(&authorization_server) };
+        let mail = MailConnector::start(mail).await.map_err(StoryError::stage("start the mail connector"))?;
+
+        let audit_path = directory.path().join("audit.jsonl");
+        let certificates_directory = certificates.authority_path.parent().unwrap_or(Path::new("."));
+        let environment = HashMap::from([
+            ("OBO_DEMO_LISTEN", setting.listen),
+            ("OBO_DEMO_ADMIN", setting.admin),
+            ("OBO_DEMO_CERTS", certificates_directory.display().to_string()),
+            ("OBO_DEMO_TENANT", tenant),
+            ("OBO_DEMO_ISSUER", authorization_server.issuer()),
+            ("OBO_DEMO_CLIENT_ID", client_id),
+            ("OBO_DEMO_MAIL", mail.base_url()),
+            ("OBO_DEMO_AUDIT", audit_path.display().to_string()),
+        ]);
+        let configuration = directory
+            .write("demo.yaml", CONFIGURATION)
+            .map_err(StoryError::stage("write the gateway's configuration"))?;
+        let environment = Arc::new(move |name: &str| environment.get(name).cloned());
+        let (process, _) = Process::start(&configuration, environment).await?;
+        Ok(Self { authorization_server, mail, process, certificates, audit_path, directory })
+    }
+
+    /// What agents call.
+    pub fn origin(&self) -> String {
+        format!("https://localhost:{}", self.process.agent_address().port())
+    }
+
+    /// Where the admin endpoints are.
+    pub fn admin_origin(&self) -> String {
+        format!("http://{}", self.process.admin_address())
+    }
+
+    /// A client as an agent would have one: it trusts the development authority, and follows nothing.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub fn client(&self) -> Result<reqwest::Client, StoryError> {
+        let roots =
+            self.certificates.roots().map_err(StoryError::stage("trust the development certificates"))?;
+        let mut tls = rustls::ClientConfig::builder_with_provider(crate::tls::provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| StoryError::stage("set up TLS")(io::Error::other(error)))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .user_agent("demo-agent/1.0")
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(ANSWER_TIMEOUT)
+            // Whatever this machine thinks `localhost` is.
+            .resolve("localhost", self.process.agent_address());
+        Ok(client.build()?)
+    }
+
+    /// Who can sign in.
+    pub fn people(&self) -> &[Person] {
+        &self.authorization_server.settings().people
+    }
+
+    /// What a person is called. Who is not of this tenant is called by the identifier.
+    pub fn name_of<'a>(&'a self, oid: &'a str) -> &'a str {
+        self.people().iter().find(|person| person.oid == oid).map_or(oid, |person| &person.name)
+    }
+
+    /// Ends everything: what runs is finished, the records are written, the files removed.
+    pub async fn strike(self) {
+        self.process.drain().await;
+        self.mail.stop_listening().await;
+        self.authorization_server.stop_listening().await;
+    }
+}
+
+/// Those in the preferred place; or, where nothing can be written or something else is, others for this run alone.
+async fn certificates(preferred: PathBuf, otherwise: PathBuf) -> io::Result<DevelopmentCertificates> {
+    let ensure = move || {
+        let preferred = std::path::absolute(preferred)?;
+        DevelopmentCertificates::ensure(&preferred).or_else(|_| DevelopmentCertificates::ensure(&otherwise))
+    };
+    tokio::task::spawn_blocking(ensure).await.map_err(io::Error::other)?
+}
+
+fn without_mailbox(person: Person) -> Person {
+    Person { mailbox: false, ..person }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_else_may_reach_it() {
+        let setting =
+            |listen: &str| Setting { listen: listen.to_owned(), ..Setting::with_certificates("certs") };
+        assert!(setting("[::1]:8443").check_loopback().is_ok());
+        let error = setting("0.0.0.0:8443").check_loopback().expect_err("any machine could call");
+        assert!(error.to_string().contains("OBO_DEMO_LISTEN"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn certificates_are_made_elsewhere_where_they_cannot_be_kept() {
+        let directory = RunDirectory::create().expect("a directory");
+        let file = directory.write("certs", "somebody's file").expect("a file");
+        let otherwise = directory.path().join("otherwise");
+        let made = certificates(file, otherwise.clone()).await.expect("certificates");
+        assert_eq!(made.authority_path, otherwise.join("ca.pem"));
+    }
+}

@@ -1,0 +1,230 @@
+//! What happens in the story, and how each step has to come out.
+
+use http::Method;
+use serde_json::json;
+
+use super::call::{Call, Seen};
+use super::stage::Stage;
+use crate::demo::script::Reply;
+
+/// What the connector tells a caller who is to come back later, in seconds.
+const RETRY_AFTER_SECONDS: u64 = 7;
+/// The subjects of the newest messages: what an assistant asks for first.
+const LIST: &str = "/mail/me/messages?$top=3&$select=subject";
+
+/// One step.
+pub struct Step {
+    /// What it shows.
+    pub title: &'static str,
+    /// The call that is made.
+    pub call: Call,
+    /// What has to come of it.
+    pub expected: Expected,
+    /// What is arranged beforehand.
+    pub arrange: fn(&Stage),
+}
+
+/// How a step has to come out.
+#[derive(Clone, Debug, Default)]
+pub struct Expected {
+    /// The status of the answer.
+    pub status: u16,
+    /// The code in the answer, the gateway's or the connector's.
+    pub code: Option<&'static str>,
+    /// How often the authorization server is asked for a token.
+    pub exchanges: usize,
+    /// Whose token the connector gets, by object id; without one it gets no request.
+    pub connector_sees: Option<String>,
+    /// Who the record says the call was for, by object id.
+    pub person: Option<String>,
+    /// What the record says came of it.
+    pub outcome: &'static str,
+    /// What the record says of the cache.
+    pub cache: Option<&'static str>,
+    /// What the agent is told about when to come back.
+    pub retry_after: Option<String>,
+    /// Whether the answer has a link at which to agree.
+    pub consent_link: bool,
+}
+
+/// Every step with a call, in the order of the story.
+pub fn all(stage: &Stage) -> Vec<Step> {
+    let server = &stage.authorization_server;
+    let ada = Some(server.person("Ada").oid.clone());
+    let bob = Some(server.person("Bob").oid.clone());
+    let list = |token| Call::new(Method::GET, LIST, token);
+    let for_ada = || server.subject_token("Ada");
+    let answered = |status, person: &Option<String>| Expected {
+        status,
+        outcome: "answered",
+        connector_sees: person.clone(),
+        person: person.clone(),
+        ..Expected::default()
+    };
+    let refused = |status, code| Expected { status, code: Some(code), outcome: code, ..Expected::default() };
+    let step = |title, call, expected| Step { title, call, expected, arrange: |_| {} };
+    vec![
+        step(
+            "Ada's agent reads her mail",
+            list(for_ada().mint()),
+            Expected { exchanges: 1, cache: Some("miss"), ..answered(200, &ada) },
+        ),
+        step(
+            "The same call again is a cache hit",
+            list(for_ada().mint()),
+            Expected { cache: Some("hit"), ..answered(200, &ada) },
+        ),
+        step(
+            "Bob has no mailbox, and is told what to do",
+            list(server.subject_token("Bob").mint()),
+            Expected {
+                code: Some("MailboxNotEnabledForRESTAPI"),
+                exchanges: 1,
+                cache: Some("miss"),
+                ..answered(404, &bob)
+            },
+        ),
+        step(
+            "A token for another audience is refused",
+            list(for_ada().audience("api://payroll").mint()),
+            refused(401, "audience_mismatch"),
+        ),
+        step("So is one that has expired", list(for_ada().expired().mint()), refused(401, "token_expired")),
+        step(
+            "Consent is missing, and the answer carries the link",
+            send_message(for_ada().mint()),
+            Expected {
+                exchanges: 1,
+                person: ada.clone(),
+                consent_link: true,
+                ..refused(403, "consent_required")
+            },
+        ),
+        step(
+            "A tool that is not listed is denied",
+            Call::new(Method::DELETE, "/mail/me/messages/1", for_ada().mint()),
+            Expected { person: ada.clone(), ..refused(403, "tool_unlisted") },
+        ),
+        Step {
+            arrange: |stage| _ = stage.mail.script().once(throttled()),
+            ..step(
+                "The connector throttles, and the agent learns when to come back",
+                list(for_ada().mint()),
+                Expected {
+                    code: Some("ApplicationThrottled"),
+                    cache: Some("hit"),
+                    retry_after: Some(RETRY_AFTER_SECONDS.to_string()),
+                    ..answered(429, &ada)
+                },
+            )
+        },
+    ]
+}
+
+/// A mail from Ada to Bob.
+pub fn mail_to_bob() -> serde_json::Value {
+    json!({ "message": {
+        "subject": "Hotel invoice",
+        "body": { "contentType": "Text", "content": "612 EUR for three nights." },
+        "toRecipients": [{ "emailAddress": { "address": "bob.okafor@demo.test" } }],
+    }})
+}
+
+fn send_message(token: String) -> Call {
+    Call { body: Some(mail_to_bob()), ..Call::new(Method::POST, "/mail/me/sendMail", token) }
+}
+
+fn throttled() -> Reply {
+    let message = "Application is over its MailboxConcurrency limit.";
+    Reply::json(429, &json!({ "error": { "code": "ApplicationThrottled", "message": message } }))
+        .header("retry-after", RETRY_AFTER_SECONDS.to_string())
+}
+
+/// What is not as it has to be, each as a sentence.
+pub fn faults(step: &Step, seen: &Seen, stage: &Stage) -> Vec<String> {
+    let expected = &step.expected;
+    let mut faults = Faults::default();
+    faults.compare("the status", expected.status, seen.answer.status.as_u16());
+    faults.compare("the code", or_none(expected.code), or_none(seen.answer.code().as_deref()));
+    faults.compare(
+        "Retry-After",
+        or_none(expected.retry_after.as_deref()),
+        or_none(seen.answer.header("retry-after")),
+    );
+    let link = seen.answer.json().and_then(|body| Some(body.get("consent_url")?.as_str()?.to_owned()));
+    let is_ours = |link: &String| link.starts_with(&stage.authorization_server.authorization_endpoint());
+    faults.compare(
+        "a consent link of the authorization server's",
+        expected.consent_link,
+        link.is_some_and(|link| is_ours(&link)),
+    );
+    faults.compare(
+        "requests for a token at the authorization server",
+        expected.exchanges,
+        seen.exchanges.len(),
+    );
+
+    faults.compare(
+        "requests at the connector",
+        usize::from(expected.connector_sees.is_some()),
+        seen.received.len(),
+    );
+    let saw = seen.connector_saw();
+    faults.compare(
+        "whose token the connector got",
+        or_none(expected.connector_sees.as_deref()),
+        or_none(saw.as_deref()),
+    );
+    let issued = stage.authorization_server.issued();
+    let delegated =
+        seen.received.iter().all(|request| request.bearer().is_some_and(|token| issued.contains(&token)));
+    faults.compare("that what the connector got is a delegated token", true, delegated);
+    let leaked = seen.received.iter().any(|request| request.contains(&step.call.token));
+    faults.compare("that the agent's own token reached the connector", false, leaked);
+
+    let Some(record) = &seen.record else {
+        faults.0.push("expected an audit record of this call, found none".to_owned());
+        return faults.0;
+    };
+    faults.compare(
+        "the status in the record",
+        u64::from(expected.status),
+        record.status().unwrap_or_default(),
+    );
+    faults.compare("the outcome in the record", expected.outcome, record.outcome().unwrap_or(NONE));
+    faults.compare("the person in the record", or_none(expected.person.as_deref()), or_none(record.person()));
+    faults.compare("the cache in the record", or_none(expected.cache), or_none(record.cache()));
+    faults.0
+}
+
+const NONE: &str = "none";
+
+fn or_none(text: Option<&str>) -> &str {
+    text.unwrap_or(NONE)
+}
+
+/// Sentences about what is not as expected.
+#[derive(Default)]
+pub struct Faults(pub Vec<String>);
+
+impl Faults {
+    /// Notes it when the two differ.
+    pub fn compare<T: PartialEq + std::fmt::Display>(&mut self, what: &str, expected: T, found: T) {
+        if expected != found {
+            self.0.push(format!("{what}: expected {expected}, found {found}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_differs_is_a_fault() {
+        let mut faults = Faults::default();
+        faults.compare("the status", 200, 200);
+        faults.compare("the code", "none", "token_expired");
+        assert_eq!(faults.0, ["the code: expected none, found token_expired"]);
+    }
+}
