@@ -225,7 +225,7 @@ impl Metrics {
         self.authentication_failures.with_label_values(&[code]).inc();
     }
 
-    /// Counts an exchange. `outcome` is `issued` or a refusal code.
+    /// Counts an exchange. `outcome` is `issued`, or one of `ExchangeError::outcome`.
     pub fn exchanged(&self, issuer: &IssuerName, outcome: &'static str, took: Duration) {
         self.exchanges.with_label_values(&[issuer.as_str(), outcome]).inc();
         self.exchange_duration.with_label_values(&[issuer.as_str()]).observe(took.as_secs_f64());

@@ -101,8 +101,8 @@ impl HttpBody for Body {
         let (body, idle) = match &mut this.source {
             Source::Whole(bytes) => {
                 let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
-                if bytes.is_none() {
-                    this.call = None;
+                if let (Some(bytes), Some(mut call)) = (&bytes, this.call.take()) {
+                    call.passed_on(bytes.len());
                 }
                 return Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))));
             }

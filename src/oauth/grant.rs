@@ -39,7 +39,7 @@ pub struct DelegatedToken {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ExchangeError {
     /// The authorization server said no.
-    #[error("{issuer} refused the exchange: {} {}", refused.status.as_u16(), refused.error)]
+    #[error("{issuer} refused the exchange: {refused}")]
     Refused {
         /// Who.
         issuer: IssuerName,

@@ -109,6 +109,16 @@ impl fmt::Display for Word {
     }
 }
 
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.status.as_u16(), self.error)?;
+        match self.codes.as_slice() {
+            [] => Ok(()),
+            codes => write!(f, " {codes:?}"),
+        }
+    }
+}
+
 impl Refused {
     /// Reads an answer that is not a success.
     pub fn read(answer: &Answer) -> Self {

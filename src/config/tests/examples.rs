@@ -63,13 +63,11 @@ fn keycloak() {
 #[test]
 fn demo() {
     let files = Files::new();
-    let secret = files.write("secret", "s3cret");
-    let variables = [
-        ("OBO_DEMO_TENANT", "5b1c6c1e-0f5b-4a54-8c3e-1f2a3b4c5d6e"),
-        ("OBO_DEMO_ISSUER", "http://127.0.0.1:9000/5b1c6c1e-0f5b-4a54-8c3e-1f2a3b4c5d6e/v2.0"),
-        ("OBO_DEMO_SECRET_FILE", &secret),
-        ("OBO_DEMO_MAIL", "http://127.0.0.1:9001"),
-    ];
+    for name in ["ca", "gateway", "client"] {
+        files.pair(name, &PKCS_RSA_SHA256, [2026, 2036]);
+    }
+    let folder = files.path("");
+    let variables = [("OBO_DEMO_CERTS", folder.trim_end_matches('/'))];
     let config = check_example(
         "demo.yaml",
         &files,
@@ -81,7 +79,7 @@ fn demo() {
          \x20          send_message   POST /me/sendMail      on_behalf_of  \
          https://graph.demo.test/Mail.Send\n",
     );
-    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8443");
 }
 
 #[test]
