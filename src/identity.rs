@@ -1,6 +1,6 @@
 //! The words for who is asking: peers, subjects, actors, callers, and the secrets they carry.
 //!
-//! Everything here is a value that has been checked. Text from outside becomes one of these types once,
+//! Each word is a type of its own, so that two kinds of text cannot be swapped. Whoever makes one has checked it, once,
 //! at the edge; from then on a `String` is only ever text for people.
 
 use std::fmt;
@@ -165,6 +165,19 @@ impl SecretToken {
         Self(Arc::new(Wiped(secret.into())))
     }
 
+    /// How many bytes it has.
+    pub fn byte_count(&self) -> usize {
+        self.0.0.len()
+    }
+
+    /// Whether `bytes` hold the secret.
+    pub fn is_within(&self, bytes: &[u8]) -> bool {
+        let secret = self.0.0.as_bytes();
+        !secret.is_empty()
+            && bytes.len() >= secret.len()
+            && bytes.windows(secret.len()).any(|window| window == secret)
+    }
+
     /// The secret itself. The one way out, and loud: search for `expose` to see who looks.
     pub fn expose(&self) -> &str {
         &self.0.0
@@ -287,11 +300,6 @@ impl Caller {
     /// Whether the client said that it can act on claims challenges.
     pub fn handles_claims_challenges(&self) -> bool {
         self.verified.handles_claims_challenges
-    }
-
-    /// The length of the subject token.
-    pub fn subject_token_bytes(&self) -> usize {
-        self.token.0.0.len()
     }
 
     /// The subject token, for an exchange and for nothing else.

@@ -7,6 +7,8 @@ pub mod config;
 pub mod credential;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod digest;
+pub mod error_chain;
 pub mod flight;
 pub mod gateway;
 pub mod identity;

@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use obo_gateway::config::{self, LoadError};
+use obo_gateway::error_chain::ErrorChain;
 use obo_gateway::process::{Process, StartError};
 
 /// The configuration is bad (`EX_USAGE` of sysexits.h).
@@ -49,12 +50,12 @@ enum Command {
     /// Check a configuration and show what it comes to; exit 64 when it is bad
     ///
     /// Reads the file, the certificates, keys and secrets it names, and reports every fault at once, each with its
-    /// line, its place, and what to write instead. It calls nobody.
+    /// line, its place, and what to write instead. It makes no network calls.
     Check {
         #[command(flatten)]
         config: ConfigFile,
     },
-    /// About the configuration file
+    /// Work with the configuration file
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
@@ -65,7 +66,7 @@ enum Command {
     /// it, and shows each with what the gateway did about it. Then it keeps running, for you to try.
     #[cfg(feature = "demo")]
     Demo {
-        /// Exit after the story, with 1 when a step went wrong
+        /// Exit after the story, with status 1 when a step went wrong
         #[arg(long)]
         once: bool,
     },
@@ -118,12 +119,12 @@ fn run(path: &Path, log_format: LogFormat) -> ExitCode {
         match started {
             Ok(((process, warnings), signals)) => {
                 for warning in warnings {
-                    tracing::warn!("{warning}");
+                    tracing::warn!(%warning, "Configuration warning");
                 }
                 serve(&process, signals).await
             }
             Err(StartError::Config(error)) => bad_configuration(&error),
-            Err(error) => failed(&error.to_string()),
+            Err(error) => failed(&ErrorChain(&error).to_string()),
         }
     })
 }
@@ -151,13 +152,13 @@ async fn serve(process: &Process, mut signals: Signals) -> ExitCode {
             _ = signals.reload.recv() => {
                 if let Ok(warnings) = process.reload().await {
                     for warning in warnings {
-                        tracing::warn!("{warning}");
+                        tracing::warn!(%warning, "Configuration warning");
                     }
                 }
             }
         }
     }
-    tracing::info!("Stopping: finishing what runs");
+    tracing::info!("Gateway draining");
     tokio::select! {
         _ = process.drain() => ExitCode::SUCCESS,
         _ = signals.stop.recv() => failed("stopped at once by a second signal"),

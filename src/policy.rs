@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::identity::{Actor, Caller, RuleName, Subject};
+use crate::identity::{Actor, Caller, RuleName, Scopes, Subject};
 use crate::tool::{IdentityMode, Target, Tool};
 
 /// The rules of a site. Deny by default: what no rule allows is denied.
@@ -60,6 +60,17 @@ pub struct Permit {
 /// The no of a policy.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Denial {
+    /// The tool is for the people of other issuers.
+    #[error("the tool is not for callers from this issuer")]
+    IssuerNotAccepted,
+    /// The subject token lacks scopes that the tool needs.
+    #[error("the tool needs scopes that the token lacks: {}", missing.canonical())]
+    ScopesMissing {
+        /// All that the tool needs.
+        required: Scopes,
+        /// Those that are lacking.
+        missing: Scopes,
+    },
     /// No rule covers the call.
     #[error("no rule allows it")]
     NoRule,
@@ -71,12 +82,19 @@ impl Policy {
         Self { allow }
     }
 
-    /// Decides whether `caller` may use `tool`.
+    /// Decides whether `caller` may use `tool`: first what the tool itself asks for, then the rules.
     ///
     /// # Errors
     ///
-    /// A [`Denial`] when no rule covers the call.
+    /// A [`Denial`] when the tool is not for this caller, or no rule covers the call.
     pub fn decide(&self, caller: Arc<Caller>, tool: Arc<Tool>) -> Result<Permit, Denial> {
+        if !tool.issuers.contains(caller.issuer_name()) {
+            return Err(Denial::IssuerNotAccepted);
+        }
+        let missing = tool.required_scopes.missing_from(caller.scopes());
+        if !missing.is_empty() {
+            return Err(Denial::ScopesMissing { required: tool.required_scopes.clone(), missing });
+        }
         match self.allow.iter().find(|rule| rule.covers(&caller, &tool)) {
             Some(rule) => Ok(Permit { caller, tool, rule: rule.name.clone() }),
             None => Err(Denial::NoRule),
@@ -140,10 +158,10 @@ impl Subjects {
 impl ToolPattern {
     /// Whether this pattern covers `tool`.
     pub fn matches(&self, tool: &Tool) -> bool {
-        glob(&self.connector, tool.connector.as_str()) && glob(&self.tool, tool.name.as_str())
+        self.matches_names(tool.connector.as_str(), tool.name.as_str())
     }
 
-    /// Whether some tool of these connectors could match: a pattern that covers nothing is a typing error.
+    /// Whether this pattern covers the tool of these names.
     pub fn matches_names(&self, connector: &str, tool: &str) -> bool {
         glob(&self.connector, connector) && glob(&self.tool, tool)
     }
@@ -181,7 +199,7 @@ fn glob(pattern: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::{Issuer, IssuerName, Scopes, SecretToken, Tenant, VerifiedClaims};
+    use crate::identity::{Issuer, IssuerName, SecretToken, Tenant, VerifiedClaims};
     use crate::tool::{ANY_TOOL, ConnectorName, ToolName};
 
     fn caller(subject: &str, actor: Option<&str>, groups: &[&str], roles: &[&str]) -> Arc<Caller> {
@@ -274,6 +292,21 @@ mod tests {
             false,
         );
         check(rule(None, agents, &["*/*"]), caller("ada", None, &[], &[]), tool("mail", "read"), false);
+    }
+
+    #[test]
+    fn a_tool_is_for_its_own_issuers_and_scopes_whatever_the_rules_say() {
+        let policy = Policy::new(vec![rule(None, None, &["*/*"])]);
+        let strict = |issuer: &str, scopes: &str| {
+            let tool =
+                Tool { issuers: [IssuerName::new(issuer)].into(), ..Tool::clone(&tool("mail", "read")) };
+            Arc::new(Tool { required_scopes: Scopes::parse(scopes), ..tool })
+        };
+        let decide = |tool| policy.decide(caller("ada", None, &[], &[]), tool).map(|_| ());
+        assert_eq!(decide(strict("contoso", "")), Ok(()));
+        assert_eq!(decide(strict("fabrikam", "")), Err(Denial::IssuerNotAccepted));
+        let (required, missing) = (Scopes::parse("a b"), Scopes::parse("a b"));
+        assert_eq!(decide(strict("contoso", "a b")), Err(Denial::ScopesMissing { required, missing }));
     }
 
     #[track_caller]

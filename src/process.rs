@@ -15,18 +15,19 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::{AuditFile, AuditLog};
 use crate::config::{self, Config, Fault, LoadError, Loaded};
 use crate::credential::CredentialCache;
-use crate::gateway::{AuthorizationServers, Gateway, Shared, UpstreamError};
+use crate::error_chain::ErrorChain;
+use crate::gateway::{Gateway, Shared, UpstreamError};
 use crate::identity::IssuerName;
 use crate::metrics::Metrics;
 use crate::oauth::IssuerSettings;
-use crate::oauth::authorization_server::AuthorizationServer;
+use crate::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
 use crate::server::{Server, State};
 use crate::tool::ConnectorName;
 
 /// Longest wait for the keys of all issuers before the first call is taken. An issuer that is down by then keeps
 /// its own people waiting, not everybody's.
 const FIRST_KEYS_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest wait for the last records to be written.
+/// Longest wait for the last records to be written: the disk is given up before whoever stops us gives us up.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Looks up a variable of the environment.
@@ -39,7 +40,7 @@ pub enum StartError {
     #[error(transparent)]
     Config(#[from] LoadError),
     /// The audit trail cannot be opened.
-    #[error("cannot open the audit trail {file}: {source}")]
+    #[error("cannot open the audit trail {file}")]
     Audit {
         /// The file.
         file: String,
@@ -47,7 +48,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// An issuer's certificate authorities cannot be used.
-    #[error("issuers.{issuer}.ca_file cannot be used: {source}")]
+    #[error("issuers.{issuer}.ca_file cannot be used")]
     Issuer {
         /// The issuer.
         issuer: IssuerName,
@@ -55,7 +56,7 @@ pub enum StartError {
         source: rustls::Error,
     },
     /// A connector cannot be reached as configured.
-    #[error("connectors.{connector}: {source}")]
+    #[error("connectors.{connector} cannot be reached as configured")]
     Connector {
         /// The connector.
         connector: ConnectorName,
@@ -63,7 +64,7 @@ pub enum StartError {
         source: UpstreamError,
     },
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -133,7 +134,7 @@ impl Process {
         let drain = CancellationToken::new();
         let serving = tokio::spawn(server.serve(drain.clone()));
         metrics.set_reload_success(true);
-        tracing::info!(agents = %agent_address, admin = %admin_address, "Gateway serves");
+        tracing::info!(agents = %agent_address, admin = %admin_address, "Gateway started");
         let process = Self {
             path: path.to_owned(),
             environment,
@@ -174,7 +175,9 @@ impl Process {
         self.metrics.set_reload_success(reloaded.is_ok());
         match &reloaded {
             Ok(_) => tracing::info!("Configuration reloaded"),
-            Err(error) => tracing::error!(%error, "Configuration not reloaded, the old one serves on"),
+            Err(error) => {
+                tracing::error!(error = %ErrorChain(error), "Configuration not reloaded, the old one serves on")
+            }
         }
         reloaded
     }

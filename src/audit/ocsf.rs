@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::record::{CallRecord, Ending, Fault};
 
-/// Longest text from outside that a record takes. Longer ones are cut, and marked.
+/// Longest text from outside that a record takes: addresses fit, and a flood of long ones does not fill the disk. Longer
+/// ones are cut, and marked.
 const TEXT_BYTES_MAX: usize = 2_048;
 /// What marks a text that was cut.
 const CUT_MARK: &str = "…[cut]";
@@ -382,7 +383,7 @@ fn authorizations(record: &CallRecord) -> Vec<Authorization<'_>> {
         (Some(rule), _) => {
             vec![Authorization { decision: "Allowed", policy: Some(Policy { name: rule.as_str() }) }]
         }
-        (None, Some(refusal)) if refusal.code == "policy_denied" => {
+        (None, Some(refusal)) if refusal.denied => {
             vec![Authorization { decision: "Denied", policy: None }]
         }
         (None, _) => Vec::new(),
@@ -598,6 +599,7 @@ mod tests {
                 code: "token_expired",
                 fault: Fault::User,
                 detail: "the token has expired".into(),
+                denied: false,
                 issuer_correlation_id: Some("c-1".into()),
             }),
             status: Some(StatusCode::UNAUTHORIZED),
@@ -634,6 +636,7 @@ mod tests {
                 code: "path_not_canonical",
                 fault: Fault::Agent,
                 detail: format!("x\n\u{1b}[31m\u{2028}\u{202e}{}", "é".repeat(1_000_000)),
+                denied: false,
                 issuer_correlation_id: None,
             }),
             ..record()

@@ -111,6 +111,8 @@ pub struct RefusalNote {
     pub fault: Fault,
     /// What exactly was wrong, for whoever investigates. Never a token.
     pub detail: String,
+    /// Whether policy said no, and not some other stage.
+    pub denied: bool,
     /// The identifier by which the authorization server's operators find their side of it.
     pub issuer_correlation_id: Option<String>,
 }

@@ -14,11 +14,12 @@ use tokio::sync::{mpsc, oneshot};
 use super::{CallRecord, ocsf};
 use crate::metrics::Metrics;
 
-/// Most calls that may be under way or waiting for their record to be written. Beyond it calls are refused.
+/// Most calls that may be under way or waiting for their record to be written: four for each connection there may be.
+/// Beyond it calls are refused.
 const SLOTS_MAX: usize = 65_536;
-/// Most records formatted before they are written.
+/// Most records formatted before they are written: enough to make writing cheap, little enough to stay in a cache.
 const BATCH_MAX: usize = 512;
-/// How long to wait before a write that failed is tried again.
+/// How long to wait before a write that failed is tried again. People wait for it, and it costs next to nothing.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 /// Where records go.
@@ -42,7 +43,7 @@ pub struct Slot(mpsc::OwnedPermit<Message>);
 
 /// There is no place for another record: the trail cannot be written, or too many calls are under way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the audit trail cannot be written")]
+#[error("there is no place for another audit record")]
 pub struct AuditUnavailable;
 
 enum Message {

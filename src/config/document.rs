@@ -221,7 +221,7 @@ impl<'a> Builder<'a> {
                 self.note(
                     span,
                     &path,
-                    "is an alias (`*name`), which is not used here: write the value itself",
+                    "is an alias (`*name`), which is not supported: write the value itself",
                 );
                 None
             }
@@ -334,10 +334,10 @@ impl<'a> Builder<'a> {
 
     fn check_plain_yaml(&self, span: Span, path: &str, anchor: usize, tagged: bool) {
         if anchor != 0 {
-            self.note(span, path, "has an anchor (`&name`), which is not used here: leave it out");
+            self.note(span, path, "has an anchor (`&name`), which is not supported: leave it out");
         }
         if tagged {
-            self.note(span, path, "has a tag (`!name`), which is not used here: leave it out");
+            self.note(span, path, "has a tag (`!name`), which is not supported: leave it out");
         }
     }
 

@@ -38,7 +38,7 @@ pub(super) fn read(root: &mut Node, report: &Report) -> Option<File> {
         let span = if misfit.key { node.key_span } else { node.span };
         report.note(Severity::Error, span, &node.path, misfit.message);
     }
-    report.note(Severity::Error, Span::TOP, "", "has more faults of this kind: mend these first");
+    report.note(Severity::Error, Span::TOP, "", "has more faults of this kind: fix these first");
     None
 }
 

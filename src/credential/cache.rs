@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::digest::{Context, SHA256};
 use http::HeaderValue;
 
 use crate::clock::Now;
+use crate::digest::FieldDigest;
 use crate::identity::{Actor, Issuer, Scopes, Subject, Tenant};
 use crate::metrics::Metrics;
 use crate::oauth::authorization_server::AuthorizationServer;
@@ -18,7 +18,8 @@ use crate::tool::{ConnectorName, Target};
 const CACHE_BYTES_MAX: u64 = 64 * 1_048_576;
 /// What an entry takes beside its token.
 const ENTRY_BYTES: usize = 512;
-/// Longest time that a delegated token is reused. A person who is locked out is out after this time at the latest.
+/// Longest time that a delegated token is reused. Someone who is locked out keeps access until then, or until their
+/// own token expires, whichever is first.
 const REUSE_CAP: Duration = Duration::from_secs(3_600);
 /// How long before its end a token is no longer handed out: time for the call to arrive and be checked.
 const REUSE_MARGIN: Duration = Duration::from_secs(30);
@@ -63,7 +64,7 @@ impl KeyFields {
 
     /// The key of these fields.
     pub fn key(&self) -> CacheKey {
-        let mut digest = Digest::new("delegated-token/1");
+        let mut digest = FieldDigest::new("delegated-token/1");
         digest.field(self.issuer.as_str().as_bytes());
         digest.optional(self.tenant.id());
         digest.field(self.subject.as_str().as_bytes());
@@ -73,40 +74,7 @@ impl KeyFields {
         digest.optional(self.target.resource.as_ref().map(|resource| resource.as_str()));
         digest.field(self.target.scopes.canonical().as_bytes());
         digest.field(&self.exchange);
-        digest.finish()
-    }
-}
-
-/// A running digest over fields that cannot run into one another.
-struct Digest(Context);
-
-impl Digest {
-    fn new(label: &str) -> Self {
-        let mut digest = Self(Context::new(&SHA256));
-        digest.field(label.as_bytes());
-        digest
-    }
-
-    fn field(&mut self, field: &[u8]) {
-        self.0.update(&(field.len() as u64).to_be_bytes());
-        self.0.update(field);
-    }
-
-    /// A field that is absent differs from one that is empty.
-    fn optional(&mut self, field: Option<&str>) {
-        match field {
-            None => self.field(b"absent"),
-            Some(text) => {
-                self.field(b"present");
-                self.field(text.as_bytes());
-            }
-        }
-    }
-
-    fn finish(self) -> CacheKey {
-        let mut key = [0; 32];
-        key.copy_from_slice(self.0.finish().as_ref());
-        CacheKey(key)
+        CacheKey(digest.finish())
     }
 }
 
@@ -176,6 +144,8 @@ impl CredentialCache {
     pub fn put(&self, key: CacheKey, entry: Arc<Entry>, now: Now) {
         if now.monotonic < entry.reusable_until {
             self.entries.insert(key, entry);
+            // Otherwise the count lags behind. An exchange has just cost a thousand times as much.
+            self.entries.run_pending_tasks();
             self.metrics.cache_entries.set(i64::try_from(self.entries.entry_count()).unwrap_or(i64::MAX));
         }
     }

@@ -2,23 +2,22 @@
 //!
 //! Each identity mode has one way here. None falls back to another.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::HeaderValue;
 
 use crate::clock::Now;
-use crate::identity::{Issuer, IssuerName, Scopes, SecretToken};
+use crate::identity::{IssuerName, Scopes, SecretToken};
 use crate::metrics::{CacheLookup, Metrics};
-use crate::oauth::authorization_server::AuthorizationServer;
-use crate::oauth::grant::ExchangeError;
+use crate::oauth::authorization_server::AuthorizationServers;
+use crate::oauth::exchange::ExchangeError;
 use crate::policy::Permit;
 use crate::tool::IdentityMode;
 
 mod cache;
 mod on_behalf_of;
 
-pub use cache::{CacheKey, CredentialCache, KeyFields};
+pub use cache::CredentialCache;
 use on_behalf_of::OnBehalfOf;
 
 /// What a connector receives. Only this module makes one, and only for a permit.
@@ -54,11 +53,7 @@ pub struct Credentials {
 
 impl Credentials {
     /// Obtains delegated tokens from these authorization servers, and keeps them in `cache`.
-    pub fn new(
-        servers: Arc<HashMap<Issuer, Arc<AuthorizationServer>>>,
-        cache: Arc<CredentialCache>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn new(servers: AuthorizationServers, cache: Arc<CredentialCache>, metrics: Arc<Metrics>) -> Self {
         Self { on_behalf_of: OnBehalfOf::new(servers, cache, metrics) }
     }
 

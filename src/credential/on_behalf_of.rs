@@ -1,23 +1,25 @@
 //! The signed-in user's identity, by an exchange of the subject token.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
+
+use http::HeaderValue;
 
 use super::cache::{CacheKey, CredentialCache, Entry, KeyFields};
 use super::{Credential, ObtainError, bearer};
 use crate::clock::Now;
+use crate::error_chain::ErrorChain;
 use crate::flight::Flights;
-use crate::identity::Issuer;
+use crate::identity::Scopes;
 use crate::metrics::{CacheLookup, Metrics};
-use crate::oauth::authorization_server::AuthorizationServer;
-use crate::oauth::grant::{DelegatedToken, ExchangeError};
+use crate::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
+use crate::oauth::exchange::{DelegatedToken, ExchangeError};
 use crate::policy::Permit;
 use crate::tool::IdentityMode;
 
 /// Obtains delegated tokens: from the cache, from an exchange under way, or by one of its own.
 pub struct OnBehalfOf {
-    servers: Arc<HashMap<Issuer, Arc<AuthorizationServer>>>,
+    servers: AuthorizationServers,
     cache: Arc<CredentialCache>,
     flights: Flights<CacheKey, Result<Arc<Entry>, ExchangeError>>,
     metrics: Arc<Metrics>,
@@ -25,11 +27,7 @@ pub struct OnBehalfOf {
 
 impl OnBehalfOf {
     /// Exchanges tokens at these servers.
-    pub fn new(
-        servers: Arc<HashMap<Issuer, Arc<AuthorizationServer>>>,
-        cache: Arc<CredentialCache>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn new(servers: AuthorizationServers, cache: Arc<CredentialCache>, metrics: Arc<Metrics>) -> Self {
         Self { servers, cache, flights: Flights::default(), metrics }
     }
 
@@ -88,12 +86,12 @@ async fn exchange(
     };
     metrics.exchanged(&server.settings().name, outcome, started.elapsed());
     if let Err(error) = &result {
-        tracing::debug!(%error, tool = %permit.tool(), "Exchange failed");
+        tracing::debug!(error = %ErrorChain(error), tool = %permit.tool(), "Exchange failed");
     }
     result
 }
 
-fn header(server: &AuthorizationServer, token: &DelegatedToken) -> Result<http::HeaderValue, ExchangeError> {
+fn header(server: &AuthorizationServer, token: &DelegatedToken) -> Result<HeaderValue, ExchangeError> {
     bearer(&token.token).ok_or_else(|| ExchangeError::Unusable {
         issuer: server.settings().name.clone(),
         why: "its token does not fit in a header",
@@ -104,10 +102,6 @@ fn from_entry(entry: &Entry, lookup: CacheLookup) -> Credential {
     credential(entry.authorization.clone(), entry.granted.clone(), lookup)
 }
 
-fn credential(
-    authorization: http::HeaderValue,
-    granted: Option<crate::identity::Scopes>,
-    lookup: CacheLookup,
-) -> Credential {
+fn credential(authorization: HeaderValue, granted: Option<Scopes>, lookup: CacheLookup) -> Credential {
     Credential { authorization, identity: IdentityMode::OnBehalfOf, granted, lookup }
 }

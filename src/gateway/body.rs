@@ -1,24 +1,21 @@
-//! Bodies, streamed both ways and never collected.
+//! The answer's body on its way to the agent: streamed, never collected.
 //!
-//! The answer's body carries the call's record to its end: the record is written when the last byte has been
+//! It carries the call's record to its end: the record is written when the last byte has been
 //! handed over, when the agent hangs up, or when the connector breaks off.
 
 use std::fmt;
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::Sleep;
 
 use super::call::Call;
 use super::rewrite;
+use super::upload::IdleDeadline;
 use crate::audit::Ending;
 
 /// Why a body breaks off. Whoever reads it sees a broken connection, never a shorter body that looks whole.
@@ -39,6 +36,12 @@ pub enum BodyError {
 pub struct Body {
     source: Source,
     call: Option<Box<Call>>,
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Body")
+    }
 }
 
 enum Source {
@@ -150,168 +153,5 @@ impl HttpBody for Body {
             }
             Source::Connector { body, .. } => body.size_hint(),
         }
-    }
-}
-
-/// How far the agent's body has come, for whoever waits for the answer.
-#[derive(Debug)]
-pub struct Upload {
-    started: Instant,
-    bytes: AtomicU64,
-    /// Milliseconds from `started` to the last sign of life.
-    last_progress: AtomicU64,
-    /// Whether it is the agent that everybody waits for, and not the connector.
-    waits_for_agent: AtomicBool,
-    state: AtomicU8,
-}
-
-/// What became of the agent's body.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum UploadState {
-    /// Still coming, or not asked for any more.
-    Open,
-    /// The agent sent nothing for too long.
-    Stalled,
-    /// The agent broke off.
-    Broke,
-}
-
-impl Upload {
-    fn new() -> Arc<Self> {
-        Arc::new(Self {
-            started: Instant::now(),
-            bytes: AtomicU64::new(0),
-            last_progress: AtomicU64::new(0),
-            waits_for_agent: AtomicBool::new(false),
-            state: AtomicU8::new(0),
-        })
-    }
-
-    /// How many bytes have been passed on.
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// When the last piece was passed on, or the call began.
-    pub fn last_progress(&self) -> Instant {
-        let since = Duration::from_millis(self.last_progress.load(Ordering::Relaxed));
-        self.started.checked_add(since).unwrap_or(self.started)
-    }
-
-    /// Whether it is the agent that everybody waits for: the connector would take more.
-    pub fn waits_for_agent(&self) -> bool {
-        self.waits_for_agent.load(Ordering::Relaxed)
-    }
-
-    /// What became of it.
-    pub fn state(&self) -> UploadState {
-        match self.state.load(Ordering::Relaxed) {
-            0 => UploadState::Open,
-            1 => UploadState::Stalled,
-            _ => UploadState::Broke,
-        }
-    }
-
-    fn progressed(&self, bytes: usize) {
-        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        let since = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_progress.store(since, Ordering::Relaxed);
-        self.waits_for_agent.store(false, Ordering::Relaxed);
-    }
-
-    fn ended(&self, state: UploadState) {
-        let number = match state {
-            UploadState::Open => 0,
-            UploadState::Stalled => 1,
-            UploadState::Broke => 2,
-        };
-        self.state.store(number, Ordering::Relaxed);
-    }
-}
-
-/// The agent's body on its way to the connector. Its trailers are dropped: nothing has judged them.
-pub struct UploadBody {
-    body: Incoming,
-    idle: IdleDeadline,
-    upload: Arc<Upload>,
-}
-
-impl UploadBody {
-    /// Streams `body`, as long as something comes at least every `idle_timeout`.
-    pub fn new(body: Incoming, idle_timeout: Duration) -> (Self, Arc<Upload>) {
-        let upload = Upload::new();
-        (Self { body, idle: IdleDeadline::new(idle_timeout), upload: Arc::clone(&upload) }, upload)
-    }
-}
-
-impl HttpBody for UploadBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
-        loop {
-            match Pin::new(&mut this.body).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    this.idle.restart();
-                    if let Some(data) = frame.data_ref() {
-                        this.upload.progressed(data.len());
-                        return Poll::Ready(Some(Ok(frame)));
-                    }
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    this.upload.ended(UploadState::Broke);
-                    return Poll::Ready(Some(Err(BodyError::Broke(error))));
-                }
-                Poll::Ready(None) => {
-                    this.upload.progressed(0);
-                    return Poll::Ready(None);
-                }
-                Poll::Pending => {
-                    this.upload.waits_for_agent.store(true, Ordering::Relaxed);
-                    ready!(this.idle.poll(cx));
-                    this.upload.ended(UploadState::Stalled);
-                    return Poll::Ready(Some(Err(BodyError::Stalled(this.idle.timeout))));
-                }
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// A deadline that begins anew with every piece. The timer is only set once something has to be waited for.
-struct IdleDeadline {
-    timeout: Duration,
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl IdleDeadline {
-    fn new(timeout: Duration) -> Self {
-        Self { timeout, sleep: None }
-    }
-
-    fn restart(&mut self) {
-        self.sleep = None;
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let timeout = self.timeout;
-        self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout))).as_mut().poll(cx)
-    }
-}
-
-impl fmt::Debug for Body {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Body")
     }
 }

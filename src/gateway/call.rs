@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{Request, StatusCode};
 
-use super::body::Upload;
+use super::upload::Upload;
 use crate::audit::{CallRecord, Ending, RefusalNote, RequestId, Slot};
 use crate::clock::Now;
 use crate::identity::Peer;
@@ -63,7 +63,7 @@ impl Call {
     }
 
     /// The agent's body is passed on from here on.
-    pub fn uploads(&mut self, upload: &Arc<Upload>) {
+    pub fn track_upload(&mut self, upload: &Arc<Upload>) {
         self.upload = Some(Arc::clone(upload));
     }
 

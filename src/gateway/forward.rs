@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -17,16 +17,16 @@ use tower::timeout::error::Elapsed;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder};
 
-use super::body::{Upload, UploadBody, UploadState};
-use super::path::CanonicalPath;
-use super::{ConnectorSettings, ConnectorTimeouts};
+use super::rewrite::Delegated;
+use super::settings::{ConnectorSettings, ConnectorTimeouts};
+use super::upload::{Upload, UploadBody, UploadEnd};
 use crate::checked_url::CheckedUrl;
 use crate::tls;
 
 /// How long a connection to a connector is kept when nobody uses it: less than the 60 seconds after which common
-/// servers close it, so that it is us who do.
+/// servers close it, so that the gateway closes first.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
-/// Most idle connections kept for one connector.
+/// Most idle connections kept for one connector: as many calls at a time need no new handshake.
 const POOL_IDLE_MAX: usize = 256;
 
 /// Why the connector gave no answer.
@@ -146,20 +146,17 @@ impl Upstream {
     /// [`ForwardError`] when there is none.
     pub async fn send(
         &self,
-        method: Method,
-        path: CanonicalPath<'_>,
-        query: Option<&str>,
-        headers: HeaderMap,
+        delegated: Delegated,
         body: UploadBody,
         upload: &Upload,
     ) -> Result<Response<Incoming>, ForwardError> {
         let mut request = Request::new(body);
-        *request.method_mut() = method;
-        *request.uri_mut() = self.address(path, query)?;
-        *request.headers_mut() = headers;
+        *request.method_mut() = delegated.method().clone();
+        *request.uri_mut() = self.address(delegated.target())?;
+        *request.headers_mut() = delegated.into_headers();
         let response = tokio::select! {
             biased;
-            answer = self.client.request(request) => answer.map_err(|error| why(&error, upload))?,
+            answer = self.client.request(request) => answer.map_err(|error| classify(&error, upload))?,
             () = response_deadline(upload, self.settings.timeouts.response) => {
                 return Err(ForwardError::ResponseTimedOut);
             }
@@ -170,15 +167,9 @@ impl Upstream {
         }
     }
 
-    /// The address for a request, written anew from what was judged.
-    fn address(&self, path: CanonicalPath<'_>, query: Option<&str>) -> Result<Uri, ForwardError> {
-        let mut target = String::with_capacity(self.base_path.len() + path.as_str().len() + 64);
-        target.push_str(&self.base_path);
-        target.push_str(path.as_str());
-        if let Some(query) = query {
-            target.push('?');
-            target.push_str(query);
-        }
+    /// The address of `target` on this connector.
+    fn address(&self, target: &str) -> Result<Uri, ForwardError> {
+        let target = format!("{}{target}", self.base_path);
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
@@ -200,11 +191,11 @@ async fn response_deadline(upload: &Upload, timeout: Duration) {
     }
 }
 
-fn why(error: &ClientError, upload: &Upload) -> ForwardError {
-    match upload.state() {
-        UploadState::Stalled => return ForwardError::UploadStalled,
-        UploadState::Broke => return ForwardError::UploadBroke,
-        UploadState::Open => {}
+fn classify(error: &ClientError, upload: &Upload) -> ForwardError {
+    match upload.end() {
+        Some(UploadEnd::Stalled) => return ForwardError::UploadStalled,
+        Some(UploadEnd::Broke) => return ForwardError::UploadBroke,
+        None => {}
     }
     let causes = || std::iter::successors(Some(error as &(dyn StdError + 'static)), |&error| error.source());
     if causes().any(|cause| cause.is::<Elapsed>()) {

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// Longest path that is read, in bytes.
+/// Longest path that is read, in bytes: what common servers take.
 const PATH_BYTES_MAX: usize = 8_192;
 /// Most segments that are read: deeper than any REST API, shallow enough to look up prefix by prefix.
 const SEGMENTS_MAX: usize = 64;

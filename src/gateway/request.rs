@@ -13,12 +13,19 @@ pub enum RequestError {
     /// No host, several, or two that differ (RFC 9112 section 3.2, RFC 9113 section 8.3.1).
     #[error("the request does not name one host")]
     Host,
+    /// A token in the address, where it would be logged on its way and sent on (RFC 6750 section 2.3).
+    #[error("the address carries an access token")]
+    TokenMisplaced,
     /// Two ways to tell where the body ends, or one that is not known (RFC 9112 section 6).
     #[error("the request does not say in one way where its body ends")]
     Framing,
 }
 
-/// Checks method, host and framing.
+/// The methods that are served. CONNECT and TRACE are never forwarded (RFC 9110 section 9.3.8).
+pub const METHODS: [Method; 7] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+
+/// Checks method, host, query and framing.
 ///
 /// # Errors
 ///
@@ -26,19 +33,14 @@ pub enum RequestError {
 pub fn check<B>(request: &Request<B>) -> Result<(), RequestError> {
     check_method(request.method())?;
     check_host(request)?;
+    check_query(request.uri().query().unwrap_or_default())?;
     check_framing(request.headers())
 }
 
 fn check_method(method: &Method) -> Result<(), RequestError> {
-    match *method {
-        Method::GET
-        | Method::HEAD
-        | Method::POST
-        | Method::PUT
-        | Method::PATCH
-        | Method::DELETE
-        | Method::OPTIONS => Ok(()),
-        _ => Err(RequestError::Method),
+    match METHODS.contains(method) {
+        true => Ok(()),
+        false => Err(RequestError::Method),
     }
 }
 
@@ -61,6 +63,14 @@ fn check_host<B>(request: &Request<B>) -> Result<(), RequestError> {
     };
     match named.as_str().contains('@') {
         true => Err(RequestError::Host),
+        false => Ok(()),
+    }
+}
+
+fn check_query(query: &str) -> Result<(), RequestError> {
+    let mut parameters = url::form_urlencoded::parse(query.as_bytes());
+    match parameters.any(|(name, _)| name.eq_ignore_ascii_case("access_token")) {
+        true => Err(RequestError::TokenMisplaced),
         false => Ok(()),
     }
 }
@@ -122,6 +132,17 @@ mod tests {
         assert_eq!(check(&request), Ok(()));
         request.headers_mut().insert(HOST, "other.example".parse().expect("a host of the test"));
         assert_eq!(check(&request), Err(RequestError::Host));
+    }
+
+    #[test]
+    fn a_token_in_the_query_is_refused_however_it_is_written() {
+        for query in
+            ["access_token=x", "a=b&access_token=x", "access%5Ftoken=x", "ACCESS_TOKEN", "a&access_token"]
+        {
+            let target = format!("/a?{query}");
+            check_request("GET", &target, &[("host", "a")], Err(RequestError::TokenMisplaced));
+        }
+        check_request("GET", "/a?my_access_token=x&q=access_token", &[("host", "a")], Ok(()));
     }
 
     #[test]

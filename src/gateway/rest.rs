@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::Method;
 
 use super::path::{CanonicalPath, PathError};
+use super::request::METHODS;
 
 /// What a request must look like to be a certain tool: `GET /me/messages/{id}`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,10 +32,6 @@ pub enum ToolMatchError {
     #[error("has a parameter that is not a whole segment with a name of letters, digits and `_`: {0:?}")]
     Parameter(String),
 }
-
-/// The methods that a tool can have. CONNECT and TRACE are never forwarded.
-const METHODS: [Method; 7] =
-    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
 
 impl std::str::FromStr for ToolMatch {
     type Err = ToolMatchError;

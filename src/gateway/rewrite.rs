@@ -12,10 +12,13 @@ use http::header::{
     AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, SERVER, SET_COOKIE,
     TE, TRANSFER_ENCODING, UPGRADE, VIA, WWW_AUTHENTICATE,
 };
-use http::{StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 
+use super::path::CanonicalPath;
+use super::request::RequestError;
 use crate::audit::RequestId;
 use crate::credential::Credential;
+use crate::policy::Permit;
 use crate::tool::IdentityMode;
 
 /// Request headers that every connector gets.
@@ -97,30 +100,68 @@ const IDENTITY_MODE: HeaderName = HeaderName::from_static("obo-identity-mode");
 /// Tells agents, and connectors, the call's identifier.
 const REQUEST_ID: HeaderName = HeaderName::from_static("obo-request-id");
 
-/// The headers for the connector, made anew from those of the agent.
-pub fn request_headers(
-    inbound: &HeaderMap,
-    version: Version,
+/// A request as the connector will see it: written anew from what was judged, with a credential on it. Only
+/// [`delegate`] makes one, and only this can be forwarded.
+pub struct Delegated {
+    method: Method,
+    target: String,
+    headers: HeaderMap,
+}
+
+impl Delegated {
+    /// The method.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Path and query, to be appended to the connector's own address.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// The headers, the credential among them.
+    pub fn into_headers(self) -> HeaderMap {
+        self.headers
+    }
+}
+
+/// Takes the agent's credentials off a request and puts `credential` on. `path` is what of the request's path the
+/// connector sees; `pass_headers` are let through beside the standard ones.
+///
+/// # Errors
+///
+/// [`RequestError::TokenMisplaced`] when the caller's own token stands in the address.
+pub fn delegate(
+    request: &Request<()>,
+    path: CanonicalPath<'_>,
     pass_headers: &[HeaderName],
+    permit: &Permit,
     credential: &Credential,
     request_id: RequestId,
-) -> HeaderMap {
-    let mut outbound = HeaderMap::with_capacity(inbound.len() + 3);
+) -> Result<Delegated, RequestError> {
+    let own_token = permit.caller().subject_token();
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    let target = format!("{}{query}", path.as_str());
+    if own_token.is_within(target.as_bytes()) {
+        return Err(RequestError::TokenMisplaced);
+    }
+    let inbound = request.headers();
+    let mut headers = HeaderMap::with_capacity(inbound.len() + 3);
     for (name, value) in inbound {
         let passes = PASSED.contains(name) || pass_headers.contains(name);
-        if passes && !named_by_connection(inbound, name) {
-            outbound.append(name.clone(), value.clone());
+        if passes && !lists(inbound, &CONNECTION, name.as_str()) && !own_token.is_within(value.as_bytes()) {
+            headers.append(name.clone(), value.clone());
         }
     }
-    if wants_trailers(inbound) {
-        outbound.insert(TE, HeaderValue::from_static("trailers"));
+    if lists(inbound, &TE, "trailers") {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    outbound.insert(VIA, via(version));
-    outbound.insert(REQUEST_ID, request_id_value(request_id));
+    headers.insert(VIA, via(request.version()));
+    set_request_id(&mut headers, request_id);
     // RFC 9110 section 7.6.1: headers that `Connection` names belong to this hop only. An agent must not be able to
     // use it to strip the header we are about to add, so we remove first and add last.
-    outbound.insert(AUTHORIZATION, credential.authorization().clone());
-    outbound
+    headers.insert(AUTHORIZATION, credential.authorization().clone());
+    Ok(Delegated { method: request.method().clone(), target, headers })
 }
 
 /// Takes off what must not reach the agent. Also for trailers.
@@ -140,28 +181,22 @@ pub fn clean_response(headers: &mut HeaderMap) {
 }
 
 /// Makes the connector's answer ours: cleaned, and marked with whose identity it was made with.
-pub fn answer_headers(
-    headers: &mut HeaderMap,
-    status: StatusCode,
-    identity: IdentityMode,
-    request_id: RequestId,
-) {
+pub fn answer_headers<B>(response: &mut Response<B>, identity: IdentityMode, request_id: RequestId) {
+    let status = response.status();
+    let headers = response.headers_mut();
     clean_response(headers);
     if status == StatusCode::UNAUTHORIZED {
         // RFC 9110 section 15.5.2 wants a challenge; the connector's own would send the agent to another server.
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="obo-gateway""#));
     }
     headers.insert(IDENTITY_MODE, HeaderValue::from_static(identity.as_str()));
-    mark(headers, request_id);
+    set_request_id(headers, request_id);
 }
 
-/// Marks any answer with the call's identifier.
-pub fn mark(headers: &mut HeaderMap, request_id: RequestId) {
-    headers.insert(REQUEST_ID, request_id_value(request_id));
-}
-
-fn request_id_value(request_id: RequestId) -> HeaderValue {
-    HeaderValue::from_str(&request_id.to_string()).expect("a request id is hexadecimal digits and a dash")
+/// Marks a request or an answer with the call's identifier.
+pub fn set_request_id(headers: &mut HeaderMap, request_id: RequestId) {
+    let value = HeaderValue::from_str(&request_id.to_string());
+    headers.insert(REQUEST_ID, value.expect("a request id is hexadecimal digits and a dash"));
 }
 
 fn via(version: Version) -> HeaderValue {
@@ -170,14 +205,6 @@ fn via(version: Version) -> HeaderValue {
         Version::HTTP_2 => "2 obo-gateway",
         _ => "1.1 obo-gateway",
     })
-}
-
-fn named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
-    lists(headers, &CONNECTION, name.as_str())
-}
-
-fn wants_trailers(headers: &HeaderMap) -> bool {
-    lists(headers, &TE, "trailers")
 }
 
 /// Whether a header that is a comma-separated list has `member`, whatever its case.

@@ -2,14 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use http::{HeaderName, Method};
+use http::{HeaderName, Method, Response};
+use hyper::body::Incoming;
 
-use super::forward::{Upstream, UpstreamError};
+use super::body::Body;
+use super::call::Call;
+use super::forward::{ForwardError, Upstream, UpstreamError};
 use super::path::{CanonicalPath, ConnectorPath};
 use super::rest::Operations;
-use super::{ConnectorSettings, Tools};
-use crate::identity::Caller;
+use super::rewrite::Delegated;
+use super::settings::{ConnectorSettings, Tools};
+use super::upload::UploadBody;
 use crate::metrics::{Metrics, ToolMetrics};
 use crate::tool::{ConnectorName, Tool};
 
@@ -22,8 +27,7 @@ pub struct Routes {
 pub struct Connector {
     /// Its name.
     pub name: ConnectorName,
-    /// The way there.
-    pub upstream: Upstream,
+    upstream: Upstream,
     /// Headers that it gets beside the standard ones.
     pub pass_headers: Vec<HeaderName>,
     /// How calls are counted that match none of its tools.
@@ -104,20 +108,51 @@ impl ConnectorTools {
 
 impl Connector {
     /// What of `path` the connector itself sees.
-    pub fn rest_of<'a>(&self, path: CanonicalPath<'a>) -> CanonicalPath<'a> {
+    pub fn path_within<'a>(&self, path: CanonicalPath<'a>) -> CanonicalPath<'a> {
         path.under(&self.path).expect("the path was routed here by this prefix")
     }
 
     /// The tool that a request calls; `None` when the connector lists its tools and this is none of them.
-    pub fn identify(&self, method: &Method, rest: CanonicalPath<'_>) -> Option<&CountedTool> {
+    pub fn identify(&self, method: &Method, path: CanonicalPath<'_>) -> Option<&CountedTool> {
         match &self.tools {
             ConnectorTools::Any(tool) => Some(tool),
-            ConnectorTools::Listed(operations) => operations.find(method, rest),
+            ConnectorTools::Listed(operations) => operations.find(method, path),
         }
+    }
+
+    /// Forwards a request with this body, and waits for the head of the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`ForwardError`] when there is none.
+    pub async fn forward(
+        &self,
+        delegated: Delegated,
+        body: Incoming,
+        call: &mut Call,
+    ) -> Result<ConnectorAnswer, ForwardError> {
+        let idle_timeout = self.upstream.timeouts().idle;
+        let (body, upload) = UploadBody::new(body, idle_timeout);
+        call.track_upload(&upload);
+        let forwarded = Instant::now();
+        let response = self.upstream.send(delegated, body, &upload).await?;
+        call.record.connector_request_id = response.headers().get("request-id").cloned();
+        Ok(ConnectorAnswer { response, latency: forwarded.elapsed(), idle_timeout })
     }
 }
 
-/// Whether a tool is for the people of the caller's issuer.
-pub fn accepts_issuer(tool: &Tool, caller: &Caller) -> bool {
-    tool.issuers.contains(caller.issuer_name())
+/// The connector's answer, on its way to the agent.
+pub struct ConnectorAnswer {
+    /// Its head, and its body still to come.
+    pub response: Response<Incoming>,
+    latency: Duration,
+    idle_timeout: Duration,
+}
+
+impl ConnectorAnswer {
+    /// The answer for the agent. Its body carries the call to its end.
+    pub fn into_response(self, mut call: Box<Call>) -> Response<Body> {
+        call.answered(self.response.status(), self.latency);
+        self.response.map(|body| Body::from_connector(body, self.idle_timeout, call))
+    }
 }

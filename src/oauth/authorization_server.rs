@@ -1,17 +1,22 @@
 //! One authorization server as the gateway knows it: its settings, its keys, and where its endpoints are.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use aws_lc_rs::digest::{Context, SHA256};
 use tokio::task::AbortHandle;
 
-use super::http::OutboundClient;
 use super::key_set::{Fetch, KeySet, KeySetError};
 use super::metadata::{Metadata, discover};
-use super::{ClientAuth, ExchangeSettings, Grant, IssuerSettings, TargetParameter};
+use super::outbound::OutboundClient;
+use super::{ExchangeSettings, Grant, IssuerSettings, TargetParameter};
 use crate::checked_url::CheckedUrl;
+use crate::digest::FieldDigest;
+use crate::identity::Issuer;
 use crate::metrics::Metrics;
+
+/// All authorization servers, by the exact `iss` of their tokens.
+pub type AuthorizationServers = Arc<HashMap<Issuer, Arc<AuthorizationServer>>>;
 
 /// One authorization server. Its keys are kept fresh until it is dropped.
 #[derive(Debug)]
@@ -146,37 +151,27 @@ impl Location {
     }
 }
 
-/// Digests the settings, each with its length before it.
+/// Digests the settings that shape a delegated token. How the client proves itself is none of them: another secret
+/// of the same client yields the same token.
 fn fingerprint(settings: &IssuerSettings) -> [u8; 32] {
-    let mut context = Context::new(&SHA256);
-    let mut add = |field: &str| {
-        context.update(&(field.len() as u64).to_be_bytes());
-        context.update(field.as_bytes());
-    };
-    add("exchange-settings/1");
-    add(settings.issuer.as_str());
+    let mut digest = FieldDigest::new("exchange-settings/1");
+    digest.field(settings.issuer.as_str().as_bytes());
     for endpoint in [&settings.endpoints.metadata, &settings.endpoints.token_endpoint] {
-        add(endpoint.as_ref().map_or("", CheckedUrl::as_str));
+        digest.optional(endpoint.as_ref().map(CheckedUrl::as_str));
     }
-    if let Some(ExchangeSettings { grant, client_id, client_auth, extra }) = &settings.exchange {
-        add(match grant {
+    if let Some(ExchangeSettings { grant, client_id, client_auth: _, extra }) = &settings.exchange {
+        let grant = match grant {
             Grant::OnBehalfOf => "on_behalf_of",
             Grant::TokenExchange { target: TargetParameter::Scope } => "token_exchange by scope",
             Grant::TokenExchange { target: TargetParameter::Audience } => "token_exchange by audience",
             Grant::TokenExchange { target: TargetParameter::Resource } => "token_exchange by resource",
-        });
-        add(client_id);
-        // How the client proves itself does not change whose token comes back; which client it is does.
-        add(match client_auth {
-            ClientAuth::SecretPost(_) | ClientAuth::SecretBasic(_) => "secret",
-            ClientAuth::PrivateKeyJwt(_) => "private_key_jwt",
-        });
+        };
+        digest.field(grant.as_bytes());
+        digest.field(client_id.as_bytes());
         for (name, value) in extra {
-            add(name);
-            add(value);
+            digest.field(name.as_bytes());
+            digest.field(value.expose().as_bytes());
         }
     }
-    let mut fingerprint = [0; 32];
-    fingerprint.copy_from_slice(context.finish().as_ref());
-    fingerprint
+    digest.finish()
 }

@@ -1,8 +1,8 @@
 //! The key set of one issuer, kept fresh.
 //!
 //! It is fetched before the first call and refreshed in the background. A token that names an unknown key makes
-//! it fetch at once, within a cool-down and in one flight, so that a flood of invented key ids costs the issuer
-//! nothing. A failed refresh keeps what was there.
+//! it fetch at once, within a cool-down and in one flight, so that a flood of invented key ids costs the issuer one
+//! fetch in a cool-down. A failed refresh keeps what was there.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,14 +11,16 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 
-use super::http::OutboundError;
 use super::keys::{Keys, KeysError};
 use super::metadata::MetadataError;
-use crate::flight::Flights;
+use super::outbound::OutboundError;
+use crate::error_chain::ErrorChain;
+use crate::flight::{FlightLost, Flights};
 use crate::identity::IssuerName;
 use crate::metrics::{KeySetRefresh, Metrics};
 
-/// Shortest time between two fetches that tokens with unknown keys bring about.
+/// Shortest time between two fetches that tokens with unknown keys bring about. Anybody can send such tokens, so this
+/// bounds what strangers can make the issuer do.
 const UNKNOWN_KEY_COOL_DOWN: Duration = Duration::from_secs(30);
 /// How often keys are fetched when all is well. Issuers announce new keys hours before they sign with them.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(600);
@@ -27,7 +29,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 /// How soon it is tried again while there are none: people wait.
 const RETRY_INTERVAL_WITHOUT_KEYS: Duration = Duration::from_secs(2);
 
-/// What an agent should wait before it asks again while there are no keys.
+/// What an agent should wait before it asks again while there are no keys: by then they have been tried for twice.
 pub const RETRY_AFTER_WITHOUT_KEYS: Duration = Duration::from_secs(5);
 
 /// Why keys could not be fetched.
@@ -45,6 +47,9 @@ pub enum KeySetError {
     /// The answer was of no use.
     #[error("key set: {0}")]
     Keys(#[from] KeysError),
+    /// The task that fetched it ended without a result.
+    #[error("key set: {0}")]
+    Lost(#[from] FlightLost),
 }
 
 /// One state of the key set. It changes as a whole, and each change has a number.
@@ -94,6 +99,11 @@ impl KeySet {
         self.current.load_full()
     }
 
+    /// Whether there are keys.
+    pub fn is_known(&self) -> bool {
+        self.current.load().is_some()
+    }
+
     /// The number of the present keys; 0 until there are some.
     pub fn generation(&self) -> u64 {
         self.current.load().as_ref().map_or(0, |snapshot| snapshot.generation)
@@ -111,8 +121,7 @@ impl KeySet {
         };
         match self.flights.join((), || None, start).await {
             Ok(result) => result,
-            // The fetch panicked: there is no answer to go by, which is what the keys already say.
-            Err(_) => Err(KeySetError::Keys(KeysError::NotAKeySet)),
+            Err(lost) => Err(lost.into()),
         }
     }
 
@@ -139,7 +148,7 @@ impl KeySet {
         loop {
             let pause = match self.refresh().await {
                 Ok(()) => REFRESH_INTERVAL,
-                Err(_) if self.generation() > 0 => RETRY_INTERVAL,
+                Err(_) if self.is_known() => RETRY_INTERVAL,
                 Err(_) => RETRY_INTERVAL_WITHOUT_KEYS,
             };
             tokio::time::sleep(pause).await;
@@ -158,7 +167,7 @@ impl KeySet {
             }
             Err(error) => {
                 self.metrics.key_set_refreshed(&self.issuer, KeySetRefresh::Failed);
-                tracing::warn!(issuer = %self.issuer, %error, has_keys = self.generation() > 0, "Key set refresh failed");
+                tracing::warn!(issuer = %self.issuer, error = %ErrorChain(&error), has_keys = self.is_known(), "Key set refresh failed");
                 Err(error)
             }
         }

@@ -13,7 +13,7 @@ use crate::strict_json;
 
 /// Most keys that are read from one set. Entra publishes fewer than ten.
 const KEYS_MAX: usize = 256;
-/// Longest key id that is looked up.
+/// Longest key id that is looked up. Real ones are thumbprints and UUIDs of some 40 bytes.
 pub const KEY_ID_BYTES_MAX: usize = 512;
 /// RSA keys below this are within reach of an attacker; above the other bound they cost too much to use.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::http::{Answer, OutboundClient, OutboundError};
+use super::outbound::{OutboundAnswer, OutboundClient, OutboundError};
 use crate::checked_url::{CheckedUrl, PlainHttp, UrlError};
 use crate::identity::Issuer;
 use crate::strict_json;
@@ -58,7 +58,7 @@ pub async fn discover(
     read(&answer, issuer, plain_http)
 }
 
-fn read(answer: &Answer, issuer: &Issuer, plain_http: PlainHttp) -> Result<Metadata, MetadataError> {
+fn read(answer: &OutboundAnswer, issuer: &Issuer, plain_http: PlainHttp) -> Result<Metadata, MetadataError> {
     if answer.status != http::StatusCode::OK {
         return Err(MetadataError::Status(answer.status));
     }
@@ -93,8 +93,11 @@ mod tests {
     use super::*;
 
     fn read_text(body: &str) -> Result<Metadata, MetadataError> {
-        let answer =
-            Answer { status: http::StatusCode::OK, headers: http::HeaderMap::new(), body: body.into() };
+        let answer = OutboundAnswer {
+            status: http::StatusCode::OK,
+            headers: http::HeaderMap::new(),
+            body: body.into(),
+        };
         read(&answer, &Issuer::new("https://issuer.example"), PlainHttp::LoopbackOnly)
     }
 

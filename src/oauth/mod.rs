@@ -12,13 +12,13 @@ use crate::identity::{Actor, Audience, Issuer, IssuerName, Scopes, SecretToken, 
 pub mod assertion;
 pub mod authorization_server;
 pub mod claims;
-pub mod grant;
-pub mod http;
+pub mod error_response;
+pub mod exchange;
 pub mod jws;
 pub mod key_set;
 pub mod keys;
 pub mod metadata;
-pub mod refused;
+pub mod outbound;
 pub mod verifier;
 
 use assertion::AssertionKey;
@@ -84,8 +84,8 @@ pub struct ExchangeSettings {
     pub client_id: Arc<str>,
     /// How the gateway proves to be that client.
     pub client_auth: ClientAuth,
-    /// Static form fields sent with every request.
-    pub extra: Vec<(String, String)>,
+    /// Static form fields sent with every request. Some servers take a secret there.
+    pub extra: Vec<(String, SecretToken)>,
 }
 
 /// The way an authorization server is asked for a delegated token.

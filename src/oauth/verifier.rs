@@ -3,25 +3,24 @@
 //! A token that has passed is remembered by its SHA-256 digest, together with what was learned from it, until it
 //! expires or its issuer's keys change.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::Value;
 
-use super::authorization_server::AuthorizationServer;
+use super::authorization_server::{AuthorizationServer, AuthorizationServers};
 use super::claims::{self, CLOCK_SKEW_SECONDS, ClaimsError};
 use super::jws::{Jws, JwsError};
 use super::keys::Keys;
 use crate::clock::Now;
+use crate::digest::sha256;
 use crate::identity::{Caller, Issuer, IssuerName, SecretToken};
 
 /// Most bytes that remembered tokens may take: some 40,000 people's.
 const REMEMBERED_BYTES_MAX: u64 = 128 * 1_048_576;
 /// What a remembered token takes beside itself: its claims, and its place in the cache.
 const REMEMBERED_ENTRY_BYTES: usize = 1_536;
-/// Longest time that a token is remembered, whatever its `exp` says.
+/// Longest time that a token is remembered, whatever its `exp` says. Issuers' longest are 28 hours.
 const REMEMBERED_FOR_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// Why a token is refused.
@@ -52,7 +51,7 @@ pub enum VerifyError {
 
 /// Verifies the tokens of all issuers.
 pub struct Verifier {
-    servers: Arc<HashMap<Issuer, Arc<AuthorizationServer>>>,
+    servers: AuthorizationServers,
     remembered: moka::sync::Cache<[u8; 32], Arc<Remembered>>,
 }
 
@@ -69,11 +68,11 @@ struct Remembered {
 
 impl Verifier {
     /// A verifier for these issuers.
-    pub fn new(servers: Arc<HashMap<Issuer, Arc<AuthorizationServer>>>) -> Self {
+    pub fn new(servers: AuthorizationServers) -> Self {
         let remembered = moka::sync::Cache::builder()
             .max_capacity(REMEMBERED_BYTES_MAX)
             .weigher(|_, remembered: &Arc<Remembered>| {
-                let token = remembered.caller.subject_token_bytes();
+                let token = remembered.caller.subject_token().byte_count();
                 u32::try_from(token + REMEMBERED_ENTRY_BYTES).unwrap_or(u32::MAX)
             })
             .time_to_live(REMEMBERED_FOR_MAX)
@@ -87,7 +86,7 @@ impl Verifier {
     ///
     /// [`VerifyError`] says why it is refused.
     pub async fn verify(&self, token: &str, now: Now) -> Result<Arc<Caller>, VerifyError> {
-        let digest = token_digest(token);
+        let digest = sha256(token.as_bytes());
         if let Some(remembered) = self.remembered.get(&digest) {
             if remembered.holds(now) {
                 return Ok(Arc::clone(&remembered.caller));
@@ -127,13 +126,6 @@ impl Remembered {
             && now.monotonic < self.forgotten_at
             && self.server.key_set().generation() == self.key_generation
     }
-}
-
-/// What a token is remembered by.
-fn token_digest(token: &str) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
-    bytes
 }
 
 /// Checks the signature, after fetching the keys again when the token names one that is not there. Returns the

@@ -24,7 +24,7 @@ use super::deadlines::Deadlines;
 use super::{State, accept};
 use crate::metrics::Metrics;
 
-/// Most requests answered at a time; more are turned away rather than queued.
+/// Most requests answered at a time; more are turned away rather than queued. Some probes and a scraper or two call.
 const REQUESTS_MAX: usize = 32;
 /// Most connections at a time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;

@@ -17,18 +17,19 @@ use super::deadlines::Deadlines;
 use super::{State, Stop};
 use crate::identity::Peer;
 
-/// Longest time for a TLS handshake.
+/// Longest time for a TLS handshake: some round trips on a bad line, and no more.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time from the first byte of a request's head to its last, and between two requests on one connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest head of a request. A token of 16 KiB has room in it, and so have generous cookies.
 const HEAD_BYTES_MAX: usize = 65_536;
-/// Most headers of a request.
+/// Most headers of a request. Real ones have some twenty.
 const HEADERS_MAX: usize = 128;
-/// Most requests at a time on one HTTP/2 connection.
+/// Most requests at a time on one HTTP/2 connection: what RFC 9113 section 6.5.2 recommends at least, and some more.
 const STREAMS_MAX: u32 = 256;
-/// How often an HTTP/2 connection is asked whether anybody is there, and how long an answer may take.
+/// How often an HTTP/2 connection is asked whether anybody is there.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// How long the answer to that may take, after which the connection is given up.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Serves a connection to its end, or to where `stop` wants it.

@@ -90,7 +90,7 @@ async fn rfc_8693_names_its_target_as_configured() {
 }
 
 #[tokio::test]
-async fn missing_consent_is_answered_with_the_link_and_the_link_helps() {
+async fn missing_consent_is_answered_with_the_link_to_the_consent_page() {
     let bed = TestBed::start().await;
     let send = || async {
         let message = json!({"message": {"subject": "Hi", "toRecipients": [{"emailAddress": {"address": "bob@demo.test"}}]}});
@@ -146,7 +146,8 @@ async fn each_refusal_of_the_authorization_server_has_its_answer() {
     ] {
         bed.authorization_server.script(Endpoint::Token).clear().once(reply);
         let before = bed.exchanges();
-        let reply = bed.get("/mail/me/messages", &bed.token("ada")).await;
+        let token = bed.authorization_server.subject_token("ada").claim("xms_cc", vec!["cp1"]).mint();
+        let reply = bed.get("/mail/me/messages", &token).await;
         let challenge =
             reply.headers().get("www-authenticate").map(|value| value.to_str().expect("text").to_owned());
         let retry_after = reply.headers().get("retry-after").cloned();
@@ -167,6 +168,14 @@ async fn each_refusal_of_the_authorization_server_has_its_answer() {
         }
     }
     assert!(bed.connector.requests().is_empty(), "nothing goes out without a delegated token");
+    // An agent that did not say that it can act on claims gets none: it would repeat the call for ever.
+    let demand = Reply::json(400, &json!({"error": "invalid_grant", "claims": claims}));
+    bed.authorization_server.script(Endpoint::Token).clear().once(demand);
+    let reply = bed.get("/mail/me/messages", &bed.token("ada")).await;
+    assert!(!reply.headers().contains_key("www-authenticate"));
+    let refused = refusal(reply).await;
+    assert_refused(&refused, 403, "step_up_required");
+    assert!(refused.2.get("claims").is_none());
     assert_eq!(
         bed.get("/mail/me/messages", &bed.token("ada")).await.status(),
         200,
@@ -223,7 +232,7 @@ async fn a_caller_that_leaves_does_not_cancel_the_exchange() {
 }
 
 #[tokio::test]
-async fn a_token_without_a_lifetime_is_used_once() {
+async fn a_token_is_reused_only_within_its_stated_lifetime() {
     let bed = TestBed::start().await;
     let issued = json!({"access_token": "opaque", "token_type": "Bearer"});
     for (lifetime, exchanges) in [(Value::Null, 2), (json!(20), 2), (json!(300), 1), (json!("300"), 1)] {

@@ -28,6 +28,7 @@ async fn each_metric_is_there_and_counts() {
         bed.get("/mail/me/messages", &bed.token("ada")).await.bytes().await.expect("a body");
     }
     bed.get("/mail/me/messages", "garbage").await;
+    bed.gateway.audit().flush().await;
     for (series, value) in [
         (
             r#"obo_gateway_requests_total{connector="mail",identity="on_behalf_of",outcome="answered",tool="list_messages"}"#,
@@ -43,6 +44,11 @@ async fn each_metric_is_there_and_counts() {
         (r#"obo_gateway_key_set_refreshes_total{issuer="contoso",result="changed"}"#, 1.0),
         (r#"obo_gateway_issuer_ready{issuer="contoso"}"#, 1.0),
         ("obo_gateway_config_last_reload_success", 1.0),
+        ("obo_gateway_credential_cache_entries", 1.0),
+        ("obo_gateway_calls_in_progress", 0.0),
+        ("obo_gateway_audit_records_total", 3.0),
+        ("obo_gateway_audit_write_failures_total", 0.0),
+        (concat!("obo_gateway_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1.0),
     ] {
         assert_eq!(bed.metric(series).await, Some(value), "{series}");
     }

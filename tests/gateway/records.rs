@@ -93,6 +93,7 @@ async fn no_secret_is_in_any_output() {
         let token = bed.token(who);
         bed.get("/mail/me/messages", &token).await;
         bed.get(&format!("/mail/me/messages?token={token}"), &token).await;
+        bed.get(&format!("/none?token={token}"), &token).await;
         secrets.push(token);
     }
     let expired = bed.authorization_server.subject_token("ada").expired().mint();

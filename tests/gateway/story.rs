@@ -24,10 +24,22 @@ async fn a_call_goes_out_with_the_persons_own_delegated_token() {
 async fn the_agents_own_token_never_reaches_the_connector() {
     let bed = TestBed::start().await;
     let token = bed.token("ada");
-    let path = format!("/mail/me/messages?access_token={}", "elsewhere");
-    let request = bed.request(Method::GET, &path).bearer_auth(&token).header("x-copy", &token);
-    assert_eq!(request.send().await.expect("an answer").status(), 200);
+    let headers = ["x-copy", "x-request-id", "user-agent", "prefer"];
+    let request = headers.iter().fold(bed.request(Method::GET, "/mail/me/messages"), |request, name| {
+        request.header(*name, format!("a {token}"))
+    });
+    assert_eq!(request.bearer_auth(&token).send().await.expect("an answer").status(), 200);
     assert!(!bed.connector.only_request().contains(&token));
+    for path in [
+        format!("/mail/me/messages?access_token={token}"),
+        "/mail/me/messages?access_token=another".to_owned(),
+        format!("/mail/me/messages?q=a{token}b"),
+        format!("/mail/me/messages/{token}"),
+    ] {
+        let refused = refusal(bed.get(&path, &token).await).await;
+        assert_refused(&refused, 400, "token_misplaced");
+    }
+    assert_eq!(bed.connector.requests().len(), 1);
 }
 
 #[tokio::test]

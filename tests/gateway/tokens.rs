@@ -164,7 +164,7 @@ async fn one_authorization_header_with_one_bearer_token() {
     let basic = send(&["Basic YTpi"], "/mail/me/messages").await;
     assert_refused(&refusal(basic).await, 401, "no_credentials");
     let query = send(&[], &format!("/mail/me/messages?access_token={token}")).await;
-    assert_refused(&refusal(query).await, 401, "no_credentials");
+    assert_refused(&refusal(query).await, 400, "token_misplaced");
     let cookie = bed.request(Method::GET, "/mail/me/messages").header("cookie", format!("token={token}"));
     assert_refused(&refusal(cookie.send().await.expect("an answer")).await, 401, "no_credentials");
     assert!(bed.connector.requests().is_empty());

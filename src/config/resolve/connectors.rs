@@ -103,7 +103,7 @@ fn upstream(connector: &file::Connector, at: &At<'_>) -> Option<CheckedUrl> {
         return None;
     }
     if path != url.as_url().path() {
-        at.fault_found("has a path that is not written as it is sent");
+        at.fault_found("has a path that would be sent differently from how it is written");
         return None;
     }
     if path.len() > 1 && path.ends_with('/') {

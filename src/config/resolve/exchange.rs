@@ -74,7 +74,7 @@ pub fn grant(exchange: &file::Exchange, at: &At<'_>) -> Option<Grant> {
     }
 }
 
-fn extra(exchange: &file::Exchange, at: &At<'_>) -> Option<Vec<(String, String)>> {
+fn extra(exchange: &file::Exchange, at: &At<'_>) -> Option<Vec<(String, SecretToken)>> {
     // Whatever an operator adds here may be a secret of theirs.
     at.hide();
     let extra = exchange.extra.iter().flatten();
@@ -85,7 +85,7 @@ fn extra(exchange: &file::Exchange, at: &At<'_>) -> Option<Vec<(String, String)>
             sound = false;
         }
     }
-    sound.then(|| extra.map(|(field, value)| (field.clone(), value.clone())).collect())
+    sound.then(|| extra.map(|(field, value)| (field.clone(), SecretToken::new(value.as_str()))).collect())
 }
 
 fn client_auth(auth: &file::ClientAuth, at: &At<'_>, surroundings: &Surroundings<'_>) -> Option<ClientAuth> {

@@ -32,7 +32,7 @@ pub fn policy(file: &File, root: &At<'_>) -> Option<Policy> {
             && let Some(other) = names.insert(name.clone(), index)
         {
             at.key("name")
-                .fault_found(format_args!("is what allow[{other}] is called: records could not tell"));
+                .fault_found(format_args!("is already the name of allow[{other}]: give each rule its own"));
         }
         checked.push(self::rule(rule, name, &at, &known));
     }
@@ -71,12 +71,12 @@ fn subjects(rule: &file::Rule, at: &At<'_>) -> Option<Option<Subjects>> {
     let Some(subjects) = &rule.subjects else { return Some(None) };
     let lists = [("ids", &subjects.ids), ("groups", &subjects.groups), ("roles", &subjects.roles)];
     if lists.iter().all(|(_, list)| list.is_none()) {
-        at.fault("is empty, so nobody fits it; leave the key out to cover any person");
+        at.fault("is empty, so it matches nobody; leave the key out to cover any person");
         return None;
     }
     let mut sound = true;
     for (key, list) in lists {
-        sound &= values::not_empty(&at.key(key), list.as_deref(), "nobody fits it; leave the key out");
+        sound &= values::not_empty(&at.key(key), list.as_deref(), "it matches nobody; leave the key out");
     }
     sound.then_some(())?;
     let texts = |list: &Option<Vec<String>>| -> Vec<_> {

@@ -20,7 +20,7 @@ pub fn duration(at: &At<'_>, text: Option<&str>, default: Duration) -> Option<Du
         return None;
     };
     if duration.is_zero() || duration > DURATION_MAX {
-        at.fault_found("must be more than nothing and at most `1h`");
+        at.fault_found("must be more than zero and at most `1h`");
         return None;
     }
     Some(duration)

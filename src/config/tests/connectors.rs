@@ -156,7 +156,7 @@ fn an_upstream_is_written_as_it_is_called() {
         "https://mail.example/a\\b",
         "has a path that has a character that is not allowed in a path: '\\\\'",
     );
-    upstream("https://mail.example\\b", "has a path that is not written as it is sent");
+    upstream("https://mail.example\\b", "has a path that would be sent differently from how it is written");
     upstream("https://me:pw@mail.example/a", "must not contain a user name or password");
     upstream("ftp://mail.example/a", "must be https");
     upstream(

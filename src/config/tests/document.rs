@@ -17,8 +17,8 @@ fn yaml_that_readers_could_take_differently_is_refused() {
     check(
         &[("[api://obo-gateway]", "&a [api://obo-gateway]"), ("[\"mail/*\"]", "*a")],
         &[
-            "6: issuers.contoso.audiences: has an anchor (`&name`), which is not used here: leave it out",
-            "21: policy.allow[0].tools: is an alias (`*name`), which is not used here: write the value \
+            "6: issuers.contoso.audiences: has an anchor (`&name`), which is not supported: leave it out",
+            "21: policy.allow[0].tools: is an alias (`*name`), which is not supported: write the value \
              itself",
         ],
     );
@@ -27,7 +27,7 @@ fn yaml_that_readers_could_take_differently_is_refused() {
         &[
             "12: connectors.mail.kind: is required: `rest` for an HTTP API",
             "13: connectors.mail: merges another mapping (`<<`): write its keys out",
-            "14: connectors.mail.path: has a tag (`!name`), which is not used here: leave it out",
+            "14: connectors.mail.path: has a tag (`!name`), which is not supported: leave it out",
         ],
     );
     check(&[("audit:", "? [a]\n: b\naudit:")], &["22: has a key that is not text"]);
@@ -85,7 +85,7 @@ fn the_bounds_hold() {
     let many: String = (0..500).map(|n| format!("extra{n}: x\n")).collect();
     let (faults, _) = faults_of(&format!("{SOUND}{many}"));
     assert_eq!(faults.len(), 101);
-    assert_eq!(faults[0], "1: has more faults of this kind: mend these first");
+    assert_eq!(faults[0], "1: has more faults of this kind: fix these first");
 }
 
 #[test]

@@ -14,7 +14,8 @@ fn an_exchange_is_what_is_written() {
     assert_eq!(exchange.grant, Grant::OnBehalfOf);
     assert_eq!(&*exchange.client_id, "gateway");
     assert!(matches!(exchange.client_auth, ClientAuth::SecretBasic(_)));
-    assert_eq!(exchange.extra, [("a".to_owned(), "d".to_owned()), ("b".to_owned(), "c".to_owned())]);
+    let extra: Vec<_> = exchange.extra.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
+    assert_eq!(extra, [("a", "d"), ("b", "c")]);
 }
 
 #[test]

@@ -25,13 +25,15 @@ fn rules_are_named_by_their_place_or_as_they_say() {
 fn an_empty_list_is_not_a_key_left_out() {
     check_rule(
         "- { subjects: {}, tools: [\"mail/*\"] }",
-        &["21: policy.allow[0].subjects: is empty, so nobody fits it; leave the key out to cover any person"],
+        &[
+            "21: policy.allow[0].subjects: is empty, so it matches nobody; leave the key out to cover any person",
+        ],
     );
     check_rule(
         "- { subjects: { groups: [], roles: [] }, tools: [\"mail/*\"] }",
         &[
-            "21: policy.allow[0].subjects.groups: is an empty list: nobody fits it; leave the key out",
-            "21: policy.allow[0].subjects.roles: is an empty list: nobody fits it; leave the key out",
+            "21: policy.allow[0].subjects.groups: is an empty list: it matches nobody; leave the key out",
+            "21: policy.allow[0].subjects.roles: is an empty list: it matches nobody; leave the key out",
         ],
     );
     check_rule(
@@ -87,7 +89,7 @@ fn a_pattern_for_a_faulty_tool_is_no_second_fault() {
 fn records_can_tell_rules_apart() {
     check_rule(
         "- { name: a, tools: [\"mail/*\"] }\n    - { name: a, tools: [\"mail/*\"] }",
-        &["22: policy.allow[1].name: is what allow[0] is called: records could not tell (found \"a\")"],
+        &["22: policy.allow[1].name: is already the name of allow[0]: give each rule its own (found \"a\")"],
     );
     let long = "x".repeat(129);
     check_rule(

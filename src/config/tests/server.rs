@@ -64,7 +64,7 @@ fn durations_have_units_and_bounds() {
     assert_eq!(config(&[("issuers:", &drain("2m"))]).server.drain_timeout, Duration::from_secs(120));
     let units = "must be a whole number with a unit, like `300ms`, `5s`, `2m` or `1h`";
     check(&[("issuers:", &drain("30"))], &[&format!("2: timeouts.drain: {units} (found \"30\")")]);
-    let bounds = "must be more than nothing and at most `1h`";
+    let bounds = "must be more than zero and at most `1h`";
     check(&[("issuers:", &drain("0s"))], &[&format!("2: timeouts.drain: {bounds} (found \"0s\")")]);
     check(&[("issuers:", &drain("61m"))], &[&format!("2: timeouts.drain: {bounds} (found \"61m\")")]);
 }

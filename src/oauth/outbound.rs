@@ -5,6 +5,7 @@
 //! operator named the host.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +21,8 @@ use crate::checked_url::{CheckedUrl, is_public};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest wait for a whole answer. A person's agent waits behind it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection is kept when nobody uses it: less than servers commonly do, so that the gateway closes first.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// Largest answer that is read. Entra's key sets are about 20 kB and its metadata 2 kB; a token answer is less.
 const ANSWER_BYTES_MAX: usize = 1_048_576;
 
@@ -31,14 +34,23 @@ pub struct OutboundClient {
 }
 
 /// An answer, whole.
-#[derive(Debug)]
-pub struct Answer {
+pub struct OutboundAnswer {
     /// Its status code.
     pub status: http::StatusCode,
     /// Its header.
     pub headers: HeaderMap,
     /// Its body, at most 1 MiB.
     pub body: Vec<u8>,
+}
+
+impl fmt::Debug for OutboundAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.body.len();
+        f.debug_struct("OutboundAnswer")
+            .field("status", &self.status)
+            .field("bytes", &bytes)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why there is no answer.
@@ -84,7 +96,7 @@ impl OutboundClient {
             .referer(false)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ANSWER_TIMEOUT)
-            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .user_agent(concat!("obo-gateway/", env!("CARGO_PKG_VERSION")))
             .build()
             .expect("the client is built from parts that were checked before");
@@ -95,8 +107,8 @@ impl OutboundClient {
     ///
     /// # Errors
     ///
-    /// [`OutboundError`] when there is no whole answer; an answer of any status is none.
-    pub async fn get(&self, url: &CheckedUrl) -> Result<Answer, OutboundError> {
+    /// [`OutboundError`] when no whole answer came. An answer with an error status is not an error here.
+    pub async fn get(&self, url: &CheckedUrl) -> Result<OutboundAnswer, OutboundError> {
         self.send(url, self.client.get(url.as_url().clone())).await
     }
 
@@ -110,7 +122,7 @@ impl OutboundClient {
         url: &CheckedUrl,
         authorization: Option<HeaderValue>,
         form: &[(&str, &str)],
-    ) -> Result<Answer, OutboundError> {
+    ) -> Result<OutboundAnswer, OutboundError> {
         let mut request = self.client.post(url.as_url().clone()).form(form);
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
@@ -122,7 +134,7 @@ impl OutboundClient {
         &self,
         url: &CheckedUrl,
         request: reqwest::RequestBuilder,
-    ) -> Result<Answer, OutboundError> {
+    ) -> Result<OutboundAnswer, OutboundError> {
         self.check_literal(url)?;
         let started = Instant::now();
         let failed = |error: reqwest::Error| match error.is_timeout() {
@@ -141,7 +153,11 @@ impl OutboundClient {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer { status: response.status(), headers: std::mem::take(response.headers_mut()), body })
+        Ok(OutboundAnswer {
+            status: response.status(),
+            headers: std::mem::take(response.headers_mut()),
+            body,
+        })
     }
 
     /// An address given as a number is never resolved, so the resolver cannot judge it.

@@ -10,7 +10,7 @@ use http::StatusCode;
 use http::header::RETRY_AFTER;
 use serde_json::{Map, Value};
 
-use super::http::Answer;
+use super::outbound::OutboundAnswer;
 use crate::strict_json;
 
 /// Longest delay that an authorization server is believed, in its `Retry-After`.
@@ -19,14 +19,16 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 const LOOP_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Longest claims demand that is passed on. Real ones are below 1 kB.
 const CLAIMS_BYTES_MAX: usize = 4_096;
-/// Longest word of an answer that is kept for records.
+/// Longest word of an answer that is kept for records: error codes and UUIDs fit.
 const WORD_BYTES_MAX: usize = 128;
+/// Most error codes of an answer that are kept. Entra sends one or two.
+const CODES_MAX: usize = 8;
 
 /// An authorization server's refusal of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Refused {
+pub struct ErrorResponse {
     /// What it comes down to.
-    pub class: Class,
+    pub class: ErrorClass,
     /// The status code.
     pub status: StatusCode,
     /// `error` (RFC 6749 section 5.2), for records.
@@ -39,7 +41,7 @@ pub struct Refused {
 
 /// What a refusal comes down to: who has to do what.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Class {
+pub enum ErrorClass {
     /// Too many requests; wait.
     Throttled {
         /// How long, where the server says so.
@@ -69,7 +71,7 @@ pub enum Class {
     Misconfigured,
 }
 
-impl Class {
+impl ErrorClass {
     /// The class as a metric label.
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -109,7 +111,7 @@ impl fmt::Display for Word {
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for ErrorResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.status.as_u16(), self.error)?;
         match self.codes.as_slice() {
@@ -119,9 +121,9 @@ impl fmt::Display for Refused {
     }
 }
 
-impl Refused {
+impl ErrorResponse {
     /// Reads an answer that is not a success.
-    pub fn read(answer: &Answer) -> Self {
+    pub fn read(answer: &OutboundAnswer) -> Self {
         // A body that is no JSON object (a proxy's page, a cut answer) leaves only the status to go by.
         let members = strict_json::parse_object(&answer.body).unwrap_or_default();
         let text = |name| members.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -132,29 +134,29 @@ impl Refused {
     }
 }
 
-fn classify(answer: &Answer, members: &Map<String, Value>, codes: &[u64]) -> Class {
+fn classify(answer: &OutboundAnswer, members: &Map<String, Value>, codes: &[u64]) -> ErrorClass {
     let text = |name| members.get(name).and_then(Value::as_str).unwrap_or_default();
     let (error, suberror, description) = (text("error"), text("suberror"), text("error_description"));
     let code = |listed: &[u64]| codes.iter().any(|code| listed.contains(code));
     let retry_after = retry_after(answer);
 
     if answer.status == StatusCode::TOO_MANY_REQUESTS {
-        return Class::Throttled { retry_after };
+        return ErrorClass::Throttled { retry_after };
     }
     if code(&[50196]) {
-        return Class::Throttled {
+        return ErrorClass::Throttled {
             retry_after: Some(retry_after.unwrap_or(LOOP_RETRY_AFTER).max(LOOP_RETRY_AFTER)),
         };
     }
     let transient = matches!(error, "temporarily_unavailable" | "server_error") || code(TRANSIENT);
     if answer.status.is_server_error() || transient {
-        return Class::Unavailable { retry_after };
+        return ErrorClass::Unavailable { retry_after };
     }
     if let claims @ 1..=CLAIMS_BYTES_MAX = text("claims").len() {
-        return Class::StepUp { claims: Some(text("claims")[..claims].to_owned()) };
+        return ErrorClass::StepUp { claims: Some(text("claims")[..claims].to_owned()) };
     }
     if code(ADMIN_CONSENT) {
-        return Class::AdminConsent;
+        return ErrorClass::AdminConsent;
     }
     if suberror == "consent_required"
         || error == "consent_required"
@@ -162,32 +164,34 @@ fn classify(answer: &Answer, members: &Map<String, Value>, codes: &[u64]) -> Cla
         // Keycloak's standard token exchange has no code for it.
         || (error == "invalid_scope" && description.starts_with("Missing consents"))
     {
-        return Class::Consent;
+        return ErrorClass::Consent;
     }
     // Keycloak answers an expired token, or one whose session is over, with `invalid_request`.
     if code(SUBJECT_TOKEN) || (error == "invalid_request" && description == "Invalid token") {
-        return Class::SubjectToken;
+        return ErrorClass::SubjectToken;
     }
     if code(BLOCKED) {
-        return Class::Blocked;
+        return ErrorClass::Blocked;
     }
     if code(STEP_UP)
         || matches!(error, "interaction_required" | "insufficient_user_authentication" | "mfa_required")
     {
-        return Class::StepUp { claims: None };
+        return ErrorClass::StepUp { claims: None };
     }
     match error {
         "invalid_grant" => match suberror {
-            "bad_token" | "token_expired" => Class::SubjectToken,
-            "message_only" | "protection_policy_required" | "device_authentication_failed" => Class::Blocked,
-            "basic_action" | "additional_action" => Class::StepUp { claims: None },
-            _ => Class::SignIn,
+            "bad_token" | "token_expired" => ErrorClass::SubjectToken,
+            "message_only" | "protection_policy_required" | "device_authentication_failed" => {
+                ErrorClass::Blocked
+            }
+            "basic_action" | "additional_action" => ErrorClass::StepUp { claims: None },
+            _ => ErrorClass::SignIn,
         },
-        "login_required" => Class::SignIn,
+        "login_required" => ErrorClass::SignIn,
         // Keycloak says it when the gateway is missing from the subject token's audience.
-        "access_denied" if description.starts_with("Client is not within") => Class::Misconfigured,
-        "access_denied" => Class::Blocked,
-        _ => Class::Misconfigured,
+        "access_denied" if description.starts_with("Client is not within") => ErrorClass::Misconfigured,
+        "access_denied" => ErrorClass::Blocked,
+        _ => ErrorClass::Misconfigured,
     }
 }
 
@@ -203,13 +207,13 @@ const BLOCKED: &[u64] = &[
 
 fn codes(members: &Map<String, Value>) -> Vec<u64> {
     match members.get("error_codes") {
-        Some(Value::Array(codes)) => codes.iter().filter_map(Value::as_u64).take(8).collect(),
+        Some(Value::Array(codes)) => codes.iter().filter_map(Value::as_u64).take(CODES_MAX).collect(),
         _ => Vec::new(),
     }
 }
 
 /// `Retry-After` in seconds. Authorization servers do not use the date form; one that did would get our default.
-fn retry_after(answer: &Answer) -> Option<Duration> {
+fn retry_after(answer: &OutboundAnswer) -> Option<Duration> {
     let seconds = answer.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }
@@ -220,14 +224,14 @@ mod tests {
     use http::{HeaderMap, HeaderValue};
     use serde_json::json;
 
-    fn answer(status: u16, body: &Value) -> Answer {
+    fn answer(status: u16, body: &Value) -> OutboundAnswer {
         let status = StatusCode::from_u16(status).expect("a status of the test");
-        Answer { status, headers: HeaderMap::new(), body: body.to_string().into_bytes() }
+        OutboundAnswer { status, headers: HeaderMap::new(), body: body.to_string().into_bytes() }
     }
 
     #[track_caller]
-    fn check(status: u16, body: Value, expected: Class) {
-        assert_eq!(Refused::read(&answer(status, &body)).class, expected, "{status} {body}");
+    fn check(status: u16, body: Value, expected: ErrorClass) {
+        assert_eq!(ErrorResponse::read(&answer(status, &body)).class, expected, "{status} {body}");
     }
 
     fn entra(error: &str, code: u64) -> Value {
@@ -236,19 +240,19 @@ mod tests {
 
     #[test]
     fn entra_errors_come_down_to_who_must_act() {
-        check(400, entra("invalid_grant", 65001), Class::Consent);
-        check(400, json!({"error": "invalid_grant", "suberror": "consent_required"}), Class::Consent);
-        check(400, entra("invalid_grant", 90094), Class::AdminConsent);
-        check(400, entra("invalid_grant", 50013), Class::SubjectToken);
-        check(400, entra("invalid_grant", 500_133), Class::SubjectToken);
-        check(400, entra("invalid_grant", 50105), Class::Blocked);
-        check(400, entra("invalid_grant", 50173), Class::SignIn);
-        check(400, entra("invalid_grant", 1), Class::SignIn);
-        check(400, entra("interaction_required", 50076), Class::StepUp { claims: None });
-        check(401, entra("invalid_client", 7_000_215), Class::Misconfigured);
-        check(400, entra("invalid_scope", 70011), Class::Misconfigured);
-        check(400, entra("unauthorized_client", 700_016), Class::Misconfigured);
-        check(400, entra("invalid_grant", 90033), Class::Unavailable { retry_after: None });
+        check(400, entra("invalid_grant", 65001), ErrorClass::Consent);
+        check(400, json!({"error": "invalid_grant", "suberror": "consent_required"}), ErrorClass::Consent);
+        check(400, entra("invalid_grant", 90094), ErrorClass::AdminConsent);
+        check(400, entra("invalid_grant", 50013), ErrorClass::SubjectToken);
+        check(400, entra("invalid_grant", 500_133), ErrorClass::SubjectToken);
+        check(400, entra("invalid_grant", 50105), ErrorClass::Blocked);
+        check(400, entra("invalid_grant", 50173), ErrorClass::SignIn);
+        check(400, entra("invalid_grant", 1), ErrorClass::SignIn);
+        check(400, entra("interaction_required", 50076), ErrorClass::StepUp { claims: None });
+        check(401, entra("invalid_client", 7_000_215), ErrorClass::Misconfigured);
+        check(400, entra("invalid_scope", 70011), ErrorClass::Misconfigured);
+        check(400, entra("unauthorized_client", 700_016), ErrorClass::Misconfigured);
+        check(400, entra("invalid_grant", 90033), ErrorClass::Unavailable { retry_after: None });
     }
 
     #[test]
@@ -256,57 +260,67 @@ mod tests {
         let claims = r#"{"access_token":{"capolids":{"essential":true,"values":["x"]}}}"#;
         let mut body = entra("invalid_grant", 50076);
         body["claims"] = json!(claims);
-        check(400, body.clone(), Class::StepUp { claims: Some(claims.to_owned()) });
+        check(400, body.clone(), ErrorClass::StepUp { claims: Some(claims.to_owned()) });
         body["claims"] = json!("x".repeat(CLAIMS_BYTES_MAX + 1));
-        check(400, body, Class::StepUp { claims: None });
+        check(400, body, ErrorClass::StepUp { claims: None });
     }
 
     #[test]
     fn throttling_is_never_sign_in_again() {
-        check(400, entra("invalid_grant", 50196), Class::Throttled { retry_after: Some(LOOP_RETRY_AFTER) });
+        check(
+            400,
+            entra("invalid_grant", 50196),
+            ErrorClass::Throttled { retry_after: Some(LOOP_RETRY_AFTER) },
+        );
         let mut throttled = answer(429, &json!({}));
         throttled.headers.insert(RETRY_AFTER, HeaderValue::from_static("7"));
-        let class = Refused::read(&throttled).class;
-        assert_eq!(class, Class::Throttled { retry_after: Some(Duration::from_secs(7)) });
+        let class = ErrorResponse::read(&throttled).class;
+        assert_eq!(class, ErrorClass::Throttled { retry_after: Some(Duration::from_secs(7)) });
         throttled.headers.insert(RETRY_AFTER, HeaderValue::from_static("99999999"));
-        let class = Refused::read(&throttled).class;
-        assert_eq!(class, Class::Throttled { retry_after: Some(RETRY_AFTER_MAX) });
+        let class = ErrorResponse::read(&throttled).class;
+        assert_eq!(class, ErrorClass::Throttled { retry_after: Some(RETRY_AFTER_MAX) });
     }
 
     #[test]
     fn keycloak_errors_come_down_to_who_must_act() {
         let keycloak = |error, description| json!({"error": error, "error_description": description});
-        check(400, keycloak("invalid_request", "Invalid token"), Class::SubjectToken);
-        check(400, keycloak("invalid_request", "Requested audience not available: x"), Class::Misconfigured);
+        check(400, keycloak("invalid_request", "Invalid token"), ErrorClass::SubjectToken);
+        check(
+            400,
+            keycloak("invalid_request", "Requested audience not available: x"),
+            ErrorClass::Misconfigured,
+        );
         check(
             403,
             keycloak("access_denied", "Client is not within the token audience"),
-            Class::Misconfigured,
+            ErrorClass::Misconfigured,
         );
         check(
             400,
             keycloak("invalid_scope", "Missing consents for Token Exchange in client x"),
-            Class::Consent,
+            ErrorClass::Consent,
         );
-        check(400, keycloak("invalid_scope", "Invalid scopes: x"), Class::Misconfigured);
+        check(400, keycloak("invalid_scope", "Invalid scopes: x"), ErrorClass::Misconfigured);
     }
 
     #[test]
     fn an_answer_that_says_nothing_is_classed_by_its_status() {
-        let page = |status| Answer {
+        let page = |status| OutboundAnswer {
             status: StatusCode::from_u16(status).expect("a status of the test"),
             headers: HeaderMap::new(),
             body: b"<html>\xff".to_vec(),
         };
-        assert_eq!(Refused::read(&page(502)).class, Class::Unavailable { retry_after: None });
-        assert_eq!(Refused::read(&page(302)).class, Class::Misconfigured);
-        assert_eq!(Refused::read(&page(404)).class, Class::Misconfigured);
+        assert_eq!(ErrorResponse::read(&page(502)).class, ErrorClass::Unavailable { retry_after: None });
+        assert_eq!(ErrorResponse::read(&page(302)).class, ErrorClass::Misconfigured);
+        assert_eq!(ErrorResponse::read(&page(404)).class, ErrorClass::Misconfigured);
     }
 
     #[test]
     fn words_from_outside_are_made_safe() {
-        let refused =
-            Refused::read(&answer(400, &json!({"error": "bad\r\n\u{1b}[31m\"é\"", "correlation_id": "c-1"})));
+        let refused = ErrorResponse::read(&answer(
+            400,
+            &json!({"error": "bad\r\n\u{1b}[31m\"é\"", "correlation_id": "c-1"}),
+        ));
         assert_eq!(refused.error.as_str(), "bad[31m");
         assert_eq!(refused.correlation_id.map(|id| id.to_string()), Some("c-1".to_owned()));
         assert_eq!(Word::new(&"x".repeat(10_000)).as_str().len(), WORD_BYTES_MAX);

@@ -8,8 +8,8 @@ use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value};
 
 use super::authorization_server::AuthorizationServer;
-use super::http::{Answer, OutboundError};
-use super::refused::{Class, Refused};
+use super::error_response::{ErrorClass, ErrorResponse};
+use super::outbound::{OutboundAnswer, OutboundError};
 use super::{ClientAuth, ExchangeSettings, Grant, TargetParameter};
 use crate::checked_url::CheckedUrl;
 use crate::clock::Now;
@@ -44,7 +44,7 @@ pub enum ExchangeError {
         /// Who.
         issuer: IssuerName,
         /// What it said.
-        refused: Box<Refused>,
+        refused: Box<ErrorResponse>,
         /// Where the person, or an administrator, can agree, when that is what is missing.
         consent_url: Option<String>,
     },
@@ -139,7 +139,7 @@ impl AuthorizationServer {
                 }
             })?;
         if answer.status != StatusCode::OK {
-            let refused = Box::new(Refused::read(&answer));
+            let refused = Box::new(ErrorResponse::read(&answer));
             let consent_url = self.consent_url(&refused.class, settings, target);
             return Err(ExchangeError::Refused { issuer: issuer(), refused, consent_url });
         }
@@ -149,24 +149,29 @@ impl AuthorizationServer {
 
     /// Where the missing consent can be given: an authorization request of the gateway's own client. It carries no
     /// authority; whoever opens it signs in and agrees for themselves.
-    fn consent_url(&self, class: &Class, settings: &ExchangeSettings, target: &Target) -> Option<String> {
+    fn consent_url(
+        &self,
+        class: &ErrorClass,
+        settings: &ExchangeSettings,
+        target: &Target,
+    ) -> Option<String> {
         let mut url = self.authorization_endpoint()?.as_url().clone();
         match class {
-            Class::Consent => {
+            ErrorClass::Consent => {
                 url.query_pairs_mut().append_pair("response_type", "code").append_pair("prompt", "consent");
             }
-            Class::AdminConsent => {
+            ErrorClass::AdminConsent => {
                 // Entra's page for administrators lies beside the authorization endpoint.
                 let path = url.path().strip_suffix("/oauth2/v2.0/authorize")?.to_owned();
                 url.set_path(&format!("{path}/v2.0/adminconsent"));
             }
-            Class::Throttled { .. }
-            | Class::Unavailable { .. }
-            | Class::StepUp { .. }
-            | Class::SubjectToken
-            | Class::SignIn
-            | Class::Blocked
-            | Class::Misconfigured => return None,
+            ErrorClass::Throttled { .. }
+            | ErrorClass::Unavailable { .. }
+            | ErrorClass::StepUp { .. }
+            | ErrorClass::SubjectToken
+            | ErrorClass::SignIn
+            | ErrorClass::Blocked
+            | ErrorClass::Misconfigured => return None,
         }
         url.query_pairs_mut()
             .append_pair("client_id", &settings.client_id)
@@ -229,7 +234,9 @@ impl Request {
         if !target.scopes.is_empty() {
             form.push(Field::new("scope", target.scopes.canonical()));
         }
-        form.extend(settings.extra.iter().map(|(name, value)| Field::new(name, value)));
+        form.extend(
+            settings.extra.iter().map(|(name, value)| Field { name: name.clone(), value: value.clone() }),
+        );
         form.push(Field::new("client_id", &settings.client_id));
         let mut authorization = None;
         match &settings.client_auth {
@@ -275,7 +282,11 @@ fn basic(client_id: &str, secret: &SecretToken) -> Result<HeaderValue, &'static 
 }
 
 /// Reads a success. Whatever is not plainly a bearer access token is refused.
-fn read_token(answer: &Answer, grant: &Grant, caller: &Caller) -> Result<DelegatedToken, &'static str> {
+fn read_token(
+    answer: &OutboundAnswer,
+    grant: &Grant,
+    caller: &Caller,
+) -> Result<DelegatedToken, &'static str> {
     let members = strict_json::parse_object(&answer.body).map_err(|_| "it is not a JSON object")?;
     let text = |name| match members.get(name) {
         None => Ok(None),
@@ -360,7 +371,7 @@ mod tests {
     }
 
     fn read(grant: &Grant, body: &Value) -> Result<DelegatedToken, &'static str> {
-        let answer = Answer {
+        let answer = OutboundAnswer {
             status: StatusCode::OK,
             headers: http::HeaderMap::new(),
             body: body.to_string().into_bytes(),
@@ -448,7 +459,7 @@ mod tests {
             grant,
             client_id: Arc::from("gate way"),
             client_auth,
-            extra: vec![("x".into(), "y".into())],
+            extra: vec![("x".into(), SecretToken::new("y"))],
         }
     }
 
@@ -464,7 +475,7 @@ mod tests {
     fn another_type_is_asked_for_where_the_configuration_says_so() {
         let secret = ClientAuth::SecretPost(SecretToken::new("s3cret"));
         let mut settings = settings(exchange_by(TargetParameter::Audience), secret);
-        settings.extra = vec![("requested_token_type".into(), JWT_TYPE.into())];
+        settings.extra = vec![("requested_token_type".into(), SecretToken::new(JWT_TYPE))];
         let (form, _) = form(&settings, &target());
         let asked: Vec<_> = form.iter().filter(|(name, _)| name == "requested_token_type").collect();
         assert_eq!(asked, [&("requested_token_type".to_owned(), JWT_TYPE.to_owned())]);

@@ -1,0 +1,64 @@
+//! SHA-256 digests: of one text, and of several fields that cannot run into one another.
+
+use aws_lc_rs::digest::{Context, SHA256, digest};
+
+/// The SHA-256 of `bytes`.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    into_array(digest(&SHA256, bytes).as_ref())
+}
+
+/// A running digest over fields. Each is preceded by its length, so no two lists of fields give the same digest.
+pub struct FieldDigest(Context);
+
+impl FieldDigest {
+    /// Begins with a label that says what is digested, so that digests of different things never meet.
+    pub fn new(label: &str) -> Self {
+        let mut digest = Self(Context::new(&SHA256));
+        digest.field(label.as_bytes());
+        digest
+    }
+
+    /// Adds a field.
+    pub fn field(&mut self, field: &[u8]) {
+        self.0.update(&(field.len() as u64).to_be_bytes());
+        self.0.update(field);
+    }
+
+    /// Adds a field that may be absent, which differs from one that is empty.
+    pub fn optional(&mut self, field: Option<&str>) {
+        match field {
+            None => self.field(b"absent"),
+            Some(text) => {
+                self.field(b"present");
+                self.field(text.as_bytes());
+            }
+        }
+    }
+
+    /// The digest of all fields.
+    pub fn finish(self) -> [u8; 32] {
+        into_array(self.0.finish().as_ref())
+    }
+}
+
+fn into_array(digest: &[u8]) -> [u8; 32] {
+    digest.try_into().expect("SHA-256 has 32 bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest_of(fields: &[&str]) -> [u8; 32] {
+        let mut digest = FieldDigest::new("test");
+        fields.iter().for_each(|field| digest.field(field.as_bytes()));
+        digest.finish()
+    }
+
+    #[test]
+    fn fields_cannot_run_into_one_another() {
+        assert_ne!(digest_of(&["ab", "c"]), digest_of(&["a", "bc"]));
+        assert_ne!(digest_of(&["ab"]), digest_of(&["ab", ""]));
+        assert_ne!(digest_of(&[]), sha256(b"test"));
+    }
+}

@@ -1,0 +1,248 @@
+//! What an agent hears when the gateway says no: RFC 9457 body, RFC 6750 challenge, and when to come back.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+use serde::Serialize;
+
+use crate::audit::{Fault, RefusalNote, RequestId};
+use crate::identity::Scopes;
+
+/// What the agent hears.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: StatusCode,
+    /// The stable code.
+    pub code: &'static str,
+    /// Who can do something about it.
+    pub fault: Fault,
+    /// One sentence that an agent can repeat to the person: "you" is the person, the agent is "the agent".
+    pub remedy: &'static str,
+    /// The challenge that goes with it.
+    pub challenge: Challenge,
+    /// When asking again makes sense.
+    pub retry_after: Option<Duration>,
+    /// Where the person can agree to what is missing.
+    pub consent_url: Option<String>,
+    /// What an authorization server demands, as JSON.
+    pub claims: Option<String>,
+    /// The scopes that are needed, all at once.
+    pub scopes: Option<Scopes>,
+}
+
+/// The `WWW-Authenticate` header of an answer (RFC 6750 section 3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Challenge {
+    /// None.
+    None,
+    /// A bearer token is needed. The agent sent no credentials, so there is no error to name.
+    Bearer,
+    /// The request is malformed.
+    InvalidRequest,
+    /// The token is not taken.
+    InvalidToken,
+    /// The token lacks scopes.
+    InsufficientScope,
+    /// The person has to sign in anew, with the claims that go with the answer (Entra's claims challenge).
+    InsufficientClaims,
+}
+
+impl Answer {
+    /// An answer without a challenge.
+    pub const fn new(status: StatusCode, code: &'static str, fault: Fault, remedy: &'static str) -> Self {
+        Self {
+            status,
+            code,
+            fault,
+            remedy,
+            challenge: Challenge::None,
+            retry_after: None,
+            consent_url: None,
+            claims: None,
+            scopes: None,
+        }
+    }
+
+    /// 401: the token is not taken.
+    pub const fn invalid_token(code: &'static str, fault: Fault, remedy: &'static str) -> Self {
+        let mut answer = Self::new(StatusCode::UNAUTHORIZED, code, fault, remedy);
+        answer.challenge = Challenge::InvalidToken;
+        answer
+    }
+
+    /// 400: the agent's request is wrong.
+    pub const fn bad_request(code: &'static str, remedy: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, Fault::Agent, remedy)
+    }
+
+    /// 403: asking again with the same token will not help.
+    pub const fn forbidden(code: &'static str, fault: Fault, remedy: &'static str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, fault, remedy)
+    }
+
+    /// An answer that may be another one after a while.
+    pub const fn later(
+        status: StatusCode,
+        code: &'static str,
+        fault: Fault,
+        remedy: &'static str,
+        after: Duration,
+    ) -> Self {
+        let mut answer = Self::new(status, code, fault, remedy);
+        answer.retry_after = Some(after);
+        answer
+    }
+
+    /// The answer as an HTTP response.
+    pub fn response(&self, note: &RefusalNote, request_id: RequestId) -> Response<Bytes> {
+        let retry_after = self.retry_after.map(|after| after.as_secs().max(1));
+        let problem = Problem {
+            kind: format!("urn:obo-gateway:refusal:{}", self.code),
+            title: self.status.canonical_reason().unwrap_or("Refused"),
+            status: self.status.as_u16(),
+            detail: &note.detail,
+            code: self.code,
+            fault: self.fault.as_str(),
+            remedy: self.remedy,
+            request_id: request_id.to_string(),
+            issuer_correlation_id: note.issuer_correlation_id.as_deref(),
+            consent_url: self.consent_url.as_deref(),
+            claims: self.claims.as_deref(),
+            required_scopes: self.scopes.as_ref().map(|scopes| scopes.iter().collect()),
+            retry_after_seconds: retry_after,
+        };
+        // Texts and numbers only: writing them into memory does not fail.
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response = Response::new(Bytes::from(body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(challenge) = self.challenge_value(&note.detail) {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(seconds) = retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+
+    fn challenge_value(&self, detail: &str) -> Option<HeaderValue> {
+        let error = match self.challenge {
+            Challenge::None => return None,
+            Challenge::Bearer => return Some(HeaderValue::from_static(r#"Bearer realm="obo-gateway""#)),
+            Challenge::InvalidRequest => "invalid_request",
+            Challenge::InvalidToken => "invalid_token",
+            Challenge::InsufficientScope => "insufficient_scope",
+            Challenge::InsufficientClaims => "insufficient_claims",
+        };
+        let detail = quotable(detail);
+        let mut value =
+            format!(r#"Bearer realm="obo-gateway", error="{error}", error_description="{detail}""#);
+        if let Some(scopes) = &self.scopes {
+            value.push_str(&format!(r#", scope="{}""#, quotable(scopes.canonical())));
+        }
+        if let Some(claims) = &self.claims {
+            value.push_str(&format!(r#", claims="{}""#, STANDARD.encode(claims)));
+        }
+        HeaderValue::from_str(&value).ok()
+    }
+}
+
+/// RFC 9457.
+#[derive(Serialize)]
+struct Problem<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    fault: &'a str,
+    remedy: &'a str,
+    request_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer_correlation_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consent_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claims: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    required_scopes: Option<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_seconds: Option<u64>,
+}
+
+/// What may stand between the quotes of a challenge parameter (RFC 6750 section 3).
+fn quotable(text: &str) -> String {
+    text.chars().map(|c| if matches!(c, ' '..='~') && c != '"' && c != '\\' { c } else { '\'' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(answer: &Answer, detail: &str) -> Response<Bytes> {
+        let note = RefusalNote {
+            code: answer.code,
+            fault: answer.fault,
+            detail: detail.to_owned(),
+            denied: false,
+            issuer_correlation_id: None,
+        };
+        answer.response(&note, RequestId::next())
+    }
+
+    #[track_caller]
+    fn check_challenge(answer: &Answer, detail: &str, expected: Option<&str>) {
+        let response = response(answer, detail);
+        assert_eq!(
+            response.headers().get(WWW_AUTHENTICATE).map(HeaderValue::as_bytes),
+            expected.map(str::as_bytes)
+        );
+    }
+
+    #[test]
+    fn a_challenge_says_what_is_wrong_and_cannot_be_broken_out_of() {
+        let answer = Answer::invalid_token("token_expired", Fault::User, "Sign in again.");
+        check_challenge(
+            &answer,
+            "bad \"quote\" \\ and\r\nX-Evil: 1 é",
+            Some(
+                r#"Bearer realm="obo-gateway", error="invalid_token", error_description="bad 'quote' ' and''X-Evil: 1 '""#,
+            ),
+        );
+        let none = Answer { challenge: Challenge::Bearer, ..answer.clone() };
+        check_challenge(&none, "anything", Some(r#"Bearer realm="obo-gateway""#));
+        check_challenge(&Answer::bad_request("path_not_canonical", "x."), "anything", None);
+    }
+
+    #[test]
+    fn scopes_and_claims_are_in_the_challenge() {
+        let answer = Answer {
+            challenge: Challenge::InsufficientScope,
+            scopes: Some(Scopes::parse("b a")),
+            claims: Some("{}".to_owned()),
+            ..Answer::forbidden("scope_missing", Fault::Agent, "x.")
+        };
+        let expected = r#"Bearer realm="obo-gateway", error="insufficient_scope", error_description="d", scope="a b", claims="e30=""#;
+        check_challenge(&answer, "d", Some(expected));
+    }
+
+    #[test]
+    fn header_and_body_agree_on_when_to_come_back() {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let answer =
+            Answer::later(status, "issuer_unavailable", Fault::Gateway, "x.", Duration::from_millis(200));
+        let response = response(&answer, "d");
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+        let body: serde_json::Value = serde_json::from_slice(response.body()).expect("a problem");
+        assert_eq!(body["retry_after_seconds"], 1);
+        assert_eq!(body["type"], "urn:obo-gateway:refusal:issuer_unavailable");
+    }
+}

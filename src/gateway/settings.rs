@@ -1,0 +1,64 @@
+//! What the configuration says about a connector, checked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderName;
+use rustls::pki_types::CertificateDer;
+
+use super::path::ConnectorPath;
+use super::rest::ToolMatch;
+use crate::checked_url::CheckedUrl;
+use crate::tool::{ConnectorName, Tool};
+
+/// Everything the configuration says about one connector, checked.
+#[derive(Clone, Debug)]
+pub struct ConnectorSettings {
+    /// Its name in the configuration.
+    pub name: ConnectorName,
+    /// The path under which agents call it.
+    pub path: ConnectorPath,
+    /// Where calls go. What follows the connector's path in a request is appended to this address's path.
+    pub upstream: CheckedUrl,
+    /// Certificate authorities trusted beside those of the system.
+    pub extra_roots: Vec<CertificateDer<'static>>,
+    /// What agents can call.
+    pub tools: Tools,
+    /// Request headers that are let through beside the standard ones.
+    pub pass_headers: Vec<HeaderName>,
+    /// How long to wait for it.
+    pub timeouts: ConnectorTimeouts,
+}
+
+/// What agents can call on a connector.
+#[derive(Clone, Debug)]
+pub enum Tools {
+    /// The connector lists no tools: all of it is one tool.
+    Any(Arc<Tool>),
+    /// These alone.
+    Listed(Vec<(ToolMatch, Arc<Tool>)>),
+}
+
+/// How long to wait for a connector.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConnectorTimeouts {
+    /// To be connected, TLS included.
+    pub connect: Duration,
+    /// From the last byte of the request to the first of the answer.
+    pub response: Duration,
+    /// Between two pieces of a body, in either direction.
+    pub idle: Duration,
+}
+
+impl Default for ConnectorTimeouts {
+    fn default() -> Self {
+        Self {
+            // Several round trips across the world, TLS included.
+            connect: Duration::from_secs(5),
+            // What common servers allow themselves.
+            response: Duration::from_secs(60),
+            // Longer than the keep-alive comments that event streams send, commonly every 15 to 60 seconds.
+            idle: Duration::from_secs(300),
+        }
+    }
+}
