@@ -52,28 +52,31 @@ where
     where
         F: Future<Output = V> + Send + 'static,
     {
-        let mut flight = {
+        let (sender, mut flight) = {
             let mut running = lock(&self.running);
             match running.get(&key) {
-                Some(flight) => flight.clone(),
+                Some(flight) => (None, flight.clone()),
                 None => {
                     if let Some(value) = landed() {
                         return Ok(value);
                     }
                     let (sender, receiver) = watch::channel(None);
                     running.insert(key.clone(), receiver.clone());
-                    let landing = Landing { running: Arc::clone(&self.running), key };
-                    let work = start();
-                    tokio::spawn(async move {
-                        let value = work.await;
-                        // Off the list first: who comes from here on finds what the task left behind.
-                        drop(landing);
-                        sender.send_replace(Some(value));
-                    });
-                    receiver
+                    (Some(sender), receiver)
                 }
             }
         };
+        if let Some(sender) = sender {
+            let landing = Landing { running: Arc::clone(&self.running), key };
+            let work = start();
+            // The list is not locked here: a runtime that is shutting down drops the task at once, landing and all.
+            tokio::spawn(async move {
+                let value = work.await;
+                // Off the list first: who comes from here on finds what the task left behind.
+                drop(landing);
+                sender.send_replace(Some(value));
+            });
+        }
         let value = flight.wait_for(Option::is_some).await.map_err(|_| FlightLost)?.clone();
         value.ok_or(FlightLost)
     }

@@ -149,13 +149,16 @@ async fn serve(process: &Process, mut signals: Signals) -> ExitCode {
         tokio::select! {
             _ = signals.stop.recv() => break,
             _ = signals.interrupt.recv() => break,
-            _ = signals.reload.recv() => {
-                if let Ok(warnings) = process.reload().await {
-                    for warning in warnings {
+            _ = signals.reload.recv() => tokio::select! {
+                reloaded = process.reload() => {
+                    for warning in reloaded.unwrap_or_default() {
                         tracing::warn!(%warning, "Configuration warning");
                     }
                 }
-            }
+                // A reload that waits for keys, or for a disk, does not keep anybody from stopping.
+                _ = signals.stop.recv() => break,
+                _ = signals.interrupt.recv() => break,
+            },
         }
     }
     tracing::info!("Gateway draining");
@@ -186,7 +189,12 @@ fn demo(once: bool) -> ExitCode {
 
 fn in_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(work),
+        Ok(runtime) => {
+            let code = runtime.block_on(work);
+            // Name look-ups under way cannot be ended, and nobody waits for them.
+            runtime.shutdown_background();
+            code
+        }
         Err(error) => failed(&format!("cannot start the runtime: {error}")),
     }
 }

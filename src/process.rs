@@ -16,7 +16,7 @@ use crate::audit::{AuditFile, AuditLog};
 use crate::config::{self, Config, Fault, LoadError, Loaded};
 use crate::credential::CredentialCache;
 use crate::error_chain::ErrorChain;
-use crate::gateway::{Gateway, Shared, UpstreamError};
+use crate::gateway::{Calls, Gateway, Shared, UpstreamError};
 use crate::identity::IssuerName;
 use crate::metrics::Metrics;
 use crate::oauth::IssuerSettings;
@@ -101,6 +101,8 @@ struct Current {
     admin: SocketAddr,
     audit_file: AuditFile,
     shared: Shared,
+    /// Trails of earlier configurations. Calls that began under them are recorded there.
+    earlier_trails: Vec<AuditLog>,
 }
 
 impl Process {
@@ -116,7 +118,7 @@ impl Process {
             cache: Arc::new(CredentialCache::new(Arc::clone(&metrics))),
             audit: open_audit(&config.audit, &metrics)?,
             metrics: Arc::clone(&metrics),
-            cut: Arc::default(),
+            calls: Calls::default(),
         };
         let server_settings = config.server.clone();
         let current = Current {
@@ -124,6 +126,7 @@ impl Process {
             admin: server_settings.admin,
             audit_file: config.audit.clone(),
             shared: shared.clone(),
+            earlier_trails: Vec::new(),
         };
         let gateway = Arc::new(build(config, shared, None).await?);
         let state = Arc::new(State::new(gateway, &server_settings, Arc::clone(&metrics)));
@@ -206,6 +209,9 @@ impl Process {
             previous.audit().reopen().await.map_err(failed)?;
         }
         self.state.replace(gateway, &server_settings);
+        if audit_file != current.audit_file {
+            current.earlier_trails.push(previous.audit().clone());
+        }
         current.audit_file = audit_file;
         current.shared = shared;
         Ok(warnings)
@@ -220,7 +226,13 @@ impl Process {
             Some(serving) => serving.await.unwrap_or_default(),
             None => 0,
         };
-        if tokio::time::timeout(FLUSH_TIMEOUT, self.audit().flush()).await.is_err() {
+        let flushed = async {
+            let current = self.current.lock().await;
+            for trail in current.earlier_trails.iter().chain([&current.shared.audit]) {
+                trail.flush().await;
+            }
+        };
+        if tokio::time::timeout(FLUSH_TIMEOUT, flushed).await.is_err() {
             tracing::error!("Audit trail could not be written to its end");
         }
         tracing::info!(cut, "Gateway stopped");

@@ -2,10 +2,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use crate::metrics::Metrics;
 const SLOTS_MAX: usize = 65_536;
 /// Most records formatted before they are written: enough to make writing cheap, little enough to stay in a cache.
 const BATCH_MAX: usize = 512;
+/// Longest wait for the writer to open its file anew.
+const REOPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait before a write that failed is tried again. People wait for it, and it costs next to nothing.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
@@ -36,7 +39,12 @@ pub enum AuditFile {
 pub struct AuditLog {
     messages: mpsc::Sender<Message>,
     writable: Arc<AtomicBool>,
+    reopen_request: ReopenRequest,
 }
+
+/// Where the writer is asked to open its file anew. It looks here also while it cannot write, since a new file may be
+/// just what helps.
+type ReopenRequest = Arc<Mutex<Option<oneshot::Sender<io::Result<()>>>>>;
 
 /// A place for one record. While it is held, its record can be written without waiting.
 pub struct Slot(mpsc::OwnedPermit<Message>);
@@ -48,8 +56,8 @@ pub struct AuditUnavailable;
 
 enum Message {
     Record(Box<CallRecord>),
-    /// Write what came before, open the file anew (it may have been moved away), and say so.
-    Reopen(oneshot::Sender<io::Result<()>>),
+    /// Look whether something is asked for.
+    Wake,
     /// Write what came before, and say so.
     Flush(oneshot::Sender<()>),
 }
@@ -63,16 +71,19 @@ impl AuditLog {
     pub fn open(file: &AuditFile, metrics: Arc<Metrics>) -> io::Result<Self> {
         let (messages, receiver) = mpsc::channel(SLOTS_MAX);
         let writable = Arc::new(AtomicBool::new(true));
+        let reopen_request = ReopenRequest::default();
         let writer = Writer {
-            sink: Sink::open(file)?,
+            sink: open_file(file)?,
             file: file.clone(),
             pending: Vec::new(),
+            written: 0,
             records: 0,
             writable: Arc::clone(&writable),
+            reopen_request: Arc::clone(&reopen_request),
             metrics,
         };
         thread::Builder::new().name("audit-writer".into()).spawn(move || writer.run(receiver))?;
-        Ok(Self { messages, writable })
+        Ok(Self { messages, writable, reopen_request })
     }
 
     /// Reserves a place for a call's record.
@@ -87,20 +98,25 @@ impl AuditLog {
         self.messages.clone().try_reserve_owned().map(Slot).map_err(|_| AuditUnavailable)
     }
 
-    /// Whether the last write succeeded.
+    /// Whether the last write succeeded, and there is a place for another record.
     pub fn is_writable(&self) -> bool {
-        self.writable.load(Ordering::Acquire)
+        self.writable.load(Ordering::Acquire) && self.messages.capacity() > 0
     }
 
-    /// Opens the file anew, for when it was moved away to be kept. Until it succeeds, records go to the old one.
+    /// Opens the file anew, for when it was moved away to be kept. What is not written yet goes to the new file.
     ///
     /// # Errors
     ///
-    /// When the file cannot be opened.
+    /// When the file cannot be opened, or the writer does not get to it in time; records then go on to the old one.
     pub async fn reopen(&self) -> io::Result<()> {
         let (done, reopened) = oneshot::channel();
-        self.messages.send(Message::Reopen(done)).await.map_err(|_| gone())?;
-        reopened.await.map_err(|_| gone())?
+        *lock(&self.reopen_request) = Some(done);
+        // When there is no room for the message, the writer is awake.
+        let _ = self.messages.try_send(Message::Wake);
+        match tokio::time::timeout(REOPEN_TIMEOUT, reopened).await {
+            Ok(result) => result.unwrap_or_else(|_| Err(gone())),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
     }
 
     /// Waits until everything sent before has been written.
@@ -130,28 +146,11 @@ fn gone() -> io::Error {
     io::Error::other("the audit writer is gone")
 }
 
-enum Sink {
-    StandardOutput(io::Stdout),
-    File(File),
-}
-
-impl Sink {
-    fn open(file: &AuditFile) -> io::Result<Self> {
-        match file {
-            AuditFile::StandardOutput => Ok(Self::StandardOutput(io::stdout())),
-            AuditFile::Path(path) => open_append(path).map(Self::File),
-        }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::StandardOutput(out) => {
-                let written = out.write(bytes)?;
-                out.flush()?;
-                Ok(written)
-            }
-            Self::File(file) => file.write(bytes),
-        }
+fn open_file(file: &AuditFile) -> io::Result<File> {
+    match file {
+        // Not `io::stdout()`: that one keeps part of what it could not write, and would write it twice.
+        AuditFile::StandardOutput => Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
+        AuditFile::Path(path) => open_append(path),
     }
 }
 
@@ -159,13 +158,21 @@ fn open_append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
+/// The map of requests is a plain value, whole after every operation.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 struct Writer {
-    sink: Sink,
+    sink: File,
     file: AuditFile,
-    /// Lines that are formatted and not written yet. Nothing leaves it but what the sink has taken.
+    /// Lines that are formatted and not all written yet.
     pending: Vec<u8>,
+    /// How much of that is written.
+    written: usize,
     records: u64,
     writable: Arc<AtomicBool>,
+    reopen_request: ReopenRequest,
     metrics: Arc<Metrics>,
 }
 
@@ -179,45 +186,63 @@ impl Writer {
                         ocsf::append(&record, &mut self.pending);
                         self.records += 1;
                     }
-                    Message::Reopen(done) => {
-                        self.write_pending();
-                        // Whoever asked may have left; the file is open either way.
-                        let _ = done.send(Sink::open(&self.file).map(|sink| self.sink = sink));
-                    }
+                    Message::Wake => {}
                     Message::Flush(done) => {
                         self.write_pending();
+                        // Whoever asked may have left.
                         let _ = done.send(());
                     }
                 }
             }
             self.write_pending();
+            self.reopen_if_asked();
         }
     }
 
     /// Writes all that is pending, however long it takes. While it fails, new calls are refused.
     fn write_pending(&mut self) {
-        let mut written = 0;
-        while written < self.pending.len() {
-            match self.sink.write(&self.pending[written..]) {
+        while self.written < self.pending.len() {
+            match self.sink.write(&self.pending[self.written..]) {
                 Ok(0) => self.wait_after(&io::ErrorKind::WriteZero.into()),
-                Ok(count) => written += count,
+                Ok(count) => self.written += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => self.wait_after(&error),
             }
         }
         self.pending.clear();
+        self.written = 0;
         self.metrics.audit_records.inc_by(std::mem::take(&mut self.records));
         if !self.writable.swap(true, Ordering::Release) {
             tracing::info!("Audit trail is written again");
         }
     }
 
-    fn wait_after(&self, error: &io::Error) {
+    fn wait_after(&mut self, error: &io::Error) {
         self.metrics.audit_write_failures.inc();
         if self.writable.swap(false, Ordering::Release) {
             tracing::error!(%error, "Audit trail cannot be written, so calls are refused until it can");
         }
         thread::sleep(RETRY_PAUSE);
+        self.reopen_if_asked();
+    }
+
+    fn reopen_if_asked(&mut self) {
+        let Some(done) = lock(&self.reopen_request).take() else { return };
+        let reopened = open_file(&self.file).map(|file| {
+            self.sink = file;
+            // A line that was begun in the old file stands whole in the new one.
+            let line = self.pending[..self.written].iter().rposition(|byte| *byte == b'\n');
+            self.written = line.map_or(0, |end| end + 1);
+        });
+        // Whoever asked may have left; the file is open either way.
+        let _ = done.send(reopened);
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Nobody writes from here on, also after a panic.
+        self.writable.store(false, Ordering::Release);
     }
 }
 
@@ -259,10 +284,25 @@ mod tests {
         log.flush().await;
         std::fs::rename(&path, &moved).expect("moved");
         log.reserve().expect("a place").write(record());
+        log.flush().await;
         log.reopen().await.expect("opened anew");
         log.reserve().expect("a place").write(record());
         log.flush().await;
         assert_eq!((lines(&moved), lines(&path)), (2, 1));
+    }
+
+    #[tokio::test]
+    async fn a_new_file_helps_when_the_old_one_is_full() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("audit.jsonl");
+        std::os::unix::fs::symlink("/dev/full", &path).expect("a link to a full disk");
+        let log = AuditLog::open(&AuditFile::Path(path.clone()), Arc::default()).expect("a trail");
+        log.reserve().expect("a place").write(record());
+        std::fs::remove_file(&path).expect("removed");
+        log.reopen().await.expect("opened anew, although nothing could be written");
+        log.flush().await;
+        assert_eq!(lines(&path), 1);
+        assert!(log.is_writable());
     }
 
     #[tokio::test]

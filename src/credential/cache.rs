@@ -35,6 +35,8 @@ pub struct KeyFields {
     pub subject: Subject,
     /// The agent.
     pub actor: Actor,
+    /// The scopes of the subject token: a server may grant less for a token that may less.
+    pub subject_scopes: Scopes,
     /// The connector.
     pub connector: ConnectorName,
     /// What the token is good for.
@@ -56,6 +58,7 @@ impl KeyFields {
             tenant: caller.tenant().clone(),
             subject: caller.subject().clone(),
             actor: caller.actor()?.clone(),
+            subject_scopes: caller.scopes().clone(),
             connector: tool.connector.clone(),
             target: permit.target().clone(),
             exchange: *server.fingerprint(),
@@ -69,6 +72,7 @@ impl KeyFields {
         digest.optional(self.tenant.id());
         digest.field(self.subject.as_str().as_bytes());
         digest.field(self.actor.as_str().as_bytes());
+        digest.field(self.subject_scopes.canonical().as_bytes());
         digest.field(self.connector.as_str().as_bytes());
         digest.optional(self.target.audience.as_ref().map(|audience| audience.as_str()));
         digest.optional(self.target.resource.as_ref().map(|resource| resource.as_str()));
@@ -163,6 +167,7 @@ mod tests {
             tenant: Tenant::Named("t-1".into()),
             subject: Subject::new("ada"),
             actor: Actor::new("planner"),
+            subject_scopes: Scopes::parse("access_as_user"),
             connector: ConnectorName::new("mail"),
             target: Target {
                 audience: Some(Audience::new("api://mail")),
@@ -196,6 +201,8 @@ mod tests {
             KeyFields { subject: Subject::new("adaplanner"), actor: Actor::new(""), ..fields() },
             KeyFields { subject: Subject::new(""), actor: Actor::new("adaplanner"), ..fields() },
             KeyFields { actor: Actor::new("planner2"), ..fields() },
+            KeyFields { subject_scopes: Scopes::parse("access_as_user more"), ..fields() },
+            KeyFields { subject_scopes: Scopes::default(), ..fields() },
             KeyFields { connector: ConnectorName::new("notes"), ..fields() },
             KeyFields { target: target(Some("api://notes"), None, "Mail.Read"), ..fields() },
             KeyFields { target: target(None, Some("api://mail"), "Mail.Read"), ..fields() },

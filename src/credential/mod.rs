@@ -99,3 +99,18 @@ fn bearer(token: &SecretToken) -> Option<HeaderValue> {
     value.set_sensitive(true);
     Some(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_is_not_shown() {
+        let authorization = bearer(&SecretToken::new("canary")).expect("a header");
+        assert!(authorization.is_sensitive());
+        let (identity, lookup) = (IdentityMode::OnBehalfOf, CacheLookup::Hit);
+        let credential = Credential { authorization, identity, granted: None, lookup };
+        assert!(!format!("{credential:?}").contains("canary"));
+        assert!(bearer(&SecretToken::new("a\r\nb")).is_none());
+    }
+}

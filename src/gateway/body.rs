@@ -7,13 +7,14 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::call::Call;
+use super::readers::Reader;
 use super::rewrite;
 use super::upload::IdleDeadline;
 use crate::audit::Ending;
@@ -36,6 +37,7 @@ pub enum BodyError {
 pub struct Body {
     source: Source,
     call: Option<Box<Call>>,
+    reader: Option<Reader>,
 }
 
 impl fmt::Debug for Body {
@@ -54,16 +56,23 @@ enum Source {
 impl Body {
     /// A body of ours. The call ends when it has been handed over.
     pub fn whole(bytes: Bytes, call: Option<Box<Call>>) -> Self {
-        Self { source: Source::Whole(Some(bytes)), call }
+        Self { source: Source::Whole(Some(bytes)), call, reader: None }
     }
 
-    /// The connector's body. The call ends when it does.
-    pub fn from_connector(body: Incoming, idle_timeout: Duration, mut call: Box<Call>) -> Self {
-        // Nobody polls a body that is over from the start: an answer to HEAD, a 204.
-        if body.is_end_stream() {
+    /// The connector's body. The call ends when it does. `reader` is watched where nothing else would tell that the
+    /// agent has stopped reading.
+    pub fn from_connector(
+        body: Incoming,
+        idle_timeout: Duration,
+        mut call: Box<Call>,
+        reader: Option<Reader>,
+    ) -> Self {
+        // Nobody polls a body that is over from the start, or that an answer of this kind does not have.
+        if is_over(&body) || call.has_bodyless_answer() {
             call.end(Ending::Answered);
         }
-        Self { source: Source::Connector { body, idle: IdleDeadline::new(idle_timeout) }, call: Some(call) }
+        let source = Source::Connector { body, idle: IdleDeadline::new(idle_timeout) };
+        Self { source, call: Some(call), reader }
     }
 
     fn end(&mut self, ending: Ending) {
@@ -104,13 +113,17 @@ impl HttpBody for Body {
         let (body, idle) = match &mut this.source {
             Source::Whole(bytes) => {
                 let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
-                if let (Some(bytes), Some(mut call)) = (&bytes, this.call.take()) {
-                    call.passed_on(bytes.len());
+                // The call ends with the only piece: whoever took it may never ask again.
+                if let Some(mut call) = this.call.take() {
+                    call.passed_on(bytes.as_ref().map_or(0, Bytes::len));
                 }
                 return Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))));
             }
             Source::Connector { body, idle } => (body, idle),
         };
+        if let Some(reader) = &this.reader {
+            reader.asks();
+        }
         match ready!(Self::poll_connector(body, idle, cx)) {
             None => {
                 this.end(Ending::Answered);
@@ -124,8 +137,11 @@ impl HttpBody for Body {
                     rewrite::clean_response(trailers);
                 }
                 // A reader that knows the length does not ask again after the last byte.
-                if body.is_end_stream() {
+                if is_over(body) {
                     this.end(Ending::Answered);
+                }
+                if let Some(reader) = &this.reader {
+                    reader.was_given(Instant::now());
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -154,4 +170,9 @@ impl HttpBody for Body {
             Source::Connector { body, .. } => body.size_hint(),
         }
     }
+}
+
+/// Whether nothing more comes. HTTP/2 may say so in a frame of its own, after the last byte that was announced.
+fn is_over(body: &Incoming) -> bool {
+    body.is_end_stream() || body.size_hint().exact() == Some(0)
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::upload::Upload;
 use crate::audit::{CallRecord, Ending, RefusalNote, RequestId, Slot};
@@ -22,24 +24,55 @@ pub struct Call {
     upload: Option<Arc<Upload>>,
     tool_metrics: Arc<ToolMetrics>,
     metrics: Arc<Metrics>,
+    calls: Calls,
+    /// Counts this call as long as its record may still be to come. The last field, so the last to go.
+    _running: TaskTrackerToken,
+}
+
+/// All calls under way, for whoever waits for them or ends them.
+#[derive(Clone, Default)]
+pub struct Calls {
+    running: TaskTracker,
     cut: Arc<AtomicBool>,
 }
 
+impl Calls {
+    /// What still runs is about to be cut, and its records say so.
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until the record of every call has been handed to the trail. Nothing must begin from here on.
+    pub async fn wait(&self) {
+        self.running.close();
+        self.running.wait().await;
+    }
+}
+
 impl Call {
-    /// A call that has just arrived, with the place for its record. `cut` says whether the gateway ends what still
-    /// runs.
+    /// A call that has just arrived, with the place for its record.
     pub fn begin<B>(
         request: &Request<B>,
         peer: Peer,
-        arrived: Now,
         slot: Slot,
         tool_metrics: Arc<ToolMetrics>,
         metrics: Arc<Metrics>,
-        cut: Arc<AtomicBool>,
+        calls: &Calls,
     ) -> Self {
+        let arrived = Now::read();
         metrics.calls_in_progress.inc();
         let record = CallRecord::begin(request, peer, arrived.wall);
-        Self { record, slot: Some(slot), arrived, upload: None, tool_metrics, metrics, cut }
+        let (calls, running) = (calls.clone(), calls.running.token());
+        Self {
+            record,
+            slot: Some(slot),
+            arrived,
+            upload: None,
+            tool_metrics,
+            metrics,
+            calls,
+            _running: running,
+        }
     }
 
     /// Its identifier.
@@ -74,6 +107,13 @@ impl Call {
         self.tool_metrics.added(self.elapsed().saturating_sub(connector_latency));
     }
 
+    /// Whether an answer with this method and status has no body (RFC 9110 section 6.4.1).
+    pub fn has_bodyless_answer(&self) -> bool {
+        let status = self.record.status.unwrap_or_default();
+        self.record.method == Method::HEAD
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::RESET_CONTENT)
+    }
+
     /// The gateway says no.
     pub fn refused(&mut self, note: RefusalNote, status: StatusCode, ending: Ending) {
         self.record.refusal = Some(note);
@@ -96,7 +136,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.record.ending = Ending::Panicked;
-        } else if self.record.ending == Ending::AgentLeft && self.cut.load(Ordering::Relaxed) {
+        } else if self.record.ending == Ending::AgentLeft && self.calls.cut.load(Ordering::Relaxed) {
             self.record.ending = Ending::GatewayStopped;
         }
         self.record.duration = self.elapsed();
@@ -120,15 +160,7 @@ mod tests {
         let request = Request::get("/mail").body(()).expect("a request of the test");
         let peer = Peer { address: ([127, 0, 0, 1], 1).into(), tls: false };
         let slot = log.reserve().expect("a place");
-        Call::begin(
-            &request,
-            peer,
-            Now::read(),
-            slot,
-            metrics.no_connector(),
-            Arc::clone(metrics),
-            Arc::new(AtomicBool::new(false)),
-        )
+        Call::begin(&request, peer, slot, metrics.no_connector(), Arc::clone(metrics), &Calls::default())
     }
 
     async fn outcomes(log: &AuditLog, path: &Path) -> Vec<String> {

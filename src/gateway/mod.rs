@@ -6,16 +6,16 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::{Request, Response};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use tracing::Instrument as _;
 
 use crate::audit::{AuditLog, Ending, RequestId};
-use crate::clock::Now;
 use crate::credential::{CredentialCache, Credentials};
 use crate::identity::{IssuerName, Peer};
 use crate::metrics::{Metrics, ToolMetrics};
@@ -30,6 +30,7 @@ mod body;
 mod call;
 mod forward;
 pub mod path;
+mod readers;
 mod refusal;
 mod request;
 pub mod rest;
@@ -39,7 +40,9 @@ mod settings;
 mod upload;
 
 pub use body::Body;
+pub use call::Calls;
 pub use forward::UpstreamError;
+pub use readers::Readers;
 pub use refusal::Refusal;
 pub use settings::{ConnectorSettings, ConnectorTimeouts, Tools};
 
@@ -59,7 +62,7 @@ pub struct Gateway {
     /// How calls are counted that reach no connector.
     no_connector: Arc<ToolMetrics>,
     servers: AuthorizationServers,
-    cut: Arc<AtomicBool>,
+    calls: Calls,
 }
 
 /// What outlives a reload.
@@ -72,8 +75,8 @@ pub struct Shared {
     pub audit: AuditLog,
     /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Whether the gateway ends calls that still run, because its time to stop is over.
-    pub cut: Arc<AtomicBool>,
+    /// The calls under way.
+    pub calls: Calls,
 }
 
 impl Gateway {
@@ -90,7 +93,7 @@ impl Gateway {
         shared: Shared,
         previous: Option<&Self>,
     ) -> Result<Self, (ConnectorName, UpstreamError)> {
-        let Shared { cache, audit, metrics, cut } = shared;
+        let Shared { cache, audit, metrics, calls } = shared;
         Ok(Self {
             routes: Routes::new(connectors, &metrics, previous.map(|previous| &previous.routes))?,
             verifier: Verifier::new(Arc::clone(&servers)),
@@ -100,7 +103,7 @@ impl Gateway {
             no_connector: metrics.no_connector(),
             metrics,
             servers,
-            cut,
+            calls,
         })
     }
 
@@ -114,9 +117,9 @@ impl Gateway {
         &self.servers
     }
 
-    /// What still runs is cut from here on, and its records say so.
-    pub fn cut(&self) {
-        self.cut.store(true, Ordering::Relaxed);
+    /// The calls under way.
+    pub fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     /// Where calls are recorded.
@@ -124,19 +127,25 @@ impl Gateway {
         &self.audit
     }
 
-    /// Answers one request. It always answers, and what happened is recorded exactly once.
-    pub async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
-        let arrived = Now::read();
+    /// Answers one request. It always answers, and what happened is recorded exactly once. `readers` are those of the
+    /// connection that the request came on.
+    pub async fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: Peer,
+        readers: &Arc<Readers>,
+    ) -> Response<Body> {
         let slot = match self.audit.reserve() {
             Ok(slot) => slot,
             Err(unavailable) => return self.refuse_unrecorded(&unavailable.into()),
         };
         let (no_connector, metrics) = (Arc::clone(&self.no_connector), Arc::clone(&self.metrics));
-        let cut = Arc::clone(&self.cut);
-        let mut call = Box::new(Call::begin(&request, peer, arrived, slot, no_connector, metrics, cut));
+        let mut call = Box::new(Call::begin(&request, peer, slot, no_connector, metrics, &self.calls));
+        // Over HTTP/1 an agent that stops reading stops the connection's writes, and those have a deadline.
+        let reader = (request.version() == Version::HTTP_2).then(|| readers.reader());
         let span = tracing::debug_span!("call", request_id = %call.request_id());
         match AssertUnwindSafe(self.tell(request, &mut call).instrument(span)).catch_unwind().await {
-            Ok(Ok(answer)) => answer.into_response(call),
+            Ok(Ok(answer)) => answer.into_response(call, reader),
             Ok(Err(refusal)) => self.refuse(&refusal, call, Ending::Refused),
             Err(_) => self.refuse(&Refusal::Panicked, call, Ending::Panicked),
         }
@@ -193,6 +202,12 @@ impl Gateway {
         let mut response = answer.response(&note, request_id);
         rewrite::set_request_id(response.headers_mut(), request_id);
         call.refused(note, answer.status, ending);
+        if call.record.method == Method::HEAD {
+            // The length of the body there would be, and no body (RFC 9110 section 9.3.2).
+            let length = HeaderValue::from(response.body().len());
+            response.headers_mut().insert(CONTENT_LENGTH, length);
+            *response.body_mut() = Bytes::new();
+        }
         response.map(|bytes| Body::whole(bytes, Some(call)))
     }
 

@@ -3,8 +3,11 @@
 //! Policy decides about a path and the connector acts on one. They must be the same path to every reader in
 //! between, so whatever two readers could take differently is refused rather than repaired.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+
+use percent_encoding::percent_decode_str;
 
 /// Longest path that is read, in bytes: what common servers take.
 const PATH_BYTES_MAX: usize = 8_192;
@@ -86,6 +89,12 @@ impl<'a> CanonicalPath<'a> {
     /// The path.
     pub fn as_str(&self) -> &'a str {
         self.0
+    }
+
+    /// The path with its percent-encodings decoded. No slash appears by it, and no second decoding changes it: paths
+    /// for which that is not so are not canonical.
+    pub fn decoded(&self) -> Cow<'a, str> {
+        percent_decode_str(self.0).decode_utf8_lossy()
     }
 
     /// What follows `prefix`, when this path lies under it: empty, or beginning with a slash.

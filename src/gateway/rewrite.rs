@@ -84,7 +84,10 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 
 /// Answer headers that stay with us: the connector's own sign-in demands and sessions are no business of the
 /// agent's, and its transport is not ours.
-const KEPT_BACK: [HeaderName; 8] = [
+const KEPT_BACK: [HeaderName; 10] = [
+    // A connector that echoes them would hand our delegated token to the agent.
+    AUTHORIZATION,
+    HeaderName::from_static("proxy-authorization"),
     SET_COOKIE,
     WWW_AUTHENTICATE,
     PROXY_AUTHENTICATE,

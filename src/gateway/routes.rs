@@ -11,6 +11,7 @@ use super::body::Body;
 use super::call::Call;
 use super::forward::{ForwardError, Upstream, UpstreamError};
 use super::path::{CanonicalPath, ConnectorPath};
+use super::readers::Reader;
 use super::rest::Operations;
 use super::rewrite::Delegated;
 use super::settings::{ConnectorSettings, Tools};
@@ -151,8 +152,8 @@ pub struct ConnectorAnswer {
 
 impl ConnectorAnswer {
     /// The answer for the agent. Its body carries the call to its end.
-    pub fn into_response(self, mut call: Box<Call>) -> Response<Body> {
+    pub fn into_response(self, mut call: Box<Call>, reader: Option<Reader>) -> Response<Body> {
         call.answered(self.response.status(), self.latency);
-        self.response.map(|body| Body::from_connector(body, self.idle_timeout, call))
+        self.response.map(|body| Body::from_connector(body, self.idle_timeout, call, reader))
     }
 }

@@ -199,8 +199,16 @@ fn entra_person(
 
 fn oidc_person(reader: Reader<'_>, actor: Option<&Actor>) -> Result<(Tenant, Subject), ClaimsError> {
     let subject = reader.text("sub")?;
-    // RFC 9068 section 2.2: without a person, `sub` is the client itself.
-    if actor.is_some_and(|actor| actor.as_str() == subject) {
+    // RFC 9068 section 2.2: without a person, `sub` is the client itself. Others say it in their own ways: Auth0 by
+    // the grant and the form of `sub`, Keycloak by the name and address of a service account.
+    let is_application = actor.is_some_and(|actor| actor.as_str() == subject)
+        || subject.ends_with("@clients")
+        || reader.optional_text("gty")? == Some("client-credentials")
+        || reader
+            .optional_text("preferred_username")?
+            .is_some_and(|name| name.starts_with("service-account-"))
+        || ["clientHost", "clientAddress"].iter().any(|name| reader.has(name));
+    if is_application {
         return Err(ClaimsError::NoPerson);
     }
     Ok((Tenant::Sole, Subject::new(subject)))
@@ -445,6 +453,10 @@ mod tests {
             Err(NotAnAccessToken(_))
         ));
         check_refused(&oidc(), oidc_claims(), "sub", json!("planner"), NoPerson);
+        check_refused(&oidc(), oidc_claims(), "sub", json!("abc@clients"), NoPerson);
+        check_refused(&oidc(), oidc_claims(), "gty", json!("client-credentials"), NoPerson);
+        check_refused(&oidc(), oidc_claims(), "preferred_username", json!("service-account-x"), NoPerson);
+        check_refused(&oidc(), oidc_claims(), "clientHost", json!("10.0.0.1"), NoPerson);
         check_refused(&oidc(), oidc_claims(), "typ", json!("ID"), NotAnAccessToken("an ID token"));
         check_refused(&oidc(), oidc_claims(), "typ", json!("Refresh"), NotAnAccessToken("a refresh token"));
         check_refused(

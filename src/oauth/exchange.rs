@@ -19,6 +19,8 @@ use crate::tool::Target;
 
 /// Largest delegated token that is used. A header of that size is more than most servers take.
 const DELEGATED_TOKEN_BYTES_MAX: usize = 65_536;
+/// Longest list of granted scopes that is taken. All of Microsoft Graph's are 20 kB.
+const SCOPE_LIST_BYTES_MAX: usize = 32_768;
 /// RFC 8693 section 3.
 const ACCESS_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// RFC 8693 section 3: an access token that is a JWT may be labelled so.
@@ -319,9 +321,16 @@ fn read_token(
     }
     Ok(DelegatedToken {
         token: SecretToken::new(token),
-        granted: text("scope")?.map(Scopes::parse),
+        granted: granted_scopes(text("scope")?)?,
         lifetime: lifetime(&members)?,
     })
+}
+
+fn granted_scopes(list: Option<&str>) -> Result<Option<Scopes>, &'static str> {
+    match list {
+        Some(list) if list.len() > SCOPE_LIST_BYTES_MAX => Err("its list of scopes is too long"),
+        list => Ok(list.map(Scopes::parse)),
+    }
 }
 
 /// `expires_in`: whole seconds, as a number or, from some servers, as text. A fraction is cut off; nothing that is
@@ -419,6 +428,7 @@ mod tests {
         check_refused("issued_token_type", json!("urn:ietf:params:oauth:token-type:refresh_token"));
         check_refused("error", json!("invalid_grant"));
         check_refused("scope", json!(["a"]));
+        check_refused("scope", json!("x".repeat(SCOPE_LIST_BYTES_MAX + 1)));
     }
 
     #[track_caller]

@@ -83,7 +83,6 @@ impl KeySet {
         previous: Option<Arc<Snapshot>>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        metrics.set_issuer_ready(&issuer, previous.is_some());
         Self {
             issuer,
             fetch,
@@ -167,6 +166,7 @@ impl KeySet {
             }
             Err(error) => {
                 self.metrics.key_set_refreshed(&self.issuer, KeySetRefresh::Failed);
+                self.metrics.set_issuer_ready(&self.issuer, self.is_known());
                 tracing::warn!(issuer = %self.issuer, error = %ErrorChain(&error), has_keys = self.is_known(), "Key set refresh failed");
                 Err(error)
             }
@@ -177,6 +177,7 @@ impl KeySet {
         let current = self.snapshot();
         if current.as_ref().is_some_and(|current| current.keys.same_as(&keys)) {
             self.metrics.key_set_refreshed(&self.issuer, KeySetRefresh::Unchanged);
+            self.metrics.set_issuer_ready(&self.issuer, true);
             return;
         }
         self.metrics.key_set_refreshed(&self.issuer, KeySetRefresh::Changed);

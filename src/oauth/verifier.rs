@@ -176,3 +176,27 @@ fn speaks_for(bound: &str, issuer: &Issuer, claims: &serde_json::Map<String, Val
         (Some(_), None) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[track_caller]
+    fn check_speaks_for(bound: &str, issuer: &str, claims: Value, expected: bool) {
+        let claims = claims.as_object().expect("an object of the test").clone();
+        assert_eq!(speaks_for(bound, &Issuer::new(issuer), &claims), expected, "{bound} for {issuer}");
+    }
+
+    #[test]
+    fn a_key_speaks_for_the_issuer_it_is_bound_to() {
+        let template = "https://login.example/{tenantid}/v2.0";
+        check_speaks_for("https://a.example", "https://a.example", json!({}), true);
+        check_speaks_for("https://a.example", "https://a.example/", json!({}), false);
+        check_speaks_for(template, "https://login.example/t-1/v2.0", json!({"tid": "t-1"}), true);
+        check_speaks_for(template, "https://login.example/t-1/v2.0", json!({"tid": "t-2"}), false);
+        check_speaks_for(template, "https://login.example/t-1/v2.0", json!({}), false);
+        check_speaks_for(template, "https://other.example/t-1/v2.0", json!({"tid": "t-1"}), false);
+        check_speaks_for(template, "https://login.example/{tenantid}/v2.0", json!({"tid": "t-1"}), false);
+    }
+}

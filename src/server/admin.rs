@@ -48,7 +48,8 @@ pub async fn serve(listener: TcpListener, state: Arc<State>) {
         let Some((stream, _, permit)) = accept(&listener, &permits).await else { continue };
         let service = TowerToHyperService::new(service.clone());
         tokio::spawn(async move {
-            let mut builder = auto::Builder::new(TokioExecutor::new());
+            // HTTP/1 has deadlines for whoever says nothing; nobody needs more here.
+            let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
             builder.http1().timer(TokioTimer::new()).header_read_timeout(ANSWER_TIMEOUT);
             // A scraper that leaves early is no news.
             let _ = builder.serve_connection(TokioIo::new(Deadlines::new(stream)), service).await;

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -13,8 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::deadlines::Deadlines;
+use super::deadlines::{Deadlines, WRITE_TIMEOUT};
 use super::{State, Stop};
+use crate::gateway::Readers;
 use crate::identity::Peer;
 
 /// Longest time for a TLS handshake: some round trips on a bad line, and no more.
@@ -57,9 +58,10 @@ async fn serve_http<S>(stream: S, peer: Peer, state: &Arc<State>, stop: Stop)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let readers = Arc::new(Readers::default());
     let service = service_fn(|request: http::Request<Incoming>| {
-        let gateway = state.gateway();
-        async move { Ok::<_, Infallible>(gateway.handle(request, peer).await) }
+        let (gateway, readers) = (state.gateway(), Arc::clone(&readers));
+        async move { Ok::<_, Infallible>(gateway.handle(request, peer, &readers).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -78,15 +80,28 @@ where
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
+        () = unread(&readers) => None,
         () = stop.finish.cancelled() => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = connection => Some(ended),
+                () = unread(&readers) => None,
                 () = stop.cut.cancelled() => None,
             }
         }
     };
     if let Some(Err(error)) = ended {
         tracing::debug!(address = %peer.address, %error, "Connection ended early");
+    }
+}
+
+/// Ends when one of the connection's answers has been left unread for too long.
+async fn unread(readers: &Readers) {
+    let mut look = tokio::time::interval(WRITE_TIMEOUT / 4);
+    loop {
+        look.tick().await;
+        if readers.longest_wait(Instant::now()) > WRITE_TIMEOUT {
+            return;
+        }
     }
 }

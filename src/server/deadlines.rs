@@ -15,7 +15,7 @@ const OPENING_TIMEOUT: Duration = Duration::from_secs(10);
 /// The length of the HTTP/2 preface (RFC 9113 section 3.4). No request is shorter.
 const OPENING_BYTES: usize = 24;
 /// Longest wait for a client that reads nothing while there is something to write.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A stream with deadlines.
 pub struct Deadlines<S> {

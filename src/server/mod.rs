@@ -157,6 +157,11 @@ impl Server {
         let drain_timeout = **self.state.drain_timeout.load();
         let drained = tokio::time::timeout(drain_timeout, self.connections.wait()).await;
         let cut = if drained.is_ok() { 0 } else { cut(&self.connections, &self.stop, &self.state).await };
+        // The calls of an HTTP/2 connection are tasks of their own, and outlive it by a little.
+        let calls = self.state.gateway().calls().clone();
+        if tokio::time::timeout(CUT_TIMEOUT, calls.wait()).await.is_err() {
+            tracing::error!("Calls left without their records");
+        }
         admin.abort();
         cut
     }
@@ -165,7 +170,7 @@ impl Server {
 /// Ends the connections that are left, and waits until their calls have been recorded.
 async fn cut(connections: &TaskTracker, stop: &Stop, state: &State) -> usize {
     let cut = connections.len();
-    state.gateway().cut();
+    state.gateway().calls().cut();
     stop.cut.cancel();
     if tokio::time::timeout(CUT_TIMEOUT, connections.wait()).await.is_err() {
         tracing::error!(left = connections.len(), "Connections could not be cut");

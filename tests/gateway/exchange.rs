@@ -276,3 +276,24 @@ async fn an_authorization_server_that_hangs_is_given_up_in_time() {
     assert_refused(&refused, 504, "issuer_timeout");
     assert!(started.elapsed() < Duration::from_secs(15), "waited {:?}", started.elapsed());
 }
+
+#[tokio::test]
+async fn an_answer_without_end_is_not_read_to_its_end() {
+    let bed = TestBed::start().await;
+    bed.authorization_server
+        .script(Endpoint::Token)
+        .once(Reply::status(200).body(vec![b' '; 65_536]).endless());
+    let refused = refusal(bed.get("/mail/me/messages", &bed.token("ada")).await).await;
+    assert_refused(&refused, 502, "issuer_answer_invalid");
+    assert!(refused.2["detail"].as_str().is_some_and(|detail| detail.contains("too large")), "{}", refused.2);
+}
+
+#[tokio::test]
+async fn a_token_that_may_less_does_not_get_what_one_that_may_more_obtained() {
+    let bed = TestBed::start().await;
+    for scopes in ["access_as_user more", "access_as_user", "more access_as_user"] {
+        let token = bed.authorization_server.subject_token("ada").scopes(scopes).mint();
+        assert_eq!(bed.get("/mail/me/messages", &token).await.status(), 200);
+    }
+    assert_eq!(bed.exchanges(), 2);
+}

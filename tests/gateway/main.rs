@@ -6,6 +6,7 @@ mod bodies;
 mod command;
 mod exchange;
 mod http;
+mod http2;
 mod lifecycle;
 mod records;
 mod story;

@@ -194,3 +194,23 @@ async fn a_connectors_own_refusal_is_passed_on() {
     assert_eq!(error["error"]["code"], "MailboxNotEnabledForRESTAPI");
     assert_eq!(bed.outcomes(1).await, ["answered"]);
 }
+
+#[tokio::test]
+async fn another_spelling_of_a_tool_is_not_another_tool() {
+    let tools = "    tools:
+      count: { match: 'GET /me/messages/$count', scopes: [Mail.Read] }
+      delta: { match: GET /me/messages/delta, scopes: [Mail.Read] }
+      read: { match: 'GET /me/messages/{id}', scopes: [Mail.Read] }
+";
+    let bed = Setup::default()
+        .config(move |parts| {
+            parts.whole(&parts.issuer(), &parts.mail(tools)).replace("tools: [\"*/*\"]", "tools: [mail/read]")
+        })
+        .start()
+        .await;
+    for name in ["$count", "%24count", "delta", "Delta", "delta%20", "delta.", "%64elta"] {
+        let reply = bed.get(&format!("/mail/me/messages/{name}"), &bed.token("ada")).await;
+        assert!([400, 403].contains(&reply.status().as_u16()), "{name}: {}", reply.status());
+    }
+    assert!(bed.connector.requests().is_empty());
+}

@@ -330,3 +330,77 @@ async fn an_issuer_that_is_down_at_the_start_is_refused_and_heals() {
     assert_eq!(status, 200, "healed within five seconds");
     assert_eq!(bed.admin("/readyz").await.0, 200);
 }
+
+#[tokio::test]
+async fn a_remembered_token_is_forgotten_by_either_clock() {
+    use obo_gateway::clock::Now;
+    use obo_gateway::oauth::authorization_server::AuthorizationServer as Known;
+    use obo_gateway::oauth::claims::ClaimsError;
+    use obo_gateway::oauth::verifier::{Verifier, VerifyError};
+    let bed = TestBed::start().await;
+    let loaded = obo_gateway::config::load(&bed.config_path(), &|_| None).expect("a configuration");
+    let settings = loaded.config.issuers.into_iter().next().expect("an issuer");
+    let issuer = settings.issuer.clone();
+    let server = std::sync::Arc::new(Known::start(settings, None, Default::default()).expect("a server"));
+    server.key_set().refresh().await.expect("keys");
+    let verifier = Verifier::new(std::sync::Arc::new([(issuer, server)].into()));
+    let token = bed.authorization_server.subject_token("ada").expires_in(Duration::from_secs(600)).mint();
+    let now = Now::read();
+    verifier.verify(&token, now).await.expect("a good token");
+    verifier.verify(&token, now.after(Duration::from_secs(500))).await.expect("remembered");
+    let expired = VerifyError::Claims(ClaimsError::Expired);
+    let later = now.after(Duration::from_secs(700));
+    let wall_alone = Now { wall: later.wall, ..now };
+    assert_eq!(verifier.verify(&token, wall_alone).await.expect_err("expired"), expired);
+    verifier.verify(&token, now).await.expect("a good token");
+    // Only the monotonic clock has moved: somebody set the wall clock back. What is forgotten is checked anew.
+    let monotonic_alone = Now { monotonic: later.monotonic, ..now };
+    verifier.verify(&token, monotonic_alone).await.expect("by the wall clock it is good");
+    assert_eq!(verifier.verify(&token, later).await.expect_err("expired"), expired);
+}
+
+#[tokio::test]
+async fn metadata_cannot_send_the_gateway_to_private_addresses() {
+    for host in ["127.0.0.2", "localhost", "10.0.0.1"] {
+        let bed = Setup::default()
+            .config(|parts| {
+                let issuer = parts.issuer().replace("kind: entra", "kind: oidc");
+                let tenant = format!("    tenant: {}\n", parts.authorization_server.settings().tenant);
+                parts.whole(&issuer.replace(&tenant, ""), &parts.mail(crate::bed::TOOLS))
+            })
+            .issuer_is_down()
+            .start()
+            .await;
+        let issuer = bed.authorization_server.issuer();
+        let port = bed.authorization_server.address().port();
+        let metadata = json!({"issuer": issuer, "jwks_uri": format!("https://{host}:{port}/keys")});
+        bed.authorization_server.script(Endpoint::Discovery).always(Reply::json(200, &metadata));
+        bed.authorization_server.listen_again().await.expect("listening");
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        assert!(bed.authorization_server.fetches(Endpoint::Discovery) > 0);
+        assert_eq!(bed.authorization_server.fetches(Endpoint::Jwks), 0);
+        assert_refused(
+            &refusal(bed.get("/mail/me/messages", &bed.token("ada")).await).await,
+            503,
+            "issuer_not_ready",
+        );
+    }
+}
+
+#[tokio::test]
+async fn keys_of_another_place_are_not_taken_over_by_a_reload() {
+    let bed = Setup::default()
+        .config(|parts| {
+            let jwks = format!("    jwks_uri: {}\n    exchange:", parts.authorization_server.jwks_uri());
+            parts.whole(&parts.issuer().replace("    exchange:", &jwks), &parts.mail(crate::bed::TOOLS))
+        })
+        .start()
+        .await;
+    let token = bed.token("ada");
+    assert_eq!(bed.get("/mail/me/messages", &token).await.status(), 200);
+    let text = std::fs::read_to_string(bed.config_path()).expect("a configuration");
+    let moved = text.replace(&bed.authorization_server.jwks_uri(), "http://127.0.0.1:1/keys");
+    std::fs::write(bed.config_path(), moved).expect("written");
+    bed.gateway.reload().await.expect("a good configuration");
+    assert_refused(&refusal(bed.get("/mail/me/messages", &token).await).await, 503, "issuer_not_ready");
+}

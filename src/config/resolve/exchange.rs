@@ -12,7 +12,7 @@ use crate::oauth::{ClientAuth, ExchangeSettings, Grant, TargetParameter};
 
 /// Form fields that the gateway sets itself. A second value for one of them would leave it to the server
 /// which counts. `requested_token_type` is not among them: some servers give a JWT only when asked for one.
-const OWN_FIELDS: [&str; 15] = [
+const OWN_FIELDS: [&str; 18] = [
     "grant_type",
     "assertion",
     "requested_token_use",
@@ -28,6 +28,10 @@ const OWN_FIELDS: [&str; 15] = [
     "audience",
     "resource",
     "claims",
+    // Whose token comes back is the caller's business alone.
+    "requested_subject",
+    "requested_issuer",
+    "subject_issuer",
 ];
 
 /// Checks an exchange.
@@ -143,6 +147,8 @@ fn private_key(
 
 fn secret_of_environment(name: &str, at: &At<'_>, surroundings: &Surroundings<'_>) -> Option<SecretToken> {
     if !is_variable_name(name) {
+        // Perhaps it is the secret itself.
+        at.hide();
         at.fault("must be the bare name of an environment variable, like `CLIENT_SECRET`, without `${}`");
         return None;
     }

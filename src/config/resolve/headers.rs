@@ -9,6 +9,7 @@ use crate::config::at::At;
 const NEVER_PASSED: [&str; 40] = [
     "authorization",
     "cf-access-jwt-assertion",
+    "cf-connecting-ip",
     "client-cert",
     "client-cert-chain",
     "connection",
@@ -44,21 +45,22 @@ const NEVER_PASSED: [&str; 40] = [
     "x-method-override",
     "x-original-url",
     "x-real-ip",
-    "x-remote-user",
     "x-rewrite-url",
     "x-user",
 ];
 /// The same, by how a name begins.
-const NEVER_PASSED_PREFIXES: [&str; 10] = [
+const NEVER_PASSED_PREFIXES: [&str; 12] = [
     "impersonate-",
     "obo-",
     "ssl-client-",
     "x-amzn-oidc-",
     "x-auth-request-",
+    "x-authenticated-",
     "x-envoy-",
     "x-forwarded-",
     "x-goog-authenticated-user-",
     "x-original-",
+    "x-remote-",
     "x-ssl-client-",
 ];
 

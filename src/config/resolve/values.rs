@@ -105,6 +105,11 @@ pub fn url(at: &At<'_>, text: &str, plain_http: PlainHttp) -> Option<CheckedUrl>
             }
             Some(url)
         }
+        Err(error @ UrlError::Credentials) => {
+            at.hide();
+            at.fault(error);
+            None
+        }
         Err(error) => {
             at.fault_found(error);
             None

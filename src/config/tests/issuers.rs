@@ -204,7 +204,10 @@ fn who_may_call_is_never_left_to_an_empty_list() {
 #[test]
 fn an_iss_leads_to_one_entry() {
     let twice = format!("tenants: [{TENANT}, {TENANT}]");
-    check(&[(&format!("tenant: {TENANT}"), &twice)], &["3: issuers.contoso: has the same `iss` as another tenant of it: each may stand in the file once"]);
+    check(
+        &[(&format!("tenant: {TENANT}"), &twice)],
+        &["3: issuers.contoso: has the same `iss` as another tenant of it: each may stand in the file once"],
+    );
     let twin = format!(
         "  twin:\n    kind: oidc\n    issuer: https://login.microsoftonline.com/{TENANT}/v2.0\n    \
          audiences: [a]\nconnectors:"
