@@ -95,7 +95,7 @@ impl Ending {
             Self::Answered => crate::metrics::ANSWERED,
             Self::Refused => "refused",
             Self::AgentLeft => "agent_left",
-            Self::ConnectorBroke => "connector_broke",
+            Self::ConnectorBroke => "answer_broke_off",
             Self::GatewayStopped => "gateway_stopped",
             Self::Panicked => "panicked",
         }

@@ -1,7 +1,7 @@
 //! The configuration: as an operator writes it, and as each module wants it.
 //!
 //! One YAML file, read in stages. `document` makes a tree of it that knows every place; `shape` fits the tree
-//! to what can be written, which is [`schema`]; `resolve` checks what it means. Each stage notes every fault
+//! to what can be written, which is [`schema()`]; `resolve` checks what it means. Each stage notes every fault
 //! that it finds, with its place and what to write instead. Afterwards nothing about configuration can fail.
 
 mod at;

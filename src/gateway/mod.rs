@@ -1,7 +1,7 @@
 //! The story of a tool call.
 //!
-//! One function tells it ([`Gateway::tell`]); each stage returns a value that only it can make, and the next one
-//! asks for that value. Around it, [`Gateway::handle`] begins the record, turns a refusal into an answer, and lets
+//! One function tells it (`Gateway::tell`); each stage returns a value that only it can make, and the next one
+//! asks for that value. Around it, `Gateway::handle` begins the record, turns a refusal into an answer, and lets
 //! the record ride in the answer's body, so that it is written exactly once, even when the agent hangs up.
 
 use std::panic::AssertUnwindSafe;

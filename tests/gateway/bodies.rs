@@ -95,7 +95,7 @@ async fn a_body_that_is_cut_short_never_looks_whole() {
     let reply = bed.get("/mail/me", &bed.token("ada")).await;
     assert_eq!(reply.status(), 200);
     assert!(reply.bytes().await.is_err(), "a cut body looked whole");
-    assert_eq!(bed.outcomes(1).await, ["connector_broke"]);
+    assert_eq!(bed.outcomes(1).await, ["answer_broke_off"]);
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn a_connector_that_stops_in_the_middle_is_given_up_in_time() {
         .once(Reply::status(200).body(vec![b'x'; 1_000]).dripping(100, Duration::from_secs(30)));
     let reply = bed.get("/mail/me", &bed.token("ada")).await;
     assert!(reply.bytes().await.is_err(), "a stalled body looked whole");
-    assert_eq!(bed.outcomes(1).await, ["connector_broke"]);
+    assert_eq!(bed.outcomes(1).await, ["answer_broke_off"]);
 }
 
 #[tokio::test]
