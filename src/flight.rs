@@ -30,9 +30,13 @@ where
     K: Clone + Eq + Hash + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// Whether a task of `key` is running.
-    pub fn under_way(&self, key: &K) -> bool {
-        lock(&self.running).contains_key(key)
+    /// Waits for the task of `key` when there is one, and starts none.
+    pub async fn wait_if_under_way(&self, key: &K) {
+        let flight = lock(&self.running).get(key).cloned();
+        if let Some(mut flight) = flight {
+            // An error says that the task ended without a result: it has ended.
+            let _ = flight.wait_for(Option::is_some).await;
+        }
     }
 
     /// Waits for the task of `key`; starts it when there is none.

@@ -21,7 +21,7 @@ use crate::identity::IssuerName;
 use crate::metrics::Metrics;
 use crate::oauth::IssuerSettings;
 use crate::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
-use crate::server::{Server, State};
+use crate::server::{Server, ServerState};
 use crate::tool::ConnectorName;
 
 /// Longest wait for the keys of all issuers before the first call is taken. An issuer that is down by then keeps
@@ -86,7 +86,7 @@ pub enum StartError {
 pub struct Process {
     path: PathBuf,
     environment: Environment,
-    state: Arc<State>,
+    state: Arc<ServerState>,
     current: tokio::sync::Mutex<Current>,
     metrics: Arc<Metrics>,
     agent_address: SocketAddr,
@@ -129,7 +129,7 @@ impl Process {
             earlier_trails: Vec::new(),
         };
         let gateway = Arc::new(build(config, shared, None).await?);
-        let state = Arc::new(State::new(gateway, &server_settings, Arc::clone(&metrics)));
+        let state = Arc::new(ServerState::new(gateway, &server_settings, Arc::clone(&metrics)));
         let bind = |(address, source)| StartError::Bind { address, source };
         let server = Server::bind(&server_settings, Arc::clone(&state)).await.map_err(bind)?;
         let agent_address = server.agent_address().map_err(|error| bind((server_settings.listen, error)))?;

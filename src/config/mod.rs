@@ -36,7 +36,7 @@ use crate::clock::Now;
 #[derive(Debug)]
 pub struct Config {
     /// Where the gateway listens.
-    pub server: crate::server::Settings,
+    pub server: crate::server::ServerSettings,
     /// Whose users may call: one for each issuer, and for Entra one for each tenant. Never empty.
     pub issuers: Vec<crate::oauth::IssuerSettings>,
     /// What agents can call, in the order of the file. Never empty.

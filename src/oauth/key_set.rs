@@ -136,9 +136,10 @@ impl KeySet {
             }
             cooled_down
         };
-        if cooled_down || self.flights.under_way(&()) {
-            // Whatever went wrong has been logged and counted; the caller looks at the keys again.
-            let _ = self.refresh().await;
+        match cooled_down {
+            // Whatever goes wrong is logged and counted there; the caller looks at the keys again.
+            true => drop(self.refresh().await),
+            false => self.flights.wait_if_under_way(&()).await,
         }
     }
 

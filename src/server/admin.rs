@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 
 use super::deadlines::Deadlines;
-use super::{State, accept};
+use super::{ServerState, accept};
 use crate::metrics::Metrics;
 
 /// Most requests answered at a time; more are turned away rather than queued. Some probes and a scraper or two call.
@@ -34,7 +34,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Serves the admin endpoints for ever.
-pub async fn serve(listener: TcpListener, state: Arc<State>) {
+pub async fn serve(listener: TcpListener, state: Arc<ServerState>) {
     let guarded = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let service =
         ServiceBuilder::new().load_shed().concurrency_limit(REQUESTS_MAX).timeout(ANSWER_TIMEOUT).service_fn(
@@ -58,7 +58,7 @@ pub async fn serve(listener: TcpListener, state: Arc<State>) {
     }
 }
 
-fn answer(request: &Request<Incoming>, state: &State, guarded: bool) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, state: &ServerState, guarded: bool) -> Response<Full<Bytes>> {
     if guarded && !names_loopback(request.uri(), request.headers()) {
         // A page in a browser could otherwise reach this port under a name of its own (DNS rebinding).
         return text(StatusCode::MISDIRECTED_REQUEST, "call the admin endpoints by a loopback address\n");
@@ -89,7 +89,7 @@ struct Readiness<'a> {
 
 /// Ready: not stopping, able to record, and with keys of at least one issuer. One issuer that is down must not take
 /// the others' people down with it.
-fn ready(state: &State) -> Response<Full<Bytes>> {
+fn ready(state: &ServerState) -> Response<Full<Bytes>> {
     let gateway = state.gateway();
     let mut issuers = BTreeMap::new();
     for (name, ready) in gateway.issuers() {

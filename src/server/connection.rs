@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::deadlines::{Deadlines, WRITE_TIMEOUT};
-use super::{State, Stop};
+use super::{ServerState, Stop};
 use crate::gateway::Readers;
 use crate::identity::Peer;
 
@@ -34,7 +34,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Serves a connection to its end, or to where `stop` wants it.
-pub async fn serve(stream: TcpStream, address: SocketAddr, state: Arc<State>, stop: Stop) {
+pub async fn serve(stream: TcpStream, address: SocketAddr, state: Arc<ServerState>, stop: Stop) {
     // An answer's last small piece must not wait for an acknowledgement. Without it the answer is only slower.
     let _ = stream.set_nodelay(true);
     state.metrics.open_connections.inc();
@@ -54,7 +54,7 @@ pub async fn serve(stream: TcpStream, address: SocketAddr, state: Arc<State>, st
     state.metrics.open_connections.dec();
 }
 
-async fn serve_http<S>(stream: S, peer: Peer, state: &Arc<State>, stop: Stop)
+async fn serve_http<S>(stream: S, peer: Peer, state: &Arc<ServerState>, stop: Stop)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -28,7 +28,7 @@ const CUT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where the gateway listens, and its limits there.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ServerSettings {
     /// The address that agents call.
     pub listen: SocketAddr,
     /// The certificate and key shown to agents; `None`: plain HTTP.
@@ -40,7 +40,7 @@ pub struct Settings {
 }
 
 /// What connections look at anew each time, so that a reload reaches them.
-pub struct State {
+pub struct ServerState {
     gateway: ArcSwap<Gateway>,
     tls: ArcSwapOption<rustls::ServerConfig>,
     drain_timeout: ArcSwap<Duration>,
@@ -48,9 +48,9 @@ pub struct State {
     metrics: Arc<Metrics>,
 }
 
-impl State {
+impl ServerState {
     /// The state of a server that has just started.
-    pub fn new(gateway: Arc<Gateway>, settings: &Settings, metrics: Arc<Metrics>) -> Self {
+    pub fn new(gateway: Arc<Gateway>, settings: &ServerSettings, metrics: Arc<Metrics>) -> Self {
         Self {
             gateway: ArcSwap::new(gateway),
             tls: ArcSwapOption::new(settings.tls.clone()),
@@ -66,7 +66,7 @@ impl State {
     }
 
     /// From here on, new requests go to this gateway, and new connections are made by these settings.
-    pub fn replace(&self, gateway: Arc<Gateway>, settings: &Settings) {
+    pub fn replace(&self, gateway: Arc<Gateway>, settings: &ServerSettings) {
         self.gateway.store(gateway);
         self.tls.store(settings.tls.clone());
         self.drain_timeout.store(Arc::new(settings.drain_timeout));
@@ -81,7 +81,7 @@ impl State {
 pub struct Server {
     agents: TcpListener,
     admin: TcpListener,
-    state: Arc<State>,
+    state: Arc<ServerState>,
     stop: Stop,
     connections: TaskTracker,
 }
@@ -101,7 +101,10 @@ impl Server {
     /// # Errors
     ///
     /// The address that cannot be bound, and why.
-    pub async fn bind(settings: &Settings, state: Arc<State>) -> Result<Self, (SocketAddr, io::Error)> {
+    pub async fn bind(
+        settings: &ServerSettings,
+        state: Arc<ServerState>,
+    ) -> Result<Self, (SocketAddr, io::Error)> {
         let bind =
             async |address: SocketAddr| TcpListener::bind(address).await.map_err(|error| (address, error));
         Ok(Self {
@@ -168,7 +171,7 @@ impl Server {
 }
 
 /// Ends the connections that are left, and waits until their calls have been recorded.
-async fn cut(connections: &TaskTracker, stop: &Stop, state: &State) -> usize {
+async fn cut(connections: &TaskTracker, stop: &Stop, state: &ServerState) -> usize {
     let cut = connections.len();
     state.gateway().calls().cut();
     stop.cut.cancel();

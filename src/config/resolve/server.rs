@@ -10,7 +10,7 @@ use super::files::{self, NamedFile};
 use super::{Surroundings, values};
 use crate::config::at::At;
 use crate::config::file::{File, Tls};
-use crate::server::Settings;
+use crate::server::ServerSettings;
 
 /// Port 9464 is where OpenTelemetry's Prometheus exporters listen; loopback, since anyone who reaches it may
 /// ask.
@@ -19,14 +19,15 @@ const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464)
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Checks where the gateway listens.
-pub fn settings(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> Option<Settings> {
+pub fn settings(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> Option<ServerSettings> {
     let listen = listen(file, root);
     let admin = admin(file, root);
     let tls = tls(file, root, listen, surroundings);
     let at = root.key("timeouts").key("drain");
     let drain = file.timeouts.as_ref().and_then(|timeouts| timeouts.drain.as_deref());
     let drain_timeout = values::duration(&at, drain, DRAIN_TIMEOUT);
-    let settings = Settings { listen: listen?, tls: tls?, admin: admin?, drain_timeout: drain_timeout? };
+    let settings =
+        ServerSettings { listen: listen?, tls: tls?, admin: admin?, drain_timeout: drain_timeout? };
     if is_same(settings.listen, settings.admin) {
         root.key("admin").fault("is the same address as `listen`: agents must not reach the admin endpoints");
         return None;
