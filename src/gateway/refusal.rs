@@ -335,6 +335,14 @@ fn answer_to_exchange(error: &ExchangeError, caller: Option<&Caller>) -> Answer 
             Fault::AuthorizationServer,
             "Your organisation's sign-in service gave an answer that cannot be used; give the request id to the gateway's operators.",
         ),
+        ExchangeError::ScopesNotGranted { asked, .. } => Answer {
+            scopes: Some(asked.clone()),
+            ..Answer::forbidden(
+                "scope_not_granted",
+                Fault::User,
+                "Agree to the scopes listed in this answer, or ask an administrator to allow them, then try again.",
+            )
+        },
         ExchangeError::Unprepared { .. } => misconfigured(),
     }
 }

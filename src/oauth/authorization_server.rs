@@ -110,6 +110,11 @@ impl AuthorizationServer {
         )
     }
 
+    /// Whether `sub` of the same person may differ from client to client here.
+    pub fn has_pairwise_subjects(&self) -> bool {
+        self.location.discovered.load().as_ref().is_some_and(|metadata| metadata.pairwise_subjects)
+    }
+
     /// A digest of every setting that shapes a delegated token. It is part of the cache key, so that a token
     /// obtained under other settings is not found again.
     pub fn fingerprint(&self) -> &[u8; 32] {

@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value};
 
 use super::authorization_server::AuthorizationServer;
+use super::delegated;
 use super::error_response::{ErrorClass, ErrorResponse};
 use super::outbound::{OutboundAnswer, OutboundError};
 use super::{ClientAuth, ExchangeSettings, Grant, TargetParameter};
@@ -75,6 +76,16 @@ pub enum ExchangeError {
         /// Why.
         why: &'static str,
     },
+    /// The token may do less than the tool needs.
+    #[error("{issuer} granted less than was asked for: {} is missing", missing.canonical())]
+    ScopesNotGranted {
+        /// Who.
+        issuer: IssuerName,
+        /// All that was asked for.
+        asked: Scopes,
+        /// What of it was not granted.
+        missing: Scopes,
+    },
     /// Where to ask is not known: the server's metadata has not been read yet, or names no token endpoint.
     #[error("the token endpoint of {issuer} is not known")]
     NoTokenEndpoint {
@@ -99,6 +110,7 @@ impl ExchangeError {
             Self::TimedOut { .. } => "timed_out",
             Self::Unreachable { .. } => "unreachable",
             Self::Unusable { .. } => "unusable_answer",
+            Self::ScopesNotGranted { .. } => "scopes_not_granted",
             Self::NoTokenEndpoint { .. } => "no_token_endpoint",
             Self::Unprepared { .. } => "unprepared",
         }
@@ -145,8 +157,22 @@ impl AuthorizationServer {
             let consent_url = self.consent_url(&refused.class, settings, target);
             return Err(ExchangeError::Refused { issuer: issuer(), refused, consent_url });
         }
-        read_token(&answer, &settings.grant, caller)
-            .map_err(|why| ExchangeError::Unusable { issuer: issuer(), why })
+        let unusable = |why| ExchangeError::Unusable { issuer: issuer(), why };
+        let delegated = read_token(&answer, &settings.grant, caller).map_err(unusable)?;
+        let pairwise = self.has_pairwise_subjects();
+        delegated::check(delegated.token.expose(), self.settings(), pairwise, caller, target)
+            .map_err(unusable)?;
+        // RFC 6749 section 5.1: a server that does not say what it granted has granted what was asked for.
+        let missing =
+            delegated.granted.as_ref().map(|granted| delegated::not_granted(&target.scopes, granted));
+        match missing.filter(|missing| !missing.is_empty()) {
+            Some(missing) => Err(ExchangeError::ScopesNotGranted {
+                issuer: issuer(),
+                asked: target.scopes.clone(),
+                missing,
+            }),
+            None => Ok(delegated),
+        }
     }
 
     /// Where the missing consent can be given: an authorization request of the gateway's own client. It carries no

@@ -12,6 +12,7 @@ use crate::identity::{Actor, Audience, Issuer, IssuerName, Scopes, SecretToken, 
 pub mod assertion;
 pub mod authorization_server;
 pub mod claims;
+pub mod delegated;
 pub mod error_response;
 pub mod exchange;
 pub mod jws;

@@ -297,3 +297,28 @@ async fn a_token_that_may_less_does_not_get_what_one_that_may_more_obtained() {
     }
     assert_eq!(bed.exchanges(), 2);
 }
+
+#[tokio::test]
+async fn a_token_for_somebody_else_is_never_used() {
+    let bed = TestBed::start().await;
+    // The token that the authorization server issued for Bob, given out as if it were Ada's.
+    assert_eq!(bed.get("/mail/me/messages", &bed.token("bob")).await.status(), 200);
+    let bobs = bed.authorization_server.last_issued().expect("a token");
+    let answer = json!({"access_token": bobs, "token_type": "Bearer", "expires_in": 300});
+    bed.authorization_server.script(Endpoint::Token).once(Reply::json(200, &answer));
+    let refused = refusal(bed.get("/mail/me/messages", &bed.token("ada")).await).await;
+    assert_refused(&refused, 502, "issuer_answer_invalid");
+    assert_eq!(bed.connector.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn fewer_scopes_than_the_tool_needs_are_a_refusal_that_names_them() {
+    let bed = TestBed::start().await;
+    let answer =
+        json!({"access_token": "t", "token_type": "Bearer", "expires_in": 300, "scope": "User.Read"});
+    bed.authorization_server.script(Endpoint::Token).once(Reply::json(200, &answer));
+    let refused = refusal(bed.get("/mail/me/messages", &bed.token("ada")).await).await;
+    assert_refused(&refused, 403, "scope_not_granted");
+    assert_eq!(refused.2["required_scopes"], json!(["https://graph.demo.test/Mail.Read"]));
+    assert!(bed.connector.requests().is_empty());
+}

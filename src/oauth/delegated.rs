@@ -1,0 +1,216 @@
+//! Whether a delegated token is for whom it was asked, as far as one can see.
+//!
+//! A delegated token is opaque to us, and its signature is the connector's business. But many are JWTs, and one that
+//! plainly speaks for somebody else, or to somebody else, is never used.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+
+use super::{Grant, IssuerKind, IssuerSettings, TargetParameter};
+use crate::identity::{Caller, Scopes};
+use crate::strict_json;
+use crate::tool::Target;
+
+/// Checks what can be read of a delegated token against whom it was asked for. `pairwise` says whether the same person
+/// may have another `sub` there.
+///
+/// # Errors
+///
+/// What is wrong with it. The token must then not be used.
+pub fn check(
+    token: &str,
+    settings: &IssuerSettings,
+    pairwise: bool,
+    caller: &Caller,
+    target: &Target,
+) -> Result<(), &'static str> {
+    let Some(claims) = readable_claims(token) else { return Ok(()) };
+    let text = |name| claims.get(name).and_then(Value::as_str);
+    let same_issuer = text("iss") == Some(settings.issuer.as_str());
+    match &settings.kind {
+        // The tokens of every Entra resource name person and tenant alike, whatever their version and `iss`.
+        IssuerKind::Entra { .. } => {
+            if text("oid").is_some_and(|person| person != caller.subject().as_str()) {
+                return Err("its token is for another person");
+            }
+            if text("tid").is_some_and(|tenant| Some(tenant) != caller.tenant().id()) {
+                return Err("its token is for another tenant");
+            }
+        }
+        IssuerKind::Oidc => {
+            if same_issuer
+                && !pairwise
+                && text("sub").is_some_and(|person| person != caller.subject().as_str())
+            {
+                return Err("its token is for another person");
+            }
+        }
+    }
+    let by_audience = settings
+        .exchange
+        .as_ref()
+        .is_some_and(|exchange| exchange.grant == Grant::TokenExchange { target: TargetParameter::Audience });
+    match &target.audience {
+        // Elsewhere the target is named in other words than the token's: Entra's tokens may carry a GUID.
+        Some(audience) if by_audience && same_issuer && !names(claims.get("aud"), audience.as_str()) => {
+            Err("its token is for another audience")
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The scopes that were asked for and not granted.
+///
+/// Servers write a scope with or without the resource in front of it, so `https://graph.example/Mail.Read` is
+/// granted by `Mail.Read` as well. `…/.default` asks for whatever there is.
+pub fn not_granted(asked: &Scopes, granted: &Scopes) -> Scopes {
+    let short = |scope: &str| scope.rsplit('/').next().map(str::to_owned).unwrap_or_default();
+    let is_granted = |scope: &str| {
+        scope.ends_with("/.default")
+            || granted.contains(scope)
+            || granted.iter().any(|held| !held.contains('/') && held == short(scope))
+            || (!scope.contains('/') && granted.iter().any(|held| short(held) == scope))
+    };
+    Scopes::new(asked.iter().filter(|scope| !is_granted(scope)))
+}
+
+/// The claims of a JWT, unverified. `None` when it is none that can be read.
+fn readable_claims(token: &str) -> Option<Map<String, Value>> {
+    let mut parts = token.split('.');
+    let (_, payload, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else {
+        return None;
+    };
+    strict_json::parse_object(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
+}
+
+fn names(aud: Option<&Value>, audience: &str) -> bool {
+    match aud {
+        // A token that names no audience is for the connector to judge.
+        None => true,
+        Some(Value::String(named)) => named == audience,
+        Some(Value::Array(named)) => named.iter().any(|named| named == audience),
+        Some(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checked_url::PlainHttp;
+    use crate::identity::{Audience, Issuer, IssuerName, SecretToken, Subject, Tenant, VerifiedClaims};
+    use crate::oauth::{ClientAuth, Endpoints, ExchangeSettings};
+    use serde_json::json;
+
+    fn settings(kind: IssuerKind, grant: Grant) -> IssuerSettings {
+        IssuerSettings {
+            name: IssuerName::new("contoso"),
+            kind,
+            issuer: Issuer::new("https://issuer.example"),
+            endpoints: Endpoints {
+                metadata: None,
+                jwks_uri: None,
+                token_endpoint: None,
+                authorization_endpoint: None,
+                plain_http: PlainHttp::LoopbackOnly,
+            },
+            audiences: Vec::new(),
+            agents: None,
+            required_scopes: Scopes::default(),
+            extra_roots: Vec::new(),
+            exchange: Some(ExchangeSettings {
+                grant,
+                client_id: "gateway".into(),
+                client_auth: ClientAuth::SecretPost(SecretToken::new("s3cret")),
+                extra: Vec::new(),
+            }),
+        }
+    }
+
+    fn ada(tenant: Tenant) -> Caller {
+        let claims = VerifiedClaims {
+            issuer_name: IssuerName::new("contoso"),
+            issuer: Issuer::new("https://issuer.example"),
+            tenant,
+            subject: Subject::new("ada"),
+            actor: None,
+            scopes: Scopes::default(),
+            groups: Vec::new(),
+            roles: Vec::new(),
+            token_id: None,
+            session: None,
+            expires_at: 0,
+            handles_claims_challenges: false,
+        };
+        Caller::verified(claims, SecretToken::new("subject-token"))
+    }
+
+    fn jwt(claims: Value) -> String {
+        format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()))
+    }
+
+    #[track_caller]
+    fn check_entra(token: &str, good: bool) {
+        let tenant = Tenant::Named("t-1".into());
+        let settings = settings(IssuerKind::Entra { tenant: tenant.clone() }, Grant::OnBehalfOf);
+        assert_eq!(check(token, &settings, true, &ada(tenant), &Target::default()).is_ok(), good, "{token}");
+    }
+
+    #[test]
+    fn a_token_for_another_person_or_tenant_is_never_used() {
+        check_entra("opaque", true);
+        check_entra("a.b.c", true);
+        check_entra(&jwt(json!({"oid": "ada", "tid": "t-1", "iss": "https://sts.windows.net/t-1/"})), true);
+        check_entra(&jwt(json!({"oid": "bob", "tid": "t-1"})), false);
+        check_entra(&jwt(json!({"oid": "ada", "tid": "t-2"})), false);
+        check_entra(&jwt(json!({"sub": "pairwise"})), true);
+    }
+
+    #[track_caller]
+    fn check_oidc(claims: Value, good: bool) {
+        let settings = settings(IssuerKind::Oidc, Grant::TokenExchange { target: TargetParameter::Audience });
+        let target = Target { audience: Some(Audience::new("mail")), ..Target::default() };
+        let token = jwt(claims);
+        assert_eq!(check(&token, &settings, false, &ada(Tenant::Sole), &target).is_ok(), good, "{token}");
+    }
+
+    #[test]
+    fn a_token_for_another_audience_is_never_used() {
+        let iss = "https://issuer.example";
+        check_oidc(json!({"iss": iss, "sub": "ada", "aud": ["mail", "more"]}), true);
+        check_oidc(json!({"iss": iss, "sub": "ada", "aud": "mail"}), true);
+        check_oidc(json!({"iss": iss, "sub": "ada", "aud": "notes"}), false);
+        check_oidc(json!({"iss": iss, "sub": "ada", "aud": 7}), false);
+        check_oidc(json!({"iss": iss, "sub": "bob", "aud": "mail"}), false);
+        // Where each client has its own name for a person, names say nothing.
+        let (settings, other) =
+            (settings(IssuerKind::Oidc, Grant::OnBehalfOf), jwt(json!({"iss": iss, "sub": "x"})));
+        assert_eq!(check(&other, &settings, true, &ada(Tenant::Sole), &Target::default()), Ok(()));
+        // Another issuer's words are its own.
+        check_oidc(json!({"iss": "https://other.example", "sub": "x", "aud": "y"}), true);
+    }
+
+    #[track_caller]
+    fn check_scopes(asked: &str, granted: &str, expected: &str) {
+        assert_eq!(
+            not_granted(&Scopes::parse(asked), &Scopes::parse(granted)).canonical(),
+            expected,
+            "{asked}"
+        );
+    }
+
+    #[test]
+    fn a_scope_is_granted_with_or_without_its_resource_in_front() {
+        check_scopes("https://graph.example/Mail.Read", "https://graph.example/Mail.Read more", "");
+        check_scopes("https://graph.example/Mail.Read", "Mail.Read", "");
+        check_scopes("Mail.Read", "https://graph.example/Mail.Read", "");
+        check_scopes(
+            "https://graph.example/Mail.Read",
+            "https://other.example/Mail.Read",
+            "https://graph.example/Mail.Read",
+        );
+        check_scopes("https://graph.example/.default", "User.Read", "");
+        check_scopes("mail.read mail.send", "mail.read", "mail.send");
+        check_scopes("mail.read", "mail.readwrite", "mail.read");
+    }
+}
