@@ -124,6 +124,11 @@ fn run(path: &Path, log_format: LogFormat) -> ExitCode {
                 serve(&process, signals).await
             }
             Err(StartError::Config(error)) => bad_configuration(&error),
+            // Trying again does not help until somebody has made the folder or changed the name.
+            Err(error @ StartError::Audit { .. }) => {
+                failed(&ErrorChain(&error).to_string());
+                ExitCode::from(BAD_CONFIGURATION)
+            }
             Err(error) => failed(&ErrorChain(&error).to_string()),
         }
     })
@@ -162,11 +167,15 @@ async fn serve(process: &Process, mut signals: Signals) -> ExitCode {
         }
     }
     tracing::info!("Gateway draining");
+    let mut drain = std::pin::pin!(process.drain());
     tokio::select! {
-        _ = process.drain() => ExitCode::SUCCESS,
-        _ = signals.stop.recv() => failed("stopped at once by a second signal"),
-        _ = signals.interrupt.recv() => failed("stopped at once by a second signal"),
+        _ = drain.as_mut() => return ExitCode::SUCCESS,
+        _ = signals.stop.recv() => {}
+        _ = signals.interrupt.recv() => {}
     }
+    process.cut();
+    drain.await;
+    failed("stopped at once by a second signal")
 }
 
 fn check(path: &Path) -> ExitCode {

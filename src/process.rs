@@ -64,8 +64,10 @@ pub enum StartError {
         source: UpstreamError,
     },
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}")]
+    #[error("cannot listen on the address of `{key}`, {address}")]
     Bind {
+        /// The key of the configuration that names it.
+        key: &'static str,
         /// The address.
         address: SocketAddr,
         /// What the system says.
@@ -92,6 +94,7 @@ pub struct Process {
     agent_address: SocketAddr,
     admin_address: SocketAddr,
     drain: CancellationToken,
+    at_once: CancellationToken,
     serving: Mutex<Option<JoinHandle<usize>>>,
 }
 
@@ -130,12 +133,16 @@ impl Process {
         };
         let gateway = Arc::new(build(config, shared, None).await?);
         let state = Arc::new(ServerState::new(gateway, &server_settings, Arc::clone(&metrics)));
-        let bind = |(address, source)| StartError::Bind { address, source };
+        let bind = |(key, source)| StartError::Bind {
+            key,
+            address: if key == "admin" { server_settings.admin } else { server_settings.listen },
+            source,
+        };
         let server = Server::bind(&server_settings, Arc::clone(&state)).await.map_err(bind)?;
-        let agent_address = server.agent_address().map_err(|error| bind((server_settings.listen, error)))?;
-        let admin_address = server.admin_address().map_err(|error| bind((server_settings.admin, error)))?;
-        let drain = CancellationToken::new();
-        let serving = tokio::spawn(server.serve(drain.clone()));
+        let agent_address = server.agent_address().map_err(|error| bind(("listen", error)))?;
+        let admin_address = server.admin_address().map_err(|error| bind(("admin", error)))?;
+        let (drain, at_once) = (CancellationToken::new(), CancellationToken::new());
+        let serving = tokio::spawn(server.serve(drain.clone(), at_once.clone()));
         metrics.set_reload_success(true);
         tracing::info!(agents = %agent_address, admin = %admin_address, "Gateway started");
         let process = Self {
@@ -147,6 +154,7 @@ impl Process {
             agent_address,
             admin_address,
             drain,
+            at_once,
             serving: Mutex::new(Some(serving)),
         };
         Ok((process, warnings))
@@ -215,6 +223,11 @@ impl Process {
         current.audit_file = audit_file;
         current.shared = shared;
         Ok(warnings)
+    }
+
+    /// Cuts what a drain still waits for. What is cut is recorded before the drain ends.
+    pub fn cut(&self) {
+        self.at_once.cancel();
     }
 
     /// Stops: not ready any more, nothing new accepted, what runs is finished within its deadline, records written.

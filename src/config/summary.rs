@@ -1,26 +1,34 @@
 //! What a configuration serves, as a table for people.
 
+use std::collections::BTreeSet;
+
 use super::Config;
 use crate::gateway::Tools;
+use crate::policy::{Policy, Rule};
 use crate::tool::Tool;
 
-const HEADINGS: [&str; 5] = ["CONNECTOR", "TOOL", "MATCH", "IDENTITY", "SCOPES"];
+const HEADINGS: [&str; 6] = ["CONNECTOR", "TOOL", "MATCH", "IDENTITY", "ALLOWED BY", "SCOPES"];
 /// Between two columns.
 const GAP: &str = "  ";
 
-/// A table of the tools: connector, tool, what a request must look like, who the connector sees, and the
-/// scopes that are asked for. Each line ends with a line break.
+/// A table of the tools: connector, tool, what a request must look like, who the connector sees, the rules that may
+/// allow it, and the scopes that are asked for; then how much there is of everything. Each line ends with a line break.
 pub fn summary(config: &Config, colour: bool) -> String {
-    let rows: Vec<[String; 5]> = config
+    let rows: Vec<[String; 6]> = config
         .connectors
         .iter()
         .flat_map(|connector| match &connector.tools {
             Tools::Any(tool) => {
-                vec![row(tool, format!("* {}/…", connector.path.as_str().trim_end_matches('/')))]
+                vec![row(
+                    tool,
+                    format!("* {}/…", connector.path.as_str().trim_end_matches('/')),
+                    &config.policy,
+                )]
             }
-            Tools::Listed(tools) => {
-                tools.iter().map(|(operation, tool)| row(tool, operation.to_string())).collect()
-            }
+            Tools::Listed(tools) => tools
+                .iter()
+                .map(|(operation, tool)| row(tool, operation.to_string(), &config.policy))
+                .collect(),
         })
         .collect();
     let mut widths = HEADINGS.map(str::len);
@@ -38,21 +46,36 @@ pub fn summary(config: &Config, colour: bool) -> String {
         // A connector is named once, above its tools.
         let shown = if connector == before { "" } else { connector };
         before = connector;
-        let [tool, operation, identity, scopes] = rest;
-        lines.push(line(&[shown, tool, operation, identity, scopes], &widths));
+        let [tool, operation, identity, rules, scopes] = rest;
+        lines.push(line(&[shown, tool, operation, identity, rules, scopes], &widths));
     }
+    let issuers: BTreeSet<_> = config.issuers.iter().map(|issuer| issuer.name.as_str()).collect();
+    let counted = [
+        count(issuers.len(), "issuer"),
+        count(config.connectors.len(), "connector"),
+        count(rows.len(), "tool"),
+        count(config.policy.rules().len(), "rule"),
+    ];
+    lines.extend([String::new(), format!("good: {}", counted.join(", "))]);
     lines.into_iter().map(|line| line + "\n").collect()
 }
 
-fn row(tool: &Tool, operation: String) -> [String; 5] {
+fn count(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+fn row(tool: &Tool, operation: String, policy: &Policy) -> [String; 6] {
     let scopes = match tool.target.scopes.canonical() {
         "" => "–".to_owned(),
         scopes => scopes.to_owned(),
     };
-    [tool.connector.to_string(), tool.name.to_string(), operation, tool.identity.to_string(), scopes]
+    let covers = |rule: &&Rule| rule.tools.iter().any(|pattern| pattern.matches(tool));
+    let rules: Vec<_> = policy.rules().iter().filter(covers).map(|rule| rule.name.to_string()).collect();
+    let rules = if rules.is_empty() { "nobody".to_owned() } else { rules.join(", ") };
+    [tool.connector.to_string(), tool.name.to_string(), operation, tool.identity.to_string(), rules, scopes]
 }
 
-fn line(cells: &[&str; 5], widths: &[usize; 5]) -> String {
+fn line(cells: &[&str; 6], widths: &[usize; 6]) -> String {
     let cells: Vec<String> =
         cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
     cells.join(GAP).trim_end().to_owned()

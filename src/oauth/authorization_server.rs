@@ -142,16 +142,18 @@ impl Location {
     async fn fetch_keys(&self) -> Result<Vec<u8>, KeySetError> {
         let endpoints = &self.settings.endpoints;
         if let Some(metadata) = &endpoints.metadata {
-            let found = discover(&self.client, metadata, &self.settings.issuer, endpoints.plain_http).await?;
+            let found = discover(&self.client, metadata, &self.settings.issuer, endpoints.plain_http)
+                .await
+                .map_err(|source| KeySetError::Metadata { url: metadata.clone(), source })?;
             self.discovered.store(Some(Arc::new(found)));
         }
         let jwks_uri = self
             .endpoint(|endpoints| &endpoints.jwks_uri, |metadata| Some(&metadata.jwks_uri))
             .expect("an issuer has a given jwks_uri or a metadata address: resolve() refuses neither");
-        let answer = self.client.get(&jwks_uri).await?;
-        match answer.status {
-            http::StatusCode::OK => Ok(answer.body),
-            status => Err(KeySetError::Status(status)),
+        match self.client.get(&jwks_uri).await {
+            Ok(answer) if answer.status == http::StatusCode::OK => Ok(answer.body),
+            Ok(answer) => Err(KeySetError::Status { url: jwks_uri, status: answer.status }),
+            Err(source) => Err(KeySetError::Outbound { url: jwks_uri, source }),
         }
     }
 }

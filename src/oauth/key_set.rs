@@ -14,6 +14,7 @@ use arc_swap::ArcSwapOption;
 use super::keys::{Keys, KeysError};
 use super::metadata::MetadataError;
 use super::outbound::OutboundError;
+use crate::checked_url::CheckedUrl;
 use crate::error_chain::ErrorChain;
 use crate::flight::{FlightLost, Flights};
 use crate::identity::IssuerName;
@@ -36,14 +37,31 @@ pub const RETRY_AFTER_WITHOUT_KEYS: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum KeySetError {
     /// The key set's address could not be learned.
-    #[error("metadata: {0}")]
-    Metadata(#[from] MetadataError),
+    #[error("metadata at {url}: {source}")]
+    Metadata {
+        /// Where the metadata is.
+        url: CheckedUrl,
+        /// What is wrong with it.
+        #[source]
+        source: MetadataError,
+    },
     /// There was no answer.
-    #[error("key set: {0}")]
-    Outbound(#[from] OutboundError),
+    #[error("key set at {url}: {source}")]
+    Outbound {
+        /// Where the key set is.
+        url: CheckedUrl,
+        /// Why there was none.
+        #[source]
+        source: OutboundError,
+    },
     /// The answer was not a success.
-    #[error("key set: answered {0}")]
-    Status(http::StatusCode),
+    #[error("key set at {url}: answered {status}")]
+    Status {
+        /// Where the key set is.
+        url: CheckedUrl,
+        /// What it answered.
+        status: http::StatusCode,
+    },
     /// The answer was of no use.
     #[error("key set: {0}")]
     Keys(#[from] KeysError),

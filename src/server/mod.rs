@@ -100,16 +100,17 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The address that cannot be bound, and why.
+    /// The key of the configuration whose address cannot be bound, and why.
     pub async fn bind(
         settings: &ServerSettings,
         state: Arc<ServerState>,
-    ) -> Result<Self, (SocketAddr, io::Error)> {
-        let bind =
-            async |address: SocketAddr| TcpListener::bind(address).await.map_err(|error| (address, error));
+    ) -> Result<Self, (&'static str, io::Error)> {
+        let bind = async |key: &'static str, address: SocketAddr| {
+            TcpListener::bind(address).await.map_err(|error| (key, error))
+        };
         Ok(Self {
-            agents: bind(settings.listen).await?,
-            admin: bind(settings.admin).await?,
+            agents: bind("listen", settings.listen).await?,
+            admin: bind("admin", settings.admin).await?,
             state,
             stop: Stop::default(),
             connections: TaskTracker::new(),
@@ -135,8 +136,9 @@ impl Server {
     }
 
     /// Serves until `drain` is cancelled; then says that it is not ready, accepts nothing more, and waits until the
-    /// running calls have ended, within the deadline of the settings. Returns how many connections were cut.
-    pub async fn serve(self, drain: CancellationToken) -> usize {
+    /// running calls have ended, within the deadline of the settings or until `at_once` is cancelled. Returns how many
+    /// connections were cut.
+    pub async fn serve(self, drain: CancellationToken, at_once: CancellationToken) -> usize {
         let admin = tokio::spawn(admin::serve(self.admin, Arc::clone(&self.state)));
         let permits = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
         loop {
@@ -158,8 +160,12 @@ impl Server {
         self.stop.finish.cancel();
         self.connections.close();
         let drain_timeout = **self.state.drain_timeout.load();
-        let drained = tokio::time::timeout(drain_timeout, self.connections.wait()).await;
-        let cut = if drained.is_ok() { 0 } else { cut(&self.connections, &self.stop, &self.state).await };
+        let drained = tokio::select! {
+            () = self.connections.wait() => true,
+            () = tokio::time::sleep(drain_timeout) => false,
+            () = at_once.cancelled() => false,
+        };
+        let cut = if drained { 0 } else { cut(&self.connections, &self.stop, &self.state).await };
         // The calls of an HTTP/2 connection are tasks of their own, and outlive it by a little.
         let calls = self.state.gateway().calls().clone();
         if tokio::time::timeout(CUT_TIMEOUT, calls.wait()).await.is_err() {

@@ -17,17 +17,20 @@ fn run(arguments: &[&str]) -> Output {
     program().args(arguments).output().expect("the program runs")
 }
 
-fn text(bytes: &[u8]) -> String {
+fn text_of(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[test]
 fn help_and_version_read_well() {
-    let help = text(&run(&["--help"]).stdout);
+    let help = text_of(&run(&["--help"]).stdout);
     for word in ["run", "check", "config", "demo", "Examples:", "SIGHUP"] {
         assert!(help.contains(word), "{help}");
     }
-    assert_eq!(text(&run(&["--version"]).stdout).trim(), concat!("obo-gateway ", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        text_of(&run(&["--version"]).stdout).trim(),
+        concat!("obo-gateway ", env!("CARGO_PKG_VERSION"))
+    );
 }
 
 #[test]
@@ -41,9 +44,17 @@ fn the_schema_is_a_json_schema() {
 async fn check_shows_what_a_configuration_comes_to() {
     let bed = TestBed::start().await;
     let checked = run(&["check", "--config", &bed.config_path().display().to_string()]);
-    assert!(checked.status.success(), "{}", text(&checked.stderr));
-    let shown = text(&checked.stdout);
-    for word in ["mail", "list_messages", "GET /me/messages", "on_behalf_of", "Mail.Read"] {
+    assert!(checked.status.success(), "{}", text_of(&checked.stderr));
+    let shown = text_of(&checked.stdout);
+    for word in [
+        "mail",
+        "list_messages",
+        "GET /me/messages",
+        "on_behalf_of",
+        "Mail.Read",
+        "everybody",
+        "good: 1 issuer",
+    ] {
         assert!(shown.contains(word), "{shown}");
     }
     assert!(!shown.contains('\u{1b}'), "colour on something that is no terminal");
@@ -62,7 +73,7 @@ async fn a_bad_configuration_exits_with_64_and_all_its_faults() {
     for command in ["check", "run"] {
         let output = run(&[command, "--config", &path.display().to_string()]);
         assert_eq!(output.status.code(), Some(64));
-        let faults = text(&output.stderr);
+        let faults = text_of(&output.stderr);
         for fault in ["connectors.mail.paht", "`path`", "issuers.contoso.kind", "faults"] {
             assert!(faults.contains(fault), "{fault}: {faults}");
         }
@@ -161,4 +172,41 @@ async fn it_serves_reloads_and_stops_by_signals() {
     let lines =
         |name: &str| std::fs::read_to_string(bed.folder.path().join(name)).expect("a trail").lines().count();
     assert!(lines("own.1.jsonl") >= 1 && lines("own.jsonl") >= 2);
+}
+
+#[tokio::test]
+async fn a_second_signal_cuts_what_runs_and_records_it() {
+    let bed = Setup::default().tools(crate::bed::ANYTHING).start().await;
+    let config = bed.folder.path().join("own.yaml");
+    let text = std::fs::read_to_string(bed.config_path()).expect("a configuration");
+    std::fs::write(&config, text.replace("audit.jsonl", "own.jsonl").replace("drain: 2s", "drain: 1m"))
+        .expect("written");
+    let mut running = Running::start(&config);
+    let url = format!("http://{}/mail/events?count=1000&every_ms=100", running.address);
+    let events = crate::bed::client().get(url).bearer_auth(bed.token("ada")).send().await.expect("a head");
+    running.signal("-TERM");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    running.signal("-TERM");
+    assert_eq!(running.exit_code().await, Some(1));
+    drop(events);
+    let trail = std::fs::read_to_string(bed.folder.path().join("own.jsonl")).expect("a trail");
+    assert!(trail.contains(r#""outcome":"gateway_stopped""#), "{trail}");
+}
+
+#[tokio::test]
+async fn an_audit_file_that_cannot_be_opened_is_said_before_and_at_the_start() {
+    let bed = TestBed::start().await;
+    let text = std::fs::read_to_string(bed.config_path()).expect("a configuration");
+    let path = bed.folder.path().join("nowhere.yaml");
+    std::fs::write(&path, text.replace("audit.jsonl", "nowhere/audit.jsonl")).expect("written");
+    let checked = run(&["check", "--config", &path.display().to_string()]);
+    assert!(checked.status.success());
+    assert!(
+        text_of(&checked.stderr).contains("make it before the gateway runs"),
+        "{}",
+        text_of(&checked.stderr)
+    );
+    let started = run(&["run", "--config", &path.display().to_string()]);
+    assert_eq!(started.status.code(), Some(64));
+    assert!(text_of(&started.stderr).contains("No such file"), "{}", text_of(&started.stderr));
 }

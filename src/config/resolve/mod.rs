@@ -12,6 +12,8 @@ mod tools;
 mod validity;
 mod values;
 
+use std::path::Path;
+
 use super::Config;
 use super::at::At;
 use super::expand::Environment;
@@ -52,10 +54,18 @@ fn audit(audit: Option<&file::Audit>, at: &At<'_>) -> Option<AuditFile> {
     )?;
     match file {
         "-" => Some(AuditFile::StandardOutput),
-        path if std::path::Path::new(path).is_dir() || path.ends_with('/') => {
+        path if Path::new(path).is_dir() || path.ends_with('/') => {
             at.fault_found("is a folder: name a file in it");
             None
         }
-        path => Some(AuditFile::Path(path.into())),
+        path => {
+            let folder = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty());
+            if folder.is_some_and(|folder| !folder.is_dir()) {
+                at.warn(
+                    "is in a folder that is not there: make it before the gateway runs, or it will not start",
+                );
+            }
+            Some(AuditFile::Path(path.into()))
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::*;
 fn example(name: &str, files: &Files) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
     let text = std::fs::read_to_string(path).expect("a shipped example");
-    text.replace("certs/", &files.path(""))
+    text.replace("certs/", &files.path("")).replace("/var/log/obo-gateway/", &files.path(""))
 }
 
 #[track_caller]
@@ -35,13 +35,11 @@ fn entra_graph() {
         "entra-graph.yaml",
         &files,
         &[],
-        "CONNECTOR  TOOL           MATCH                  IDENTITY      SCOPES\n\
-         mail       list_messages  GET /me/messages       on_behalf_of  \
-         https://graph.microsoft.com/Mail.Read\n\
-         \x20          read_message   GET /me/messages/{id}  on_behalf_of  \
-         https://graph.microsoft.com/Mail.Read\n\
-         \x20          send_message   POST /me/sendMail      on_behalf_of  \
-         https://graph.microsoft.com/Mail.Send\n",
+        "CONNECTOR  TOOL           MATCH                  IDENTITY      ALLOWED BY                     SCOPES\n\
+         mail       list_messages  GET /me/messages       on_behalf_of  everyone reads their own mail  https://graph.microsoft.com/Mail.Read\n\
+         \x20          read_message   GET /me/messages/{id}  on_behalf_of  everyone reads their own mail  https://graph.microsoft.com/Mail.Read\n\
+         \x20          send_message   POST /me/sendMail      on_behalf_of  the assistants group may send  https://graph.microsoft.com/Mail.Send\n\
+         \ngood: 1 issuer, 1 connector, 3 tools, 2 rules\n",
     );
     assert!(config.server.tls.is_some());
 }
@@ -54,9 +52,10 @@ fn keycloak() {
         "keycloak.yaml",
         &files,
         &[("KEYCLOAK_URL", "http://127.0.0.1:8081")],
-        "CONNECTOR  TOOL           MATCH               IDENTITY      SCOPES\n\
-         mail       list_messages  GET /messages       on_behalf_of  mail.read\n\
-         \x20          read_message   GET /messages/{id}  on_behalf_of  mail.read\n",
+        "CONNECTOR  TOOL           MATCH               IDENTITY      ALLOWED BY  SCOPES\n\
+         mail       list_messages  GET /messages       on_behalf_of  allow[0]    mail.read\n\
+         \x20          read_message   GET /messages/{id}  on_behalf_of  allow[0]    mail.read\n\
+         \ngood: 1 issuer, 1 connector, 2 tools, 1 rule\n",
     );
 }
 
@@ -72,12 +71,11 @@ fn demo() {
         "demo.yaml",
         &files,
         &variables,
-        "CONNECTOR  TOOL           MATCH                  IDENTITY      SCOPES\n\
-         mail       list_messages  GET /me/messages       on_behalf_of  https://graph.demo.test/Mail.Read\n\
-         \x20          read_message   GET /me/messages/{id}  on_behalf_of  \
-         https://graph.demo.test/Mail.Read\n\
-         \x20          send_message   POST /me/sendMail      on_behalf_of  \
-         https://graph.demo.test/Mail.Send\n",
+        "CONNECTOR  TOOL           MATCH                  IDENTITY      ALLOWED BY                     SCOPES\n\
+         mail       list_messages  GET /me/messages       on_behalf_of  anyone may use their own mail  https://graph.demo.test/Mail.Read\n\
+         \x20          read_message   GET /me/messages/{id}  on_behalf_of  anyone may use their own mail  https://graph.demo.test/Mail.Read\n\
+         \x20          send_message   POST /me/sendMail      on_behalf_of  anyone may use their own mail  https://graph.demo.test/Mail.Send\n\
+         \ngood: 1 issuer, 1 connector, 3 tools, 1 rule\n",
     );
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8443");
 }

@@ -52,9 +52,10 @@ pub fn show<W: Write>(terminal: &mut Terminal<W>, stage: &Stage) -> io::Result<(
     terminal.line(
         INDENT,
         Style::Dim,
-        "# Where she agrees: sign in as Ada, agree, and send the mail again",
+        "# In a browser: sign in as Ada, agree, and then send the mail again",
     )?;
-    terminal.line(INDENT, Style::Usable, &server.consent_link(&format!("{MAIL_AUDIENCE}/Mail.Send")))?;
+    let link = server.consent_link(&format!("{MAIL_AUDIENCE}/Mail.Send"));
+    terminal.line(INDENT, Style::Usable, &format!("# {link}"))?;
     terminal.command("What is counted", &["curl".to_owned(), format!("{}/metrics", stage.admin_origin())])?;
     terminal.command("What is recorded", &["tail -f".to_owned(), quoted(&stage.audit_path)])?;
     terminal.blank()?;

@@ -91,7 +91,7 @@ fn gateway(seen: &Seen, stage: &Stage) -> Vec<Paragraph> {
         told.push(refused(format!("denied the call: {}", record.text("/status_detail").unwrap_or_default())));
     }
     if let Some(added) = seen.added() {
-        told.push(done(format!("left a record; took {} for all of it", time(added))));
+        told.push(done(format!("left a record; the gateway added {}", time(added))));
     }
     told
 }
@@ -112,10 +112,10 @@ fn credential(record: &Record, seen: &Seen) -> Option<Paragraph> {
         record.microseconds("obtained_after_us").map(|took| format!(" ({})", time(took))).unwrap_or_default();
     Some(match (record.cache(), seen.exchanges.last()) {
         (Some("hit"), None) => done(format!("cache hit for {good_for}, no exchange{took}")),
-        (Some(_), Some(_)) => done(format!("exchanged it for one good for {good_for}{took}")),
+        (Some(_), Some(_)) => done(format!("exchanged it for a token good for {good_for}{took}")),
         (None, Some(exchange)) => {
             let why = record.text("/status_detail").or(exchange.error).unwrap_or("no answer");
-            refused(format!("asked for one good for {good_for}: {why}"))
+            refused(format!("asked for a token good for {good_for}: {why}"))
         }
         (cache, _) => Paragraph::plain(format!("cache: {}", cache.unwrap_or("not asked"))),
     })
