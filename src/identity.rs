@@ -236,6 +236,27 @@ pub struct VerifiedClaims {
     pub handles_claims_challenges: bool,
 }
 
+#[cfg(test)]
+impl VerifiedClaims {
+    /// What a test needs of a person without anything special, at `https://issuer.example`.
+    pub fn of(subject: &str) -> Self {
+        Self {
+            issuer_name: IssuerName::new("contoso"),
+            issuer: Issuer::new("https://issuer.example"),
+            tenant: Tenant::Sole,
+            subject: Subject::new(subject),
+            actor: None,
+            scopes: Scopes::default(),
+            groups: Vec::new(),
+            roles: Vec::new(),
+            token_id: None,
+            session: None,
+            expires_at: 0,
+            handles_claims_challenges: false,
+        }
+    }
+}
+
 impl Caller {
     /// For the verifier alone: states that every check has passed. A test holds that nobody else calls it.
     pub(crate) fn verified(verified: VerifiedClaims, token: SecretToken) -> Self {

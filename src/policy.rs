@@ -199,23 +199,15 @@ fn glob(pattern: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::{Issuer, IssuerName, SecretToken, Tenant, VerifiedClaims};
+    use crate::identity::{IssuerName, SecretToken, VerifiedClaims};
     use crate::tool::{ANY_TOOL, ConnectorName, ToolName};
 
     fn caller(subject: &str, actor: Option<&str>, groups: &[&str], roles: &[&str]) -> Arc<Caller> {
         let claims = VerifiedClaims {
-            issuer_name: IssuerName::new("contoso"),
-            issuer: Issuer::new("https://issuer.example"),
-            tenant: Tenant::Sole,
-            subject: Subject::new(subject),
             actor: actor.map(Actor::new),
-            scopes: Scopes::default(),
             groups: groups.iter().map(|&group| group.into()).collect(),
             roles: roles.iter().map(|&role| role.into()).collect(),
-            token_id: None,
-            session: None,
-            expires_at: 0,
-            handles_claims_challenges: false,
+            ..VerifiedClaims::of(subject)
         };
         Arc::new(Caller::verified(claims, SecretToken::new("token")))
     }

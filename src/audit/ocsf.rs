@@ -490,9 +490,7 @@ mod tests {
     use super::*;
     use crate::audit::RefusalNote;
     use crate::identity::RuleName;
-    use crate::identity::{
-        Actor as Agent, Issuer, IssuerName, Peer, Scopes, SecretToken, Subject, Tenant, VerifiedClaims,
-    };
+    use crate::identity::{Actor as Agent, IssuerName, Peer, Scopes, SecretToken, Tenant, VerifiedClaims};
     use crate::identity::{Audience, Caller};
     use crate::metrics::CacheLookup;
     use crate::tool::{ConnectorName, IdentityMode, Target, Tool, ToolName};
@@ -512,18 +510,12 @@ mod tests {
 
     fn answered() -> CallRecord {
         let claims = VerifiedClaims {
-            issuer_name: IssuerName::new("contoso"),
-            issuer: Issuer::new("https://issuer.example"),
             tenant: Tenant::Named("t-1".into()),
-            subject: Subject::new("o-1"),
             actor: Some(Agent::new("planner")),
-            scopes: Scopes::default(),
-            groups: Vec::new(),
-            roles: Vec::new(),
             token_id: Some("uti-1".into()),
             session: Some("sid-1".into()),
             expires_at: 1_800_000_300,
-            handles_claims_challenges: false,
+            ..VerifiedClaims::of("o-1")
         };
         let tool = Tool {
             connector: ConnectorName::new("mail"),

@@ -98,7 +98,7 @@ fn names(aud: Option<&Value>, audience: &str) -> bool {
 mod tests {
     use super::*;
     use crate::checked_url::PlainHttp;
-    use crate::identity::{Audience, Issuer, IssuerName, SecretToken, Subject, Tenant, VerifiedClaims};
+    use crate::identity::{Audience, Issuer, IssuerName, SecretToken, Tenant, VerifiedClaims};
     use crate::oauth::{ClientAuth, Endpoints, ExchangeSettings};
     use serde_json::json;
 
@@ -128,20 +128,7 @@ mod tests {
     }
 
     fn ada(tenant: Tenant) -> Caller {
-        let claims = VerifiedClaims {
-            issuer_name: IssuerName::new("contoso"),
-            issuer: Issuer::new("https://issuer.example"),
-            tenant,
-            subject: Subject::new("ada"),
-            actor: None,
-            scopes: Scopes::default(),
-            groups: Vec::new(),
-            roles: Vec::new(),
-            token_id: None,
-            session: None,
-            expires_at: 0,
-            handles_claims_challenges: false,
-        };
+        let claims = VerifiedClaims { tenant, ..VerifiedClaims::of("ada") };
         Caller::verified(claims, SecretToken::new("subject-token"))
     }
 

@@ -378,26 +378,13 @@ fn lifetime(members: &Map<String, Value>) -> Result<Option<Duration>, &'static s
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::{Audience, Issuer, Subject, Tenant, VerifiedClaims};
+    use crate::identity::{Audience, VerifiedClaims};
     use crate::tool::Resource;
     use serde_json::json;
     use std::sync::Arc;
 
     fn caller() -> Caller {
-        let claims = VerifiedClaims {
-            issuer_name: IssuerName::new("contoso"),
-            issuer: Issuer::new("https://issuer.example"),
-            tenant: Tenant::Sole,
-            subject: Subject::new("ada"),
-            actor: None,
-            scopes: Scopes::default(),
-            groups: Vec::new(),
-            roles: Vec::new(),
-            token_id: None,
-            session: None,
-            expires_at: 0,
-            handles_claims_challenges: false,
-        };
+        let claims = VerifiedClaims::of("ada");
         Caller::verified(claims, SecretToken::new("subject-token"))
     }
 

@@ -159,9 +159,7 @@ impl NamedFile<'_> {
     fn private_key(self) -> Option<PrivateKeyDer<'static>> {
         let pem = self.read(PEM_BYTES_MAX)?;
         let Ok(key) = PrivateKeyDer::from_pem_slice(&pem) else {
-            self.at.fault_found(
-                "names a file without an unencrypted PEM private key (`-----BEGIN PRIVATE KEY-----` …)",
-            );
+            self.at.fault_found("names a file without an unencrypted private key in PEM form");
             return None;
         };
         self.warn_if_open();

@@ -89,8 +89,7 @@ fn what_is_wrong_with_a_certificate_is_named_with_its_file() {
         check(&[(LISTEN, &tls(certificate, key))], &expected.iter().map(String::as_str).collect::<Vec<_>>());
     };
     check_tls(&certificate, &other_key, &["4: tls.key: is not the key of the certificate (found \"{key}\")"]);
-    let no_key = "4: tls.key: names a file without an unencrypted PEM private key (`-----BEGIN PRIVATE \
-                  KEY-----` …) (found \"{key}\")";
+    let no_key = "4: tls.key: names a file without an unencrypted private key in PEM form (found \"{key}\")";
     let no_certificate = "3: tls.certificate: names a file without a PEM certificate (`-----BEGIN \
                           CERTIFICATE-----` …) (found \"{certificate}\")";
     check_tls(&key, &certificate, &[no_certificate, no_key]);
