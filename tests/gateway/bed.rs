@@ -1,6 +1,5 @@
 //! The test bed: an authorization server, a mail connector, and the gateway between them.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +24,7 @@ pub struct TestBed {
 pub struct Setup {
     server: Settings,
     config: Box<dyn Fn(&Parts) -> String + Send>,
-    environment: HashMap<String, String>,
+    hasty: bool,
     issuer_is_down: bool,
 }
 
@@ -67,7 +66,7 @@ impl Parts<'_> {
     path: /mail
     upstream: {upstream}
     audience: {MAIL_AUDIENCE}
-    timeouts: {{ connect: 500ms, response: 700ms, idle: 700ms }}
+    timeouts: {PATIENT}
 {more}",
             upstream = self.connector.base_url(),
         )
@@ -93,6 +92,11 @@ audit: {{ file: {audit} }}
     }
 }
 
+/// How long to wait for a connector: longer than any machine is busy, so that time decides no test.
+const PATIENT: &str = "{ connect: 20s, response: 20s, idle: 20s }";
+/// The same for tests of those deadlines themselves.
+const HASTY: &str = "{ connect: 500ms, response: 700ms, idle: 700ms }";
+
 /// The tools that most tests use.
 pub const TOOLS: &str = "    tools:
       list_messages: { match: GET /me/messages, scopes: [Mail.Read] }
@@ -108,7 +112,7 @@ impl Default for Setup {
         Self {
             server: Settings::default(),
             config: Box::new(|parts| parts.whole(&parts.issuer(), &parts.mail(TOOLS))),
-            environment: HashMap::new(),
+            hasty: false,
             issuer_is_down: false,
         }
     }
@@ -132,6 +136,12 @@ impl Setup {
         self.config(move |parts| parts.whole(&parts.issuer(), &parts.mail(tools)))
     }
 
+    /// With short deadlines for the connector.
+    pub fn hasty(mut self) -> Self {
+        self.hasty = true;
+        self
+    }
+
     /// With an authorization server that does not listen yet.
     pub fn issuer_is_down(mut self) -> Self {
         self.issuer_is_down = true;
@@ -152,12 +162,15 @@ impl Setup {
             folder: folder.path(),
         };
         let path = folder.path().join("gateway.yaml");
-        std::fs::write(&path, (self.config)(&parts)).expect("a configuration file");
+        let mut config = (self.config)(&parts);
+        if self.hasty {
+            config = config.replace(PATIENT, HASTY);
+        }
+        std::fs::write(&path, config).expect("a configuration file");
         if self.issuer_is_down {
             authorization_server.stop_listening().await;
         }
-        let variables = self.environment;
-        let environment: Environment = Arc::new(move |name| variables.get(name).cloned());
+        let environment: Environment = Arc::new(|_| None);
         let (gateway, _) = Process::start(&path, environment).await.expect("a gateway");
         TestBed { authorization_server, connector, gateway, folder, client: client() }
     }

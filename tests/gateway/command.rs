@@ -5,6 +5,9 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::stream;
+
 use crate::bed::{Setup, TestBed};
 
 fn program() -> Command {
@@ -120,6 +123,14 @@ impl Running {
         assert!(sent.success());
     }
 
+    /// Resident memory, in bytes.
+    fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a status");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a size");
+        line.split_whitespace().nth(1).and_then(|kibibytes| kibibytes.parse::<u64>().ok()).expect("a number")
+            * 1_024
+    }
+
     async fn exit_code(&mut self) -> Option<i32> {
         for _ in 0..500 {
             if let Some(status) = self.child.try_wait().expect("a child") {
@@ -209,4 +220,28 @@ async fn an_audit_file_that_cannot_be_opened_is_said_before_and_at_the_start() {
     let started = run(&["run", "--config", &path.display().to_string()]);
     assert_eq!(started.status.code(), Some(64));
     assert!(text_of(&started.stderr).contains("No such file"), "{}", text_of(&started.stderr));
+}
+
+#[tokio::test]
+async fn a_gigabyte_goes_up_without_adding_memory() {
+    const PIECE: usize = 65_536;
+    const PIECES: usize = 16_384;
+    let bed = Setup::default().tools(crate::bed::ANYTHING).start().await;
+    let config = bed.folder.path().join("own.yaml");
+    let text = std::fs::read_to_string(bed.config_path()).expect("a configuration");
+    std::fs::write(&config, text.replace("audit.jsonl", "own.jsonl")).expect("written");
+    let running = Running::start(&config);
+    let (client, token) = (crate::bed::client(), bed.token("ada"));
+    let url = |path: &str| format!("http://{}{path}", running.address);
+    let first = client.get(url("/mail/me")).bearer_auth(&token).send().await.expect("an answer");
+    assert_eq!(first.status(), 200);
+    let before = running.resident();
+    let piece = Bytes::from(vec![b'x'; PIECE]);
+    let pieces = stream::iter(std::iter::repeat_n(piece, PIECES).map(Ok::<_, std::io::Error>));
+    let upload = client.post(url("/mail/upload")).bearer_auth(&token).timeout(Duration::from_secs(120));
+    let reply = upload.body(reqwest::Body::wrap_stream(pieces)).send().await.expect("an answer");
+    assert_eq!(reply.status(), 200);
+    assert!(reply.text().await.expect("a text").contains(&(PIECE * PIECES).to_string()));
+    let grown = running.resident().saturating_sub(before);
+    assert!(grown < 16 * 1_048_576, "grew by {grown} bytes");
 }
