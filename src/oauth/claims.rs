@@ -293,32 +293,15 @@ fn as_text<'a>(value: &'a Value, name: &'static str) -> Result<&'a str, ClaimsEr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checked_url::PlainHttp;
-    use crate::identity::{Audience, Issuer, IssuerName};
-    use crate::oauth::Endpoints;
+    use crate::identity::Audience;
     use serde_json::json;
     use std::time::{Duration, Instant};
 
     const NOW: u64 = 1_800_000_000;
 
     fn settings(kind: IssuerKind) -> IssuerSettings {
-        IssuerSettings {
-            name: IssuerName::new("contoso"),
-            kind,
-            issuer: Issuer::new("https://issuer.example"),
-            endpoints: Endpoints {
-                metadata: None,
-                jwks_uri: None,
-                token_endpoint: None,
-                authorization_endpoint: None,
-                plain_http: PlainHttp::LoopbackOnly,
-            },
-            audiences: vec![Audience::new("api://gateway"), Audience::new("https://gateway.example/")],
-            agents: None,
-            required_scopes: Scopes::default(),
-            extra_roots: Vec::new(),
-            exchange: None,
-        }
+        let audiences = vec![Audience::new("api://gateway"), Audience::new("https://gateway.example/")];
+        IssuerSettings { audiences, ..IssuerSettings::of(kind) }
     }
 
     fn entra() -> IssuerSettings {

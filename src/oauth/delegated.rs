@@ -97,34 +97,18 @@ fn names(aud: Option<&Value>, audience: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checked_url::PlainHttp;
-    use crate::identity::{Audience, Issuer, IssuerName, SecretToken, Tenant, VerifiedClaims};
-    use crate::oauth::{ClientAuth, Endpoints, ExchangeSettings};
+    use crate::identity::{Audience, SecretToken, Tenant, VerifiedClaims};
+    use crate::oauth::{ClientAuth, ExchangeSettings};
     use serde_json::json;
 
     fn settings(kind: IssuerKind, grant: Grant) -> IssuerSettings {
-        IssuerSettings {
-            name: IssuerName::new("contoso"),
-            kind,
-            issuer: Issuer::new("https://issuer.example"),
-            endpoints: Endpoints {
-                metadata: None,
-                jwks_uri: None,
-                token_endpoint: None,
-                authorization_endpoint: None,
-                plain_http: PlainHttp::LoopbackOnly,
-            },
-            audiences: Vec::new(),
-            agents: None,
-            required_scopes: Scopes::default(),
-            extra_roots: Vec::new(),
-            exchange: Some(ExchangeSettings {
-                grant,
-                client_id: "gateway".into(),
-                client_auth: ClientAuth::SecretPost(SecretToken::new("s3cret")),
-                extra: Vec::new(),
-            }),
-        }
+        let exchange = ExchangeSettings {
+            grant,
+            client_id: "gateway".into(),
+            client_auth: ClientAuth::SecretPost(SecretToken::new("s3cret")),
+            extra: Vec::new(),
+        };
+        IssuerSettings { exchange: Some(exchange), ..IssuerSettings::of(kind) }
     }
 
     fn ada(tenant: Tenant) -> Caller {

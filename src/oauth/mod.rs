@@ -122,3 +122,27 @@ pub enum ClientAuth {
     /// `private_key_jwt` (RFC 7523 section 2.2).
     PrivateKeyJwt(Arc<AssertionKey>),
 }
+
+#[cfg(test)]
+impl IssuerSettings {
+    /// What a test needs of an issuer without anything special, at `https://issuer.example`.
+    fn of(kind: IssuerKind) -> Self {
+        Self {
+            name: IssuerName::new("contoso"),
+            kind,
+            issuer: Issuer::new("https://issuer.example"),
+            endpoints: Endpoints {
+                metadata: None,
+                jwks_uri: None,
+                token_endpoint: None,
+                authorization_endpoint: None,
+                plain_http: PlainHttp::LoopbackOnly,
+            },
+            audiences: Vec::new(),
+            agents: None,
+            required_scopes: Scopes::default(),
+            extra_roots: Vec::new(),
+            exchange: None,
+        }
+    }
+}
