@@ -144,10 +144,9 @@ impl Gateway {
         // Over HTTP/1 an agent that stops reading stops the connection's writes, and those have a deadline.
         let reader = (request.version() == Version::HTTP_2).then(|| readers.reader());
         let span = tracing::debug_span!("call", request_id = %call.request_id());
-        match AssertUnwindSafe(self.tell(request, &mut call).instrument(span)).catch_unwind().await {
-            Ok(Ok(answer)) => answer.into_response(call, reader),
-            Ok(Err(refusal)) => self.refuse(&refusal, call, Ending::Refused),
-            Err(_) => self.refuse(&Refusal::Panicked, call, Ending::Panicked),
+        match contained(self.tell(request, &mut call).instrument(span)).await {
+            Ok(answer) => answer.into_response(call, reader),
+            Err(refusal) => self.refuse(&refusal, call),
         }
     }
 
@@ -191,7 +190,8 @@ impl Gateway {
         Ok(answer)
     }
 
-    fn refuse(&self, refusal: &Refusal, mut call: Box<Call>, ending: Ending) -> Response<Body> {
+    fn refuse(&self, refusal: &Refusal, mut call: Box<Call>) -> Response<Body> {
+        let ending = if matches!(refusal, Refusal::Panicked) { Ending::Panicked } else { Ending::Refused };
         let answer = refusal.answer(call.record.caller.as_deref());
         let note = refusal.note(&answer);
         if let Refusal::Unauthenticated(_) = refusal {
@@ -219,5 +219,27 @@ impl Gateway {
         let mut response = answer.response(&refusal.note(&answer), request_id);
         rewrite::set_request_id(response.headers_mut(), request_id);
         response.map(|bytes| Body::whole(bytes, None))
+    }
+}
+
+/// What `work` comes to. A panic in it is a refusal, and ends nothing else.
+async fn contained<T>(work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or(Err(Refusal::Panicked))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_refusal_that_tells_whom_to_ask() {
+        let work = async {
+            tokio::task::yield_now().await;
+            panic!("as the test wants")
+        };
+        let refusal = contained::<()>(work).await.expect_err("a panic");
+        let answer = refusal.answer(None);
+        assert_eq!((answer.status.as_u16(), answer.code), (500, "internal_error"));
+        assert!(contained(async { Ok(()) }).await.is_ok());
     }
 }
