@@ -230,10 +230,27 @@ pub struct VerifiedClaims {
     pub token_id: Option<Arc<str>>,
     /// The sign-in session (`sid`), for records.
     pub session: Option<Arc<str>>,
+    /// How the person signed in.
+    pub authentication: Authentication,
+    /// `iat`, in seconds since 1970 UTC, where the token says it.
+    pub issued_at: Option<u64>,
     /// `exp`, in seconds since 1970 UTC.
     pub expires_at: u64,
     /// Whether the client said that it can act on claims challenges (`xms_cc` holds `cp1`).
     pub handles_claims_challenges: bool,
+}
+
+/// How the person signed in, as far as the token says.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Authentication {
+    /// The authentication context class (`acr`, OpenID Connect Core section 2).
+    pub acr: Option<Arc<str>>,
+    /// Entra's authentication contexts that have been satisfied (`acrs`), such as `c1`.
+    pub acrs: Vec<Arc<str>>,
+    /// The authentication methods (`amr`, RFC 8176).
+    pub amr: Vec<Arc<str>>,
+    /// When the person authenticated (`auth_time`), in seconds since 1970 UTC.
+    pub auth_time: Option<u64>,
 }
 
 #[cfg(test)]
@@ -251,6 +268,8 @@ impl VerifiedClaims {
             roles: Vec::new(),
             token_id: None,
             session: None,
+            authentication: Authentication::default(),
+            issued_at: None,
             expires_at: 0,
             handles_claims_challenges: false,
         }
@@ -311,6 +330,16 @@ impl Caller {
     /// The sign-in session.
     pub fn session(&self) -> Option<&str> {
         self.verified.session.as_deref()
+    }
+
+    /// How the person signed in.
+    pub fn authentication(&self) -> &Authentication {
+        &self.verified.authentication
+    }
+
+    /// When the subject token was issued, in seconds since 1970 UTC.
+    pub fn issued_at(&self) -> Option<u64> {
+        self.verified.issued_at
     }
 
     /// When the subject token expires, in seconds since 1970 UTC.

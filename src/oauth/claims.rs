@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{IssuerKind, IssuerSettings};
 use crate::clock::Now;
-use crate::identity::{Actor, Scopes, Subject, Tenant, VerifiedClaims};
+use crate::identity::{Actor, Authentication, Scopes, Subject, Tenant, VerifiedClaims};
 
 /// How far the clocks of an issuer and the gateway may be apart, in seconds: more than any clock that is kept in step
 /// drifts, and little enough not to matter for a token that lives minutes.
@@ -114,11 +114,23 @@ pub fn check(
             None => reader.optional_text("uti")?.map(Into::into),
         },
         session: reader.optional_text("sid")?.map(Into::into),
+        authentication: authentication(reader)?,
+        issued_at: reader.time("iat")?,
         expires_at,
         handles_claims_challenges: reader
             .texts_or_text("xms_cc")?
             .iter()
             .any(|capability| capability.eq_ignore_ascii_case("cp1")),
+    })
+}
+
+fn authentication(reader: Reader<'_>) -> Result<Authentication, ClaimsError> {
+    let shared = |texts: Vec<&str>| texts.into_iter().map(Arc::from).collect();
+    Ok(Authentication {
+        acr: reader.optional_text("acr")?.map(Into::into),
+        acrs: shared(reader.texts_or_text("acrs")?),
+        amr: shared(reader.texts_or_text("amr")?),
+        auth_time: reader.time("auth_time")?,
     })
 }
 
@@ -359,6 +371,22 @@ mod tests {
         assert_eq!(verified.subject.as_str(), "u-1");
         assert_eq!(verified.tenant, Tenant::Sole);
         assert_eq!(verified.scopes.canonical(), "openid tools");
+    }
+
+    #[test]
+    fn how_the_person_signed_in_is_read() {
+        let mut claims = oidc_claims();
+        claims["acr"] = json!("urn:example:loa2");
+        claims["acrs"] = json!(["c1", "c3"]);
+        claims["amr"] = json!(["pwd", "mfa"]);
+        claims["auth_time"] = json!(NOW - 60);
+        claims["iat"] = json!(NOW - 5);
+        let verified = run(&oidc(), &claims).expect("a good token");
+        let Authentication { acr, acrs, amr, auth_time } = &verified.authentication;
+        assert_eq!(acr.as_deref(), Some("urn:example:loa2"));
+        assert_eq!((acrs.join(" "), amr.join(" ")), ("c1 c3".to_owned(), "pwd mfa".to_owned()));
+        assert_eq!((*auth_time, verified.issued_at), (Some(NOW - 60), Some(NOW - 5)));
+        check_refused(&oidc(), oidc_claims(), "acr", json!(1), ClaimsError::WrongType("acr"));
     }
 
     #[test]
