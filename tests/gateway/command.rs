@@ -91,8 +91,14 @@ struct Running {
 }
 
 impl Running {
-    /// Starts one and waits until it says where it serves.
-    fn start(config: &Path) -> Self {
+    /// Starts one and waits until it says where it serves: off this thread, which also serves the issuer that the
+    /// gateway asks for its keys first.
+    async fn start(config: &Path) -> Self {
+        let config = config.to_owned();
+        tokio::task::spawn_blocking(move || Self::start_blocking(&config)).await.expect("it starts")
+    }
+
+    fn start_blocking(config: &Path) -> Self {
         let mut child = program()
             .args(["run", "--log-format", "json", "--config", &config.display().to_string()])
             // Nothing of the environment decides where the gateway's own calls go.
@@ -157,7 +163,7 @@ async fn it_serves_reloads_and_stops_by_signals() {
     let text = std::fs::read_to_string(bed.config_path()).expect("a configuration");
     let text = text.replace("audit.jsonl", "own.jsonl");
     std::fs::write(&config, &text).expect("written");
-    let mut running = Running::start(&config);
+    let mut running = Running::start(&config).await;
     let get = async |path: &str| {
         let url = format!("http://{}{path}", running.address);
         let reply =
@@ -192,7 +198,7 @@ async fn a_second_signal_cuts_what_runs_and_records_it() {
     let text = std::fs::read_to_string(bed.config_path()).expect("a configuration");
     std::fs::write(&config, text.replace("audit.jsonl", "own.jsonl").replace("drain: 2s", "drain: 1m"))
         .expect("written");
-    let mut running = Running::start(&config);
+    let mut running = Running::start(&config).await;
     let url = format!("http://{}/mail/events?count=1000&every_ms=100", running.address);
     let events = crate::bed::client().get(url).bearer_auth(bed.token("ada")).send().await.expect("a head");
     running.signal("-TERM");
@@ -230,7 +236,7 @@ async fn a_gigabyte_goes_up_without_adding_memory() {
     let config = bed.folder.path().join("own.yaml");
     let text = std::fs::read_to_string(bed.config_path()).expect("a configuration");
     std::fs::write(&config, text.replace("audit.jsonl", "own.jsonl")).expect("written");
-    let running = Running::start(&config);
+    let running = Running::start(&config).await;
     let (client, token) = (crate::bed::client(), bed.token("ada"));
     let url = |path: &str| format!("http://{}{path}", running.address);
     let first = client.get(url("/mail/me")).bearer_auth(&token).send().await.expect("an answer");
