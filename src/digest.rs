@@ -1,5 +1,7 @@
 //! SHA-256 digests: of one text, and of several fields that cannot run into one another.
 
+use std::sync::Arc;
+
 use aws_lc_rs::digest::{Context, SHA256, digest};
 
 /// The SHA-256 of `bytes`.
@@ -33,6 +35,12 @@ impl FieldDigest {
                 self.field(text.as_bytes());
             }
         }
+    }
+
+    /// Adds a list: how many texts there are, and each.
+    pub fn list(&mut self, texts: &[Arc<str>]) {
+        self.field(&(texts.len() as u64).to_be_bytes());
+        texts.iter().for_each(|text| self.field(text.as_bytes()));
     }
 
     /// The digest of all fields.

@@ -56,33 +56,54 @@ where
     where
         F: Future<Output = V> + Send + 'static,
     {
-        let (sender, mut flight) = {
-            let mut running = lock(&self.running);
-            match running.get(&key) {
-                Some(flight) => (None, flight.clone()),
-                None => {
-                    if let Some(value) = landed() {
-                        return Ok(value);
-                    }
-                    let (sender, receiver) = watch::channel(None);
-                    running.insert(key.clone(), receiver.clone());
-                    (Some(sender), receiver)
-                }
-            }
+        let mut flight = match self.board(key, landed, start) {
+            Ok(flight) => flight,
+            Err(value) => return Ok(value),
         };
-        if let Some(sender) = sender {
-            let landing = Landing { running: Arc::clone(&self.running), key };
-            let work = start();
-            // The list is not locked here: a runtime that is shutting down drops the task at once, landing and all.
-            tokio::spawn(async move {
-                let value = work.await;
-                // Off the list first: who comes from here on finds what the task left behind.
-                drop(landing);
-                sender.send_replace(Some(value));
-            });
-        }
         let value = flight.wait_for(Option::is_some).await.map_err(|_| FlightLost)?.clone();
         value.ok_or(FlightLost)
+    }
+
+    /// Starts a task for `key` unless there is one. Nobody waits for it here.
+    pub fn start_unless_under_way<F>(&self, key: K, start: impl FnOnce() -> F)
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        let _ = self.board(key, || None, start);
+    }
+
+    /// The flight of `key`, begun if need be, or the value that has landed.
+    fn board<F>(
+        &self,
+        key: K,
+        landed: impl FnOnce() -> Option<V>,
+        start: impl FnOnce() -> F,
+    ) -> Result<watch::Receiver<Option<V>>, V>
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        let (sender, flight) = {
+            let mut running = lock(&self.running);
+            if let Some(flight) = running.get(&key) {
+                return Ok(flight.clone());
+            }
+            if let Some(value) = landed() {
+                return Err(value);
+            }
+            let (sender, flight) = watch::channel(None);
+            running.insert(key.clone(), flight.clone());
+            (sender, flight)
+        };
+        let landing = Landing { running: Arc::clone(&self.running), key };
+        let work = start();
+        // The list is not locked here: a runtime that is shutting down drops the task at once, landing and all.
+        tokio::spawn(async move {
+            let value = work.await;
+            // Off the list first: who comes from here on finds what the task left behind.
+            drop(landing);
+            sender.send_replace(Some(value));
+        });
+        Ok(flight)
     }
 }
 

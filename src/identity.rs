@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use zeroize::Zeroize;
 
+use crate::digest::sha256;
+
 /// Declares a word that is text with a meaning of its own, so that two kinds of text cannot be swapped.
 macro_rules! word {
     ($(#[$doc:meta])* $name:ident) => {
@@ -94,6 +96,35 @@ impl Tenant {
     }
 }
 
+/// A person, as an operator names them to have everything forgotten that is held for them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Person {
+    /// Where the identifier means something.
+    pub realm: Realm,
+    /// The identifier: Entra's `oid`, elsewhere `sub`.
+    pub subject: Subject,
+}
+
+/// Where a person's identifier means something.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Realm {
+    /// At any of these issuers.
+    Issuers(Arc<[Issuer]>),
+    /// In this tenant, whichever issuer speaks for it.
+    Tenant(Arc<str>),
+}
+
+impl Person {
+    /// Whether this is the person `subject` of `tenant` at `issuer`.
+    pub fn is(&self, issuer: &Issuer, tenant: &Tenant, subject: &Subject) -> bool {
+        let at_home = match &self.realm {
+            Realm::Issuers(issuers) => issuers.contains(issuer),
+            Realm::Tenant(id) => tenant.id() == Some(id),
+        };
+        at_home && self.subject == *subject
+    }
+}
+
 /// A set of scopes (RFC 6749 section 3.3): sorted, without doubles.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Scopes {
@@ -170,6 +201,11 @@ impl SecretToken {
         self.0.0.len()
     }
 
+    /// Tells it from others without showing it: its SHA-256.
+    pub fn digest(&self) -> [u8; 32] {
+        sha256(self.0.0.as_bytes())
+    }
+
     /// Whether `bytes` hold the secret.
     pub fn is_within(&self, bytes: &[u8]) -> bool {
         let secret = self.0.0.as_bytes();
@@ -231,7 +267,9 @@ pub struct VerifiedClaims {
     /// The sign-in session (`sid`), for records.
     pub session: Option<Arc<str>>,
     /// How the person signed in.
-    pub authentication: Authentication,
+    pub authentication: Arc<Authentication>,
+    /// When the person signed in (`auth_time`), in seconds since 1970 UTC, where the token says it.
+    pub authenticated_at: Option<u64>,
     /// `iat`, in seconds since 1970 UTC, where the token says it.
     pub issued_at: Option<u64>,
     /// `exp`, in seconds since 1970 UTC.
@@ -240,17 +278,15 @@ pub struct VerifiedClaims {
     pub handles_claims_challenges: bool,
 }
 
-/// How the person signed in, as far as the token says.
+/// How the person signed in, as far as the token says. Two that are equal prove the same.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Authentication {
     /// The authentication context class (`acr`, OpenID Connect Core section 2).
     pub acr: Option<Arc<str>>,
-    /// Entra's authentication contexts that have been satisfied (`acrs`), such as `c1`.
+    /// Entra's authentication contexts that have been satisfied (`acrs`), such as `c1`: sorted, without doubles.
     pub acrs: Vec<Arc<str>>,
-    /// The authentication methods (`amr`, RFC 8176).
+    /// The authentication methods (`amr`, RFC 8176): sorted, without doubles.
     pub amr: Vec<Arc<str>>,
-    /// When the person authenticated (`auth_time`), in seconds since 1970 UTC.
-    pub auth_time: Option<u64>,
 }
 
 #[cfg(test)]
@@ -268,7 +304,8 @@ impl VerifiedClaims {
             roles: Vec::new(),
             token_id: None,
             session: None,
-            authentication: Authentication::default(),
+            authentication: Arc::default(),
+            authenticated_at: None,
             issued_at: None,
             expires_at: 0,
             handles_claims_challenges: false,
@@ -333,8 +370,13 @@ impl Caller {
     }
 
     /// How the person signed in.
-    pub fn authentication(&self) -> &Authentication {
+    pub fn authentication(&self) -> &Arc<Authentication> {
         &self.verified.authentication
+    }
+
+    /// When the person signed in, in seconds since 1970 UTC.
+    pub fn authenticated_at(&self) -> Option<u64> {
+        self.verified.authenticated_at
     }
 
     /// When the subject token was issued, in seconds since 1970 UTC.

@@ -43,8 +43,34 @@ pub enum CacheLookup {
     Hit,
     /// It had to be obtained.
     Miss,
+    /// The authorization server has just refused it.
+    Refused,
     /// The identity is incomplete, so nothing may be kept.
     Uncacheable,
+}
+
+/// Why a credential left the cache.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CacheRemoval {
+    /// Its time was over.
+    Expired,
+    /// Something better took its place.
+    Replaced,
+    /// It was turned away, withdrawn or forgotten.
+    Dropped,
+    /// There was no room for it.
+    Full,
+}
+
+/// What renewing a credential ahead of its end came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CacheRefresh {
+    /// There is a new one.
+    Renewed,
+    /// There is none for now; the old one serves on.
+    Failed,
+    /// The person may not have it any more; the old one was dropped.
+    Withdrawn,
 }
 
 impl CacheLookup {
@@ -53,6 +79,7 @@ impl CacheLookup {
         match self {
             Self::Hit => "hit",
             Self::Miss => "miss",
+            Self::Refused => "refused",
             Self::Uncacheable => "uncacheable",
         }
     }
@@ -69,7 +96,11 @@ pub struct Metrics {
     exchange_duration: HistogramVec,
     cache_hits: IntCounter,
     cache_misses: IntCounter,
+    cache_refused: IntCounter,
     cache_uncacheable: IntCounter,
+    connector_retries: IntCounterVec,
+    cache_removals: IntCounterVec,
+    cache_refreshes: IntCounterVec,
     key_set_refreshes: IntCounterVec,
     /// Credentials held in the cache.
     pub cache_entries: IntGauge,
@@ -171,7 +202,23 @@ impl Metrics {
             ),
             cache_hits: cache_lookups.with_label_values(&[CacheLookup::Hit.as_str()]),
             cache_misses: cache_lookups.with_label_values(&[CacheLookup::Miss.as_str()]),
+            cache_refused: cache_lookups.with_label_values(&[CacheLookup::Refused.as_str()]),
             cache_uncacheable: cache_lookups.with_label_values(&[CacheLookup::Uncacheable.as_str()]),
+            connector_retries: counters(
+                "connector_retries_total",
+                "Calls sent a second time with a new credential, by connector and reason: `unauthorized` or `claims`.",
+                &["connector", "reason"],
+            ),
+            cache_removals: counters(
+                "credential_cache_removals_total",
+                "Credentials that left the cache, by cause: `expired`, `replaced`, `dropped` or `full`.",
+                &["cause"],
+            ),
+            cache_refreshes: counters(
+                "credential_cache_refreshes_total",
+                "Credentials renewed ahead of their end, by result: `renewed`, `failed` or `withdrawn`.",
+                &["result"],
+            ),
             key_set_refreshes: counters(
                 "key_set_refreshes_total",
                 "Fetches of an issuer's key set, by result.",
@@ -236,8 +283,35 @@ impl Metrics {
         match lookup {
             CacheLookup::Hit => self.cache_hits.inc(),
             CacheLookup::Miss => self.cache_misses.inc(),
+            CacheLookup::Refused => self.cache_refused.inc(),
             CacheLookup::Uncacheable => self.cache_uncacheable.inc(),
         }
+    }
+
+    /// Counts a call that is sent a second time.
+    pub fn connector_retried(&self, connector: &str, reason: &'static str) {
+        self.connector_retries.with_label_values(&[connector, reason]).inc();
+    }
+
+    /// Counts a credential that left the cache.
+    pub fn cache_removed(&self, cause: CacheRemoval) {
+        let label = match cause {
+            CacheRemoval::Expired => "expired",
+            CacheRemoval::Replaced => "replaced",
+            CacheRemoval::Dropped => "dropped",
+            CacheRemoval::Full => "full",
+        };
+        self.cache_removals.with_label_values(&[label]).inc();
+    }
+
+    /// Counts an attempt to renew a credential ahead of its end.
+    pub fn cache_refreshed(&self, result: CacheRefresh) {
+        let label = match result {
+            CacheRefresh::Renewed => "renewed",
+            CacheRefresh::Failed => "failed",
+            CacheRefresh::Withdrawn => "withdrawn",
+        };
+        self.cache_refreshes.with_label_values(&[label]).inc();
     }
 
     /// Counts a fetch of an issuer's keys.

@@ -233,6 +233,8 @@ struct Delegation<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     cache: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    second_try: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     obtained_after_us: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     connector_latency_us: Option<u64>,
@@ -336,6 +338,7 @@ impl<'a> Event<'a> {
                         .and_then(|tool| tool.target.audience.as_ref())
                         .map(|audience| audience.as_str()),
                     cache: record.lookup.map(|lookup| lookup.as_str()),
+                    second_try: record.second_try,
                     obtained_after_us: record.obtained_after.map(microseconds),
                     connector_latency_us: record.connector_latency.map(microseconds),
                     connector_request_id: record.connector_request_id.as_ref().map(clean_header),

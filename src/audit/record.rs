@@ -146,6 +146,8 @@ pub struct CallRecord {
     pub rule: Option<RuleName>,
     /// Where the credential came from.
     pub lookup: Option<CacheLookup>,
+    /// Why the call was sent a second time with another credential, if it was.
+    pub second_try: Option<&'static str>,
     /// The scopes it was granted.
     pub granted: Option<Scopes>,
     /// Why it was refused.
@@ -186,6 +188,7 @@ impl CallRecord {
             tool: None,
             rule: None,
             lookup: None,
+            second_try: None,
             granted: None,
             refusal: None,
             status: None,

@@ -134,6 +134,29 @@ pub struct Exchange {
     pub target: Option<Target>,
     /// Further form fields, sent with every request as they are.
     pub extra: Option<BTreeMap<String, String>>,
+    /// What a kept token may be used for again. `identity`: all calls of that person through that agent. `session`:
+    /// those of the same sign-in session (`sid`); nothing is kept for tokens that do not name theirs. `token`: those
+    /// with the very same subject token. Default: `identity`.
+    pub reuse: Option<Reuse>,
+    /// With `on_behalf_of`: what the gateway says it can do. `cp1`: a connector may demand claims of a token that was
+    /// issued already (continuous access evaluation), and Entra's tokens then live longer.
+    pub client_capabilities: Option<Vec<ClientCapability>>,
+}
+
+/// What a kept token may be used for again.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reuse {
+    Identity,
+    Session,
+    Token,
+}
+
+/// What the gateway says it can do.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientCapability {
+    Cp1,
 }
 
 /// The way the server is asked.

@@ -1,111 +1,124 @@
-//! Where delegated tokens are kept: by identity, never by the bytes of a token.
+//! Where delegated tokens are kept, how long, and when they are renewed before anybody has to wait.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use http::HeaderValue;
+use moka::notification::RemovalCause;
 
+use super::key::{CacheKey, KeyFields};
 use crate::clock::Now;
-use crate::digest::FieldDigest;
-use crate::identity::{Actor, Issuer, Scopes, Subject, Tenant};
-use crate::metrics::Metrics;
-use crate::oauth::authorization_server::AuthorizationServer;
-use crate::policy::Permit;
-use crate::tool::{ConnectorName, Target};
+use crate::identity::{Caller, Person, Scopes};
+use crate::metrics::{CacheRemoval, Metrics};
 
-/// Most bytes held. A token takes its own size, twice at most, and the fields of its key: 64 MiB are some 20,000
-/// people's.
+/// Most bytes held. A token takes its own size, twice at most, the subject token it is renewed with, and the fields
+/// of its key: 64 MiB are some 15,000 people's.
 const CACHE_BYTES_MAX: u64 = 64 * 1_048_576;
-/// What an entry takes beside its token.
-const ENTRY_BYTES: usize = 512;
+/// What an entry takes beside its tokens.
+const ENTRY_BYTES: usize = 640;
 /// Longest time that a delegated token is reused. Someone who is locked out keeps access until then, or until their
 /// own token expires, whichever is first.
 const REUSE_CAP: Duration = Duration::from_secs(3_600);
 /// How long before its end a token is no longer handed out: time for the call to arrive and be checked.
 const REUSE_MARGIN: Duration = Duration::from_secs(30);
-
-/// Everything that shaped a delegated token. Two calls share an entry when all of this is the same.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct KeyFields {
-    /// Who vouches for the person.
-    pub issuer: Issuer,
-    /// The person's tenant.
-    pub tenant: Tenant,
-    /// The person.
-    pub subject: Subject,
-    /// The agent.
-    pub actor: Actor,
-    /// The scopes of the subject token: a server may grant less for a token that may less.
-    pub subject_scopes: Scopes,
-    /// The connector.
-    pub connector: ConnectorName,
-    /// What the token is good for.
-    pub target: Target,
-    /// The settings of the exchange.
-    pub exchange: [u8; 32],
-}
-
-/// The digest of all key fields, each with its length before it, under a label.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct CacheKey([u8; 32]);
-
-impl KeyFields {
-    /// The fields for a permit; `None` when one is missing, and then nothing may be kept.
-    pub fn of(permit: &Permit, server: &AuthorizationServer) -> Option<Self> {
-        let (caller, tool) = (permit.caller(), permit.tool());
-        Some(Self {
-            issuer: caller.issuer().clone(),
-            tenant: caller.tenant().clone(),
-            subject: caller.subject().clone(),
-            actor: caller.actor()?.clone(),
-            subject_scopes: caller.scopes().clone(),
-            connector: tool.connector.clone(),
-            target: permit.target().clone(),
-            exchange: *server.fingerprint(),
-        })
-    }
-
-    /// The key of these fields.
-    pub fn key(&self) -> CacheKey {
-        let mut digest = FieldDigest::new("delegated-token/1");
-        digest.field(self.issuer.as_str().as_bytes());
-        digest.optional(self.tenant.id());
-        digest.field(self.subject.as_str().as_bytes());
-        digest.field(self.actor.as_str().as_bytes());
-        digest.field(self.subject_scopes.canonical().as_bytes());
-        digest.field(self.connector.as_str().as_bytes());
-        digest.optional(self.target.audience.as_ref().map(|audience| audience.as_str()));
-        digest.optional(self.target.resource.as_ref().map(|resource| resource.as_str()));
-        digest.field(self.target.scopes.canonical().as_bytes());
-        digest.field(&self.exchange);
-        CacheKey(digest.finish())
-    }
-}
+/// The parts of its life after which a token that is in use is renewed, in thousandths: spread between them by key,
+/// so that what was obtained at the same time is not renewed at the same time.
+const REFRESH_FROM: f64 = 0.70;
+const REFRESH_SPREAD: f64 = 0.10;
+/// How long to wait after one attempt to renew before the next.
+const REFRESH_PAUSE: Duration = Duration::from_secs(30);
+/// How long the mark of someone who was forgotten is kept. It stops exchanges that were under way; none takes longer.
+const MARK_LIFETIME: Duration = Duration::from_secs(300);
+/// Most marks. One more, and the oldest goes.
+const MARKS_MAX: usize = 10_000;
 
 /// A delegated token, ready to be sent.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Entry {
     /// The ready header value.
     pub authorization: HeaderValue,
     /// The scopes that were granted.
     pub granted: Option<Scopes>,
+    /// Why it was obtained.
+    pub reason: Reason,
     fields: Arc<KeyFields>,
-    reusable_until: Instant,
+    asked: Instant,
+    reusable_for: Duration,
+    /// Milliseconds after `asked` from which on it is to be renewed.
+    refresh_due: AtomicU64,
+    /// Of those who were served it, the one whose subject token lives longest.
+    newest: ArcSwap<Caller>,
+    newest_expires_at: AtomicU64,
+}
+
+/// Why a delegated token was obtained.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reason {
+    /// There was none, or it was about to end.
+    Needed,
+    /// The connector had turned the one before it away, with this demand for claims, where it made one.
+    TurnedAway {
+        /// The demand, as JSON.
+        claims: Option<Arc<str>>,
+    },
 }
 
 impl Entry {
-    /// An entry for a token that was asked for at `asked`.
+    /// An entry for a token that was asked for at `asked`, with the subject token of `caller`.
     pub fn new(
         fields: Arc<KeyFields>,
+        caller: Arc<Caller>,
         authorization: HeaderValue,
         granted: Option<Scopes>,
         lifetime: Option<Duration>,
+        reason: Reason,
         asked: Now,
     ) -> Self {
         // A server that does not say how long its token lives gets asked each time.
-        let reusable = lifetime.map_or(Duration::ZERO, |lifetime| reusable_for(lifetime, REUSE_CAP));
-        let reusable_until = asked.monotonic.checked_add(reusable).unwrap_or(asked.monotonic);
-        Self { authorization, granted, fields, reusable_until }
+        let reusable_for = lifetime.map_or(Duration::ZERO, |lifetime| reusable_for(lifetime, REUSE_CAP));
+        let refresh_after = reusable_for.mul_f64(REFRESH_FROM + REFRESH_SPREAD * fields.key().fraction());
+        Self {
+            authorization,
+            granted,
+            reason,
+            fields,
+            asked: asked.monotonic,
+            reusable_for,
+            refresh_due: AtomicU64::new(milliseconds(refresh_after)),
+            newest_expires_at: AtomicU64::new(caller.expires_at()),
+            newest: ArcSwap::new(caller),
+        }
+    }
+
+    /// How long ago it was asked for.
+    pub fn age(&self, now: Now) -> Duration {
+        now.monotonic.saturating_duration_since(self.asked)
+    }
+
+    fn is_reusable(&self, now: Now) -> bool {
+        self.age(now) < self.reusable_for
+    }
+
+    /// Someone is served it. Returns whose subject token to renew it with, when it is time for that and nobody else
+    /// has been told so.
+    pub fn used_by(&self, caller: &Arc<Caller>, now: Now) -> Option<Arc<Caller>> {
+        if caller.expires_at() > self.newest_expires_at.load(Ordering::Relaxed) {
+            self.newest_expires_at.store(caller.expires_at(), Ordering::Relaxed);
+            self.newest.store(Arc::clone(caller));
+        }
+        let (age, due) = (milliseconds(self.age(now)), self.refresh_due.load(Ordering::Relaxed));
+        if age < due {
+            return None;
+        }
+        let next = age.saturating_add(milliseconds(REFRESH_PAUSE));
+        self.refresh_due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).ok()?;
+        Some(self.newest.load_full())
+    }
+
+    fn weight(&self) -> usize {
+        self.authorization.len() + self.newest.load().subject_token().byte_count() + ENTRY_BYTES
     }
 }
 
@@ -114,29 +127,42 @@ fn reusable_for(lifetime: Duration, cap: Duration) -> Duration {
     lifetime.min(cap).saturating_sub(REUSE_MARGIN)
 }
 
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Delegated tokens of all people, within a bound.
 pub struct CredentialCache {
     entries: moka::sync::Cache<CacheKey, Arc<Entry>>,
+    /// Who was forgotten, and when: what was asked for before that is neither kept nor served.
+    forgotten: Mutex<Vec<(Person, Instant)>>,
     metrics: Arc<Metrics>,
 }
 
 impl CredentialCache {
     /// An empty cache.
     pub fn new(metrics: Arc<Metrics>) -> Self {
+        let counted = Arc::clone(&metrics);
         let entries = moka::sync::Cache::builder()
             .max_capacity(CACHE_BYTES_MAX)
-            .weigher(|_, entry: &Arc<Entry>| {
-                u32::try_from(entry.authorization.len() + ENTRY_BYTES).unwrap_or(u32::MAX)
-            })
+            .weigher(|_, entry: &Arc<Entry>| u32::try_from(entry.weight()).unwrap_or(u32::MAX))
             .time_to_live(REUSE_CAP)
+            .eviction_listener(move |_, _, cause| {
+                counted.cache_removed(match cause {
+                    RemovalCause::Expired => CacheRemoval::Expired,
+                    RemovalCause::Explicit => CacheRemoval::Dropped,
+                    RemovalCause::Replaced => CacheRemoval::Replaced,
+                    RemovalCause::Size => CacheRemoval::Full,
+                });
+            })
             .build();
-        Self { entries, metrics }
+        Self { entries, forgotten: Mutex::default(), metrics }
     }
 
     /// The entry of `key`, when it was made for the very same `fields` and may still be reused.
     pub fn get(&self, key: &CacheKey, fields: &KeyFields, now: Now) -> Option<Arc<Entry>> {
         let entry = self.entries.get(key)?;
-        if now.monotonic >= entry.reusable_until {
+        if !entry.is_reusable(now) {
             self.entries.invalidate(key);
             return None;
         }
@@ -144,87 +170,74 @@ impl CredentialCache {
         (*entry.fields == *fields).then_some(entry)
     }
 
-    /// Keeps an entry, unless its time is over already.
-    pub fn put(&self, key: CacheKey, entry: Arc<Entry>, now: Now) {
-        if now.monotonic < entry.reusable_until {
-            self.entries.insert(key, entry);
-            // Otherwise the count lags behind. An exchange has just cost a thousand times as much.
-            self.entries.run_pending_tasks();
-            self.metrics.cache_entries.set(i64::try_from(self.entries.entry_count()).unwrap_or(i64::MAX));
+    /// Keeps an entry, unless its time is over already, or its person has been forgotten since it was asked for.
+    /// Returns whether it may be used.
+    pub fn put(&self, key: CacheKey, entry: &Arc<Entry>, now: Now) -> bool {
+        // Locked for as long as it takes, so that nobody is forgotten between the look and the act.
+        let forgotten = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        if forgotten.iter().any(|(person, at)| entry.fields.are_of(person) && entry.asked <= *at) {
+            return false;
         }
+        if entry.is_reusable(now) {
+            self.entries.insert(key, Arc::clone(entry));
+        }
+        drop(forgotten);
+        self.count();
+        true
+    }
+
+    /// Drops `entry`, when it is still the one of `key`.
+    pub fn evict(&self, key: &CacheKey, entry: &Arc<Entry>) {
+        let _ = self.entries.entry(*key).and_compute_with(|found| match found {
+            Some(found) if Arc::ptr_eq(found.value(), entry) => moka::ops::compute::Op::Remove,
+            Some(_) | None => moka::ops::compute::Op::Nop,
+        });
+        self.count();
+    }
+
+    /// Drops all that is kept for someone, and whatever is being obtained for them. Returns how many were kept.
+    pub fn forget(&self, person: &Person, now: Now) -> usize {
+        let mut forgotten = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        forgotten.retain(|(_, at)| now.monotonic.saturating_duration_since(*at) < MARK_LIFETIME);
+        if forgotten.len() >= MARKS_MAX {
+            forgotten.remove(0);
+        }
+        forgotten.push((person.clone(), now.monotonic));
+        let keys: Vec<CacheKey> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.fields.are_of(person))
+            .map(|(key, _)| *key)
+            .collect();
+        keys.iter().for_each(|key| self.entries.invalidate(key));
+        drop(forgotten);
+        self.count();
+        keys.len()
+    }
+
+    fn count(&self) {
+        // Otherwise the count lags behind. An exchange has just cost a thousand times as much.
+        self.entries.run_pending_tasks();
+        self.metrics.cache_entries.set(i64::try_from(self.entries.entry_count()).unwrap_or(i64::MAX));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Audience;
-    use crate::tool::Resource;
+    use crate::credential::key::tests::fields;
+    use crate::identity::{Realm, SecretToken, Subject, VerifiedClaims};
 
-    fn fields() -> KeyFields {
-        KeyFields {
-            issuer: Issuer::new("https://issuer.example"),
-            tenant: Tenant::Named("t-1".into()),
-            subject: Subject::new("ada"),
-            actor: Actor::new("planner"),
-            subject_scopes: Scopes::parse("access_as_user"),
-            connector: ConnectorName::new("mail"),
-            target: Target {
-                audience: Some(Audience::new("api://mail")),
-                resource: None,
-                scopes: Scopes::parse("Mail.Read"),
-            },
-            exchange: [7; 32],
-        }
+    fn caller(expires_at: u64) -> Arc<Caller> {
+        let claims = VerifiedClaims { expires_at, ..VerifiedClaims::of("ada") };
+        Arc::new(Caller::verified(claims, SecretToken::new(format!("token-{expires_at}"))))
     }
 
     fn entry(fields: &KeyFields, lifetime: u64, asked: Now) -> Arc<Entry> {
-        let lifetime = Some(Duration::from_secs(lifetime));
-        let token = HeaderValue::from_static("Bearer token");
-        Arc::new(Entry::new(Arc::new(fields.clone()), token, None, lifetime, asked))
-    }
-
-    #[test]
-    fn no_two_different_identities_share_a_key() {
-        let target = |audience: Option<&str>, resource: Option<&str>, scopes: &str| Target {
-            audience: audience.map(Audience::new),
-            resource: resource.map(Resource::new),
-            scopes: Scopes::parse(scopes),
-        };
-        let different = [
-            fields(),
-            KeyFields { issuer: Issuer::new("https://issuer.example/"), ..fields() },
-            KeyFields { tenant: Tenant::Named("t-2".into()), ..fields() },
-            KeyFields { tenant: Tenant::Named("".into()), ..fields() },
-            KeyFields { tenant: Tenant::Sole, ..fields() },
-            KeyFields { subject: Subject::new("Ada"), ..fields() },
-            KeyFields { subject: Subject::new("adaplanner"), actor: Actor::new(""), ..fields() },
-            KeyFields { subject: Subject::new(""), actor: Actor::new("adaplanner"), ..fields() },
-            KeyFields { actor: Actor::new("planner2"), ..fields() },
-            KeyFields { subject_scopes: Scopes::parse("access_as_user more"), ..fields() },
-            KeyFields { subject_scopes: Scopes::default(), ..fields() },
-            KeyFields { connector: ConnectorName::new("notes"), ..fields() },
-            KeyFields { target: target(Some("api://notes"), None, "Mail.Read"), ..fields() },
-            KeyFields { target: target(None, Some("api://mail"), "Mail.Read"), ..fields() },
-            KeyFields { target: target(Some("api://mail"), Some(""), "Mail.Read"), ..fields() },
-            KeyFields { target: target(Some("api://mail"), None, "Mail.Read Mail.Send"), ..fields() },
-            KeyFields { target: target(Some("api://mail"), None, ""), ..fields() },
-            KeyFields { exchange: [8; 32], ..fields() },
-        ];
-        for (i, one) in different.iter().enumerate() {
-            for (j, other) in different.iter().enumerate() {
-                assert_eq!(one.key() == other.key(), i == j, "{one:?} and {other:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_order_of_scopes_does_not_matter() {
-        let scopes = |list| KeyFields {
-            target: Target { scopes: Scopes::parse(list), ..fields().target },
-            ..fields()
-        };
-        assert_eq!(scopes("a b").key(), scopes("b a b").key());
+        let (lifetime, token) =
+            (Some(Duration::from_secs(lifetime)), HeaderValue::from_static("Bearer token"));
+        let fields = Arc::new(fields.clone());
+        Arc::new(Entry::new(fields, caller(1), token, None, lifetime, Reason::Needed, asked))
     }
 
     #[track_caller]
@@ -247,7 +260,7 @@ mod tests {
         let cache = CredentialCache::new(Arc::default());
         let (fields, now) = (fields(), Now::read());
         let key = fields.key();
-        cache.put(key, entry(&fields, 300, now), now);
+        assert!(cache.put(key, &entry(&fields, 300, now), now));
         assert!(cache.get(&key, &fields, now).is_some());
         let other = KeyFields { subject: Subject::new("bob"), ..fields.clone() };
         assert!(cache.get(&key, &other, now).is_none(), "a digest that collides must not let anyone in");
@@ -259,7 +272,54 @@ mod tests {
     fn what_is_over_already_is_not_kept() {
         let cache = CredentialCache::new(Arc::default());
         let (fields, now) = (fields(), Now::read());
-        cache.put(fields.key(), entry(&fields, 30, now), now);
+        assert!(cache.put(fields.key(), &entry(&fields, 30, now), now), "it is good for the call it is for");
         assert!(cache.get(&fields.key(), &fields, now).is_none());
+    }
+
+    #[test]
+    fn only_the_entry_that_was_turned_away_is_evicted() {
+        let cache = CredentialCache::new(Arc::default());
+        let (fields, now) = (fields(), Now::read());
+        let (key, old, new) = (fields.key(), entry(&fields, 300, now), entry(&fields, 300, now));
+        cache.put(key, &new, now);
+        cache.evict(&key, &old);
+        assert!(cache.get(&key, &fields, now).is_some());
+        cache.evict(&key, &new);
+        assert!(cache.get(&key, &fields, now).is_none());
+    }
+
+    #[test]
+    fn whoever_is_forgotten_loses_what_is_kept_and_what_is_on_its_way() {
+        let metrics = Arc::<Metrics>::default();
+        let cache = CredentialCache::new(Arc::clone(&metrics));
+        let (ada, now) = (fields(), Now::read());
+        let bob = KeyFields { subject: Subject::new("bob"), ..fields() };
+        for fields in [&ada, &bob] {
+            cache.put(fields.key(), &entry(fields, 300, now), now);
+        }
+        let on_its_way = entry(&ada, 300, now);
+        let person = Person { realm: Realm::Tenant("t-1".into()), subject: Subject::new("ada") };
+        let later = now.after(Duration::from_secs(1));
+        assert_eq!(cache.forget(&person, later), 1);
+        assert!(cache.get(&ada.key(), &ada, later).is_none());
+        assert!(cache.get(&bob.key(), &bob, later).is_some());
+        assert!(!cache.put(ada.key(), &on_its_way, later), "it was asked for before");
+        assert!(cache.get(&ada.key(), &ada, later).is_none());
+        let even_later = later.after(Duration::from_secs(1));
+        assert!(cache.put(ada.key(), &entry(&ada, 300, even_later), even_later));
+        assert_eq!(metrics.cache_entries.get(), 2);
+    }
+
+    #[test]
+    fn an_entry_in_use_is_renewed_once_from_three_quarters_of_its_life_on() {
+        let now = Now::read();
+        let entry = entry(&fields(), 1_030, now);
+        let at = |seconds| now.after(Duration::from_secs(seconds));
+        assert!(entry.used_by(&caller(1), at(699)).is_none());
+        let newest = entry.used_by(&caller(5), at(801)).expect("it is time");
+        assert_eq!(newest.expires_at(), 5);
+        assert!(entry.used_by(&caller(5), at(802)).is_none(), "somebody renews it already");
+        let again = entry.used_by(&caller(3), at(801 + 31)).expect("it is time again");
+        assert_eq!(again.expires_at(), 5, "the token that lives longest");
     }
 }

@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::HeaderValue;
+use zeroize::Zeroizing;
 
 use crate::clock::Now;
 use crate::identity::{IssuerName, Scopes, SecretToken};
@@ -15,10 +17,16 @@ use crate::policy::Permit;
 use crate::tool::IdentityMode;
 
 mod cache;
+mod key;
 mod on_behalf_of;
+mod refusals;
 
 pub use cache::CredentialCache;
+use cache::Entry;
 use on_behalf_of::OnBehalfOf;
+
+/// What stands before the token in the header (RFC 6750 section 2.1).
+const SCHEME: &[u8] = b"Bearer ";
 
 /// What a connector receives. Only this module makes one, and only for a permit.
 #[derive(Clone, Debug)]
@@ -27,6 +35,16 @@ pub struct Credential {
     identity: IdentityMode,
     granted: Option<Scopes>,
     lookup: CacheLookup,
+    source: Source,
+}
+
+/// Whether a credential is kept for later calls.
+#[derive(Clone, Debug)]
+enum Source {
+    /// It is, in this entry.
+    Kept(Arc<Entry>),
+    /// It was obtained for one call.
+    Fresh,
 }
 
 /// Why there is no credential. The call is then refused.
@@ -68,6 +86,25 @@ impl Credentials {
             mode @ (IdentityMode::Connection | IdentityMode::AppOnly) => Err(ObtainError::NotServed(mode)),
         }
     }
+
+    /// Obtains another credential in place of one that the connector did not take; `claims` is what it demanded, as
+    /// JSON. `None` when another one would not help.
+    ///
+    /// # Errors
+    ///
+    /// [`ObtainError`] when there is none.
+    pub async fn renew(
+        &self,
+        permit: &Permit,
+        turned_away: &Credential,
+        claims: Option<&str>,
+        now: Now,
+    ) -> Result<Option<Credential>, ObtainError> {
+        match permit.identity() {
+            IdentityMode::OnBehalfOf => self.on_behalf_of.renew(permit, turned_away, claims, now).await,
+            mode @ (IdentityMode::Connection | IdentityMode::AppOnly) => Err(ObtainError::NotServed(mode)),
+        }
+    }
 }
 
 impl Credential {
@@ -94,8 +131,12 @@ impl Credential {
 }
 
 /// `Bearer`, and the token. `None` when the token cannot stand in a header; the exchange refuses such tokens before.
+/// Its bytes are wiped when the last copy of the value is dropped.
 fn bearer(token: &SecretToken) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose())).ok()?;
+    let mut text = Zeroizing::new(Vec::with_capacity(SCHEME.len() + token.byte_count()));
+    text.extend_from_slice(SCHEME);
+    text.extend_from_slice(token.expose().as_bytes());
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(text)).ok()?;
     value.set_sensitive(true);
     Some(value)
 }
@@ -109,7 +150,8 @@ mod tests {
         let authorization = bearer(&SecretToken::new("canary")).expect("a header");
         assert!(authorization.is_sensitive());
         let (identity, lookup) = (IdentityMode::OnBehalfOf, CacheLookup::Hit);
-        let credential = Credential { authorization, identity, granted: None, lookup };
+        let source = Source::Fresh;
+        let credential = Credential { authorization, identity, granted: None, lookup, source };
         assert!(!format!("{credential:?}").contains("canary"));
         assert!(bearer(&SecretToken::new("a\r\nb")).is_none());
     }

@@ -1,34 +1,71 @@
 //! The signed-in user's identity, by an exchange of the subject token.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 
-use super::cache::{CacheKey, CredentialCache, Entry, KeyFields};
-use super::{Credential, ObtainError, bearer};
+use super::cache::{CredentialCache, Entry, Reason};
+use super::key::{CacheKey, KeyFields};
+use super::refusals::Refusals;
+use super::{Credential, ObtainError, Source, bearer};
 use crate::clock::Now;
 use crate::error_chain::ErrorChain;
 use crate::flight::Flights;
-use crate::identity::Scopes;
-use crate::metrics::{CacheLookup, Metrics};
+use crate::identity::{Caller, Scopes};
+use crate::metrics::{CacheLookup, CacheRefresh, Metrics};
 use crate::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
+use crate::oauth::error_response::ErrorClass;
 use crate::oauth::exchange::{DelegatedToken, ExchangeError};
 use crate::policy::Permit;
-use crate::tool::IdentityMode;
+use crate::tool::{IdentityMode, Target};
+
+/// How often a caller joins an exchange before it takes the answer as its own: another caller's subject token may be
+/// refused where its own is not.
+const FLIGHTS_MAX: usize = 3;
+/// How long a token that replaced one that the connector had turned away is not replaced in turn. It would not help,
+/// and the authorization server would be asked for every call.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(60);
 
 /// Obtains delegated tokens: from the cache, from an exchange under way, or by one of its own.
 pub struct OnBehalfOf {
     servers: AuthorizationServers,
-    cache: Arc<CredentialCache>,
-    flights: Flights<CacheKey, Result<Arc<Entry>, ExchangeError>>,
+    shared: Arc<Kept>,
+    flights: Flights<CacheKey, Result<Arc<Entry>, Failure>>,
+}
+
+/// What is kept of earlier exchanges.
+struct Kept {
+    tokens: Arc<CredentialCache>,
+    refusals: Refusals,
     metrics: Arc<Metrics>,
+}
+
+/// Why an exchange gave nothing to keep.
+#[derive(Clone)]
+enum Failure {
+    /// It failed, with the subject token of this digest.
+    Exchange { error: ExchangeError, token: [u8; 32] },
+    /// Its person was forgotten meanwhile.
+    Forgotten,
+}
+
+/// A token that somebody needs.
+#[derive(Clone)]
+struct Wanted {
+    server: Arc<AuthorizationServer>,
+    caller: Arc<Caller>,
+    target: Target,
+    key: CacheKey,
+    fields: Arc<KeyFields>,
+    reason: Reason,
 }
 
 impl OnBehalfOf {
     /// Exchanges tokens at these servers.
     pub fn new(servers: AuthorizationServers, cache: Arc<CredentialCache>, metrics: Arc<Metrics>) -> Self {
-        Self { servers, cache, flights: Flights::default(), metrics }
+        let shared = Arc::new(Kept { tokens: cache, refusals: Refusals::new(), metrics });
+        Self { servers, shared, flights: Flights::default() }
     }
 
     /// Obtains the delegated token for a permitted call.
@@ -37,56 +74,220 @@ impl OnBehalfOf {
     ///
     /// [`ObtainError`] when there is none.
     pub async fn obtain(&self, permit: &Permit, now: Now) -> Result<Credential, ObtainError> {
-        let caller = permit.caller();
-        let server = self
-            .servers
-            .get(caller.issuer())
-            .ok_or_else(|| ObtainError::UnknownIssuer(caller.issuer_name().clone()))?;
+        let server = self.server(permit)?;
+        let metrics = &self.shared.metrics;
         let Some(fields) = KeyFields::of(permit, server) else {
-            self.metrics.cache_looked_up(CacheLookup::Uncacheable);
-            let token = exchange(server, permit, &self.metrics, now).await?;
-            let authorization = header(server, &token)?;
-            return Ok(credential(authorization, token.granted, CacheLookup::Uncacheable));
+            metrics.cache_looked_up(CacheLookup::Uncacheable);
+            return self.obtain_uncached(server, permit, None, now).await;
         };
         let key = fields.key();
-        if let Some(entry) = self.cache.get(&key, &fields, now) {
-            self.metrics.cache_looked_up(CacheLookup::Hit);
-            return Ok(from_entry(&entry, CacheLookup::Hit));
-        }
-        self.metrics.cache_looked_up(CacheLookup::Miss);
-        let fields = Arc::new(fields);
-        let landed = || self.cache.get(&key, &fields, now).map(Ok);
-        let start = || {
-            let (server, permit, fields) = (Arc::clone(server), permit.clone(), Arc::clone(&fields));
-            let (cache, metrics) = (Arc::clone(&self.cache), Arc::clone(&self.metrics));
-            async move {
-                let token = exchange(&server, &permit, &metrics, now).await?;
-                let authorization = header(&server, &token)?;
-                let entry = Arc::new(Entry::new(fields, authorization, token.granted, token.lifetime, now));
-                cache.put(key, Arc::clone(&entry), Now::read());
-                Ok(entry)
+        if let Some(entry) = self.shared.tokens.get(&key, &fields, now) {
+            metrics.cache_looked_up(CacheLookup::Hit);
+            if let Some(newest) = entry.used_by(permit.caller(), now) {
+                let wanted = wanted(server, permit, (key, Arc::new(fields)), Reason::Needed);
+                self.refresh(Wanted { caller: newest, ..wanted }, Arc::clone(&entry));
             }
+            return Ok(from_entry(entry, CacheLookup::Hit));
+        }
+        let wanted = wanted(server, permit, (key, Arc::new(fields)), Reason::Needed);
+        Ok(from_entry(self.join(&wanted, now).await?, CacheLookup::Miss))
+    }
+
+    /// Obtains another token in place of `turned_away`, which the connector did not take. `claims` is what it
+    /// demanded, as JSON. `None` when another one would not help: this one has only just been obtained, or obtained for
+    /// that very demand.
+    ///
+    /// # Errors
+    ///
+    /// [`ObtainError`] when there is none. The old one is not used again then either.
+    pub async fn renew(
+        &self,
+        permit: &Permit,
+        turned_away: &Credential,
+        claims: Option<&str>,
+        now: Now,
+    ) -> Result<Option<Credential>, ObtainError> {
+        let server = self.server(permit)?;
+        let (Source::Kept(old), Some(fields)) = (&turned_away.source, KeyFields::of(permit, server)) else {
+            return match claims {
+                Some(_) => self.obtain_uncached(server, permit, claims, now).await.map(Some),
+                None => Ok(None),
+            };
         };
-        let entry = self.flights.join(key, landed, start).await.map_err(|_| ObtainError::BrokeOff)??;
-        Ok(from_entry(&entry, CacheLookup::Miss))
+        let reason = Reason::TurnedAway { claims: claims.map(Into::into) };
+        let just_renewed = old.age(now) < RENEWAL_PAUSE
+            && match claims {
+                Some(_) => old.reason == reason,
+                None => old.reason != Reason::Needed,
+            };
+        if just_renewed || (claims.is_none() && turned_away.lookup != CacheLookup::Hit) {
+            return Ok(None);
+        }
+        let key = fields.key();
+        self.shared.tokens.evict(&key, old);
+        let wanted = wanted(server, permit, (key, Arc::new(fields)), reason);
+        Ok(Some(from_entry(self.join(&wanted, now).await?, CacheLookup::Miss)))
+    }
+
+    fn server(&self, permit: &Permit) -> Result<&Arc<AuthorizationServer>, ObtainError> {
+        let caller = permit.caller();
+        let server = self.servers.get(caller.issuer());
+        server.ok_or_else(|| ObtainError::UnknownIssuer(caller.issuer_name().clone()))
+    }
+
+    async fn obtain_uncached(
+        &self,
+        server: &AuthorizationServer,
+        permit: &Permit,
+        claims: Option<&str>,
+        now: Now,
+    ) -> Result<Credential, ObtainError> {
+        let token =
+            exchange(server, permit.caller(), permit.target(), claims, &self.shared.metrics, now).await?;
+        let authorization = header(server, &token)?;
+        Ok(credential(authorization, token.granted, CacheLookup::Uncacheable, Source::Fresh))
+    }
+
+    /// Waits for the exchange that obtains what is wanted; starts it when there is none.
+    async fn join(&self, wanted: &Wanted, now: Now) -> Result<Arc<Entry>, ObtainError> {
+        let (kept, flight, token) = (&self.shared, wanted.flight(), wanted.caller.subject_token().digest());
+        let mut last = ObtainError::BrokeOff;
+        for attempt in 0..FLIGHTS_MAX {
+            if let Some(error) = kept.refusals.get(&flight, &token, now) {
+                kept.metrics.cache_looked_up(CacheLookup::Refused);
+                return Err(error.into());
+            }
+            if attempt == 0 {
+                kept.metrics.cache_looked_up(CacheLookup::Miss);
+            }
+            let landed =
+                || kept.tokens.get(&wanted.key, &wanted.fields, now).filter(|found| wanted.is(found)).map(Ok);
+            let start = || wanted.clone().obtain(Arc::clone(kept));
+            match self.flights.join(flight, landed, start).await.map_err(|_| ObtainError::BrokeOff)? {
+                Ok(entry) => return Ok(entry),
+                Err(Failure::Forgotten) => {}
+                Err(Failure::Exchange { error, token: theirs }) => {
+                    if theirs == token || !is_about_the_token(&error) {
+                        return Err(error.into());
+                    }
+                    last = error.into();
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// Renews an entry that is in use, in the background. As long as that does not succeed, the old one serves on,
+    /// unless the server says that the person may not have it any more.
+    fn refresh(&self, wanted: Wanted, old: Arc<Entry>) {
+        let (key, kept) = (wanted.key, Arc::clone(&self.shared));
+        let start = || async move {
+            let result = wanted.clone().obtain(Arc::clone(&kept)).await;
+            kept.metrics.cache_refreshed(match &result {
+                Ok(_) => CacheRefresh::Renewed,
+                Err(Failure::Exchange { error, .. }) if withdraws(error) => {
+                    kept.tokens.evict(&wanted.key, &old);
+                    CacheRefresh::Withdrawn
+                }
+                Err(Failure::Exchange { .. } | Failure::Forgotten) => CacheRefresh::Failed,
+            });
+            result
+        };
+        self.flights.start_unless_under_way(key, start);
+    }
+}
+
+impl Wanted {
+    /// Who wants the same shares a flight.
+    fn flight(&self) -> CacheKey {
+        match &self.reason {
+            Reason::Needed | Reason::TurnedAway { claims: None } => self.key,
+            Reason::TurnedAway { claims: Some(claims) } => self.key.with(claims.as_bytes()),
+        }
+    }
+
+    /// Whether `found` is what is wanted.
+    fn is(&self, found: &Entry) -> bool {
+        match &self.reason {
+            Reason::Needed | Reason::TurnedAway { claims: None } => true,
+            Reason::TurnedAway { claims: Some(_) } => found.reason == self.reason,
+        }
+    }
+
+    async fn obtain(self, kept: Arc<Kept>) -> Result<Arc<Entry>, Failure> {
+        // Read anew: what is to be renewed was asked for long before.
+        let asked = Now::read();
+        let claims = match &self.reason {
+            Reason::Needed => None,
+            Reason::TurnedAway { claims } => claims.as_deref(),
+        };
+        let token = exchange(&self.server, &self.caller, &self.target, claims, &kept.metrics, asked).await;
+        let made = token.and_then(|token| header(&self.server, &token).map(|header| (token, header)));
+        let (token, authorization) = made.map_err(|error| {
+            let digest = self.caller.subject_token().digest();
+            kept.refusals.put(&self.flight(), &digest, &error, Now::read());
+            Failure::Exchange { error, token: digest }
+        })?;
+        let Self { caller, fields, reason, key, .. } = self;
+        let entry = Entry::new(fields, caller, authorization, token.granted, token.lifetime, reason, asked);
+        let entry = Arc::new(entry);
+        match kept.tokens.put(key, &entry, Now::read()) {
+            true => Ok(entry),
+            false => Err(Failure::Forgotten),
+        }
+    }
+}
+
+fn wanted(
+    server: &Arc<AuthorizationServer>,
+    permit: &Permit,
+    (key, fields): (CacheKey, Arc<KeyFields>),
+    reason: Reason,
+) -> Wanted {
+    let (server, caller) = (Arc::clone(server), Arc::clone(permit.caller()));
+    Wanted { server, caller, target: permit.target().clone(), key, fields, reason }
+}
+
+/// Whether a refusal is about the subject token that was sent, so that another one of the same person may do better.
+fn is_about_the_token(error: &ExchangeError) -> bool {
+    let ExchangeError::Refused { refused, .. } = error else { return false };
+    matches!(refused.class, ErrorClass::SubjectToken | ErrorClass::SignIn)
+}
+
+/// Whether the server says that the person may not have this token any more, and not just that it cannot give one.
+fn withdraws(error: &ExchangeError) -> bool {
+    let ExchangeError::Refused { refused, .. } = error else { return false };
+    match refused.class {
+        ErrorClass::StepUp { .. }
+        | ErrorClass::Consent
+        | ErrorClass::AdminConsent
+        | ErrorClass::SignIn
+        | ErrorClass::Blocked => true,
+        // Of the last but one: an access token that has expired says nothing about its person.
+        ErrorClass::Throttled { .. }
+        | ErrorClass::Unavailable { .. }
+        | ErrorClass::SubjectToken
+        | ErrorClass::Misconfigured => false,
     }
 }
 
 async fn exchange(
     server: &AuthorizationServer,
-    permit: &Permit,
+    caller: &Caller,
+    target: &Target,
+    claims: Option<&str>,
     metrics: &Metrics,
     now: Now,
 ) -> Result<DelegatedToken, ExchangeError> {
     let started = Instant::now();
-    let result = server.exchange(permit.caller(), permit.target(), now).await;
+    let result = server.exchange(caller, target, claims, now).await;
     let outcome = match &result {
         Ok(_) => "issued",
         Err(error) => error.outcome(),
     };
     metrics.exchanged(&server.settings().name, outcome, started.elapsed());
     if let Err(error) = &result {
-        tracing::debug!(error = %ErrorChain(error), tool = %permit.tool(), "Exchange failed");
+        tracing::debug!(error = %ErrorChain(error), "Exchange failed");
     }
     result
 }
@@ -98,10 +299,19 @@ fn header(server: &AuthorizationServer, token: &DelegatedToken) -> Result<Header
     })
 }
 
-fn from_entry(entry: &Entry, lookup: CacheLookup) -> Credential {
-    credential(entry.authorization.clone(), entry.granted.clone(), lookup)
+fn from_entry(entry: Arc<Entry>, lookup: CacheLookup) -> Credential {
+    let (authorization, granted) = (entry.authorization.clone(), entry.granted.clone());
+    credential(authorization, granted, lookup, Source::Kept(entry))
 }
 
-fn credential(authorization: HeaderValue, granted: Option<Scopes>, lookup: CacheLookup) -> Credential {
-    Credential { authorization, identity: IdentityMode::OnBehalfOf, granted, lookup }
+fn credential(
+    authorization: HeaderValue,
+    granted: Option<Scopes>,
+    lookup: CacheLookup,
+    source: Source,
+) -> Credential {
+    Credential { authorization, identity: IdentityMode::OnBehalfOf, granted, lookup, source }
 }
+
+#[cfg(all(test, feature = "demo"))]
+mod tests;

@@ -16,7 +16,8 @@ use hyper::body::Incoming;
 use tracing::Instrument as _;
 
 use crate::audit::{AuditLog, Ending, RequestId};
-use crate::credential::{CredentialCache, Credentials};
+use crate::clock::Now;
+use crate::credential::{Credential, CredentialCache, Credentials};
 use crate::identity::{IssuerName, Peer};
 use crate::metrics::{Metrics, ToolMetrics};
 use crate::oauth::authorization_server::AuthorizationServers;
@@ -37,6 +38,7 @@ pub mod rest;
 mod rewrite;
 mod routes;
 mod settings;
+mod turned_away;
 mod upload;
 
 pub use body::Body;
@@ -49,6 +51,7 @@ pub use settings::{ConnectorSettings, ConnectorTimeouts, Tools};
 use call::Call;
 use path::CanonicalPath;
 use routes::{ConnectorAnswer, Routes};
+use turned_away::TurnedAway;
 
 /// Everything a call needs, made from one configuration. A reload makes a new one; a call keeps the one it began
 /// with.
@@ -172,20 +175,30 @@ impl Gateway {
         let permit = self.policy.decide(caller, Arc::clone(&found.tool))?;
         call.record.rule = Some(permit.rule().clone());
 
-        let credential = self.credentials.obtain(&permit, now).await?;
+        let mut credential = self.credentials.obtain(&permit, now).await?;
         call.record.lookup = Some(credential.lookup());
         call.record.granted = credential.granted().cloned();
         call.record.obtained_after = Some(call.elapsed());
 
-        let delegated = rewrite::delegate(
-            &request,
-            inner_path,
-            &connector.pass_headers,
-            &permit,
-            &credential,
-            call.request_id(),
-        )?;
-        let mut answer = connector.forward(delegated, body, call).await?;
+        let request_id = call.request_id();
+        let delegate = |credential: &Credential| {
+            rewrite::delegate(&request, inner_path, &connector.pass_headers, &permit, credential, request_id)
+        };
+        let mut answer = connector.forward(delegate(&credential)?, body, call).await?;
+        if let Some(turned_away) = TurnedAway::read(&answer.response) {
+            let claims = turned_away.claims.as_deref();
+            if let Some(renewed) = self.credentials.renew(&permit, &credential, claims, Now::read()).await? {
+                let body = answer.take_request_body().ok_or(Refusal::NotRepeated)?;
+                self.metrics.connector_retried(connector.name.as_str(), turned_away.reason());
+                call.record.second_try = Some(turned_away.reason());
+                call.record.granted = renewed.granted().cloned();
+                answer = connector.forward_again(delegate(&renewed)?, body, answer, call).await?;
+                credential = renewed;
+            }
+            if let Some(claims) = TurnedAway::read(&answer.response).and_then(|again| again.claims) {
+                return Err(Refusal::ClaimsDemanded { claims });
+            }
+        }
         rewrite::answer_headers(&mut answer.response, credential.identity(), call.request_id());
         Ok(answer)
     }

@@ -54,6 +54,15 @@ pub enum Refusal {
     /// The connector gave no answer.
     #[error(transparent)]
     Forward(#[from] ForwardError),
+    /// The connector demands claims that no token of this sign-in has.
+    #[error("the connector demands claims that the delegated token does not have")]
+    ClaimsDemanded {
+        /// What exactly, as JSON.
+        claims: String,
+    },
+    /// The connector turned a request away that is too large to be sent a second time.
+    #[error("the connector turned the delegated token away, and the request cannot be sent a second time")]
+    NotRepeated,
     /// The call cannot be recorded.
     #[error(transparent)]
     Audit(#[from] AuditUnavailable),
@@ -97,6 +106,14 @@ impl Refusal {
             ),
             Self::Obtain(error) => answer_to_obtaining(error, caller),
             Self::Forward(error) => answer_to_forwarding(error),
+            Self::ClaimsDemanded { claims } => step_up(Some(claims), caller),
+            Self::NotRepeated => Answer::later(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "call_not_repeated",
+                Fault::Connector,
+                "The service behind this tool turned the call away and did not take it; the agent can send it again.",
+                Duration::from_secs(1),
+            ),
             Self::Audit(AuditUnavailable) => Answer::later(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "audit_unavailable",

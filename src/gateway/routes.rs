@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{HeaderName, Method, Response};
 use hyper::body::Incoming;
 
@@ -15,7 +16,7 @@ use super::readers::Reader;
 use super::rest::Operations;
 use super::rewrite::Delegated;
 use super::settings::{ConnectorSettings, Tools};
-use super::upload::UploadBody;
+use super::upload::{Upload, UploadBody};
 use crate::metrics::{Metrics, ToolMetrics};
 use crate::tool::{ConnectorName, Tool};
 
@@ -132,13 +133,41 @@ impl Connector {
         body: Incoming,
         call: &mut Call,
     ) -> Result<ConnectorAnswer, ForwardError> {
-        let idle_timeout = self.upstream.timeouts().idle;
-        let (body, upload) = UploadBody::new(body, idle_timeout);
+        let (body, upload) = UploadBody::new(body, self.upstream.timeouts().idle);
         call.track_upload(&upload);
+        self.send(delegated, body, upload, Duration::ZERO, call).await
+    }
+
+    /// Forwards a request a second time, with the copy of its body that was kept; `turned_away` is the answer to the
+    /// first.
+    ///
+    /// # Errors
+    ///
+    /// [`ForwardError`] when there is none.
+    pub async fn forward_again(
+        &self,
+        delegated: Delegated,
+        body: Bytes,
+        turned_away: ConnectorAnswer,
+        call: &mut Call,
+    ) -> Result<ConnectorAnswer, ForwardError> {
+        let (body, upload) = UploadBody::again(body);
+        self.send(delegated, body, upload, turned_away.latency, call).await
+    }
+
+    async fn send(
+        &self,
+        delegated: Delegated,
+        body: UploadBody,
+        upload: Arc<Upload>,
+        latency_before: Duration,
+        call: &mut Call,
+    ) -> Result<ConnectorAnswer, ForwardError> {
         let forwarded = Instant::now();
         let response = self.upstream.send(delegated, body, &upload).await?;
         call.record.connector_request_id = response.headers().get("request-id").cloned();
-        Ok(ConnectorAnswer { response, latency: forwarded.elapsed(), idle_timeout })
+        let latency = latency_before + forwarded.elapsed();
+        Ok(ConnectorAnswer { response, upload, latency, idle_timeout: self.upstream.timeouts().idle })
     }
 }
 
@@ -146,11 +175,18 @@ impl Connector {
 pub struct ConnectorAnswer {
     /// Its head, and its body still to come.
     pub response: Response<Incoming>,
+    upload: Arc<Upload>,
     latency: Duration,
     idle_timeout: Duration,
 }
 
 impl ConnectorAnswer {
+    /// The body of the request that it answers, for sending it a second time; `None` when it was too large to keep,
+    /// or has not come to its end.
+    pub fn take_request_body(&self) -> Option<Bytes> {
+        self.upload.take_whole()
+    }
+
     /// The answer for the agent. Its body carries the call to its end.
     pub fn into_response(self, mut call: Box<Call>, reader: Option<Reader>) -> Response<Body> {
         call.answered(self.response.status(), self.latency);

@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,13 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::body::BodyError;
+
+/// Longest body that can be sent a second time. A longer one is streamed and gone.
+const KEPT_BYTES_MAX: usize = 65_536;
+/// Most bytes kept in this process for sending a second time. What comes beyond is not kept.
+const ALL_KEPT_BYTES_MAX: usize = 64 * 1_048_576;
+/// How many bytes are kept at the moment.
+static ALL_KEPT_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// How far the agent's body has come, for whoever waits for the answer.
 #[derive(Debug)]
@@ -24,6 +31,18 @@ pub struct Upload {
     /// Whether it is the agent that everybody waits for, and not the connector.
     waits_for_agent: AtomicBool,
     end: OnceLock<UploadEnd>,
+    kept: Mutex<Kept>,
+}
+
+/// A copy of what has been passed on, as long as it is small.
+#[derive(Debug)]
+enum Kept {
+    /// So far.
+    Part(Vec<u8>),
+    /// All of it.
+    Whole(Bytes),
+    /// It is too large, or it has been taken.
+    Gone,
 }
 
 /// How the agent's body ended, when it did not come whole.
@@ -36,8 +55,9 @@ pub enum UploadEnd {
 }
 
 impl Upload {
-    fn new() -> Arc<Self> {
+    fn new(kept: Kept) -> Arc<Self> {
         Arc::new(Self {
+            kept: Mutex::new(kept),
             started: Instant::now(),
             bytes: AtomicU64::new(0),
             last_progress: AtomicU64::new(0),
@@ -67,6 +87,42 @@ impl Upload {
         self.end.get().copied()
     }
 
+    /// The whole body, for sending it a second time; `None` when it was not kept.
+    pub fn take_whole(&self) -> Option<Bytes> {
+        let mut kept = self.kept();
+        match std::mem::replace(&mut *kept, Kept::Gone) {
+            Kept::Whole(body) => {
+                release(body.len());
+                Some(body)
+            }
+            Kept::Part(part) => {
+                release(part.len());
+                None
+            }
+            Kept::Gone => None,
+        }
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
+        // It is whole after every change.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, data: &[u8], is_last: bool) {
+        let mut kept = self.kept();
+        if let Kept::Part(part) = &mut *kept {
+            if part.len() + data.len() > KEPT_BYTES_MAX || !reserve(data.len()) {
+                release(part.len());
+                *kept = Kept::Gone;
+                return;
+            }
+            part.extend_from_slice(data);
+            if is_last {
+                *kept = Kept::Whole(std::mem::take(part).into());
+            }
+        }
+    }
+
     fn progressed(&self, bytes: usize) {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         let since = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -80,17 +136,50 @@ impl Upload {
     }
 }
 
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let _ = self.take_whole();
+    }
+}
+
+fn reserve(bytes: usize) -> bool {
+    let fits = |kept: usize| kept.checked_add(bytes).filter(|sum| *sum <= ALL_KEPT_BYTES_MAX);
+    ALL_KEPT_BYTES.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
+}
+
+fn release(bytes: usize) {
+    ALL_KEPT_BYTES.fetch_sub(bytes, Ordering::Relaxed);
+}
+
 /// The agent's body on its way to the connector. Its trailers are dropped: nothing has judged them.
 pub struct UploadBody {
-    body: Incoming,
+    body: Source,
     idle: IdleDeadline,
     upload: Arc<Upload>,
+}
+
+/// Where the body comes from.
+enum Source {
+    Agent(Incoming),
+    /// The copy that was kept of it.
+    Kept(Option<Bytes>),
 }
 
 impl UploadBody {
     /// Streams `body`, as long as something comes at least every `idle_timeout`.
     pub fn new(body: Incoming, idle_timeout: Duration) -> (Self, Arc<Upload>) {
-        let upload = Upload::new();
+        let kept = if body.is_end_stream() { Kept::Whole(Bytes::new()) } else { Kept::Part(Vec::new()) };
+        Self::from(Source::Agent(body), kept, idle_timeout)
+    }
+
+    /// Sends the kept copy of a body.
+    pub fn again(body: Bytes) -> (Self, Arc<Upload>) {
+        let body = Some(body).filter(|body| !body.is_empty());
+        Self::from(Source::Kept(body), Kept::Gone, Duration::MAX)
+    }
+
+    fn from(body: Source, kept: Kept, idle_timeout: Duration) -> (Self, Arc<Upload>) {
+        let upload = Upload::new(kept);
         (Self { body, idle: IdleDeadline::new(idle_timeout), upload: Arc::clone(&upload) }, upload)
     }
 }
@@ -104,12 +193,20 @@ impl HttpBody for UploadBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        let body = match &mut this.body {
+            Source::Agent(body) => body,
+            Source::Kept(body) => {
+                this.upload.progressed(0);
+                return Poll::Ready(body.take().map(|body| Ok(Frame::data(body))));
+            }
+        };
         loop {
-            match Pin::new(&mut this.body).poll_frame(cx) {
+            match Pin::new(&mut *body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     this.idle.restart();
                     if let Some(data) = frame.data_ref() {
                         this.upload.progressed(data.len());
+                        this.upload.keep(data, body.is_end_stream());
                         return Poll::Ready(Some(Ok(frame)));
                     }
                 }
@@ -119,6 +216,7 @@ impl HttpBody for UploadBody {
                 }
                 Poll::Ready(None) => {
                     this.upload.progressed(0);
+                    this.upload.keep(&[], true);
                     return Poll::Ready(None);
                 }
                 Poll::Pending => {
@@ -132,11 +230,17 @@ impl HttpBody for UploadBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.body {
+            Source::Agent(body) => body.is_end_stream(),
+            Source::Kept(body) => body.is_none(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.body {
+            Source::Agent(body) => body.size_hint(),
+            Source::Kept(body) => SizeHint::with_exact(body.as_ref().map_or(0, Bytes::len) as u64),
+        }
     }
 }
 

@@ -159,14 +159,16 @@ impl Location {
 }
 
 /// Digests the settings that shape a delegated token. How the client proves itself is none of them: another secret
-/// of the same client yields the same token.
+/// of the same client yields the same token. Whom it is kept for is part of the key itself.
 fn fingerprint(settings: &IssuerSettings) -> [u8; 32] {
     let mut digest = FieldDigest::new("exchange-settings/1");
     digest.field(settings.issuer.as_str().as_bytes());
     for endpoint in [&settings.endpoints.metadata, &settings.endpoints.token_endpoint] {
         digest.optional(endpoint.as_ref().map(CheckedUrl::as_str));
     }
-    if let Some(ExchangeSettings { grant, client_id, client_auth: _, extra }) = &settings.exchange {
+    if let Some(exchange) = &settings.exchange {
+        let ExchangeSettings { grant, client_id, client_auth: _, extra, reuse: _, client_capabilities } =
+            exchange;
         let grant = match grant {
             Grant::OnBehalfOf => "on_behalf_of",
             Grant::TokenExchange { target: TargetParameter::Scope } => "token_exchange by scope",
@@ -175,6 +177,7 @@ fn fingerprint(settings: &IssuerSettings) -> [u8; 32] {
         };
         digest.field(grant.as_bytes());
         digest.field(client_id.as_bytes());
+        digest.list(client_capabilities);
         for (name, value) in extra {
             digest.field(name.as_bytes());
             digest.field(value.expose().as_bytes());

@@ -114,7 +114,8 @@ pub fn check(
             None => reader.optional_text("uti")?.map(Into::into),
         },
         session: reader.optional_text("sid")?.map(Into::into),
-        authentication: authentication(reader)?,
+        authentication: Arc::new(authentication(reader)?),
+        authenticated_at: reader.time("auth_time")?,
         issued_at: reader.time("iat")?,
         expires_at,
         handles_claims_challenges: reader
@@ -125,12 +126,15 @@ pub fn check(
 }
 
 fn authentication(reader: Reader<'_>) -> Result<Authentication, ClaimsError> {
-    let shared = |texts: Vec<&str>| texts.into_iter().map(Arc::from).collect();
+    let set = |mut texts: Vec<&str>| {
+        texts.sort_unstable();
+        texts.dedup();
+        texts.into_iter().map(Arc::from).collect()
+    };
     Ok(Authentication {
         acr: reader.optional_text("acr")?.map(Into::into),
-        acrs: shared(reader.texts_or_text("acrs")?),
-        amr: shared(reader.texts_or_text("amr")?),
-        auth_time: reader.time("auth_time")?,
+        acrs: set(reader.texts_or_text("acrs")?),
+        amr: set(reader.texts_or_text("amr")?),
     })
 }
 
@@ -377,15 +381,15 @@ mod tests {
     fn how_the_person_signed_in_is_read() {
         let mut claims = oidc_claims();
         claims["acr"] = json!("urn:example:loa2");
-        claims["acrs"] = json!(["c1", "c3"]);
+        claims["acrs"] = json!(["c3", "c1", "c3"]);
         claims["amr"] = json!(["pwd", "mfa"]);
         claims["auth_time"] = json!(NOW - 60);
         claims["iat"] = json!(NOW - 5);
         let verified = run(&oidc(), &claims).expect("a good token");
-        let Authentication { acr, acrs, amr, auth_time } = &verified.authentication;
+        let Authentication { acr, acrs, amr } = &*verified.authentication;
         assert_eq!(acr.as_deref(), Some("urn:example:loa2"));
-        assert_eq!((acrs.join(" "), amr.join(" ")), ("c1 c3".to_owned(), "pwd mfa".to_owned()));
-        assert_eq!((*auth_time, verified.issued_at), (Some(NOW - 60), Some(NOW - 5)));
+        assert_eq!((acrs.join(" "), amr.join(" ")), ("c1 c3".to_owned(), "mfa pwd".to_owned()));
+        assert_eq!((verified.authenticated_at, verified.issued_at), (Some(NOW - 60), Some(NOW - 5)));
         check_refused(&oidc(), oidc_claims(), "acr", json!(1), ClaimsError::WrongType("acr"));
     }
 

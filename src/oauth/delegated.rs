@@ -98,7 +98,7 @@ fn names(aud: Option<&Value>, audience: &str) -> bool {
 mod tests {
     use super::*;
     use crate::identity::{Audience, SecretToken, Tenant, VerifiedClaims};
-    use crate::oauth::{ClientAuth, ExchangeSettings};
+    use crate::oauth::{ClientAuth, ExchangeSettings, Reuse};
     use serde_json::json;
 
     fn settings(kind: IssuerKind, grant: Grant) -> IssuerSettings {
@@ -107,6 +107,8 @@ mod tests {
             client_id: "gateway".into(),
             client_auth: ClientAuth::SecretPost(SecretToken::new("s3cret")),
             extra: Vec::new(),
+            reuse: Reuse::Identity,
+            client_capabilities: Vec::new(),
         };
         IssuerSettings { exchange: Some(exchange), ..IssuerSettings::of(kind) }
     }

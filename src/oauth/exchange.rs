@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value};
 
 use super::authorization_server::AuthorizationServer;
+use super::claims_request;
 use super::delegated;
 use super::error_response::{ErrorClass, ErrorResponse};
 use super::outbound::{OutboundAnswer, OutboundError};
@@ -118,7 +119,8 @@ impl ExchangeError {
 }
 
 impl AuthorizationServer {
-    /// Exchanges the caller's token for one that is good for `target`.
+    /// Exchanges the caller's token for one that is good for `target`. `claims` is what the connector demands beside
+    /// (OpenID Connect Core section 5.5), as JSON.
     ///
     /// # Errors
     ///
@@ -127,6 +129,7 @@ impl AuthorizationServer {
         &self,
         caller: &Caller,
         target: &Target,
+        claims: Option<&str>,
         now: Now,
     ) -> Result<DelegatedToken, ExchangeError> {
         let issuer = || self.settings().name.clone();
@@ -136,7 +139,7 @@ impl AuthorizationServer {
         })?;
         let endpoint =
             self.token_endpoint().ok_or_else(|| ExchangeError::NoTokenEndpoint { issuer: issuer() })?;
-        let request = Request::build(settings, &endpoint, caller, target, now)
+        let request = Request::build(settings, &endpoint, caller, target, claims, now)
             .map_err(|why| ExchangeError::Unprepared { issuer: issuer(), why })?;
         let form: Vec<(&str, &str)> =
             request.form.iter().map(|field| (field.name.as_str(), field.value())).collect();
@@ -236,6 +239,7 @@ impl Request {
         endpoint: &CheckedUrl,
         caller: &Caller,
         target: &Target,
+        claims: Option<&str>,
         now: Now,
     ) -> Result<Self, &'static str> {
         let subject_token = caller.subject_token().expose();
@@ -261,6 +265,9 @@ impl Request {
         };
         if !target.scopes.is_empty() {
             form.push(Field::new("scope", target.scopes.canonical()));
+        }
+        if let Some(claims) = claims_request::merged(&settings.client_capabilities, claims)? {
+            form.push(Field::new("claims", &claims));
         }
         form.extend(
             settings.extra.iter().map(|(name, value)| Field { name: name.clone(), value: value.clone() }),
@@ -379,6 +386,7 @@ fn lifetime(members: &Map<String, Value>) -> Result<Option<Duration>, &'static s
 mod tests {
     use super::*;
     use crate::identity::{Audience, VerifiedClaims};
+    use crate::oauth::Reuse;
     use crate::tool::Resource;
     use serde_json::json;
     use std::sync::Arc;
@@ -470,7 +478,8 @@ mod tests {
         let endpoint =
             CheckedUrl::parse("https://issuer.example/token", crate::checked_url::PlainHttp::LoopbackOnly)
                 .expect("an address of the test");
-        let request = Request::build(settings, &endpoint, &caller(), target, Now::read()).expect("a request");
+        let request =
+            Request::build(settings, &endpoint, &caller(), target, None, Now::read()).expect("a request");
         (
             request.form.iter().map(|field| (field.name.clone(), field.value().to_owned())).collect(),
             request.authorization,
@@ -483,6 +492,8 @@ mod tests {
             client_id: Arc::from("gate way"),
             client_auth,
             extra: vec![("x".into(), SecretToken::new("y"))],
+            reuse: Reuse::Identity,
+            client_capabilities: Vec::new(),
         }
     }
 

@@ -12,6 +12,7 @@ use crate::identity::{Actor, Audience, Issuer, IssuerName, Scopes, SecretToken, 
 pub mod assertion;
 pub mod authorization_server;
 pub mod claims;
+pub mod claims_request;
 pub mod delegated;
 pub mod error_response;
 pub mod exchange;
@@ -87,6 +88,22 @@ pub struct ExchangeSettings {
     pub client_auth: ClientAuth,
     /// Static form fields sent with every request. Some servers take a secret there.
     pub extra: Vec<(String, SecretToken)>,
+    /// What a delegated token is kept for.
+    pub reuse: Reuse,
+    /// What the gateway says it can do about a demand for claims: `cp1` where it may be asked for them at any time
+    /// (Entra's continuous access evaluation).
+    pub client_capabilities: Vec<Arc<str>>,
+}
+
+/// Who may be served a delegated token that is kept: always the same person through the same agent, and perhaps less.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reuse {
+    /// Whatever subject token of theirs a call carries.
+    Identity,
+    /// Calls of the same sign-in session (`sid`). Nothing is kept for tokens that do not name one.
+    Session,
+    /// Calls with the very same subject token.
+    Token,
 }
 
 /// The way an authorization server is asked for a delegated token.
@@ -126,7 +143,7 @@ pub enum ClientAuth {
 #[cfg(test)]
 impl IssuerSettings {
     /// What a test needs of an issuer without anything special, at `https://issuer.example`.
-    fn of(kind: IssuerKind) -> Self {
+    pub(crate) fn of(kind: IssuerKind) -> Self {
         Self {
             name: IssuerName::new("contoso"),
             kind,

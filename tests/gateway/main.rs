@@ -9,5 +9,6 @@ mod http;
 mod http2;
 mod lifecycle;
 mod records;
+mod second_try;
 mod story;
 mod tokens;

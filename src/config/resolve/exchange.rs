@@ -8,7 +8,7 @@ use crate::config::at::At;
 use crate::config::expand::is_variable_name;
 use crate::config::file::{self, SecretMethod};
 use crate::identity::SecretToken;
-use crate::oauth::{ClientAuth, ExchangeSettings, Grant, TargetParameter};
+use crate::oauth::{ClientAuth, ExchangeSettings, Grant, Reuse, TargetParameter};
 
 /// Form fields that the gateway sets itself. A second value for one of them would leave it to the server
 /// which counts. `requested_token_type` is not among them: some servers give a JWT only when asked for one.
@@ -45,6 +45,9 @@ pub fn settings(
         at.key("target")
             .fault("goes with `grant: token_exchange`; with `on_behalf_of` the scopes name the target");
     }
+    if exchange.grant == Some(file::Grant::TokenExchange) && exchange.client_capabilities.is_some() {
+        at.key("client_capabilities").fault("goes with `grant: on_behalf_of`: leave it out");
+    }
     let client_id =
         at.key("client_id").required(exchange.client_id.as_deref(), "give the gateway's own client ID");
     let client_auth_at = at.key("client_auth");
@@ -60,7 +63,18 @@ pub fn settings(
         client_id: client_id?.into(),
         client_auth: client_auth?,
         extra: extra?,
+        reuse: match exchange.reuse {
+            Some(file::Reuse::Session) => Reuse::Session,
+            Some(file::Reuse::Token) => Reuse::Token,
+            Some(file::Reuse::Identity) | None => Reuse::Identity,
+        },
+        client_capabilities: client_capabilities(exchange),
     })
+}
+
+fn client_capabilities(exchange: &file::Exchange) -> Vec<Arc<str>> {
+    let declared = exchange.client_capabilities.iter().flatten();
+    declared.map(|file::ClientCapability::Cp1| Arc::from("cp1")).collect()
 }
 
 /// The grant, as far as it can be told.

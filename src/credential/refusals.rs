@@ -1,0 +1,62 @@
+//! Refusals by an authorization server, remembered for a moment, so that an agent that tries again and again does not
+//! have the server asked each time.
+
+use std::time::{Duration, Instant};
+
+use super::key::CacheKey;
+use crate::clock::Now;
+use crate::oauth::error_response::ErrorClass;
+use crate::oauth::exchange::ExchangeError;
+
+/// Most refusals kept. Each may hold a demand for claims of 4 KiB.
+const REFUSALS_MAX: u64 = 4_096;
+/// How long a person's own matter is remembered: they may be done with it soon, and with the same token.
+const PERSON_ACTS: Duration = Duration::from_secs(2);
+/// How long a subject token is remembered that the server does not take. It gets no better.
+const DEAD_TOKEN: Duration = Duration::from_secs(30);
+
+/// The refusals, by key and subject token.
+pub struct Refusals(moka::sync::Cache<CacheKey, (ExchangeError, Instant)>);
+
+impl Refusals {
+    /// None yet.
+    pub fn new() -> Self {
+        Self(moka::sync::Cache::builder().max_capacity(REFUSALS_MAX).time_to_live(DEAD_TOKEN).build())
+    }
+
+    /// What the server said a moment ago to the same request with the same subject token.
+    pub fn get(&self, key: &CacheKey, token: &[u8; 32], now: Now) -> Option<ExchangeError> {
+        let (error, until) = self.0.get(&key.with(token))?;
+        (now.monotonic < until).then_some(error)
+    }
+
+    /// Remembers what the server said, for as long as that class of refusal is worth it.
+    pub fn put(&self, key: &CacheKey, token: &[u8; 32], error: &ExchangeError, now: Now) {
+        let until = remembered_for(error).and_then(|lifetime| now.monotonic.checked_add(lifetime));
+        if let Some(until) = until {
+            self.0.insert(key.with(token), (error.clone(), until));
+        }
+    }
+}
+
+/// How long a refusal is remembered; `None`: not at all, because the next attempt may well succeed.
+fn remembered_for(error: &ExchangeError) -> Option<Duration> {
+    match error {
+        ExchangeError::Refused { refused, .. } => match refused.class {
+            ErrorClass::Throttled { .. } | ErrorClass::Unavailable { .. } => None,
+            ErrorClass::SubjectToken => Some(DEAD_TOKEN),
+            ErrorClass::StepUp { .. }
+            | ErrorClass::Consent
+            | ErrorClass::AdminConsent
+            | ErrorClass::SignIn
+            | ErrorClass::Blocked
+            | ErrorClass::Misconfigured => Some(PERSON_ACTS),
+        },
+        ExchangeError::ScopesNotGranted { .. } => Some(PERSON_ACTS),
+        ExchangeError::TimedOut { .. }
+        | ExchangeError::Unreachable { .. }
+        | ExchangeError::Unusable { .. }
+        | ExchangeError::NoTokenEndpoint { .. }
+        | ExchangeError::Unprepared { .. } => None,
+    }
+}
