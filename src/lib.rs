@@ -10,6 +10,7 @@ pub mod demo;
 pub mod digest;
 pub mod error_chain;
 pub mod flight;
+pub mod forget;
 pub mod gateway;
 pub mod identity;
 pub mod metrics;

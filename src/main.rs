@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use obo_gateway::config::{self, LoadError};
 use obo_gateway::error_chain::ErrorChain;
+use obo_gateway::forget::{self, ForgetError};
 use obo_gateway::process::{Process, StartError};
 
 /// The configuration is bad (`EX_USAGE` of sysexits.h).
@@ -54,6 +55,23 @@ enum Command {
     Check {
         #[command(flatten)]
         config: ConfigFile,
+    },
+    /// Have the running gateway drop everything it holds for a person
+    ///
+    /// Kept tokens of theirs, remembered ones, and what is being obtained for them. Their next call is verified anew, and
+    /// the authorization server decides. Prints what was dropped, as JSON; the audit trail has it, too.
+    Forget {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The issuer: its name in the configuration, or its `iss`
+        #[arg(long, value_name = "NAME", required_unless_present = "tenant", conflicts_with = "tenant")]
+        issuer: Option<String>,
+        /// The tenant, in place of the issuer
+        #[arg(long, value_name = "ID")]
+        tenant: Option<String>,
+        /// The person: Entra's object id (`oid`), elsewhere `sub`
+        #[arg(long, value_name = "ID")]
+        subject: String,
     },
     /// Work with the configuration file
     Config {
@@ -99,6 +117,9 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config, log_format } => run(&config.path, log_format),
         Command::Check { config } => check(&config.path),
+        Command::Forget { config, issuer, tenant, subject } => {
+            forget(&config.path, &forget::Request { issuer, tenant, subject })
+        }
         Command::Config { command: ConfigCommand::Schema } => {
             print(&format!("{:#}", config::schema().as_value()))
         }
@@ -189,6 +210,16 @@ fn check(path: &Path) -> ExitCode {
         }
         Err(error) => bad_configuration(&error),
     }
+}
+
+fn forget(path: &Path, request: &forget::Request) -> ExitCode {
+    in_runtime(async {
+        match forget::forget(path, &environment, request).await {
+            Ok(dropped) => print(&dropped),
+            Err(ForgetError::Config(error)) => bad_configuration(&error),
+            Err(error) => failed(&ErrorChain(&error).to_string()),
+        }
+    })
 }
 
 #[cfg(feature = "demo")]

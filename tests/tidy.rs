@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["main"],
     &["demo"],
-    &["process"],
+    &["forget", "process"],
     &["config"],
     &["server"],
     &["gateway"],

@@ -7,5 +7,5 @@ mod ocsf;
 mod record;
 mod writer;
 
-pub use record::{CallRecord, Ending, Fault, RefusalNote, RequestId};
+pub use record::{CallRecord, Ending, Fault, Forgotten, RefusalNote, RequestId};
 pub use writer::{AuditFile, AuditLog, AuditUnavailable, Slot};

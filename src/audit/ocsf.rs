@@ -7,7 +7,8 @@ use std::time::Duration;
 use http::{HeaderValue, Method, Version};
 use serde::Serialize;
 
-use super::record::{CallRecord, Ending, Fault};
+use super::record::{CallRecord, Ending, Fault, Forgotten};
+use crate::identity::{Person, Realm};
 
 /// Longest text from outside that a record takes: addresses fit, and a flood of long ones does not fill the disk. Longer
 /// ones are cut, and marked.
@@ -211,6 +212,26 @@ struct Unmapped<'a> {
     obo: Delegation<'a>,
 }
 
+/// Who was forgotten, and what was dropped.
+#[derive(Serialize)]
+struct ForgottenPerson<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    issuers: Vec<&'a str>,
+    subject: Cow<'a, str>,
+    #[serde(flatten)]
+    dropped: Forgotten,
+}
+
+fn forgotten<'a>((person, dropped): &'a (Person, Forgotten)) -> ForgottenPerson<'a> {
+    let (tenant, issuers) = match &person.realm {
+        Realm::Tenant(tenant) => (Some(clean(tenant)), Vec::new()),
+        Realm::Issuers(issuers) => (None, issuers.iter().map(|issuer| issuer.as_str()).collect()),
+    };
+    ForgottenPerson { tenant, issuers, subject: clean(person.subject.as_str()), dropped: *dropped }
+}
+
 /// What OCSF has no place for: on whose behalf, in which mode, and how the credential came about.
 #[derive(Serialize)]
 struct Delegation<'a> {
@@ -232,6 +253,8 @@ struct Delegation<'a> {
     audience: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forgotten: Option<ForgottenPerson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     second_try: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -338,6 +361,7 @@ impl<'a> Event<'a> {
                         .and_then(|tool| tool.target.audience.as_ref())
                         .map(|audience| audience.as_str()),
                     cache: record.lookup.map(|lookup| lookup.as_str()),
+                    forgotten: record.forgotten.as_ref().map(forgotten),
                     second_try: record.second_try,
                     obtained_after_us: record.obtained_after.map(microseconds),
                     connector_latency_us: record.connector_latency.map(microseconds),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{HeaderValue, Method, StatusCode, Uri, Version};
 
 use crate::identity::RuleName;
-use crate::identity::{Caller, Peer, Scopes};
+use crate::identity::{Caller, Peer, Person, Scopes};
 use crate::metrics::CacheLookup;
 use crate::tool::{ConnectorName, Tool};
 
@@ -117,6 +117,15 @@ pub struct RefusalNote {
     pub issuer_correlation_id: Option<String>,
 }
 
+/// What was dropped when a person was forgotten.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct Forgotten {
+    /// Delegated tokens that were kept for them.
+    pub credentials: usize,
+    /// Tokens of theirs that were remembered as verified.
+    pub remembered_tokens: usize,
+}
+
 /// What is known about one call.
 #[derive(Clone, Debug)]
 pub struct CallRecord {
@@ -150,6 +159,8 @@ pub struct CallRecord {
     pub second_try: Option<&'static str>,
     /// The scopes it was granted.
     pub granted: Option<Scopes>,
+    /// Who was forgotten, when that is what was asked for, and what was dropped.
+    pub forgotten: Option<(Person, Forgotten)>,
     /// Why it was refused.
     pub refusal: Option<RefusalNote>,
     /// The status that the agent got.
@@ -189,6 +200,7 @@ impl CallRecord {
             rule: None,
             lookup: None,
             second_try: None,
+            forgotten: None,
             granted: None,
             refusal: None,
             status: None,

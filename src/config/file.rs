@@ -32,6 +32,9 @@ pub struct File {
     pub plain_http: Option<bool>,
     /// The address of the admin endpoints (health, metrics). Default: `127.0.0.1:9464`.
     pub admin: Option<String>,
+    /// File with the bearer token by which someone on another machine may have a person forgotten at the admin
+    /// endpoints. Without it, only this machine may.
+    pub admin_token_file: Option<String>,
     /// How long the gateway waits for things of its own.
     pub timeouts: Option<Timeouts>,
     /// The authorization servers whose users may call, by a name of your choice.

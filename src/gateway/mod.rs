@@ -11,16 +11,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Method, Request, Response, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tracing::Instrument as _;
 
-use crate::audit::{AuditLog, Ending, RequestId};
+use crate::audit::{AuditLog, AuditUnavailable, CallRecord, Ending, Forgotten, RequestId};
 use crate::clock::Now;
 use crate::credential::{Credential, CredentialCache, Credentials};
-use crate::identity::{IssuerName, Peer};
+use crate::identity::{Issuer, IssuerName, Peer, Person};
 use crate::metrics::{Metrics, ToolMetrics};
-use crate::oauth::authorization_server::AuthorizationServers;
+use crate::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
 use crate::oauth::verifier::Verifier;
 use crate::policy::Policy;
 use crate::tool::ConnectorName;
@@ -60,6 +60,7 @@ pub struct Gateway {
     routes: Routes,
     policy: Policy,
     credentials: Credentials,
+    cache: Arc<CredentialCache>,
     audit: AuditLog,
     metrics: Arc<Metrics>,
     /// How calls are counted that reach no connector.
@@ -101,7 +102,8 @@ impl Gateway {
             routes: Routes::new(connectors, &metrics, previous.map(|previous| &previous.routes))?,
             verifier: Verifier::new(Arc::clone(&servers)),
             policy,
-            credentials: Credentials::new(Arc::clone(&servers), cache, Arc::clone(&metrics)),
+            credentials: Credentials::new(Arc::clone(&servers), Arc::clone(&cache), Arc::clone(&metrics)),
+            cache,
             audit,
             no_connector: metrics.no_connector(),
             metrics,
@@ -128,6 +130,41 @@ impl Gateway {
     /// Where calls are recorded.
     pub fn audit(&self) -> &AuditLog {
         &self.audit
+    }
+
+    /// The issuers that go by this name, or have this `iss`.
+    pub fn issuers_called(&self, name: &str) -> Vec<Issuer> {
+        let called = |server: &&Arc<AuthorizationServer>| {
+            let settings = server.settings();
+            settings.name.as_str() == name || settings.issuer.as_str() == name
+        };
+        self.servers.values().filter(called).map(|server| server.settings().issuer.clone()).collect()
+    }
+
+    /// Drops all that is held for a person, and whatever is being obtained for them. `request` is who asked for it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be recorded; then nothing is dropped.
+    pub fn forget<B>(
+        &self,
+        person: &Person,
+        request: &Request<B>,
+        peer: Peer,
+    ) -> Result<Forgotten, AuditUnavailable> {
+        let (slot, now) = (self.audit.reserve()?, Now::read());
+        let forgotten = Forgotten {
+            credentials: self.cache.forget(person, now),
+            remembered_tokens: self.verifier.forget(person),
+        };
+        tracing::info!(?forgotten, "Person forgotten");
+        let mut record = CallRecord::begin(request, peer, now.wall);
+        record.forgotten = Some((person.clone(), forgotten));
+        record.status = Some(StatusCode::OK);
+        record.ending = Ending::Answered;
+        record.duration = now.monotonic.elapsed();
+        slot.write(record);
+        Ok(forgotten)
     }
 
     /// Answers one request. It always answers, and what happened is recorded exactly once. `readers` are those of the

@@ -14,7 +14,7 @@ use super::jws::{Jws, JwsError};
 use super::keys::Keys;
 use crate::clock::Now;
 use crate::digest::sha256;
-use crate::identity::{Caller, Issuer, IssuerName, SecretToken};
+use crate::identity::{Caller, Issuer, IssuerName, Person, SecretToken};
 
 /// Most bytes that remembered tokens may take: some 40,000 people's.
 const REMEMBERED_BYTES_MAX: u64 = 128 * 1_048_576;
@@ -107,6 +107,15 @@ impl Verifier {
             self.remembered.insert(digest, Arc::new(remembered));
         }
         Ok(caller)
+    }
+
+    /// Drops the remembered tokens of a person. Returns how many there were.
+    pub fn forget(&self, person: &Person) -> usize {
+        let is_theirs = |caller: &Caller| person.is(caller.issuer(), caller.tenant(), caller.subject());
+        let theirs = self.remembered.iter().filter(|(_, remembered)| is_theirs(&remembered.caller));
+        let digests: Vec<[u8; 32]> = theirs.map(|(digest, _)| *digest).collect();
+        digests.iter().for_each(|digest| self.remembered.invalidate(digest));
+        digests.len()
     }
 
     fn issuer_of(&self, jws: &Jws<'_>) -> Result<&Arc<AuthorizationServer>, VerifyError> {

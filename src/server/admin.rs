@@ -1,9 +1,9 @@
-//! The admin endpoints: is it alive, is it ready, what does it measure. On a listener of their own, loopback by
-//! default; they change nothing.
+//! The admin endpoints: is it alive, is it ready, what does it measure, and forget someone. On a listener of their
+//! own, loopback by default.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tower::ServiceBuilder;
+use tower::{ServiceBuilder, ServiceExt as _};
 
 use super::deadlines::Deadlines;
-use super::{ServerState, accept};
+use super::{ServerState, accept, forget};
 use crate::metrics::Metrics;
 
 /// Most requests answered at a time; more are turned away rather than queued. Some probes and a scraper or two call.
@@ -38,15 +38,15 @@ pub async fn serve(listener: TcpListener, state: Arc<ServerState>) {
     let guarded = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let service =
         ServiceBuilder::new().load_shed().concurrency_limit(REQUESTS_MAX).timeout(ANSWER_TIMEOUT).service_fn(
-            move |request: Request<Incoming>| {
+            move |(request, peer): (Request<Incoming>, SocketAddr)| {
                 let state = Arc::clone(&state);
-                async move { Ok::<_, Infallible>(answer(&request, &state, guarded)) }
+                async move { Ok::<_, Infallible>(answer(&request, peer, &state, guarded)) }
             },
         );
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let Some((stream, _, permit)) = accept(&listener, &permits).await else { continue };
-        let service = TowerToHyperService::new(service.clone());
+        let Some((stream, peer, permit)) = accept(&listener, &permits).await else { continue };
+        let service = TowerToHyperService::new(service.clone().map_request(move |request| (request, peer)));
         tokio::spawn(async move {
             // HTTP/1 has deadlines for whoever says nothing; nobody needs more here.
             let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
@@ -58,7 +58,12 @@ pub async fn serve(listener: TcpListener, state: Arc<ServerState>) {
     }
 }
 
-fn answer(request: &Request<Incoming>, state: &ServerState, guarded: bool) -> Response<Full<Bytes>> {
+fn answer(
+    request: &Request<Incoming>,
+    peer: SocketAddr,
+    state: &ServerState,
+    guarded: bool,
+) -> Response<Full<Bytes>> {
     if guarded && !names_loopback(request.uri(), request.headers()) {
         // A page in a browser could otherwise reach this port under a name of its own (DNS rebinding).
         return text(StatusCode::MISDIRECTED_REQUEST, "call the admin endpoints by a loopback address\n");
@@ -73,7 +78,8 @@ fn answer(request: &Request<Incoming>, state: &ServerState, guarded: bool) -> Re
         "/healthz" => text(StatusCode::OK, "ok\n"),
         "/readyz" => ready(state),
         "/metrics" => metrics(&state.metrics),
-        _ => text(StatusCode::NOT_FOUND, "not found; there are /healthz, /readyz and /metrics\n"),
+        "/forget" => forget::answer(request, peer, state),
+        _ => text(StatusCode::NOT_FOUND, "not found; there are /healthz, /readyz, /metrics and /forget\n"),
     }
 }
 
@@ -114,11 +120,15 @@ fn metrics(metrics: &Metrics) -> Response<Full<Bytes>> {
     }
 }
 
-fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+pub(super) fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
     response(status, "text/plain; charset=utf-8", body)
 }
 
-fn response(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+pub(super) fn response(
+    status: StatusCode,
+    kind: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));

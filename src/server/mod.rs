@@ -12,11 +12,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::gateway::Gateway;
+use crate::identity::SecretToken;
 use crate::metrics::Metrics;
 
 mod admin;
 mod connection;
 mod deadlines;
+mod forget;
 
 /// Most connections from agents at a time. Each takes a file descriptor, and another towards a connector.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -35,6 +37,8 @@ pub struct ServerSettings {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// The address of the admin endpoints.
     pub admin: SocketAddr,
+    /// What lets someone on another machine change something there.
+    pub admin_token: Option<SecretToken>,
     /// How long running calls may take to finish when the gateway stops.
     pub drain_timeout: Duration,
 }
@@ -43,6 +47,7 @@ pub struct ServerSettings {
 pub struct ServerState {
     gateway: ArcSwap<Gateway>,
     tls: ArcSwapOption<rustls::ServerConfig>,
+    admin_token: ArcSwapOption<SecretToken>,
     drain_timeout: ArcSwap<Duration>,
     draining: AtomicBool,
     metrics: Arc<Metrics>,
@@ -54,6 +59,7 @@ impl ServerState {
         Self {
             gateway: ArcSwap::new(gateway),
             tls: ArcSwapOption::new(settings.tls.clone()),
+            admin_token: ArcSwapOption::new(settings.admin_token.clone().map(Arc::new)),
             drain_timeout: ArcSwap::from_pointee(settings.drain_timeout),
             draining: AtomicBool::new(false),
             metrics,
@@ -69,6 +75,7 @@ impl ServerState {
     pub fn replace(&self, gateway: Arc<Gateway>, settings: &ServerSettings) {
         self.gateway.store(gateway);
         self.tls.store(settings.tls.clone());
+        self.admin_token.store(settings.admin_token.clone().map(Arc::new));
         self.drain_timeout.store(Arc::new(settings.drain_timeout));
     }
 

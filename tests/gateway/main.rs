@@ -5,6 +5,7 @@ mod bed;
 mod bodies;
 mod command;
 mod exchange;
+mod forgetting;
 mod http;
 mod http2;
 mod lifecycle;

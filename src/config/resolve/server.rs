@@ -26,8 +26,18 @@ pub fn settings(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> 
     let at = root.key("timeouts").key("drain");
     let drain = file.timeouts.as_ref().and_then(|timeouts| timeouts.drain.as_deref());
     let drain_timeout = values::duration(&at, drain, DRAIN_TIMEOUT);
-    let settings =
-        ServerSettings { listen: listen?, tls: tls?, admin: admin?, drain_timeout: drain_timeout? };
+    let admin_token_at = root.key("admin_token_file");
+    let admin_token = match file.admin_token_file.as_deref() {
+        Some(path) => Some(files::secret(NamedFile { at: &admin_token_at, path })?),
+        None => None,
+    };
+    let settings = ServerSettings {
+        listen: listen?,
+        tls: tls?,
+        admin: admin?,
+        admin_token,
+        drain_timeout: drain_timeout?,
+    };
     if is_same(settings.listen, settings.admin) {
         root.key("admin").fault("is the same address as `listen`: agents must not reach the admin endpoints");
         return None;
@@ -53,7 +63,9 @@ fn admin(file: &File, root: &At<'_>) -> Option<SocketAddr> {
     let Some(text) = file.admin.as_deref() else { return Some(ADMIN) };
     let address = values::address(&at, text)?;
     if !address.ip().is_loopback() {
-        at.warn("lets other machines reach the admin endpoints, which ask for no credentials: use 127.0.0.1");
+        at.warn(
+            "lets other machines read health and metrics, for which no credentials are asked: use 127.0.0.1",
+        );
     }
     Some(address)
 }

@@ -8,8 +8,10 @@ fn unknown_keys_are_refused_with_the_nearest_known_one() {
     );
     check(
         &[("audit:", "colour: red\naudit:")],
-        &["22: colour: is not a key here; the keys are `listen`, `tls`, `plain_http`, `admin`, `timeouts`, \
-             `issuers`, `connectors`, `policy`, `audit`"],
+        &[
+            "22: colour: is not a key here; the keys are `listen`, `tls`, `plain_http`, `admin`, `admin_token_file`, `timeouts`, \
+             `issuers`, `connectors`, `policy`, `audit`",
+        ],
     );
 }
 

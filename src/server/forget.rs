@@ -1,0 +1,136 @@
+//! `POST /forget`: everything that is held for one person is dropped, and the trail says who had it done.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use bytes::Bytes;
+use http::header::{ALLOW, AUTHORIZATION, ORIGIN, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+
+use super::ServerState;
+use super::admin::{response, text};
+use crate::digest::sha256;
+use crate::gateway::Gateway;
+use crate::identity::{Peer, Person, Realm, SecretToken, Subject};
+
+/// Longest identifier that is taken. Real ones are below 256 bytes.
+const IDENTIFIER_BYTES_MAX: usize = 1_024;
+
+/// What can be wrong with a request, for whoever sent it.
+const USAGE: &str =
+    "name the person: /forget?issuer=NAME&subject=SUB, or /forget?tenant=TENANT&subject=OID\n";
+
+/// Answers a request to forget someone.
+pub fn answer<B>(request: &Request<B>, peer: SocketAddr, state: &ServerState) -> Response<Full<Bytes>> {
+    if request.method() != Method::POST {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "use POST\n");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        return response;
+    }
+    if is_from_a_page(request.headers()) {
+        return text(StatusCode::FORBIDDEN, "no page in a browser may ask for this\n");
+    }
+    if !may_change(request.headers(), peer, state.admin_token.load().as_deref()) {
+        let mut response = text(
+            StatusCode::UNAUTHORIZED,
+            "call from this machine, or with the token of `admin_token_file`\n",
+        );
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        return response;
+    }
+    let gateway = state.gateway();
+    let Some(person) = person(request.uri().query().unwrap_or_default(), &gateway) else {
+        return text(StatusCode::BAD_REQUEST, USAGE);
+    };
+    match gateway.forget(&person, request, Peer { address: peer, tls: false }) {
+        // Numbers only: writing them into memory does not fail.
+        Ok(dropped) => {
+            let body = serde_json::to_vec(&dropped).unwrap_or_default();
+            response(StatusCode::OK, "application/json", body)
+        }
+        Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "not done: it cannot be recorded at the moment\n"),
+    }
+}
+
+/// Whether a browser sent it for a page: those say where the page is from, and our own callers do not.
+fn is_from_a_page(headers: &HeaderMap) -> bool {
+    headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site")
+}
+
+/// Whether the caller may change something: it is on this machine, or holds the token.
+fn may_change(headers: &HeaderMap, peer: SocketAddr, token: Option<&SecretToken>) -> bool {
+    if peer.ip().to_canonical().is_loopback() {
+        return true;
+    }
+    let presented = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    match (token, presented) {
+        // Digests are of one length, whatever was presented.
+        (Some(token), Some(presented)) => {
+            verify_slices_are_equal(&token.digest(), &sha256(presented)).is_ok()
+        }
+        (Some(_), None) | (None, _) => false,
+    }
+}
+
+/// The person that a query names: by the issuer's name or `iss`, or by the tenant. Each part once.
+fn person(query: &str, gateway: &Gateway) -> Option<Person> {
+    let (mut issuer, mut tenant, mut subject) = (None, None, None);
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        let part: &mut Option<Cow<'_, str>> = match &*name {
+            "issuer" => &mut issuer,
+            "tenant" => &mut tenant,
+            "subject" => &mut subject,
+            _ => return None,
+        };
+        if value.is_empty() || value.len() > IDENTIFIER_BYTES_MAX || part.replace(value).is_some() {
+            return None;
+        }
+    }
+    let realm = match (issuer, tenant) {
+        (Some(issuer), None) => Realm::Issuers(gateway.issuers_called(&issuer).into()),
+        (None, Some(tenant)) => Realm::Tenant((&*tenant).into()),
+        (Some(_), Some(_)) | (None, None) => return None,
+    };
+    let known = !matches!(&realm, Realm::Issuers(issuers) if issuers.is_empty());
+    known.then_some(Person { realm, subject: Subject::new(&*subject?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        fields
+            .iter()
+            .map(|(name, value)| (name.parse().expect("a name"), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    #[test]
+    fn who_may_change_something_is_on_this_machine_or_holds_the_token() {
+        let token = SecretToken::new("s3cret");
+        let check = |peer: &str, authorization: &'static str, token, expected: bool| {
+            let headers = headers(&[("authorization", authorization)]);
+            let peer = SocketAddr::new(peer.parse().expect("an address"), 1);
+            assert_eq!(may_change(&headers, peer, token), expected, "{peer} {authorization}");
+        };
+        check("127.0.0.1", "", None, true);
+        check("::1", "", Some(&token), true);
+        check("::ffff:127.0.0.1", "", None, true);
+        check("10.0.0.1", "", None, false);
+        check("10.0.0.1", "Bearer ", None, false);
+        check("10.0.0.1", "Bearer ", Some(&token), false);
+        check("10.0.0.1", "Bearer s3cre", Some(&token), false);
+        check("10.0.0.1", "s3cret", Some(&token), false);
+        check("10.0.0.1", "Bearer s3cret", Some(&token), true);
+    }
+
+    #[test]
+    fn a_page_in_a_browser_may_not() {
+        assert!(is_from_a_page(&headers(&[("origin", "null")])));
+        assert!(is_from_a_page(&headers(&[("sec-fetch-site", "same-origin")])));
+        assert!(!is_from_a_page(&headers(&[("user-agent", "curl")])));
+    }
+}
