@@ -94,6 +94,8 @@ pub struct Metrics {
     authentication_failures: IntCounterVec,
     exchanges: IntCounterVec,
     exchange_duration: HistogramVec,
+    exchange_retries: IntCounterVec,
+    circuit_open: IntGaugeVec,
     cache_hits: IntCounter,
     cache_misses: IntCounter,
     cache_refused: IntCounter,
@@ -200,6 +202,16 @@ impl Metrics {
                 &["issuer"],
                 EXCHANGE_SECONDS,
             ),
+            exchange_retries: counters(
+                "exchange_retries_total",
+                "Further attempts at an exchange after one that failed for a passing reason, by issuer.",
+                &["issuer"],
+            ),
+            circuit_open: gauges(
+                "issuer_circuit_open",
+                "Whether the issuer has failed again and again and is not asked for a moment.",
+                &["issuer"],
+            ),
             cache_hits: cache_lookups.with_label_values(&[CacheLookup::Hit.as_str()]),
             cache_misses: cache_lookups.with_label_values(&[CacheLookup::Miss.as_str()]),
             cache_refused: cache_lookups.with_label_values(&[CacheLookup::Refused.as_str()]),
@@ -276,6 +288,16 @@ impl Metrics {
     pub fn exchanged(&self, issuer: &IssuerName, outcome: &'static str, took: Duration) {
         self.exchanges.with_label_values(&[issuer.as_str(), outcome]).inc();
         self.exchange_duration.with_label_values(&[issuer.as_str()]).observe(took.as_secs_f64());
+    }
+
+    /// Counts a further attempt at an exchange.
+    pub fn exchange_retried(&self, issuer: &IssuerName) {
+        self.exchange_retries.with_label_values(&[issuer.as_str()]).inc();
+    }
+
+    /// Says whether an issuer is not asked for a moment.
+    pub fn set_circuit_open(&self, issuer: &IssuerName, open: bool) {
+        self.circuit_open.with_label_values(&[issuer.as_str()]).set(open.into());
     }
 
     /// Counts a look-up in the credential cache.

@@ -155,7 +155,13 @@ fn only_what_sends_a_secret_looks_at_it() {
         .collect();
     assert_eq!(
         lookers,
-        ["src/credential/mod.rs", "src/oauth/authorization_server.rs", "src/oauth/exchange.rs"]
+        [
+            "src/credential/mod.rs",
+            "src/oauth/authorization_server.rs",
+            "src/oauth/exchange/answer.rs",
+            "src/oauth/exchange/request.rs",
+            "src/oauth/exchange.rs",
+        ]
     );
 }
 

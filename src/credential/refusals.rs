@@ -15,13 +15,16 @@ const PERSON_ACTS: Duration = Duration::from_secs(2);
 /// How long a subject token is remembered that the server does not take. It gets no better.
 const DEAD_TOKEN: Duration = Duration::from_secs(30);
 
+/// Longest time that one is remembered: what Entra wants when it has seen a request too often, and more.
+const KEPT_MAX: Duration = Duration::from_secs(600);
+
 /// The refusals, by key and subject token.
 pub struct Refusals(moka::sync::Cache<CacheKey, (ExchangeError, Instant)>);
 
 impl Refusals {
     /// None yet.
     pub fn new() -> Self {
-        Self(moka::sync::Cache::builder().max_capacity(REFUSALS_MAX).time_to_live(DEAD_TOKEN).build())
+        Self(moka::sync::Cache::builder().max_capacity(REFUSALS_MAX).time_to_live(KEPT_MAX).build())
     }
 
     /// What the server said a moment ago to the same request with the same subject token.
@@ -43,6 +46,8 @@ impl Refusals {
 fn remembered_for(error: &ExchangeError) -> Option<Duration> {
     match error {
         ExchangeError::Refused { refused, .. } => match refused.class {
+            // The others are left alone as a whole, and not for each person.
+            ErrorClass::Throttled { retry_after } if refused.is_about_one_request() => retry_after,
             ErrorClass::Throttled { .. } | ErrorClass::Unavailable { .. } => None,
             ErrorClass::SubjectToken => Some(DEAD_TOKEN),
             ErrorClass::StepUp { .. }
@@ -54,6 +59,8 @@ fn remembered_for(error: &ExchangeError) -> Option<Duration> {
         },
         ExchangeError::ScopesNotGranted { .. } => Some(PERSON_ACTS),
         ExchangeError::TimedOut { .. }
+        | ExchangeError::CircuitOpen { .. }
+        | ExchangeError::LeftAlone { .. }
         | ExchangeError::Unreachable { .. }
         | ExchangeError::Unusable { .. }
         | ExchangeError::NoTokenEndpoint { .. }

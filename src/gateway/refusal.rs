@@ -345,6 +345,8 @@ fn answer_to_exchange(error: &ExchangeError, caller: Option<&Caller>) -> Answer 
             "Your organisation's sign-in service is slow at the moment; try again shortly.",
             RETRY_AFTER_DEFAULT,
         ),
+        ExchangeError::CircuitOpen { retry_after, .. } => unavailable(Some(*retry_after)),
+        ExchangeError::LeftAlone { retry_after, .. } => throttled(*retry_after),
         ExchangeError::Unreachable { .. } | ExchangeError::NoTokenEndpoint { .. } => unavailable(None),
         ExchangeError::Unusable { .. } => Answer::new(
             StatusCode::BAD_GATEWAY,
@@ -364,6 +366,16 @@ fn answer_to_exchange(error: &ExchangeError, caller: Option<&Caller>) -> Answer 
     }
 }
 
+fn throttled(retry_after: Duration) -> Answer {
+    Answer::later(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "issuer_throttled",
+        Fault::AuthorizationServer,
+        "Too many requests to your organisation's sign-in service; wait before trying again.",
+        retry_after,
+    )
+}
+
 fn unavailable(retry_after: Option<Duration>) -> Answer {
     Answer::later(
         StatusCode::SERVICE_UNAVAILABLE,
@@ -376,13 +388,7 @@ fn unavailable(retry_after: Option<Duration>) -> Answer {
 
 fn answer_to_error_response(refused: &ErrorResponse, has_link: bool, caller: Option<&Caller>) -> Answer {
     match &refused.class {
-        ErrorClass::Throttled { retry_after } => Answer::later(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "issuer_throttled",
-            Fault::AuthorizationServer,
-            "Too many requests to your organisation's sign-in service; wait before trying again.",
-            retry_after.unwrap_or(RETRY_AFTER_DEFAULT),
-        ),
+        ErrorClass::Throttled { retry_after } => throttled(retry_after.unwrap_or(RETRY_AFTER_DEFAULT)),
         ErrorClass::Unavailable { retry_after } => unavailable(*retry_after),
         ErrorClass::StepUp { claims } => step_up(claims.as_ref(), caller),
         ErrorClass::Consent => Answer::forbidden(

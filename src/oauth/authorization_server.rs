@@ -9,6 +9,7 @@ use tokio::task::AbortHandle;
 use super::key_set::{Fetch, KeySet, KeySetError};
 use super::metadata::{Metadata, discover};
 use super::outbound::OutboundClient;
+use super::protection::Protection;
 use super::{ExchangeSettings, Grant, IssuerSettings, TargetParameter};
 use crate::checked_url::CheckedUrl;
 use crate::digest::FieldDigest;
@@ -23,6 +24,7 @@ pub type AuthorizationServers = Arc<HashMap<Issuer, Arc<AuthorizationServer>>>;
 pub struct AuthorizationServer {
     location: Arc<Location>,
     key_set: Arc<KeySet>,
+    protection: Arc<Protection>,
     fingerprint: [u8; 32],
     refresher: AbortHandle,
 }
@@ -60,6 +62,10 @@ impl AuthorizationServer {
         let name = settings.name.clone();
         let discovered =
             ArcSwapOption::new(previous.and_then(|previous| previous.location.discovered.load_full()));
+        let protection = match previous {
+            Some(previous) => Arc::clone(&previous.protection),
+            None => Arc::new(Protection::new(name.clone(), Arc::clone(&metrics))),
+        };
         let known_keys = previous.and_then(|previous| previous.key_set.snapshot());
         let location = Arc::new(Location { settings, client, discovered });
         let fetch: Fetch = {
@@ -71,7 +77,7 @@ impl AuthorizationServer {
         };
         let key_set = Arc::new(KeySet::new(name, fetch, known_keys, metrics));
         let refresher = tokio::spawn(Arc::clone(&key_set).keep_fresh()).abort_handle();
-        Ok(Self { location, key_set, fingerprint, refresher })
+        Ok(Self { location, key_set, protection, fingerprint, refresher })
     }
 
     fn is_at_the_place_of(&self, settings: &IssuerSettings) -> bool {
@@ -89,6 +95,11 @@ impl AuthorizationServer {
     /// Its keys.
     pub fn key_set(&self) -> &Arc<KeySet> {
         &self.key_set
+    }
+
+    /// What keeps it from being asked too much.
+    pub(super) fn protection(&self) -> &Protection {
+        &self.protection
     }
 
     /// The client for calls to it.

@@ -15,6 +15,8 @@ use crate::strict_json;
 
 /// Longest delay that an authorization server is believed, in its `Retry-After`.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
+/// Entra has seen the same request too often.
+const LOOP_DETECTED: u64 = 50196;
 /// What Entra wants when it has seen the same request too often (50196).
 const LOOP_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Longest claims demand that is passed on. Real ones are below 1 kB.
@@ -122,6 +124,11 @@ impl fmt::Display for ErrorResponse {
 }
 
 impl ErrorResponse {
+    /// Whether it is throttling of one request that came too often, and not of all of the gateway's (Entra's 50196).
+    pub fn is_about_one_request(&self) -> bool {
+        matches!(self.class, ErrorClass::Throttled { .. }) && self.codes.contains(&LOOP_DETECTED)
+    }
+
     /// Reads an answer that is not a success.
     pub fn read(answer: &OutboundAnswer) -> Self {
         // A body that is no JSON object (a proxy's page, a cut answer) leaves only the status to go by.
@@ -143,7 +150,7 @@ fn classify(answer: &OutboundAnswer, members: &Map<String, Value>, codes: &[u64]
     if answer.status == StatusCode::TOO_MANY_REQUESTS {
         return ErrorClass::Throttled { retry_after };
     }
-    if code(&[50196]) {
+    if code(&[LOOP_DETECTED]) {
         return ErrorClass::Throttled {
             retry_after: Some(retry_after.unwrap_or(LOOP_RETRY_AFTER).max(LOOP_RETRY_AFTER)),
         };

@@ -21,6 +21,7 @@ pub mod key_set;
 pub mod keys;
 pub mod metadata;
 pub mod outbound;
+pub mod protection;
 pub mod verifier;
 
 use assertion::AssertionKey;

@@ -122,7 +122,6 @@ async fn each_refusal_of_the_authorization_server_has_its_answer() {
     let entra = |error: &str, code: u64| {
         Reply::json(400, &json!({"error": error, "error_codes": [code], "correlation_id": "c-1"}))
     };
-    let bed = TestBed::start().await;
     for (reply, status, code) in [
         (entra("invalid_grant", 90094), 403, "admin_consent_required"),
         (entra("invalid_grant", 500_133), 401, "subject_token_rejected"),
@@ -144,8 +143,9 @@ async fn each_refusal_of_the_authorization_server_has_its_answer() {
         (Reply::status(302).header("location", "http://127.0.0.1:1/"), 500, "exchange_misconfigured"),
         (Reply::json(400, &json!({"error": "invalid_grant", "claims": claims})), 401, "step_up_required"),
     ] {
-        bed.authorization_server.script(Endpoint::Token).clear().once(reply);
-        let before = bed.exchanges();
+        // What fails for a passing reason is tried again, and the next one finds a server that is left alone.
+        let bed = TestBed::start().await;
+        bed.authorization_server.script(Endpoint::Token).always(reply);
         let token = bed.authorization_server.subject_token("ada").claim("xms_cc", vec!["cp1"]).mint();
         let reply = bed.get("/mail/me/messages", &token).await;
         let challenge =
@@ -155,7 +155,9 @@ async fn each_refusal_of_the_authorization_server_has_its_answer() {
         assert_refused(&refused, status, code);
         assert_eq!(status == 401, challenge.is_some(), "{code}: {challenge:?}");
         assert_eq!(status == 503, retry_after.is_some(), "{code}: {retry_after:?}");
-        assert!(bed.exchanges() <= before + 1, "{code} was asked for again");
+        let attempts = if code == "issuer_unavailable" { 3 } else { 1 };
+        assert_eq!(bed.authorization_server.fetches(Endpoint::Token), attempts, "{code}");
+        assert!(bed.connector.requests().is_empty(), "nothing goes out without a delegated token");
         if code == "step_up_required" {
             use base64::Engine as _;
             let encoded = base64::engine::general_purpose::STANDARD.encode(claims);
@@ -167,10 +169,10 @@ async fn each_refusal_of_the_authorization_server_has_its_answer() {
             assert_eq!(refused.2["claims"], claims);
         }
     }
-    assert!(bed.connector.requests().is_empty(), "nothing goes out without a delegated token");
     // An agent that did not say that it can act on claims gets none: it would repeat the call for ever.
+    let bed = TestBed::start().await;
     let demand = Reply::json(400, &json!({"error": "invalid_grant", "claims": claims}));
-    bed.authorization_server.script(Endpoint::Token).clear().once(demand);
+    bed.authorization_server.script(Endpoint::Token).once(demand);
     let reply = bed.get("/mail/me/messages", &bed.token("ada")).await;
     assert!(!reply.headers().contains_key("www-authenticate"));
     let refused = refusal(reply).await;
@@ -179,7 +181,7 @@ async fn each_refusal_of_the_authorization_server_has_its_answer() {
     assert_eq!(
         bed.get("/mail/me/messages", &bed.token("ada")).await.status(),
         200,
-        "no failure is remembered"
+        "another token is another matter"
     );
 }
 
@@ -319,4 +321,51 @@ async fn fewer_scopes_than_the_tool_needs_are_a_refusal_that_names_them() {
     assert_refused(&refused, 403, "scope_not_granted");
     assert_eq!(refused.2["required_scopes"], json!(["https://graph.demo.test/Mail.Read"]));
     assert!(bed.connector.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_passing_fault_is_tried_again_and_a_lasting_one_opens_the_circuit() {
+    let bed = TestBed::start().await;
+    let token = bed.authorization_server.script(Endpoint::Token);
+    token.once(Reply::status(503)).once(Reply::reset());
+    assert_eq!(bed.get("/mail/me/messages", &bed.token("ada")).await.status(), 200);
+    assert_eq!(bed.metric(r#"obo_gateway_exchange_retries_total{issuer="contoso"}"#).await, Some(2.0));
+    token.always(Reply::status(503));
+    for _ in 0..2 {
+        let refused = refusal(bed.get("/mail/me/messages", &bed.token("bob")).await).await;
+        assert_refused(&refused, 503, "issuer_unavailable");
+    }
+    let asked = bed.authorization_server.fetches(Endpoint::Token);
+    let refused = refusal(bed.get("/mail/me/messages", &bed.token("bob")).await).await;
+    assert_refused(&refused, 503, "issuer_unavailable");
+    assert_eq!(bed.authorization_server.fetches(Endpoint::Token), asked, "it is left alone");
+    assert_eq!(bed.metric(r#"obo_gateway_issuer_circuit_open{issuer="contoso"}"#).await, Some(1.0));
+    assert_eq!(
+        bed.get("/mail/me/messages", &bed.token("ada")).await.status(),
+        200,
+        "what is kept needs no exchange"
+    );
+}
+
+#[tokio::test]
+async fn throttling_is_obeyed() {
+    let bed = TestBed::start().await;
+    bed.authorization_server.script(Endpoint::Token).once(Reply::too_many_requests(60));
+    for who in ["ada", "bob"] {
+        let reply = bed.get("/mail/me/messages", &bed.token(who)).await;
+        let wait: u64 = reply.headers()["retry-after"].to_str().expect("text").parse().expect("seconds");
+        assert!((50..=60).contains(&wait), "{wait}");
+        assert_refused(&refusal(reply).await, 503, "issuer_throttled");
+    }
+    assert_eq!(bed.authorization_server.fetches(Endpoint::Token), 1);
+
+    // Entra's loop detection is about one request, and says nothing about anybody else's.
+    let bed = TestBed::start().await;
+    let token = bed.token("ada");
+    bed.authorization_server.refuse_exchanges("ada", Fault::loop_detected());
+    for _ in 0..2 {
+        assert_refused(&refusal(bed.get("/mail/me/messages", &token).await).await, 503, "issuer_throttled");
+    }
+    assert_eq!(bed.exchanges(), 1);
+    assert_eq!(bed.get("/mail/me/messages", &bed.token("bob")).await.status(), 200);
 }

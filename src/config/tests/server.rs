@@ -43,8 +43,8 @@ fn the_admin_endpoints_stay_on_this_machine() {
     assert_eq!(config(&[]).server.admin.to_string(), "127.0.0.1:9464");
     check_warnings(
         &[("issuers:", "admin: 0.0.0.0:9464\nissuers:")],
-        &["2: warning: admin: lets other machines reach the admin endpoints, which ask for no \
-             credentials: use 127.0.0.1"],
+        &["2: warning: admin: lets other machines read health and metrics, for which no \
+             credentials are asked: use 127.0.0.1"],
     );
     check(
         &[("issuers:", "admin: 127.0.0.1:8080\nissuers:")],

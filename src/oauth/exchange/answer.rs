@@ -1,0 +1,184 @@
+//! What comes back from the token endpoint.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::{ACCESS_TOKEN_TYPE, JWT_TYPE};
+use crate::identity::{Caller, Scopes, SecretToken};
+use crate::oauth::Grant;
+use crate::oauth::outbound::OutboundAnswer;
+use crate::strict_json;
+
+/// Largest delegated token that is used. A header of that size is more than most servers take.
+const DELEGATED_TOKEN_BYTES_MAX: usize = 65_536;
+/// Longest list of granted scopes that is taken. All of Microsoft Graph's are 20 kB.
+const SCOPE_LIST_BYTES_MAX: usize = 32_768;
+
+/// What an exchange yields.
+#[derive(Clone, Debug)]
+pub struct DelegatedToken {
+    /// The token. Opaque to us (RFC 6749 section 1.4).
+    pub token: SecretToken,
+    /// The scopes it was granted, where the server says so.
+    pub granted: Option<Scopes>,
+    /// How long it lives, counted from when it was asked for; `None` when the server does not say.
+    pub lifetime: Option<Duration>,
+}
+
+/// Reads a success. Whatever is not plainly a bearer access token is refused.
+///
+/// # Errors
+///
+/// Why it is of no use.
+pub fn read(answer: &OutboundAnswer, grant: &Grant, caller: &Caller) -> Result<DelegatedToken, &'static str> {
+    let members = strict_json::parse_object(&answer.body).map_err(|_| "it is not a JSON object")?;
+    let text = |name| match members.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str())),
+        Some(_) => Err("a member has the wrong type"),
+    };
+    if members.contains_key("error") {
+        return Err("it is a success that carries an error");
+    }
+    let token = text("access_token")?.filter(|token| !token.is_empty()).ok_or("it has no access token")?;
+    if token.len() > DELEGATED_TOKEN_BYTES_MAX {
+        return Err("its token is too large");
+    }
+    // RFC 6750 section 2.1: nothing else can be put into a header, and a line break there would be a second header.
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("its token has characters that no token has");
+    }
+    if token == caller.subject_token().expose() {
+        return Err("its token is the caller's own");
+    }
+    if !text("token_type")?.is_some_and(|kind| kind.eq_ignore_ascii_case("Bearer")) {
+        return Err("its token is not a bearer token");
+    }
+    if let Grant::TokenExchange { .. } = grant {
+        match text("issued_token_type")? {
+            Some(ACCESS_TOKEN_TYPE | JWT_TYPE) => {}
+            Some(_) => return Err("its token is not an access token"),
+            None => return Err("it does not say what type its token has (`issued_token_type`)"),
+        }
+    }
+    Ok(DelegatedToken {
+        token: SecretToken::new(token),
+        granted: granted_scopes(text("scope")?)?,
+        lifetime: lifetime(&members)?,
+    })
+}
+
+fn granted_scopes(list: Option<&str>) -> Result<Option<Scopes>, &'static str> {
+    match list {
+        Some(list) if list.len() > SCOPE_LIST_BYTES_MAX => Err("its list of scopes is too long"),
+        list => Ok(list.map(Scopes::parse)),
+    }
+}
+
+/// `expires_in`: whole seconds, as a number or, from some servers, as text. A fraction is cut off; nothing that is
+/// already over is taken.
+fn lifetime(members: &Map<String, Value>) -> Result<Option<Duration>, &'static str> {
+    let seconds = match members.get("expires_in") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Number(number)) => number.as_f64(),
+        Some(Value::String(text)) => text.parse::<u64>().ok().map(|seconds| seconds as f64),
+        Some(_) => None,
+    };
+    match seconds {
+        // The cast saturates; the cache caps what it keeps.
+        Some(seconds) if seconds >= 1.0 => Ok(Some(Duration::from_secs(seconds as u64))),
+        _ => Err("its `expires_in` is not a number of seconds to come"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::VerifiedClaims;
+    use crate::oauth::TargetParameter;
+    use http::StatusCode;
+    use serde_json::json;
+
+    fn caller() -> Caller {
+        Caller::verified(VerifiedClaims::of("ada"), SecretToken::new("subject-token"))
+    }
+
+    fn exchange_by(target: TargetParameter) -> Grant {
+        Grant::TokenExchange { target }
+    }
+
+    fn read(grant: &Grant, body: &Value) -> Result<DelegatedToken, &'static str> {
+        let answer = OutboundAnswer {
+            status: StatusCode::OK,
+            headers: http::HeaderMap::new(),
+            body: body.to_string().into_bytes(),
+        };
+        super::read(&answer, grant, &caller())
+    }
+
+    fn good() -> Value {
+        json!({"access_token": "delegated", "token_type": "bearer", "expires_in": 300, "scope": "b a",
+               "issued_token_type": ACCESS_TOKEN_TYPE})
+    }
+
+    #[track_caller]
+    fn check_refused(name: &str, value: Value) {
+        let mut body = good();
+        match value {
+            Value::Null => drop(body.as_object_mut().expect("an object of the test").remove(name)),
+            value => body[name] = value,
+        }
+        assert!(read(&exchange_by(TargetParameter::Scope), &body).is_err(), "{body}");
+    }
+
+    #[test]
+    fn a_good_answer_is_read() {
+        let token = read(&Grant::OnBehalfOf, &good()).expect("a good answer");
+        assert_eq!(token.token.expose(), "delegated");
+        assert_eq!(token.granted.map(|scopes| scopes.canonical().to_owned()), Some("a b".to_owned()));
+        assert_eq!(token.lifetime, Some(Duration::from_secs(300)));
+    }
+
+    #[test]
+    fn what_is_not_plainly_a_bearer_access_token_is_refused() {
+        check_refused("access_token", Value::Null);
+        check_refused("access_token", json!(""));
+        check_refused("access_token", json!(7));
+        check_refused("access_token", json!("a\r\nX-Evil: 1"));
+        check_refused("access_token", json!("a b"));
+        check_refused("access_token", json!("é"));
+        check_refused("access_token", json!("subject-token"));
+        check_refused("access_token", json!("x".repeat(DELEGATED_TOKEN_BYTES_MAX + 1)));
+        check_refused("token_type", Value::Null);
+        check_refused("token_type", json!("DPoP"));
+        check_refused("token_type", json!("N_A"));
+        check_refused("issued_token_type", Value::Null);
+        check_refused("issued_token_type", json!("urn:ietf:params:oauth:token-type:refresh_token"));
+        check_refused("error", json!("invalid_grant"));
+        check_refused("scope", json!(["a"]));
+        check_refused("scope", json!("x".repeat(SCOPE_LIST_BYTES_MAX + 1)));
+    }
+
+    #[track_caller]
+    fn check_lifetime(expires_in: Value, expected: Option<Option<u64>>) {
+        let mut body = good();
+        body["expires_in"] = expires_in;
+        let lifetime =
+            read(&Grant::OnBehalfOf, &body).ok().map(|token| token.lifetime.map(|time| time.as_secs()));
+        assert_eq!(lifetime, expected, "{body}");
+    }
+
+    #[test]
+    fn each_form_of_expires_in_has_a_rule() {
+        check_lifetime(json!(3600), Some(Some(3600)));
+        check_lifetime(json!("3600"), Some(Some(3600)));
+        check_lifetime(json!(1), Some(Some(1)));
+        check_lifetime(json!(1.9), Some(Some(1)));
+        check_lifetime(Value::Null, Some(None));
+        check_lifetime(json!(u64::MAX), Some(Some(u64::MAX)));
+        for bad in [json!(0), json!(-1), json!(0.5), json!("soon"), json!("-1"), json!([1]), json!(true)] {
+            check_lifetime(bad, None);
+        }
+    }
+}
