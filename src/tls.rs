@@ -1,9 +1,10 @@
 //! TLS towards servers that the gateway calls: whom it trusts.
 
+use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
@@ -24,6 +25,35 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::clone(&PROVIDER)
 }
 
+/// A certificate that the gateway shows to servers, and its key.
+pub struct TlsIdentity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl TlsIdentity {
+    /// The identity of the first certificate in the chain.
+    ///
+    /// # Errors
+    ///
+    /// When the key is of no use, or is not that certificate's.
+    pub fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, rustls::Error> {
+        builder()
+            .with_root_certificates(RootCertStore::empty())
+            .with_client_auth_cert(chain.clone(), key.clone_key())?;
+        Ok(Self { chain, key })
+    }
+}
+
+impl fmt::Debug for TlsIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsIdentity").finish_non_exhaustive()
+    }
+}
+
 /// A client configuration that trusts the system's certificate authorities and those given.
 ///
 /// # Errors
@@ -34,6 +64,22 @@ pub fn client_config(extra_roots: &[CertificateDer<'static>]) -> Result<ClientCo
         return Ok(SYSTEM_TRUST.clone());
     }
     Verifier::new_with_extra_roots(extra_roots.iter().cloned(), provider()).map(trusting)
+}
+
+/// The same, which shows a certificate to servers that ask for one.
+///
+/// # Errors
+///
+/// As [`client_config`].
+pub fn client_config_with(
+    identity: &TlsIdentity,
+    extra_roots: &[CertificateDer<'static>],
+) -> Result<ClientConfig, rustls::Error> {
+    let verifier = Verifier::new_with_extra_roots(extra_roots.iter().cloned(), provider())?;
+    builder()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
 }
 
 fn trusting(verifier: Verifier) -> ClientConfig {

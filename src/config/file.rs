@@ -122,19 +122,30 @@ pub enum IssuerKind {
 #[serde(deny_unknown_fields)]
 pub struct Exchange {
     /// `on_behalf_of`: Entra. `token_exchange`: RFC 8693, as Keycloak, Okta, Auth0, ZITADEL and others have
-    /// it.
+    /// it. `jwt_bearer`: RFC 7523, the user's token as an assertion.
     #[schemars(required)]
     pub grant: Option<Grant>,
     /// The gateway's own client identifier at this server.
     #[schemars(required)]
     pub client_id: Option<String>,
-    /// How the gateway proves to be that client. One of: `certificate` with `key`, `secret_file`,
-    /// `secret_env`. Secrets are never written in the configuration itself.
+    /// How the gateway proves to be that client. One of: `key` (with `certificate`, or with `key_id`),
+    /// `secret_file`, `secret_env`, `token_file`, `tls_certificate` with `tls_key`. Secrets are never written in the configuration itself.
     #[schemars(required)]
     pub client_auth: Option<ClientAuth>,
-    /// With `token_exchange`: which parameter names the connector to the server. `audience` sends the
+    /// With `token_exchange` or `jwt_bearer`: which parameter names the connector to the server. `audience` sends the
     /// connector's `audience`, `resource` its `resource`, `scope` its scopes alone. Default: `audience`.
     pub target: Option<Target>,
+    /// With `token_exchange`: what the user's token is called (`subject_token_type`): `access_token`, `jwt`,
+    /// `id_token`, or a URN. Default: `access_token`.
+    pub subject_token_type: Option<String>,
+    /// With `token_exchange`: what is asked for (`requested_token_type`): `access_token`, or `jwt` where the
+    /// server gives an opaque token otherwise (ZITADEL). Default: `access_token`.
+    pub requested_token_type: Option<RequestedTokenType>,
+    /// With `token_exchange`: whose token is sent as the `actor_token`. `gateway`: one that the gateway obtains
+    /// with its client credentials. Without it none is sent, and the gateway's client is who acts.
+    pub actor_token: Option<ActorToken>,
+    /// With `actor_token`: the scopes that the gateway's own token is asked for.
+    pub actor_scopes: Option<Vec<String>>,
     /// Further form fields, sent with every request as they are.
     pub extra: Option<BTreeMap<String, String>>,
     /// What a kept token may be used for again. `identity`: all calls of that person through that agent. `session`:
@@ -162,12 +173,28 @@ pub enum ClientCapability {
     Cp1,
 }
 
+/// What an exchange asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestedTokenType {
+    AccessToken,
+    Jwt,
+}
+
+/// Whose token is sent as the actor token.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorToken {
+    Gateway,
+}
+
 /// The way the server is asked.
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Grant {
     OnBehalfOf,
     TokenExchange,
+    JwtBearer,
 }
 
 /// Which parameter names the connector to the server.
@@ -189,12 +216,48 @@ pub struct ClientAuth {
     pub secret_env: Option<String>,
     /// How a secret is sent: in the form (`post`) or in the Authorization header (`basic`). Default: `post`.
     pub method: Option<SecretMethod>,
-    /// PEM file with the certificate that the server knows the gateway by (`private_key_jwt`).
+    /// PEM file with the certificate that the server knows the gateway by (`private_key_jwt`), followed by
+    /// those above it where `name_key_by` has `x5c`.
     pub certificate: Option<String>,
-    /// PEM file with the RSA key of that certificate.
+    /// PEM file with the private key (`private_key_jwt`): RSA, or P-256 in PKCS #8 form.
     pub key: Option<String>,
-    /// File with a token of the platform (workload identity federation). Not served by this version.
+    /// With `key`: the algorithm. Default: `ps256` for an RSA key, `es256` for a P-256 key.
+    pub algorithm: Option<AssertionAlgorithm>,
+    /// With `certificate`: how assertions name the key. Default: `[x5t_s256]`.
+    #[schemars(length(min = 1))]
+    pub name_key_by: Option<Vec<KeyName>>,
+    /// With `key`: the name that the server gave to it (`kid`).
+    pub key_id: Option<String>,
+    /// With `key`: whom assertions are for. Default: the token endpoint. Some servers want their issuer.
+    pub audience: Option<String>,
+    /// File with a token of the platform (workload identity federation), such as a projected service account
+    /// token of Kubernetes. It is read for each request, since the platform replaces it.
     pub token_file: Option<String>,
+    /// PEM file with the certificate that is shown on the connection (`tls_client_auth`, RFC 8705).
+    pub tls_certificate: Option<String>,
+    /// PEM file with the key of that certificate.
+    pub tls_key: Option<String>,
+}
+
+/// An algorithm for assertions.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AssertionAlgorithm {
+    Ps256,
+    Rs256,
+    Es256,
+}
+
+/// How an assertion names its key by the certificate.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyName {
+    /// The SHA-256 of the certificate (`x5t#S256`).
+    X5tS256,
+    /// Its SHA-1 (`x5t`).
+    X5t,
+    /// The certificate itself, and those above it (`x5c`).
+    X5c,
 }
 
 /// How a client secret is sent.

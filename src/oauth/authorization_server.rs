@@ -6,11 +6,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use tokio::task::AbortHandle;
 
+use super::exchange::OwnToken;
 use super::key_set::{Fetch, KeySet, KeySetError};
 use super::metadata::{Metadata, discover};
 use super::outbound::OutboundClient;
 use super::protection::Protection;
-use super::{ExchangeSettings, Grant, IssuerSettings, TargetParameter};
+use super::{ActorToken, ClientAuth, ExchangeSettings, Grant, IssuerSettings};
 use crate::checked_url::CheckedUrl;
 use crate::digest::FieldDigest;
 use crate::identity::Issuer;
@@ -25,6 +26,7 @@ pub struct AuthorizationServer {
     location: Arc<Location>,
     key_set: Arc<KeySet>,
     protection: Arc<Protection>,
+    own_token: OwnToken,
     fingerprint: [u8; 32],
     refresher: AbortHandle,
 }
@@ -57,7 +59,14 @@ impl AuthorizationServer {
             &endpoints.token_endpoint,
             &endpoints.authorization_endpoint,
         ];
-        let client = OutboundClient::new(&settings.extra_roots, named.into_iter().flatten())?;
+        let identity = settings.exchange.as_ref().and_then(|exchange| match &exchange.client_auth {
+            ClientAuth::Tls(identity) => Some(&**identity),
+            ClientAuth::SecretPost(_)
+            | ClientAuth::SecretBasic(_)
+            | ClientAuth::PrivateKeyJwt { .. }
+            | ClientAuth::TokenFile(_) => None,
+        });
+        let client = OutboundClient::new(&settings.extra_roots, identity, named.into_iter().flatten())?;
         let fingerprint = fingerprint(&settings);
         let name = settings.name.clone();
         let discovered =
@@ -77,7 +86,7 @@ impl AuthorizationServer {
         };
         let key_set = Arc::new(KeySet::new(name, fetch, known_keys, metrics));
         let refresher = tokio::spawn(Arc::clone(&key_set).keep_fresh()).abort_handle();
-        Ok(Self { location, key_set, protection, fingerprint, refresher })
+        Ok(Self { location, key_set, protection, own_token: OwnToken::default(), fingerprint, refresher })
     }
 
     fn is_at_the_place_of(&self, settings: &IssuerSettings) -> bool {
@@ -100,6 +109,11 @@ impl AuthorizationServer {
     /// What keeps it from being asked too much.
     pub(super) fn protection(&self) -> &Protection {
         &self.protection
+    }
+
+    /// The gateway's own token there, where it has one.
+    pub(super) fn kept_own_token(&self) -> &OwnToken {
+        &self.own_token
     }
 
     /// The client for calls to it.
@@ -180,13 +194,26 @@ fn fingerprint(settings: &IssuerSettings) -> [u8; 32] {
     if let Some(exchange) = &settings.exchange {
         let ExchangeSettings { grant, client_id, client_auth: _, extra, reuse: _, client_capabilities } =
             exchange;
-        let grant = match grant {
-            Grant::OnBehalfOf => "on_behalf_of",
-            Grant::TokenExchange { target: TargetParameter::Scope } => "token_exchange by scope",
-            Grant::TokenExchange { target: TargetParameter::Audience } => "token_exchange by audience",
-            Grant::TokenExchange { target: TargetParameter::Resource } => "token_exchange by resource",
-        };
-        digest.field(grant.as_bytes());
+        match grant {
+            Grant::OnBehalfOf => digest.field(b"on_behalf_of"),
+            Grant::JwtBearer { target } => {
+                digest.field(b"jwt_bearer");
+                digest.field(target.name().as_bytes());
+            }
+            Grant::TokenExchange { target, subject_token_type, requested_token_type, actor } => {
+                digest.field(b"token_exchange");
+                digest.field(target.name().as_bytes());
+                digest.field(subject_token_type.as_bytes());
+                digest.field(requested_token_type.as_bytes());
+                match actor {
+                    ActorToken::None => digest.field(b"no actor"),
+                    ActorToken::Gateway { scopes } => {
+                        digest.field(b"the gateway");
+                        digest.field(scopes.canonical().as_bytes());
+                    }
+                }
+            }
+        }
         digest.field(client_id.as_bytes());
         digest.list(client_capabilities);
         for (name, value) in extra {

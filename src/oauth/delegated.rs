@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use super::{Grant, IssuerKind, IssuerSettings, TargetParameter};
+use super::{IssuerKind, IssuerSettings, TargetParameter};
 use crate::identity::{Caller, Scopes};
 use crate::strict_json;
 use crate::tool::Target;
@@ -50,7 +50,7 @@ pub fn check(
     let by_audience = settings
         .exchange
         .as_ref()
-        .is_some_and(|exchange| exchange.grant == Grant::TokenExchange { target: TargetParameter::Audience });
+        .is_some_and(|exchange| exchange.grant.target() == Some(TargetParameter::Audience));
     match &target.audience {
         // Elsewhere the target is named in other words than the token's: Entra's tokens may carry a GUID.
         Some(audience) if by_audience && same_issuer && !names(claims.get("aud"), audience.as_str()) => {
@@ -98,7 +98,7 @@ fn names(aud: Option<&Value>, audience: &str) -> bool {
 mod tests {
     use super::*;
     use crate::identity::{Audience, SecretToken, Tenant, VerifiedClaims};
-    use crate::oauth::{ClientAuth, ExchangeSettings, Reuse};
+    use crate::oauth::{ClientAuth, ExchangeSettings, Grant, Reuse};
     use serde_json::json;
 
     fn settings(kind: IssuerKind, grant: Grant) -> IssuerSettings {
@@ -141,7 +141,7 @@ mod tests {
 
     #[track_caller]
     fn check_oidc(claims: Value, good: bool) {
-        let settings = settings(IssuerKind::Oidc, Grant::TokenExchange { target: TargetParameter::Audience });
+        let settings = settings(IssuerKind::Oidc, Grant::JwtBearer { target: TargetParameter::Audience });
         let target = Target { audience: Some(Audience::new("mail")), ..Target::default() };
         let token = jwt(claims);
         assert_eq!(check(&token, &settings, false, &ada(Tenant::Sole), &target).is_ok(), good, "{token}");

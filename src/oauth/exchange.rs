@@ -4,26 +4,24 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::ExchangeSettings;
 use super::authorization_server::AuthorizationServer;
 use super::delegated;
 use super::error_response::{ErrorClass, ErrorResponse};
-use super::outbound::OutboundError;
+use super::outbound::{OutboundAnswer, OutboundError};
+use super::{ActorToken, ClientAuth, ExchangeSettings, Grant};
 use crate::checked_url::CheckedUrl;
 use crate::clock::Now;
 use crate::identity::{Caller, IssuerName, Scopes};
 use crate::tool::Target;
 
+mod actor;
 mod answer;
+mod platform_token;
 mod request;
 
+pub use actor::OwnToken;
 pub use answer::DelegatedToken;
-use request::Request;
-
-/// RFC 8693 section 3.
-const ACCESS_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:access_token";
-/// RFC 8693 section 3: an access token that is a JWT may be labelled so.
-const JWT_TYPE: &str = "urn:ietf:params:oauth:token-type:jwt";
+use request::{Request, Surroundings};
 
 /// Why there is no delegated token. None of these ever leads to another kind of token.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -157,19 +155,22 @@ impl AuthorizationServer {
         now: Now,
     ) -> Result<DelegatedToken, ExchangeError> {
         let issuer = || self.settings().name.clone();
-        let request = Request::build(settings, endpoint, caller, target, claims, now)
-            .map_err(|why| ExchangeError::Unprepared { issuer: issuer(), why })?;
-        let form: Vec<(&str, &str)> =
-            request.form.iter().map(|field| (field.name.as_str(), field.value())).collect();
-        let answer = self.client().post_form(endpoint, request.authorization, &form).await.map_err(
-            |error| match error {
-                OutboundError::TimedOut { waited } => ExchangeError::TimedOut { issuer: issuer(), waited },
-                OutboundError::TooLarge => {
-                    ExchangeError::Unusable { issuer: issuer(), why: "it is too large" }
-                }
-                source => ExchangeError::Unreachable { issuer: issuer(), source },
-            },
-        )?;
+        let unprepared = |why| ExchangeError::Unprepared { issuer: issuer(), why };
+        let platform_token = match &settings.client_auth {
+            ClientAuth::TokenFile(path) => Some(platform_token::read(path).await.map_err(unprepared)?),
+            ClientAuth::SecretPost(_)
+            | ClientAuth::SecretBasic(_)
+            | ClientAuth::PrivateKeyJwt { .. }
+            | ClientAuth::Tls(_) => None,
+        };
+        let mut surroundings = Surroundings { platform_token, actor_token: None };
+        if let Grant::TokenExchange { actor: ActorToken::Gateway { scopes }, .. } = &settings.grant {
+            surroundings.actor_token =
+                Some(self.own_token(settings, endpoint, scopes, &surroundings, now).await?);
+        }
+        let request = Request::exchange(settings, endpoint, caller, target, claims, &surroundings, now)
+            .map_err(unprepared)?;
+        let answer = self.send(endpoint, request).await?;
         if answer.status != StatusCode::OK {
             let refused = Box::new(ErrorResponse::read(&answer));
             let consent_url = self.consent_url(&refused.class, settings, target);
@@ -191,6 +192,17 @@ impl AuthorizationServer {
             }),
             None => Ok(delegated),
         }
+    }
+
+    async fn send(&self, endpoint: &CheckedUrl, request: Request) -> Result<OutboundAnswer, ExchangeError> {
+        let issuer = || self.settings().name.clone();
+        let form: Vec<(&str, &str)> =
+            request.form.iter().map(|field| (field.name.as_str(), field.value())).collect();
+        self.client().post_form(endpoint, request.authorization, &form).await.map_err(|error| match error {
+            OutboundError::TimedOut { waited } => ExchangeError::TimedOut { issuer: issuer(), waited },
+            OutboundError::TooLarge => ExchangeError::Unusable { issuer: issuer(), why: "it is too large" },
+            source => ExchangeError::Unreachable { issuer: issuer(), source },
+        })
     }
 
     /// Where the missing consent can be given: an authorization request of the gateway's own client. It carries no

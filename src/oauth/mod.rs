@@ -2,12 +2,14 @@
 //!
 //! All outbound HTTP to authorization servers is here, behind one client that is built by hand.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 
 use crate::checked_url::{CheckedUrl, PlainHttp};
 use crate::identity::{Actor, Audience, Issuer, IssuerName, Scopes, SecretToken, Tenant};
+use crate::tls::TlsIdentity;
 
 pub mod assertion;
 pub mod authorization_server;
@@ -112,12 +114,50 @@ pub enum Reuse {
 pub enum Grant {
     /// Entra on-behalf-of: an RFC 7523 assertion with `requested_token_use=on_behalf_of`; the target is in the scopes.
     OnBehalfOf,
+    /// RFC 7523 section 2.1: the subject token is an assertion, and nothing more is said about it.
+    JwtBearer {
+        /// How the request names the target.
+        target: TargetParameter,
+    },
     /// RFC 8693: the subject token is exchanged.
     TokenExchange {
         /// How the request names the target.
         target: TargetParameter,
+        /// What the subject token is called (`subject_token_type`).
+        subject_token_type: Arc<str>,
+        /// What is asked for (`requested_token_type`).
+        requested_token_type: Arc<str>,
+        /// Who acts for the subject.
+        actor: ActorToken,
     },
 }
+
+impl Grant {
+    /// The parameter that names the target, where the grant has one.
+    pub fn target(&self) -> Option<TargetParameter> {
+        match self {
+            Self::OnBehalfOf => None,
+            Self::JwtBearer { target } | Self::TokenExchange { target, .. } => Some(*target),
+        }
+    }
+}
+
+/// Where the actor token of an RFC 8693 request comes from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ActorToken {
+    /// None is sent: the client is who acts.
+    None,
+    /// The gateway's own, obtained with its client credentials (RFC 6749 section 4.4).
+    Gateway {
+        /// The scopes it is asked for.
+        scopes: Scopes,
+    },
+}
+
+/// RFC 8693 section 3: an access token.
+pub const ACCESS_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:access_token";
+/// RFC 8693 section 3: a JWT. An access token that is one may be labelled so.
+pub const JWT_TYPE: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 /// The parameter of an RFC 8693 request that names the target. Scopes are sent beside it when there are any.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -130,6 +170,17 @@ pub enum TargetParameter {
     Resource,
 }
 
+impl TargetParameter {
+    /// The parameter's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scope => "scope",
+            Self::Audience => "audience",
+            Self::Resource => "resource",
+        }
+    }
+}
+
 /// How the gateway proves to an authorization server which client it is.
 #[derive(Clone, Debug)]
 pub enum ClientAuth {
@@ -138,7 +189,17 @@ pub enum ClientAuth {
     /// `client_secret_basic` (RFC 6749 section 2.3.1).
     SecretBasic(SecretToken),
     /// `private_key_jwt` (RFC 7523 section 2.2).
-    PrivateKeyJwt(Arc<AssertionKey>),
+    PrivateKeyJwt {
+        /// The key.
+        key: Arc<AssertionKey>,
+        /// What the assertions are for; `None`: the token endpoint.
+        audience: Option<Arc<str>>,
+    },
+    /// A token of the platform that the gateway runs on, sent as the assertion (workload identity federation). The
+    /// platform replaces it, so the file is read for every request.
+    TokenFile(Arc<Path>),
+    /// `tls_client_auth` (RFC 8705 section 2): the certificate of the connection.
+    Tls(Arc<TlsIdentity>),
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use rustls::pki_types::CertificateDer;
 use url::Host;
 
 use crate::checked_url::{CheckedUrl, is_public};
+use crate::tls::{self, TlsIdentity};
 
 /// Longest wait for a connection to an authorization server, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -77,19 +78,24 @@ pub enum OutboundError {
 
 impl OutboundClient {
     /// A client that trusts `extra_roots` beside the system's authorities. `named` are the addresses that the
-    /// operator wrote down: their hosts may be anywhere, all others must be public.
+    /// operator wrote down: their hosts may be anywhere, all others must be public. `identity` is shown to servers that
+    /// ask for a certificate.
     ///
     /// # Errors
     ///
     /// When a certificate cannot be used as an authority.
     pub fn new<'a>(
         extra_roots: &[CertificateDer<'static>],
+        identity: Option<&TlsIdentity>,
         named: impl IntoIterator<Item = &'a CheckedUrl>,
     ) -> Result<Self, rustls::Error> {
         let named_hosts: Arc<HashSet<String>> =
             Arc::new(named.into_iter().map(|url| url.host().to_ascii_lowercase()).collect());
         let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(crate::tls::client_config(extra_roots)?)
+            .tls_backend_preconfigured(match identity {
+                Some(identity) => tls::client_config_with(identity, extra_roots)?,
+                None => tls::client_config(extra_roots)?,
+            })
             .dns_resolver(Arc::new(GuardedResolver { named_hosts: Arc::clone(&named_hosts) }))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
@@ -191,5 +197,56 @@ impl Resolve for GuardedResolver {
             }
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checked_url::PlainHttp;
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::RootCertStore;
+    use rustls::pki_types::PrivateKeyDer;
+    use rustls::server::WebPkiClientVerifier;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    fn certified(name: &str) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let key = KeyPair::generate().expect("a key");
+        let certificate =
+            CertificateParams::new(vec![name.to_owned()]).expect("parameters").self_signed(&key);
+        (certificate.expect("a certificate").der().clone(), PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+    }
+
+    #[tokio::test]
+    async fn a_server_that_asks_for_a_certificate_is_shown_it() {
+        let (client_certificate, client_key) = certified("gateway");
+        let (server_certificate, server_key) = certified("localhost");
+        let mut clients = RootCertStore::empty();
+        clients.add(client_certificate.clone()).expect("an authority");
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(clients), tls::provider());
+        let config = rustls::ServerConfig::builder_with_provider(tls::provider())
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_client_cert_verifier(verifier.build().expect("a verifier"))
+            .with_single_cert(vec![server_certificate.clone()], server_key)
+            .expect("a certificate and its key");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("https://localhost:{}/token", listener.local_addr().expect("an address").port());
+        let url = CheckedUrl::parse(&url, PlainHttp::LoopbackOnly).expect("a URL");
+        let server = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            let mut stream =
+                tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(stream).await.expect("a handshake");
+            let _ = stream.read(&mut [0; 4_096]).await.expect("a request");
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.expect("written");
+            let shown = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec);
+            stream.shutdown().await.expect("closed");
+            shown
+        });
+        let identity = TlsIdentity::new(vec![client_certificate.clone()], client_key).expect("an identity");
+        let client = OutboundClient::new(&[server_certificate], Some(&identity), [&url]).expect("a client");
+        let answer = client.post_form(&url, None, &[("a", "b")]).await.expect("an answer");
+        assert_eq!(answer.status, 200);
+        assert_eq!(server.await.expect("no panic"), Some(vec![client_certificate.into_owned()]));
     }
 }

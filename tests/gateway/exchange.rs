@@ -59,6 +59,60 @@ async fn the_secret_goes_into_the_form_or_the_header() {
     }
 }
 
+#[tokio::test]
+async fn a_token_of_the_platform_is_read_for_each_request() {
+    let bed = Setup::default()
+        .server(|settings: &mut Settings| {
+            settings.gateway.workload_tokens = vec!["first-token".to_owned(), "second-token".to_owned()];
+        })
+        .config(|parts| {
+            let file = parts.folder.join("platform-token");
+            std::fs::write(&file, "first-token\n").expect("written");
+            let secret = format!("secret_file: {}", parts.folder.join("secret").display());
+            let issuer = parts.issuer().replace(&secret, &format!("token_file: {}", file.display()));
+            parts.whole(&issuer, &parts.mail(TOOLS))
+        })
+        .start()
+        .await;
+    assert_eq!(bed.get("/mail/me/messages", &bed.token("ada")).await.status(), 200);
+    std::fs::write(bed.folder.path().join("platform-token"), "second-token").expect("written");
+    assert_eq!(bed.get("/mail/me/messages", &bed.token("bob")).await.status(), 200);
+    let exchanges = bed.authorization_server.exchanges();
+    let sent: Vec<_> = exchanges.iter().map(|exchange| exchange.parameter("client_assertion")).collect();
+    assert_eq!(sent, [Some("first-token"), Some("second-token")]);
+    std::fs::remove_file(bed.folder.path().join("platform-token")).expect("removed");
+    let token = bed.authorization_server.subject_token("ada").agent("another-agent").mint();
+    let refused = refusal(bed.get("/mail/me/messages", &token).await).await;
+    assert_refused(&refused, 500, "exchange_misconfigured");
+    assert!(
+        refused.2["detail"].as_str().is_some_and(|detail| detail.contains("token_file")),
+        "{:#}",
+        refused.2
+    );
+}
+
+#[tokio::test]
+async fn the_gateways_own_token_says_who_acts() {
+    let bed = Setup::default()
+        .config(|parts| {
+            let connector = format!("    audience: {MAIL_AUDIENCE}\n    scopes: [Mail.Read]\n");
+            let target = format!(
+                "audience\n      actor_token: gateway\n      actor_scopes: ['{MAIL_AUDIENCE}/.default']"
+            );
+            token_exchange(parts, &target, &connector)
+        })
+        .start()
+        .await;
+    for who in ["ada", "bob"] {
+        assert_eq!(bed.get("/mail/me/messages", &bed.token(who)).await.status(), 200);
+    }
+    let own = bed.authorization_server.issued_to_application();
+    assert_eq!(own.len(), 1, "it is kept while it lives");
+    let exchanges = bed.authorization_server.exchanges();
+    let sent: Vec<_> = exchanges.iter().filter_map(|exchange| exchange.parameter("actor_token")).collect();
+    assert_eq!(sent, [own[0].as_str(), own[0].as_str()]);
+}
+
 fn token_exchange(parts: &Parts<'_>, target: &str, connector: &str) -> String {
     let issuer = parts.issuer().replace("kind: entra", "kind: oidc");
     let tenant = format!("    tenant: {}\n", parts.authorization_server.settings().tenant);

@@ -1,23 +1,29 @@
 //! `exchange`: how delegated tokens are obtained from an issuer.
 
+use std::path::Path;
 use std::sync::Arc;
+
+use jsonwebtoken::Algorithm;
 
 use super::Surroundings;
 use super::files::{self, NamedFile};
 use crate::config::at::At;
 use crate::config::expand::is_variable_name;
 use crate::config::file::{self, SecretMethod};
-use crate::identity::SecretToken;
-use crate::oauth::{ClientAuth, ExchangeSettings, Grant, Reuse, TargetParameter};
+use crate::identity::{Scopes, SecretToken};
+use crate::oauth::TargetParameter;
+use crate::oauth::assertion::KeyNaming;
+use crate::oauth::{ACCESS_TOKEN_TYPE, ActorToken, ClientAuth, ExchangeSettings, Grant, JWT_TYPE, Reuse};
 
 /// Form fields that the gateway sets itself. A second value for one of them would leave it to the server
-/// which counts. `requested_token_type` is not among them: some servers give a JWT only when asked for one.
-const OWN_FIELDS: [&str; 18] = [
+/// which counts.
+const OWN_FIELDS: [&str; 19] = [
     "grant_type",
     "assertion",
     "requested_token_use",
     "subject_token",
     "subject_token_type",
+    "requested_token_type",
     "actor_token",
     "actor_token_type",
     "client_id",
@@ -40,21 +46,18 @@ pub fn settings(
     at: &At<'_>,
     surroundings: &Surroundings<'_>,
 ) -> Option<ExchangeSettings> {
-    at.key("grant").required(exchange.grant, "`on_behalf_of` for Entra, `token_exchange` for RFC 8693");
-    if exchange.grant == Some(file::Grant::OnBehalfOf) && exchange.target.is_some() {
-        at.key("target")
-            .fault("goes with `grant: token_exchange`; with `on_behalf_of` the scopes name the target");
-    }
-    if exchange.grant == Some(file::Grant::TokenExchange) && exchange.client_capabilities.is_some() {
-        at.key("client_capabilities").fault("goes with `grant: on_behalf_of`: leave it out");
-    }
+    at.key("grant").required(
+        exchange.grant,
+        "`on_behalf_of` for Entra, `token_exchange` for RFC 8693, `jwt_bearer` for RFC 7523",
+    );
+    refuse_what_does_not_go_with_the_grant(exchange, at);
     let client_id =
         at.key("client_id").required(exchange.client_id.as_deref(), "give the gateway's own client ID");
     let client_auth_at = at.key("client_auth");
     let client_auth = client_auth_at
         .required(
             exchange.client_auth.as_ref(),
-            "give `certificate` and `key`, `secret_file` or `secret_env`",
+            "give `certificate` and `key`, `secret_file`, `secret_env`, `token_file`, or `tls_certificate` and `tls_key`",
         )
         .and_then(|client_auth| self::client_auth(client_auth, &client_auth_at, surroundings));
     let extra = extra(exchange, &at.key("extra"));
@@ -77,18 +80,74 @@ fn client_capabilities(exchange: &file::Exchange) -> Vec<Arc<str>> {
     declared.map(|file::ClientCapability::Cp1| Arc::from("cp1")).collect()
 }
 
+/// Keys that a grant has no use for are faults: whoever wrote them expects something of them.
+fn refuse_what_does_not_go_with_the_grant(exchange: &file::Exchange, at: &At<'_>) {
+    use file::Grant::{JwtBearer, OnBehalfOf, TokenExchange};
+    let Some(grant) = exchange.grant else { return };
+    if exchange.target.is_some() && grant == OnBehalfOf {
+        at.key("target")
+            .fault("goes with `grant: token_exchange`; with `on_behalf_of` the scopes name the target");
+    }
+    if exchange.client_capabilities.is_some() && grant != OnBehalfOf {
+        at.key("client_capabilities").fault("goes with `grant: on_behalf_of`: leave it out");
+    }
+    let of_rfc_8693 = [
+        ("subject_token_type", exchange.subject_token_type.is_some()),
+        ("requested_token_type", exchange.requested_token_type.is_some()),
+        ("actor_token", exchange.actor_token.is_some()),
+        ("actor_scopes", exchange.actor_scopes.is_some()),
+    ];
+    for (key, given) in of_rfc_8693 {
+        if given && matches!(grant, OnBehalfOf | JwtBearer) {
+            at.key(key).fault("goes with `grant: token_exchange`: leave it out");
+        }
+    }
+    if grant == TokenExchange && exchange.actor_scopes.is_some() && exchange.actor_token.is_none() {
+        at.key("actor_scopes").fault("goes with `actor_token: gateway`: add it, or leave this out");
+    }
+}
+
 /// The grant, as far as it can be told.
 pub fn grant(exchange: &file::Exchange, at: &At<'_>) -> Option<Grant> {
+    let target = || match exchange.target {
+        _ if at.lost("target") => None,
+        Some(file::Target::Scope) => Some(TargetParameter::Scope),
+        Some(file::Target::Resource) => Some(TargetParameter::Resource),
+        Some(file::Target::Audience) | None => Some(TargetParameter::Audience),
+    };
     match exchange.grant? {
         file::Grant::OnBehalfOf => Some(Grant::OnBehalfOf),
-        file::Grant::TokenExchange if at.lost("target") => None,
+        file::Grant::JwtBearer => Some(Grant::JwtBearer { target: target()? }),
         file::Grant::TokenExchange => Some(Grant::TokenExchange {
-            target: match exchange.target {
-                Some(file::Target::Scope) => TargetParameter::Scope,
-                Some(file::Target::Resource) => TargetParameter::Resource,
-                Some(file::Target::Audience) | None => TargetParameter::Audience,
+            target: target()?,
+            subject_token_type: subject_token_type(exchange, at)?,
+            requested_token_type: match exchange.requested_token_type {
+                Some(file::RequestedTokenType::Jwt) => JWT_TYPE.into(),
+                Some(file::RequestedTokenType::AccessToken) | None => ACCESS_TOKEN_TYPE.into(),
+            },
+            actor: match exchange.actor_token {
+                Some(file::ActorToken::Gateway) => ActorToken::Gateway {
+                    scopes: Scopes::new(exchange.actor_scopes.iter().flatten().map(String::as_str)),
+                },
+                None => ActorToken::None,
             },
         }),
+    }
+}
+
+fn subject_token_type(exchange: &file::Exchange, at: &At<'_>) -> Option<Arc<str>> {
+    match exchange.subject_token_type.as_deref() {
+        None | Some("access_token") => Some(ACCESS_TOKEN_TYPE.into()),
+        Some(short @ ("jwt" | "id_token")) => {
+            Some(format!("urn:ietf:params:oauth:token-type:{short}").into())
+        }
+        Some(urn) if urn.starts_with("urn:") && urn.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Some(urn.into())
+        }
+        Some(_) => {
+            at.key("subject_token_type").fault_found("must be `access_token`, `jwt`, `id_token` or a URN");
+            None
+        }
     }
 }
 
@@ -108,29 +167,42 @@ fn extra(exchange: &file::Exchange, at: &At<'_>) -> Option<Vec<(String, SecretTo
 
 fn client_auth(auth: &file::ClientAuth, at: &At<'_>, surroundings: &Surroundings<'_>) -> Option<ClientAuth> {
     let ways = [
-        ("certificate", auth.certificate.is_some() || auth.key.is_some()),
+        ("key", auth.certificate.is_some() || auth.key.is_some()),
         ("secret_file", auth.secret_file.is_some()),
         ("secret_env", auth.secret_env.is_some()),
         ("token_file", auth.token_file.is_some()),
+        ("tls_certificate", auth.tls_certificate.is_some() || auth.tls_key.is_some()),
     ];
     let given: Vec<&str> = ways.iter().filter(|(_, given)| *given).map(|(way, _)| *way).collect();
     let [way] = given.as_slice() else {
         let message = match given.as_slice() {
-            [] => "is empty: give `certificate` and `key`, `secret_file` or `secret_env`".to_owned(),
+            [] => "is empty: give `certificate` and `key`, `secret_file`, `secret_env`, `token_file`, or \
+                 `tls_certificate` and `tls_key`"
+                .to_owned(),
             several => format!("has several ways at once (`{}`): give one", several.join("`, `")),
         };
         at.fault(message);
         return None;
     };
-    if *way == "token_file" {
-        at.key("token_file").fault("is not served by this version: use `certificate` and `key`, or a secret");
-        return None;
+    if auth.method.is_some() && !way.starts_with("secret") {
+        at.key("method").fault("goes with a secret: leave it out");
     }
-    if *way == "certificate" {
-        if auth.method.is_some() {
-            at.key("method").fault("goes with a secret, not with a certificate: leave it out");
+    let of_keys = [
+        ("algorithm", auth.algorithm.is_some()),
+        ("name_key_by", auth.name_key_by.is_some()),
+        ("key_id", auth.key_id.is_some()),
+        ("audience", auth.audience.is_some()),
+    ];
+    for (key, given) in of_keys {
+        if given && *way != "key" {
+            at.key(key).fault("goes with `key`: leave it out");
         }
-        return private_key(auth, at, surroundings).map(ClientAuth::PrivateKeyJwt);
+    }
+    match *way {
+        "key" => return private_key(auth, at, surroundings),
+        "token_file" => return token_file(auth, &at.key("token_file")),
+        "tls_certificate" => return tls_identity(auth, at, surroundings),
+        _ => {}
     }
     let secret = match (&auth.secret_file, &auth.secret_env) {
         (Some(path), _) => files::secret(NamedFile { at: &at.key("secret_file"), path }),
@@ -143,20 +215,52 @@ fn client_auth(auth: &file::ClientAuth, at: &At<'_>, surroundings: &Surroundings
     }
 }
 
-fn private_key(
-    auth: &file::ClientAuth,
-    at: &At<'_>,
-    surroundings: &Surroundings<'_>,
-) -> Option<Arc<crate::oauth::assertion::AssertionKey>> {
+fn private_key(auth: &file::ClientAuth, at: &At<'_>, surroundings: &Surroundings<'_>) -> Option<ClientAuth> {
     let (certificate_at, key_at) = (at.key("certificate"), at.key("key"));
+    let key = key_at.required(auth.key.as_deref(), "name the PEM file with the private key");
+    let certificate = auth.certificate.as_deref().map(|path| NamedFile { at: &certificate_at, path });
+    if certificate.is_none() && (auth.key_id.is_none() || auth.name_key_by.is_some()) {
+        certificate_at.fault("is required: name the PEM file with the certificate, or give `key_id` alone");
+        return None;
+    }
+    let names = |name| match &auth.name_key_by {
+        Some(names) => names.contains(&name),
+        None => name == file::KeyName::X5tS256,
+    };
+    let naming = KeyNaming {
+        sha256_thumbprint: names(file::KeyName::X5tS256),
+        sha1_thumbprint: names(file::KeyName::X5t),
+        chain: names(file::KeyName::X5c),
+        key_id: auth.key_id.clone(),
+    };
+    let algorithm = auth.algorithm.map(|algorithm| match algorithm {
+        file::AssertionAlgorithm::Ps256 => Algorithm::PS256,
+        file::AssertionAlgorithm::Rs256 => Algorithm::RS256,
+        file::AssertionAlgorithm::Es256 => Algorithm::ES256,
+    });
+    let key = NamedFile { at: &key_at, path: key? };
+    let key = files::assertion_key(certificate, key, algorithm, &naming, surroundings.now)?;
+    Some(ClientAuth::PrivateKeyJwt { key, audience: auth.audience.as_deref().map(Into::into) })
+}
+
+/// The platform may only write the file once the gateway runs, and writes it anew all the time: what is wrong with it now
+/// is worth a warning.
+fn token_file(auth: &file::ClientAuth, at: &At<'_>) -> Option<ClientAuth> {
+    let path = Path::new(auth.token_file.as_deref()?);
+    if !path.is_file() {
+        at.warn(format_args!("names a file that is not there yet (found {})", at.written()));
+    }
+    Some(ClientAuth::TokenFile(path.into()))
+}
+
+fn tls_identity(auth: &file::ClientAuth, at: &At<'_>, surroundings: &Surroundings<'_>) -> Option<ClientAuth> {
+    let (certificate_at, key_at) = (at.key("tls_certificate"), at.key("tls_key"));
     let certificate =
-        certificate_at.required(auth.certificate.as_deref(), "name the PEM file with the certificate");
-    let key = key_at.required(auth.key.as_deref(), "name the PEM file with the certificate's RSA key");
-    files::assertion_key(
-        NamedFile { at: &certificate_at, path: certificate? },
-        NamedFile { at: &key_at, path: key? },
-        surroundings.now,
-    )
+        certificate_at.required(auth.tls_certificate.as_deref(), "name the PEM file with the certificate");
+    let key = key_at.required(auth.tls_key.as_deref(), "name the PEM file with the certificate's key");
+    let certificate = NamedFile { at: &certificate_at, path: certificate? };
+    let identity = files::tls_identity(certificate, NamedFile { at: &key_at, path: key? }, surroundings.now)?;
+    Some(ClientAuth::Tls(Arc::new(identity)))
 }
 
 fn secret_of_environment(name: &str, at: &At<'_>, surroundings: &Surroundings<'_>) -> Option<SecretToken> {

@@ -6,6 +6,7 @@ use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
 
+use jsonwebtoken::Algorithm;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -14,8 +15,8 @@ use zeroize::Zeroizing;
 use super::validity::Validity;
 use crate::config::at::At;
 use crate::identity::SecretToken;
-use crate::oauth::assertion::{AssertionKey, AssertionKeyError};
-use crate::tls;
+use crate::oauth::assertion::{AssertionKey, AssertionKeyError, KeyNaming};
+use crate::tls::{self, TlsIdentity};
 
 /// Largest file of certificates or keys that is read: a bundle of all public authorities has about 250 kB.
 const PEM_BYTES_MAX: usize = 4_194_304;
@@ -72,23 +73,54 @@ pub fn server_tls(certificate: NamedFile<'_>, key: NamedFile<'_>, now: u64) -> O
     }
 }
 
-/// Reads the certificate and the key that sign client assertions.
-pub fn assertion_key(certificate: NamedFile<'_>, key: NamedFile<'_>, now: u64) -> Option<Arc<AssertionKey>> {
-    let chain = certificate.certificates();
+/// Reads the key that signs client assertions, and its certificate, where it has one.
+pub fn assertion_key(
+    certificate: Option<NamedFile<'_>>,
+    key: NamedFile<'_>,
+    algorithm: Option<Algorithm>,
+    naming: &KeyNaming,
+    now: u64,
+) -> Option<Arc<AssertionKey>> {
     let key_pem = key.read(PEM_BYTES_MAX);
-    let (chain, certificate_pem) = chain?;
-    certificate.warn_unless_valid(&chain[0], now);
-    match AssertionKey::from_pem(&certificate_pem, &key_pem?) {
+    let certificate_pem = match certificate {
+        Some(certificate) => {
+            let (chain, pem) = certificate.certificates()?;
+            certificate.warn_unless_valid(&chain[0], now);
+            Some(pem)
+        }
+        None => None,
+    };
+    let certificate_pem = certificate_pem.as_ref().map(|pem| pem.as_slice());
+    match AssertionKey::from_pem(certificate_pem, &key_pem?, algorithm, naming) {
         Ok(signer) => {
             key.warn_if_open();
             Some(Arc::new(signer))
         }
-        Err(error @ AssertionKeyError::NoCertificate) => {
-            certificate.at.fault_found(error);
+        Err(error) => {
+            let at = match (&error, certificate) {
+                (AssertionKeyError::NoCertificate, Some(certificate)) => certificate.at,
+                _ => key.at,
+            };
+            at.fault_found(error);
             None
         }
-        Err(error @ (AssertionKeyError::NoKey | AssertionKeyError::NotRsa | AssertionKeyError::Mismatch)) => {
-            key.at.fault_found(error);
+    }
+}
+
+/// Reads the certificate and the key that servers are shown.
+pub fn tls_identity(certificate: NamedFile<'_>, key: NamedFile<'_>, now: u64) -> Option<TlsIdentity> {
+    let chain = certificate.certificates();
+    let private_key = key.private_key();
+    let (chain, _) = chain?;
+    certificate.warn_unless_valid(&chain[0], now);
+    match TlsIdentity::new(chain, private_key?) {
+        Ok(identity) => Some(identity),
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            key.at.fault_found("is not the key of the certificate");
+            None
+        }
+        Err(error) => {
+            key.at.fault_found(format_args!("cannot be used: {error}"));
             None
         }
     }

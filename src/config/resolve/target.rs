@@ -7,7 +7,7 @@ use crate::checked_url::CheckedUrl;
 use crate::config::at::At;
 use crate::config::file;
 use crate::identity::{Audience, Scopes};
-use crate::oauth::{Grant, TargetParameter};
+use crate::oauth::TargetParameter;
 use crate::tool::{Resource, Target};
 
 /// Microsoft Graph and its national clouds, whose scopes are commonly written without the resource.
@@ -49,13 +49,7 @@ pub fn delegation(issuers: &[&KnownIssuer], at: &At<'_>) -> Option<Delegation> {
     if !sound {
         return None;
     }
-    let parameters: Vec<TargetParameter> = grants
-        .iter()
-        .filter_map(|grant| match grant {
-            Grant::TokenExchange { target } => Some(*target),
-            Grant::OnBehalfOf => None,
-        })
-        .collect();
+    let parameters: Vec<TargetParameter> = grants.iter().filter_map(|grant| grant.target()).collect();
     match parameters.len() {
         0 => Some(Delegation::OnBehalfOf),
         count if count == grants.len() => Some(Delegation::TokenExchange(parameters)),

@@ -149,7 +149,7 @@ fn a_client_certificate_signs_assertions() {
     let [certificate, key] = files.pair("client", &PKCS_RSA_SHA256, YEARS);
     let exchange =
         config(&[(SECRET, &client(&certificate, &key))]).issuers.remove(0).exchange.expect("an exchange");
-    assert!(matches!(exchange.client_auth, ClientAuth::PrivateKeyJwt(_)));
+    assert!(matches!(exchange.client_auth, ClientAuth::PrivateKeyJwt { .. }));
     let [_, other_key] = files.pair("other", &PKCS_RSA_SHA256, YEARS);
     let [ec_certificate, ec_key] = files.pair("ec", &PKCS_ECDSA_P256_SHA256, YEARS);
     let at = "10: issuers.contoso.exchange.client_auth.key";
@@ -157,11 +157,17 @@ fn a_client_certificate_signs_assertions() {
         &[(SECRET, &client(&certificate, &other_key))],
         &[&format!("{at}: the private key does not belong to the certificate (found {other_key:?})")],
     );
+    config(&[(SECRET, &client(&ec_certificate, &ec_key))]);
+    let ps256 = client(&ec_certificate, &ec_key).replace("{ ", "{ algorithm: ps256, ");
+    check(&[(SECRET, &ps256)], &[&format!("{at}: holds a key that cannot sign PS256 (found {ec_key:?})")]);
+    let tls = |key: &str| format!("{{ tls_certificate: {ec_certificate}, tls_key: {key} }}");
+    let exchange = config(&[(SECRET, &tls(&ec_key))]).issuers.remove(0).exchange.expect("an exchange");
+    assert!(matches!(exchange.client_auth, ClientAuth::Tls(_)));
     check(
-        &[(SECRET, &client(&ec_certificate, &ec_key))],
+        &[(SECRET, &tls(&key))],
         &[&format!(
-            "{at}: holds a key that cannot sign PS256: an RSA key of at least 2048 bits is needed (found \
-             {ec_key:?})"
+            "{at2}: is not the key of the certificate (found {key:?})",
+            at2 = at.replace("key", "tls_key")
         )],
     );
     check(

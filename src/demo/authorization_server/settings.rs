@@ -88,6 +88,8 @@ pub struct GatewayClient {
     pub secret: String,
     /// Certificates registered for client assertions, in DER.
     pub certificates: Vec<Vec<u8>>,
+    /// Tokens of a platform that stand for this client (federated credentials).
+    pub workload_tokens: Vec<String>,
     /// Application permissions: the roles that its app-only tokens carry, by resource.
     pub app_roles: Vec<AppRole>,
 }
@@ -102,6 +104,7 @@ impl Default for GatewayClient {
             scopes: vec![Scope::new("access_as_user", "Let agents call tools on your behalf")],
             secret: "development-secret-not-for-production".to_owned(),
             certificates: Vec::new(),
+            workload_tokens: Vec::new(),
             app_roles: vec![AppRole { audience: MAIL_AUDIENCE.to_owned(), role: "Mail.Send".to_owned() }],
         }
     }

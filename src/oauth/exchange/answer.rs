@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{ACCESS_TOKEN_TYPE, JWT_TYPE};
 use crate::identity::{Caller, Scopes, SecretToken};
-use crate::oauth::Grant;
 use crate::oauth::outbound::OutboundAnswer;
+use crate::oauth::{ACCESS_TOKEN_TYPE, Grant, JWT_TYPE};
 use crate::strict_json;
 
 /// Largest delegated token that is used. A header of that size is more than most servers take.
@@ -32,6 +31,27 @@ pub struct DelegatedToken {
 ///
 /// Why it is of no use.
 pub fn read(answer: &OutboundAnswer, grant: &Grant, caller: &Caller) -> Result<DelegatedToken, &'static str> {
+    let delegated = read_bearer(answer)?;
+    if delegated.token.expose() == caller.subject_token().expose() {
+        return Err("its token is the caller's own");
+    }
+    if let Grant::TokenExchange { .. } = grant {
+        let members = strict_json::parse_object(&answer.body).map_err(|_| "it is not a JSON object")?;
+        match members.get("issued_token_type").map(Value::as_str) {
+            Some(Some(ACCESS_TOKEN_TYPE | JWT_TYPE)) => {}
+            Some(_) => return Err("its token is not an access token"),
+            None => return Err("it does not say what type its token has (`issued_token_type`)"),
+        }
+    }
+    Ok(delegated)
+}
+
+/// Reads a bearer access token (RFC 6749 section 5.1).
+///
+/// # Errors
+///
+/// Why it is of no use.
+pub fn read_bearer(answer: &OutboundAnswer) -> Result<DelegatedToken, &'static str> {
     let members = strict_json::parse_object(&answer.body).map_err(|_| "it is not a JSON object")?;
     let text = |name| match members.get(name) {
         None => Ok(None),
@@ -49,18 +69,8 @@ pub fn read(answer: &OutboundAnswer, grant: &Grant, caller: &Caller) -> Result<D
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("its token has characters that no token has");
     }
-    if token == caller.subject_token().expose() {
-        return Err("its token is the caller's own");
-    }
     if !text("token_type")?.is_some_and(|kind| kind.eq_ignore_ascii_case("Bearer")) {
         return Err("its token is not a bearer token");
-    }
-    if let Grant::TokenExchange { .. } = grant {
-        match text("issued_token_type")? {
-            Some(ACCESS_TOKEN_TYPE | JWT_TYPE) => {}
-            Some(_) => return Err("its token is not an access token"),
-            None => return Err("it does not say what type its token has (`issued_token_type`)"),
-        }
     }
     Ok(DelegatedToken {
         token: SecretToken::new(token),
@@ -96,7 +106,7 @@ fn lifetime(members: &Map<String, Value>) -> Result<Option<Duration>, &'static s
 mod tests {
     use super::*;
     use crate::identity::VerifiedClaims;
-    use crate::oauth::TargetParameter;
+    use crate::oauth::{ActorToken, TargetParameter};
     use http::StatusCode;
     use serde_json::json;
 
@@ -105,7 +115,12 @@ mod tests {
     }
 
     fn exchange_by(target: TargetParameter) -> Grant {
-        Grant::TokenExchange { target }
+        Grant::TokenExchange {
+            target,
+            subject_token_type: ACCESS_TOKEN_TYPE.into(),
+            requested_token_type: ACCESS_TOKEN_TYPE.into(),
+            actor: ActorToken::None,
+        }
     }
 
     fn read(grant: &Grant, body: &Value) -> Result<DelegatedToken, &'static str> {

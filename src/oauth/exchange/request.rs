@@ -4,13 +4,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 
-use super::ACCESS_TOKEN_TYPE;
 use crate::checked_url::CheckedUrl;
 use crate::clock::Now;
-use crate::identity::{Caller, SecretToken};
+use crate::identity::{Caller, Scopes, SecretToken};
 use crate::oauth::claims_request;
-use crate::oauth::{ClientAuth, ExchangeSettings, Grant, TargetParameter};
+use crate::oauth::{ACCESS_TOKEN_TYPE, ActorToken, ClientAuth, ExchangeSettings, Grant, TargetParameter};
 use crate::tool::Target;
+
+/// RFC 7523 section 2.1.
+const JWT_BEARER_GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+/// RFC 7523 section 2.2.
+const JWT_BEARER_ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// A request to the token endpoint, ready to be sent.
 pub struct Request {
@@ -32,73 +36,131 @@ impl Field {
         Self { name: name.to_owned(), value: SecretToken::new(value) }
     }
 
+    fn secret(name: &str, value: &SecretToken) -> Self {
+        Self { name: name.to_owned(), value: value.clone() }
+    }
+
     /// Its value, for the form.
     pub fn value(&self) -> &str {
         self.value.expose()
     }
 }
 
+/// What an exchange needs beside its settings: fetched before the request is written.
+#[derive(Debug, Default)]
+pub struct Surroundings {
+    /// The platform's token, where the client proves itself by one.
+    pub platform_token: Option<SecretToken>,
+    /// The actor token, where one is sent.
+    pub actor_token: Option<SecretToken>,
+}
+
 impl Request {
-    /// The request for a token that is good for `target`.
+    /// The request for a token that is good for `target`. `claims` is what the connector demands beside.
     ///
     /// # Errors
     ///
     /// What the gateway lacks for it.
-    pub fn build(
+    pub fn exchange(
         settings: &ExchangeSettings,
         endpoint: &CheckedUrl,
         caller: &Caller,
         target: &Target,
         claims: Option<&str>,
+        surroundings: &Surroundings,
         now: Now,
     ) -> Result<Self, &'static str> {
-        let subject_token = caller.subject_token().expose();
-        let mut form = match settings.grant {
+        let subject_token = caller.subject_token();
+        let mut form = match &settings.grant {
             Grant::OnBehalfOf => vec![
-                Field::new("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+                Field::new("grant_type", JWT_BEARER_GRANT),
                 Field::new("requested_token_use", "on_behalf_of"),
-                Field::new("assertion", subject_token),
+                Field::secret("assertion", subject_token),
             ],
-            Grant::TokenExchange { target: parameter } => {
+            Grant::JwtBearer { .. } => {
+                vec![Field::new("grant_type", JWT_BEARER_GRANT), Field::secret("assertion", subject_token)]
+            }
+            Grant::TokenExchange { subject_token_type, requested_token_type, actor, target: _ } => {
                 let mut form = vec![
                     Field::new("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
-                    Field::new("subject_token", subject_token),
-                    Field::new("subject_token_type", ACCESS_TOKEN_TYPE),
+                    Field::secret("subject_token", subject_token),
+                    Field::new("subject_token_type", subject_token_type),
+                    Field::new("requested_token_type", requested_token_type),
                 ];
-                // Some servers have to be asked for a JWT instead (ZITADEL); the configuration then says so.
-                if settings.extra.iter().all(|(name, _)| name != "requested_token_type") {
-                    form.push(Field::new("requested_token_type", ACCESS_TOKEN_TYPE));
+                if let ActorToken::Gateway { .. } = actor {
+                    let token = surroundings.actor_token.as_ref().ok_or("it has no actor token")?;
+                    form.push(Field::secret("actor_token", token));
+                    form.push(Field::new("actor_token_type", ACCESS_TOKEN_TYPE));
                 }
-                form.extend(target_field(parameter, target)?);
                 form
             }
         };
+        if let Some(parameter) = settings.grant.target() {
+            form.extend(target_field(parameter, target)?);
+        }
         if !target.scopes.is_empty() {
             form.push(Field::new("scope", target.scopes.canonical()));
         }
         if let Some(claims) = claims_request::merged(&settings.client_capabilities, claims)? {
             form.push(Field::new("claims", &claims));
         }
-        form.extend(
-            settings.extra.iter().map(|(name, value)| Field { name: name.clone(), value: value.clone() }),
-        );
-        form.push(Field::new("client_id", &settings.client_id));
-        let mut authorization = None;
-        match &settings.client_auth {
-            ClientAuth::SecretPost(secret) => form.push(Field::new("client_secret", secret.expose())),
-            ClientAuth::SecretBasic(secret) => authorization = Some(basic(&settings.client_id, secret)?),
-            ClientAuth::PrivateKeyJwt(key) => {
-                let assertion = key
-                    .sign(&settings.client_id, endpoint.as_str(), now)
-                    .map_err(|_| "its client key does not sign")?;
-                form.push(Field::new(
-                    "client_assertion_type",
-                    "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-                ));
-                form.push(Field { name: "client_assertion".to_owned(), value: assertion });
-            }
+        form.extend(settings.extra.iter().map(|(name, value)| Field::secret(name, value)));
+        Self { authorization: None, form }.proved(settings, endpoint, surroundings, now)
+    }
+
+    /// The request for a token of the gateway's own (RFC 6749 section 4.4).
+    ///
+    /// # Errors
+    ///
+    /// What the gateway lacks for it.
+    pub fn client_credentials(
+        settings: &ExchangeSettings,
+        endpoint: &CheckedUrl,
+        scopes: &Scopes,
+        surroundings: &Surroundings,
+        now: Now,
+    ) -> Result<Self, &'static str> {
+        let mut form = vec![Field::new("grant_type", "client_credentials")];
+        if !scopes.is_empty() {
+            form.push(Field::new("scope", scopes.canonical()));
         }
-        Ok(Self { authorization, form })
+        Self { authorization: None, form }.proved(settings, endpoint, surroundings, now)
+    }
+
+    /// With the proof of which client asks.
+    fn proved(
+        mut self,
+        settings: &ExchangeSettings,
+        endpoint: &CheckedUrl,
+        surroundings: &Surroundings,
+        now: Now,
+    ) -> Result<Self, &'static str> {
+        let client_id = &settings.client_id;
+        self.form.push(Field::new("client_id", client_id));
+        let assertion = match &settings.client_auth {
+            ClientAuth::SecretPost(secret) => {
+                self.form.push(Field::secret("client_secret", secret));
+                None
+            }
+            ClientAuth::SecretBasic(secret) => {
+                self.authorization = Some(basic(client_id, secret)?);
+                None
+            }
+            ClientAuth::PrivateKeyJwt { key, audience } => {
+                let audience = audience.as_deref().unwrap_or(endpoint.as_str());
+                Some(key.sign(client_id, audience, now).map_err(|_| "its client key does not sign")?)
+            }
+            ClientAuth::TokenFile(_) => {
+                Some(surroundings.platform_token.clone().ok_or("it has no token of the platform")?)
+            }
+            // The connection proves it.
+            ClientAuth::Tls(_) => None,
+        };
+        if let Some(assertion) = assertion {
+            self.form.push(Field::new("client_assertion_type", JWT_BEARER_ASSERTION));
+            self.form.push(Field::secret("client_assertion", &assertion));
+        }
+        Ok(self)
     }
 }
 
@@ -129,9 +191,9 @@ fn basic(client_id: &str, secret: &SecretToken) -> Result<HeaderValue, &'static 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::{Audience, Scopes, VerifiedClaims};
+    use crate::identity::{Audience, VerifiedClaims};
+    use crate::oauth::JWT_TYPE;
     use crate::oauth::Reuse;
-    use crate::oauth::exchange::JWT_TYPE;
     use crate::tool::Resource;
     use std::sync::Arc;
 
@@ -140,15 +202,25 @@ mod tests {
     }
 
     fn exchange_by(target: TargetParameter) -> Grant {
-        Grant::TokenExchange { target }
+        Grant::TokenExchange {
+            target,
+            subject_token_type: ACCESS_TOKEN_TYPE.into(),
+            requested_token_type: ACCESS_TOKEN_TYPE.into(),
+            actor: ActorToken::None,
+        }
     }
 
     fn form(settings: &ExchangeSettings, target: &Target) -> (Vec<(String, String)>, Option<HeaderValue>) {
+        let surroundings = Surroundings {
+            platform_token: Some(SecretToken::new("platform-token")),
+            actor_token: Some(SecretToken::new("actor-token")),
+        };
         let endpoint =
             CheckedUrl::parse("https://issuer.example/token", crate::checked_url::PlainHttp::LoopbackOnly)
                 .expect("an address of the test");
         let request =
-            Request::build(settings, &endpoint, &caller(), target, None, Now::read()).expect("a request");
+            Request::exchange(settings, &endpoint, &caller(), target, None, &surroundings, Now::read())
+                .expect("a request");
         (
             request.form.iter().map(|field| (field.name.clone(), field.value().to_owned())).collect(),
             request.authorization,
@@ -175,13 +247,47 @@ mod tests {
     }
 
     #[test]
-    fn another_type_is_asked_for_where_the_configuration_says_so() {
-        let secret = ClientAuth::SecretPost(SecretToken::new("s3cret"));
-        let mut settings = settings(exchange_by(TargetParameter::Audience), secret);
-        settings.extra = vec![("requested_token_type".into(), SecretToken::new(JWT_TYPE))];
-        let (form, _) = form(&settings, &target());
-        let asked: Vec<_> = form.iter().filter(|(name, _)| name == "requested_token_type").collect();
-        assert_eq!(asked, [&("requested_token_type".to_owned(), JWT_TYPE.to_owned())]);
+    fn dialects_are_settings() {
+        let settings = settings(
+            Grant::TokenExchange {
+                target: TargetParameter::Audience,
+                subject_token_type: "urn:params:oauth:token-type:jwt".into(),
+                requested_token_type: JWT_TYPE.into(),
+                actor: ActorToken::Gateway { scopes: Scopes::default() },
+            },
+            ClientAuth::TokenFile(std::path::Path::new("token").into()),
+        );
+        let expected = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", "subject-token"),
+            ("subject_token_type", "urn:params:oauth:token-type:jwt"),
+            ("requested_token_type", JWT_TYPE),
+            ("actor_token", "actor-token"),
+            ("actor_token_type", ACCESS_TOKEN_TYPE),
+            ("audience", "mail-connector"),
+            ("scope", "mail.read"),
+            ("x", "y"),
+            ("client_id", "gate way"),
+            ("client_assertion_type", JWT_BEARER_ASSERTION),
+            ("client_assertion", "platform-token"),
+        ];
+        assert_eq!(form(&settings, &target()).0, pairs(&expected));
+    }
+
+    #[test]
+    fn a_plain_assertion_grant_says_nothing_of_entra() {
+        let grant = Grant::JwtBearer { target: TargetParameter::Resource };
+        let settings = settings(grant, ClientAuth::SecretPost(SecretToken::new("s3cret")));
+        let expected = [
+            ("grant_type", JWT_BEARER_GRANT),
+            ("assertion", "subject-token"),
+            ("resource", "https://mail.example"),
+            ("scope", "mail.read"),
+            ("x", "y"),
+            ("client_id", "gate way"),
+            ("client_secret", "s3cret"),
+        ];
+        assert_eq!(form(&settings, &target()).0, pairs(&expected));
     }
 
     fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
