@@ -269,11 +269,14 @@ fn start_servers(
     let mut servers = HashMap::with_capacity(issuers.len());
     for settings in issuers {
         let (issuer, name) = (settings.issuer.clone(), settings.name.clone());
+        let other_issuer = settings.other_issuer.clone();
         let before =
             previous.and_then(|gateway| gateway.authorization_servers().get(&issuer)).map(Arc::as_ref);
         let server = AuthorizationServer::start(settings, before, Arc::clone(metrics))
             .map_err(|source| StartError::Issuer { issuer: name, source })?;
-        servers.insert(issuer, Arc::new(server));
+        let server = Arc::new(server);
+        servers.extend(other_issuer.map(|other| (other, Arc::clone(&server))));
+        servers.insert(issuer, server);
     }
     Ok(Arc::new(servers))
 }

@@ -88,6 +88,18 @@ pub struct Issuer {
     /// the address that follows from the tenant (`https://login.microsoftonline.com/{tenant}/v2.0`), for
     /// example in a national cloud; `{tenantid}` in it stands for each tenant.
     pub issuer: Option<String>,
+    /// Entra: the cloud that the tenant is in. Default: `global`.
+    pub cloud: Option<Cloud>,
+    /// OIDC: how much its access tokens are like RFC 9068. `lenient`: whatever is plainly a signed access token.
+    /// `rfc9068`: `typ` is `at+jwt`, and `sub`, `client_id`, `jti` and `iat` are there. Default: `lenient`.
+    pub profile: Option<Profile>,
+    /// OIDC: which claims say what, where this server has its own names.
+    pub claims: Option<Claims>,
+    /// OIDC: ask this server what opaque tokens mean (RFC 7662), as the client of `exchange`. One issuer of the
+    /// file can. Its word holds for 30 seconds. Default: false, and opaque tokens are refused.
+    pub introspect: Option<bool>,
+    /// Its introspection endpoint, in place of what discovery says.
+    pub introspection_endpoint: Option<String>,
     /// Where its key set is, in place of what discovery says.
     pub jwks_uri: Option<String>,
     /// Its token endpoint, in place of what discovery says.
@@ -107,6 +119,39 @@ pub struct Issuer {
     /// How tokens for connectors are obtained here on behalf of the user. Without it, its users cannot call
     /// tools with `identity: on_behalf_of`.
     pub exchange: Option<Exchange>,
+}
+
+/// A cloud of Microsoft's.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Cloud {
+    Global,
+    UsGovernment,
+    China,
+}
+
+/// How much access tokens are like RFC 9068.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    Lenient,
+    Rfc9068,
+}
+
+/// Which claims say what: the name of a claim, or a JSON Pointer such as `/realm_access/roles` to what is within one.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Claims {
+    /// The person: an identifier that never changes and is never given to anybody else. Default: `sub`.
+    pub subject: Option<String>,
+    /// The agent. Default: whichever of `azp`, `client_id`, `appid` and `cid` is there.
+    pub agent: Option<String>,
+    /// The scopes, as a list in one text or an array. Default: `scp` and `scope`.
+    pub scopes: Option<String>,
+    /// The person's groups. Default: `groups`.
+    pub groups: Option<String>,
+    /// The person's roles. Default: `roles`.
+    pub roles: Option<String>,
 }
 
 /// What kind of authorization server it is.

@@ -21,6 +21,7 @@ mod client;
 mod fault;
 mod form;
 mod interaction;
+mod introspect;
 mod keys;
 mod on_behalf_of;
 mod pages;
@@ -119,6 +120,16 @@ impl AuthorizationServer {
     /// A token that an agent would send to the gateway for a person, to be minted as it is or altered first.
     pub fn subject_token(&self, who: &str) -> TokenBuilder {
         self.tenant.subject_token(self.person(who))
+    }
+
+    /// An opaque token that stands for a signed one (RFC 7662).
+    pub fn opaque_token(&self, signed: &str) -> String {
+        self.tenant.opaque(signed)
+    }
+
+    /// Revokes an opaque token.
+    pub fn revoke(&self, opaque: &str) {
+        self.tenant.revoke(opaque);
     }
 
     /// An ID token for the agent, which no gateway should accept.

@@ -223,6 +223,12 @@ fn answer_to_token(error: &VerifyError) -> Answer {
             "Your organisation's sign-in service cannot be reached at the moment; try again shortly.",
             RETRY_AFTER_WITHOUT_KEYS,
         ),
+        VerifyError::Inactive => Answer::invalid_token(
+            "token_inactive",
+            Fault::User,
+            "Sign in again: your access token has expired or was revoked.",
+        ),
+        VerifyError::IntrospectionFailed { .. } => unavailable(None),
         VerifyError::UnknownKey => Answer::invalid_token(
             "signing_key_unknown",
             Fault::Agent,

@@ -58,6 +58,7 @@ impl AuthorizationServer {
             &endpoints.jwks_uri,
             &endpoints.token_endpoint,
             &endpoints.authorization_endpoint,
+            &endpoints.introspection_endpoint,
         ];
         let identity = settings.exchange.as_ref().and_then(|exchange| match &exchange.client_auth {
             ClientAuth::Tls(identity) => Some(&**identity),
@@ -132,6 +133,14 @@ impl AuthorizationServer {
         self.location.endpoint(
             |endpoints| &endpoints.authorization_endpoint,
             |metadata| metadata.authorization_endpoint.as_ref(),
+        )
+    }
+
+    /// Where it says what opaque tokens mean; `None` when it is not known.
+    pub fn introspection_endpoint(&self) -> Option<CheckedUrl> {
+        self.location.endpoint(
+            |endpoints| &endpoints.introspection_endpoint,
+            |metadata| metadata.introspection_endpoint.as_ref(),
         )
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{IssuerKind, IssuerSettings};
+use super::{ClaimPath, IssuerKind, IssuerSettings, Profile};
 use crate::clock::Now;
 use crate::identity::{Actor, Authentication, Scopes, Subject, Tenant, VerifiedClaims};
 
@@ -77,18 +77,34 @@ pub fn check(
     now: Now,
 ) -> Result<VerifiedClaims, ClaimsError> {
     let reader = Reader(claims);
-    if reader.text("iss")? != settings.issuer.as_str() {
+    let iss = reader.text("iss")?;
+    if iss != settings.issuer.as_str()
+        && settings.other_issuer.as_ref().is_none_or(|other| other.as_str() != iss)
+    {
         return Err(ClaimsError::WrongType("iss"));
     }
     // What kind of token it is comes first: "send an access token" helps whoever sent an ID token, whose audience
     // is wrong as well.
     check_purpose(reader)?;
-    let actor = actor(reader)?;
-    let scopes = scopes(reader)?;
+    let names = &settings.claim_names;
+    let actor = match &names.agent {
+        Some(path) => reader.text_at(path, "claims.agent")?.map(Actor::new),
+        None => actor(reader)?,
+    };
+    let scopes = match &names.scopes {
+        Some(path) => scopes_of(reader.texts_at(path, "claims.scopes")?),
+        None => scopes(reader)?,
+    };
     let (tenant, subject) = match &settings.kind {
         IssuerKind::Entra { tenant } => entra_person(reader, tenant, &scopes)?,
-        IssuerKind::Oidc => oidc_person(reader, actor.as_ref())?,
+        IssuerKind::Oidc => oidc_person(reader, names.subject.as_ref(), actor.as_ref())?,
     };
+    if settings.profile == Profile::Rfc9068 {
+        for name in ["sub", "client_id", "jti"] {
+            reader.text(name)?;
+        }
+        reader.time("iat")?.ok_or(ClaimsError::Missing("iat"))?;
+    }
     check_audience(reader, settings)?;
     let expires_at = check_times(reader, settings, now)?;
     if let Some(agents) = &settings.agents
@@ -107,8 +123,14 @@ pub fn check(
         subject,
         actor,
         scopes,
-        groups: reader.texts("groups")?,
-        roles: reader.texts("roles")?,
+        groups: match &names.groups {
+            Some(path) => shared(reader.texts_at(path, "claims.groups")?),
+            None => reader.texts("groups")?,
+        },
+        roles: match &names.roles {
+            Some(path) => shared(reader.texts_at(path, "claims.roles")?),
+            None => reader.texts("roles")?,
+        },
         token_id: match reader.optional_text("jti")? {
             Some(id) => Some(id.into()),
             None => reader.optional_text("uti")?.map(Into::into),
@@ -125,11 +147,15 @@ pub fn check(
     })
 }
 
+fn shared(texts: Vec<&str>) -> Vec<Arc<str>> {
+    texts.into_iter().map(Arc::from).collect()
+}
+
 fn authentication(reader: Reader<'_>) -> Result<Authentication, ClaimsError> {
     let set = |mut texts: Vec<&str>| {
         texts.sort_unstable();
         texts.dedup();
-        texts.into_iter().map(Arc::from).collect()
+        shared(texts)
     };
     Ok(Authentication {
         acr: reader.optional_text("acr")?.map(Into::into),
@@ -213,8 +239,17 @@ fn entra_person(
     Ok((tenant.clone(), Subject::new(reader.text("oid")?)))
 }
 
-fn oidc_person(reader: Reader<'_>, actor: Option<&Actor>) -> Result<(Tenant, Subject), ClaimsError> {
-    let subject = reader.text("sub")?;
+fn oidc_person(
+    reader: Reader<'_>,
+    path: Option<&ClaimPath>,
+    actor: Option<&Actor>,
+) -> Result<(Tenant, Subject), ClaimsError> {
+    let subject = match path {
+        Some(path) => {
+            reader.text_at(path, "claims.subject")?.ok_or(ClaimsError::Missing("claims.subject"))?
+        }
+        None => reader.text("sub")?,
+    };
     // RFC 9068 section 2.2: without a person, `sub` is the client itself. Others say it in their own ways: Auth0 by
     // the grant and the form of `sub`, Keycloak by the name and address of a service account.
     let is_application = actor.is_some_and(|actor| actor.as_str() == subject)
@@ -246,8 +281,13 @@ fn actor(reader: Reader<'_>) -> Result<Option<Actor>, ClaimsError> {
 
 /// `scp` is a list in one text (Entra) or an array (Okta); `scope` is a list in one text (RFC 9068 section 2.2.3).
 fn scopes(reader: Reader<'_>) -> Result<Scopes, ClaimsError> {
-    let listed = reader.texts_or_text("scp")?.into_iter().chain(reader.optional_text("scope")?);
-    Ok(Scopes::new(listed.flat_map(|list| list.split(' ')).filter(|scope| !scope.is_empty())))
+    let mut listed = reader.texts_or_text("scp")?;
+    listed.extend(reader.optional_text("scope")?);
+    Ok(scopes_of(listed))
+}
+
+fn scopes_of(lists: Vec<&str>) -> Scopes {
+    Scopes::new(lists.into_iter().flat_map(|list| list.split(' ')).filter(|scope| !scope.is_empty()))
 }
 
 /// Claims by name, each with the one type it may have.
@@ -265,6 +305,31 @@ impl<'a> Reader<'a> {
 
     fn optional_text(self, name: &'static str) -> Result<Option<&'a str>, ClaimsError> {
         self.0.get(name).map(|value| as_text(value, name)).transpose()
+    }
+
+    /// What is at `path`.
+    fn at(self, path: &ClaimPath) -> Option<&'a Value> {
+        match path {
+            ClaimPath::Name(name) => self.0.get(&**name),
+            ClaimPath::Pointer(pointer) => {
+                let mut parts =
+                    pointer.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~"));
+                let first = self.0.get(&parts.next()?)?;
+                parts.try_fold(first, |value, part| value.as_object()?.get(&part))
+            }
+        }
+    }
+
+    fn text_at(self, path: &ClaimPath, key: &'static str) -> Result<Option<&'a str>, ClaimsError> {
+        self.at(path).map(|value| as_text(value, key)).transpose()
+    }
+
+    fn texts_at(self, path: &ClaimPath, key: &'static str) -> Result<Vec<&'a str>, ClaimsError> {
+        match self.at(path) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(values)) => values.iter().map(|value| as_text(value, key)).collect(),
+            Some(value) => Ok(vec![as_text(value, key)?]),
+        }
     }
 
     fn texts(self, name: &'static str) -> Result<Vec<Arc<str>>, ClaimsError> {
@@ -309,7 +374,8 @@ fn as_text<'a>(value: &'a Value, name: &'static str) -> Result<&'a str, ClaimsEr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Audience;
+    use crate::identity::{Audience, Issuer};
+    use crate::oauth::ClaimNames;
     use serde_json::json;
     use std::time::{Duration, Instant};
 
@@ -391,6 +457,68 @@ mod tests {
         assert_eq!((acrs.join(" "), amr.join(" ")), ("c1 c3".to_owned(), "mfa pwd".to_owned()));
         assert_eq!((verified.authenticated_at, verified.issued_at), (Some(NOW - 60), Some(NOW - 5)));
         check_refused(&oidc(), oidc_claims(), "acr", json!(1), ClaimsError::WrongType("acr"));
+    }
+
+    #[test]
+    fn both_versions_of_a_persons_entra_token_are_one_person() {
+        let settings =
+            IssuerSettings { other_issuer: Some(Issuer::new("https://sts.example/t-1/")), ..entra() };
+        let mut v1 = entra_claims();
+        v1["iss"] = json!("https://sts.example/t-1/");
+        v1["appid"] = v1.as_object_mut().expect("an object").remove("azp").expect("an agent");
+        let (v1, v2) = (run(&settings, &v1).expect("good"), run(&settings, &entra_claims()).expect("good"));
+        assert_eq!((&v1.issuer, &v1.tenant, &v1.subject), (&v2.issuer, &v2.tenant, &v2.subject));
+        assert_eq!(v1.actor, v2.actor);
+        let other = json!("https://sts.example/t-2/");
+        check_refused(&settings, entra_claims(), "iss", other, ClaimsError::WrongType("iss"));
+    }
+
+    #[test]
+    fn the_strict_profile_wants_what_rfc_9068_requires() {
+        let settings = IssuerSettings { profile: Profile::Rfc9068, ..oidc() };
+        let mut claims = oidc_claims();
+        claims["jti"] = json!("t-1");
+        claims["iat"] = json!(NOW);
+        run(&settings, &claims).expect("a good token");
+        for name in ["sub", "client_id", "jti", "iat"] {
+            check_refused(&settings, claims.clone(), name, Value::Null, ClaimsError::Missing(name));
+        }
+    }
+
+    #[test]
+    fn claims_are_where_the_configuration_says() {
+        let name = |name: &str| Some(ClaimPath::Name(name.into()));
+        let pointer = |pointer: &str| Some(ClaimPath::Pointer(pointer.into()));
+        let claim_names = ClaimNames {
+            subject: name("https://example.com/uid"),
+            agent: name("bot"),
+            scopes: pointer("/rights/scopes"),
+            groups: pointer("/a~1b/~0c"),
+            roles: pointer("/realm_access/roles"),
+        };
+        let settings = IssuerSettings { claim_names, ..oidc() };
+        let mut claims = oidc_claims();
+        claims["https://example.com/uid"] = json!("p-1");
+        claims["bot"] = json!("robot");
+        claims["rights"] = json!({ "scopes": ["a b", "c"] });
+        claims["a/b"] = json!({ "~c": "staff" });
+        claims["realm_access"] = json!({ "roles": ["admin", "reader"] });
+        let verified = run(&settings, &claims).expect("a good token");
+        assert_eq!((verified.subject.as_str(), verified.scopes.canonical()), ("p-1", "a b c"));
+        assert_eq!(verified.actor.as_ref().map(Actor::as_str), Some("robot"));
+        assert_eq!(
+            (verified.groups.join(" "), verified.roles.join(" ")),
+            ("staff".into(), "admin reader".into())
+        );
+        let missing = ClaimsError::Missing("claims.subject");
+        check_refused(&settings, claims.clone(), "https://example.com/uid", Value::Null, missing);
+        check_refused(
+            &settings,
+            claims,
+            "realm_access",
+            json!({"roles": [1]}),
+            ClaimsError::WrongType("claims.roles"),
+        );
     }
 
     #[test]

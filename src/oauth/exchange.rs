@@ -8,10 +8,10 @@ use super::authorization_server::AuthorizationServer;
 use super::delegated;
 use super::error_response::{ErrorClass, ErrorResponse};
 use super::outbound::{OutboundAnswer, OutboundError};
-use super::{ActorToken, ClientAuth, ExchangeSettings, Grant};
+use super::{ActorToken, ExchangeSettings, Grant};
 use crate::checked_url::CheckedUrl;
 use crate::clock::Now;
-use crate::identity::{Caller, IssuerName, Scopes};
+use crate::identity::{Caller, IssuerName, Scopes, SecretToken};
 use crate::tool::Target;
 
 mod actor;
@@ -156,14 +156,7 @@ impl AuthorizationServer {
     ) -> Result<DelegatedToken, ExchangeError> {
         let issuer = || self.settings().name.clone();
         let unprepared = |why| ExchangeError::Unprepared { issuer: issuer(), why };
-        let platform_token = match &settings.client_auth {
-            ClientAuth::TokenFile(path) => Some(platform_token::read(path).await.map_err(unprepared)?),
-            ClientAuth::SecretPost(_)
-            | ClientAuth::SecretBasic(_)
-            | ClientAuth::PrivateKeyJwt { .. }
-            | ClientAuth::Tls(_) => None,
-        };
-        let mut surroundings = Surroundings { platform_token, actor_token: None };
+        let mut surroundings = Surroundings::of(settings).await.map_err(unprepared)?;
         if let Grant::TokenExchange { actor: ActorToken::Gateway { scopes }, .. } = &settings.grant {
             surroundings.actor_token =
                 Some(self.own_token(settings, endpoint, scopes, &surroundings, now).await?);
@@ -192,6 +185,23 @@ impl AuthorizationServer {
             }),
             None => Ok(delegated),
         }
+    }
+
+    /// Asks what an opaque token means (RFC 7662 section 2.1), as the client that exchanges tokens.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no answer.
+    pub(super) async fn introspect(
+        &self,
+        token: &SecretToken,
+        now: Now,
+    ) -> Result<OutboundAnswer, &'static str> {
+        let settings = self.settings().exchange.as_ref().ok_or("its entry has no `exchange`")?;
+        let endpoint = self.introspection_endpoint().ok_or("its introspection endpoint is not known")?;
+        let surroundings = Surroundings::of(settings).await?;
+        let request = Request::introspection(settings, &endpoint, token, &surroundings, now)?;
+        self.send(&endpoint, request).await.map_err(|_| "it cannot be reached")
     }
 
     async fn send(&self, endpoint: &CheckedUrl, request: Request) -> Result<OutboundAnswer, ExchangeError> {

@@ -23,6 +23,8 @@ pub struct Jws<'a> {
     pub signed: &'a str,
     /// The signature, still encoded.
     pub signature: &'a str,
+    /// Whether its header says that it is an access token by RFC 9068.
+    pub is_at_jwt: bool,
     /// The claims. Nobody has vouched for them yet.
     pub claims: Map<String, Value>,
 }
@@ -87,10 +89,12 @@ impl<'a> Jws<'a> {
             Some(Value::String(id)) if id.len() <= KEY_ID_BYTES_MAX => Some(id.clone()),
             Some(_) => return Err(JwsError::Header("kid")),
         };
-        if !header.get("typ").is_none_or(is_access_token_type) {
-            return Err(JwsError::Type);
-        }
-        Ok(Self { algorithm, key_id, signed, signature, claims: decode_object(claims)? })
+        let is_at_jwt = match header.get("typ").map(access_token_type) {
+            None | Some(Some(AccessTokenType::Jwt)) => false,
+            Some(Some(AccessTokenType::AtJwt)) => true,
+            Some(None) => return Err(JwsError::Type),
+        };
+        Ok(Self { algorithm, key_id, signed, signature, is_at_jwt, claims: decode_object(claims)? })
     }
 }
 
@@ -103,16 +107,27 @@ impl fmt::Debug for Jws<'_> {
     }
 }
 
-/// `JWT` is what most servers write, `at+jwt` is RFC 9068; the prefix may be spelled out, and case does not matter
-/// (RFC 7515 section 4.1.9). Everything else is a token for another purpose.
-fn is_access_token_type(typ: &Value) -> bool {
-    typ.as_str().is_some_and(|typ| {
-        let short = typ
-            .get(..12)
-            .filter(|prefix| prefix.eq_ignore_ascii_case("application/"))
-            .map_or(typ, |_| &typ[12..]);
-        short.eq_ignore_ascii_case("JWT") || short.eq_ignore_ascii_case("at+jwt")
-    })
+/// A `typ` that an access token may have.
+enum AccessTokenType {
+    /// What most servers write.
+    Jwt,
+    /// RFC 9068 section 2.1.
+    AtJwt,
+}
+
+/// The prefix may be spelled out, and case does not matter (RFC 7515 section 4.1.9). Everything else is a token for
+/// another purpose.
+fn access_token_type(typ: &Value) -> Option<AccessTokenType> {
+    let typ = typ.as_str()?;
+    let short = typ
+        .get(..12)
+        .filter(|prefix| prefix.eq_ignore_ascii_case("application/"))
+        .map_or(typ, |_| &typ[12..]);
+    match () {
+        () if short.eq_ignore_ascii_case("JWT") => Some(AccessTokenType::Jwt),
+        () if short.eq_ignore_ascii_case("at+jwt") => Some(AccessTokenType::AtJwt),
+        () => None,
+    }
 }
 
 fn decode_object(part: &str) -> Result<Map<String, Value>, JwsError> {

@@ -16,6 +16,8 @@ pub struct Metadata {
     pub token_endpoint: Option<CheckedUrl>,
     /// The authorization endpoint.
     pub authorization_endpoint: Option<CheckedUrl>,
+    /// The introspection endpoint (RFC 8414 section 2).
+    pub introspection_endpoint: Option<CheckedUrl>,
     /// Whether `sub` of the same person may differ from client to client (OpenID Connect Core section 8.1).
     pub pairwise_subjects: bool,
 }
@@ -73,6 +75,7 @@ fn read(answer: &OutboundAnswer, issuer: &Issuer, plain_http: PlainHttp) -> Resu
         jwks_uri: endpoint("jwks_uri")?.ok_or(MetadataError::Member { name: "jwks_uri", reason: None })?,
         token_endpoint: endpoint("token_endpoint")?,
         authorization_endpoint: endpoint("authorization_endpoint")?,
+        introspection_endpoint: endpoint("introspection_endpoint")?,
         pairwise_subjects: match members.get("subject_types_supported") {
             Some(Value::Array(types)) => types.iter().any(|kind| kind == "pairwise"),
             _ => false,

@@ -18,6 +18,7 @@ pub mod claims_request;
 pub mod delegated;
 pub mod error_response;
 pub mod exchange;
+pub mod introspection;
 pub mod jws;
 pub mod key_set;
 pub mod keys;
@@ -39,6 +40,14 @@ pub struct IssuerSettings {
     pub kind: IssuerKind,
     /// The exact `iss` of its tokens.
     pub issuer: Issuer,
+    /// Another `iss` of the same server: Entra's tokens of version 1 carry one, and mean the same people.
+    pub other_issuer: Option<Issuer>,
+    /// How much an access token has to be like RFC 9068 wants it.
+    pub profile: Profile,
+    /// Which claims say what, where that can be chosen.
+    pub claim_names: ClaimNames,
+    /// Whether it is asked what opaque tokens mean.
+    pub introspects: bool,
     /// Where its endpoints are.
     pub endpoints: Endpoints,
     /// One of these must be in a token's `aud`. Never empty.
@@ -51,6 +60,39 @@ pub struct IssuerSettings {
     pub extra_roots: Vec<CertificateDer<'static>>,
     /// How delegated tokens are obtained from it; `None`: its people cannot call `on_behalf_of` tools.
     pub exchange: Option<ExchangeSettings>,
+}
+
+/// How much an access token has to be like RFC 9068 wants it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Profile {
+    /// Whatever is plainly a signed access token. Most servers' are not quite like the RFC.
+    Lenient,
+    /// `typ` is `at+jwt`, and every claim that the RFC requires is there.
+    Rfc9068,
+}
+
+/// Where a claim is in a token.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ClaimPath {
+    /// The claim of this name.
+    Name(Arc<str>),
+    /// What this JSON Pointer (RFC 6901) leads to.
+    Pointer(Arc<str>),
+}
+
+/// Which claims say what. `None`: as most servers have it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ClaimNames {
+    /// The person: a stable identifier that is never given to anybody else.
+    pub subject: Option<ClaimPath>,
+    /// The agent.
+    pub agent: Option<ClaimPath>,
+    /// The scopes.
+    pub scopes: Option<ClaimPath>,
+    /// The person's groups.
+    pub groups: Option<ClaimPath>,
+    /// The person's roles.
+    pub roles: Option<ClaimPath>,
 }
 
 /// Which claims tell the person and the agent.
@@ -76,6 +118,8 @@ pub struct Endpoints {
     pub token_endpoint: Option<CheckedUrl>,
     /// The authorization endpoint (RFC 6749 section 3.1), for consent links.
     pub authorization_endpoint: Option<CheckedUrl>,
+    /// The introspection endpoint (RFC 7662 section 2).
+    pub introspection_endpoint: Option<CheckedUrl>,
     /// Whether endpoints that discovery names may use plain HTTP beyond loopback.
     pub plain_http: PlainHttp,
 }
@@ -210,11 +254,16 @@ impl IssuerSettings {
             name: IssuerName::new("contoso"),
             kind,
             issuer: Issuer::new("https://issuer.example"),
+            other_issuer: None,
+            profile: Profile::Lenient,
+            claim_names: ClaimNames::default(),
+            introspects: false,
             endpoints: Endpoints {
                 metadata: None,
                 jwks_uri: None,
                 token_endpoint: None,
                 authorization_endpoint: None,
+                introspection_endpoint: None,
                 plain_http: PlainHttp::LoopbackOnly,
             },
             audiences: Vec::new(),

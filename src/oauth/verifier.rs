@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::Profile;
 use super::authorization_server::{AuthorizationServer, AuthorizationServers};
 use super::claims::{self, CLOCK_SKEW_SECONDS, ClaimsError};
-use super::jws::{Jws, JwsError};
+use super::introspection::Introspector;
+use super::jws::{Jws, JwsError, TOKEN_BYTES_MAX};
 use super::keys::Keys;
 use crate::clock::Now;
 use crate::digest::sha256;
-use crate::identity::{Caller, Issuer, IssuerName, Person, SecretToken};
+use crate::identity::{Caller, Issuer, IssuerName, Person, SecretToken, VerifiedClaims};
 
 /// Most bytes that remembered tokens may take: some 40,000 people's.
 const REMEMBERED_BYTES_MAX: u64 = 128 * 1_048_576;
@@ -44,6 +46,17 @@ pub enum VerifyError {
     /// The signature is not that key's, or the key is not for that algorithm or issuer.
     #[error("the token's signature is not valid")]
     Signature,
+    /// The authorization server says that the token is not active: expired, revoked, or never issued.
+    #[error("the token is not active")]
+    Inactive,
+    /// The authorization server did not say what the token means.
+    #[error("{issuer} could not be asked what the token means: {why}")]
+    IntrospectionFailed {
+        /// The issuer.
+        issuer: IssuerName,
+        /// Why.
+        why: &'static str,
+    },
     /// The claims are refused.
     #[error(transparent)]
     Claims(#[from] ClaimsError),
@@ -53,13 +66,16 @@ pub enum VerifyError {
 pub struct Verifier {
     servers: AuthorizationServers,
     remembered: moka::sync::Cache<[u8; 32], Arc<Remembered>>,
+    /// Where opaque tokens are from, when any are taken.
+    introspector: Option<Introspector>,
 }
 
 /// What was learned from a token, and until when it holds.
-struct Remembered {
+pub struct Remembered {
     caller: Arc<Caller>,
     server: Arc<AuthorizationServer>,
-    key_generation: u64,
+    /// `None`: no key has vouched for it, but its issuer when asked.
+    key_generation: Option<u64>,
     /// By the wall clock, in seconds since 1970 UTC.
     expires_at: u64,
     /// By the monotonic clock, which nobody sets back.
@@ -77,7 +93,9 @@ impl Verifier {
             })
             .time_to_live(REMEMBERED_FOR_MAX)
             .build();
-        Self { servers, remembered }
+        let introspecting = servers.values().find(|server| server.settings().introspects);
+        let introspector = introspecting.map(|server| Introspector::new(Arc::clone(server)));
+        Self { servers, remembered, introspector }
     }
 
     /// The caller that `token` speaks for.
@@ -93,9 +111,17 @@ impl Verifier {
             }
             self.remembered.invalidate(&digest);
         }
+        if let Some(introspector) = self.introspector.as_ref().filter(|_| is_opaque(token)) {
+            let introspected = introspector.introspect(token, digest, now).await?;
+            self.remembered.insert(digest, Arc::clone(&introspected));
+            return Ok(Arc::clone(&introspected.caller));
+        }
         let jws = Jws::parse(token)?;
         let server = self.issuer_of(&jws)?;
         let key_generation = check_signature_with_keys_of(server, &jws, now).await?;
+        if server.settings().profile == Profile::Rfc9068 && !jws.is_at_jwt {
+            return Err(JwsError::Type.into());
+        }
         let verified = claims::check(&jws.claims, server.settings(), now)?;
         let expires_at = verified.expires_at.saturating_add(CLOCK_SKEW_SECONDS);
         let caller = Arc::new(Caller::verified(verified, SecretToken::new(token)));
@@ -103,6 +129,7 @@ impl Verifier {
             Duration::from_secs(expires_at.saturating_sub(now.unix_seconds())).min(REMEMBERED_FOR_MAX);
         if let Some(forgotten_at) = now.monotonic.checked_add(lifetime) {
             let (caller, server) = (Arc::clone(&caller), Arc::clone(server));
+            let key_generation = Some(key_generation);
             let remembered = Remembered { caller, server, key_generation, expires_at, forgotten_at };
             self.remembered.insert(digest, Arc::new(remembered));
         }
@@ -130,11 +157,28 @@ impl Verifier {
 }
 
 impl Remembered {
+    /// What the issuer said of an opaque token when asked, checked like any token's claims.
+    pub fn introspected(
+        verified: VerifiedClaims,
+        token: SecretToken,
+        server: Arc<AuthorizationServer>,
+        expires_at: u64,
+        forgotten_at: Instant,
+    ) -> Self {
+        let caller = Arc::new(Caller::verified(verified, token));
+        Self { caller, server, key_generation: None, expires_at, forgotten_at }
+    }
+
     fn holds(&self, now: Now) -> bool {
         now.unix_seconds() < self.expires_at
             && now.monotonic < self.forgotten_at
-            && self.server.key_set().generation() == self.key_generation
+            && self.key_generation.is_none_or(|made_with| self.server.key_set().generation() == made_with)
     }
+}
+
+/// Whether a token can mean something to its issuer alone: it has not the three parts of a signed one.
+fn is_opaque(token: &str) -> bool {
+    token.len() <= TOKEN_BYTES_MAX && token.split('.').count() != 3
 }
 
 /// Checks the signature, after fetching the keys again when the token names one that is not there. Returns the

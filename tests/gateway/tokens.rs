@@ -404,3 +404,78 @@ async fn keys_of_another_place_are_not_taken_over_by_a_reload() {
     bed.gateway.reload().await.expect("a good configuration");
     assert_refused(&refusal(bed.get("/mail/me/messages", &token).await).await, 503, "issuer_not_ready");
 }
+
+/// A gateway that takes opaque tokens, between the same counterparts.
+async fn introspecting() -> TestBed {
+    Setup::default()
+        .config(|parts| {
+            let tenant = format!("    tenant: {}\n", parts.authorization_server.settings().tenant);
+            let issuer = parts
+                .issuer()
+                .replace("kind: entra", "kind: oidc\n    introspect: true\n    claims: { subject: oid }")
+                .replace(&tenant, "")
+                .replace("grant: on_behalf_of", "grant: token_exchange");
+            parts.whole(&issuer, &parts.mail("    scopes: [Mail.Read]\n"))
+        })
+        .start()
+        .await
+}
+
+#[tokio::test]
+async fn an_opaque_token_is_what_its_issuer_says() {
+    let bed = introspecting().await;
+    let server = &bed.authorization_server;
+    let [ada, bob] = ["ada", "bob"].map(|who| server.opaque_token(&bed.token(who)));
+    for token in [&ada, &bob, &ada] {
+        let reply = bed.get("/mail/me/messages", token).await;
+        assert_eq!(reply.status(), 200, "{:?}", reply.text().await);
+    }
+    assert_eq!((server.fetches(Endpoint::Introspection), bed.exchanges()), (2, 2));
+    let callers: Vec<_> = bed
+        .connector
+        .requests()
+        .iter()
+        .map(|request| request.caller.clone().expect("a caller").person)
+        .collect();
+    let [ada_oid, bob_oid] = ["ada", "bob"].map(|who| server.person(who).oid.clone());
+    assert_eq!(callers, [ada_oid.clone(), bob_oid, ada_oid].map(Some));
+    // A signed token needs no question.
+    assert_eq!(bed.get("/mail/me/messages", &bed.token("ada")).await.status(), 200);
+    assert_eq!(server.fetches(Endpoint::Introspection), 2);
+}
+
+#[tokio::test]
+async fn an_opaque_token_that_is_not_active_is_refused_and_not_asked_about_again_at_once() {
+    let bed = introspecting().await;
+    let server = &bed.authorization_server;
+    let revoked = server.opaque_token(&bed.token("ada"));
+    server.revoke(&revoked);
+    for _ in 0..3 {
+        assert_refused(&refusal(bed.get("/mail/me", &revoked).await).await, 401, "token_inactive");
+    }
+    assert_eq!(server.fetches(Endpoint::Introspection), 1);
+    let checked = |change: &dyn Fn(TokenBuilder) -> TokenBuilder| {
+        server.opaque_token(&change(server.subject_token("ada")).mint())
+    };
+    for (token, code) in [
+        (checked(&|token| token.audience("api://other")), "audience_mismatch"),
+        (checked(&|token| token.claim("cnf", json!({ "jkt": "x" }))), "token_bound"),
+        (checked(&|token| token.claim("iss", "https://elsewhere.example")), "claims_invalid"),
+    ] {
+        assert_refused(&refusal(bed.get("/mail/me", &token).await).await, 401, code);
+    }
+}
+
+#[tokio::test]
+async fn many_calls_with_one_opaque_token_ask_once_and_a_failure_is_not_remembered() {
+    let bed = introspecting().await;
+    let server = &bed.authorization_server;
+    let token = server.opaque_token(&bed.token("ada"));
+    let script = server.script(Endpoint::Introspection);
+    script.once(Reply::status(500));
+    assert_refused(&refusal(bed.get("/mail/me", &token).await).await, 503, "issuer_unavailable");
+    script.once(Reply::normal().after(Duration::from_millis(300)));
+    let answers = futures_util::future::join_all((0..20).map(|_| bed.get("/mail/me/messages", &token))).await;
+    assert!(answers.iter().all(|answer| answer.status() == 200), "{answers:?}");
+    assert_eq!(server.fetches(Endpoint::Introspection), 2);
+}

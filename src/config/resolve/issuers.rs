@@ -8,7 +8,9 @@ use crate::checked_url::{CheckedUrl, PlainHttp};
 use crate::config::at::At;
 use crate::config::file::{self, File};
 use crate::identity::{Actor, Audience, Issuer, IssuerName, Scopes, Tenant};
-use crate::oauth::{Endpoints, ExchangeSettings, Grant, IssuerKind, IssuerSettings};
+use crate::oauth::{
+    ClaimNames, ClaimPath, Endpoints, ExchangeSettings, Grant, IssuerKind, IssuerSettings, Profile,
+};
 
 /// The issuers as far as they could be checked, and what connectors need to know of each.
 pub struct Issuers {
@@ -34,11 +36,48 @@ pub enum Exchange {
     Unclear,
 }
 
-/// Where an Entra issuer is when nothing else is given.
-const ENTRA_ISSUER: &str = "https://login.microsoftonline.com/{tenantid}/v2.0";
-const ENTRA_KEYS: &str = "https://login.microsoftonline.com/{tenantid}/discovery/v2.0/keys";
-const ENTRA_TOKEN: &str = "https://login.microsoftonline.com/{tenantid}/oauth2/v2.0/token";
-const ENTRA_AUTHORIZE: &str = "https://login.microsoftonline.com/{tenantid}/oauth2/v2.0/authorize";
+/// Where Entra is, by cloud: the host people sign in at, and the `iss` of tokens of version 1.
+struct EntraAddresses {
+    login: &'static str,
+    version_1_issuer: &'static str,
+}
+
+impl EntraAddresses {
+    const fn of(cloud: file::Cloud) -> Self {
+        match cloud {
+            file::Cloud::Global => Self {
+                login: "https://login.microsoftonline.com/{tenantid}",
+                version_1_issuer: "https://sts.windows.net/{tenantid}/",
+            },
+            file::Cloud::UsGovernment => Self {
+                login: "https://login.microsoftonline.us/{tenantid}",
+                version_1_issuer: "https://sts.windows.net/{tenantid}/",
+            },
+            file::Cloud::China => Self {
+                login: "https://login.partner.microsoftonline.cn/{tenantid}",
+                version_1_issuer: "https://sts.chinacloudapi.cn/{tenantid}/",
+            },
+        }
+    }
+}
+
+/// What stands behind the sign-in address of a tenant.
+const ENTRA_ISSUER: &str = "/v2.0";
+const ENTRA_KEYS: &str = "/discovery/v2.0/keys";
+const ENTRA_TOKEN: &str = "/oauth2/v2.0/token";
+const ENTRA_AUTHORIZE: &str = "/oauth2/v2.0/authorize";
+/// Claims whose value changes, or is given to somebody else later: whoever gets it would get the other's tokens.
+const MUTABLE_CLAIMS: [&str; 9] = [
+    "email",
+    "upn",
+    "preferred_username",
+    "unique_name",
+    "username",
+    "name",
+    "nickname",
+    "given_name",
+    "phone_number",
+];
 /// Stands for the tenant in an address, as in Entra's own metadata.
 const TENANT_PLACEHOLDER: &str = "{tenantid}";
 
@@ -57,6 +96,11 @@ pub fn settings(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> 
         settings.extend(issuer_settings(name, issuer, &at, surroundings).into_iter().flatten());
     }
     refuse_doubles(&settings, &at);
+    for second in settings.iter().filter(|entry| entry.introspects).skip(1) {
+        at.key(second.name.as_str()).key("introspect").fault(
+            "is the second: nothing tells from which issuer an opaque token is, so only one can be asked",
+        );
+    }
     Issuers { settings, known }
 }
 
@@ -76,8 +120,12 @@ fn known(name: &str, file: &File, at: &At<'_>) -> KnownIssuer {
 /// A token's `iss` must lead to one entry, or its audiences and agents would be a matter of luck.
 fn refuse_doubles(settings: &[IssuerSettings], at: &At<'_>) {
     let mut first: HashMap<&Issuer, &IssuerName> = HashMap::new();
-    for entry in settings {
-        if let Some(other) = first.insert(&entry.issuer, &entry.name) {
+    let issuers = settings.iter().flat_map(|entry| {
+        let all = [Some(&entry.issuer), entry.other_issuer.as_ref()];
+        all.into_iter().flatten().map(move |issuer| (issuer, entry))
+    });
+    for (issuer, entry) in issuers {
+        if let Some(other) = first.insert(issuer, &entry.name) {
             at.key(entry.name.as_str()).fault(format_args!(
                 "has the same `iss` as {}: each may stand in the file once",
                 if *other == entry.name { "another tenant of it".to_owned() } else { format!("`{other}`") },
@@ -100,12 +148,19 @@ fn issuer_settings(
             Some(file::IssuerKind::Oidc) => oidc(issuer, at).map(|location| vec![location]),
             None => None,
         };
+    let claim_names = claim_names(issuer, at);
     let audiences = audiences(issuer, &at.key("audiences"));
     let agents = agents(issuer, &at.key("agents"));
     let required_scopes = values::scopes(&at.key("required_scopes"), issuer.required_scopes.as_deref());
     let extra_roots = authorities(&at.key("ca_file"), issuer.ca_file.as_deref());
     let exchange = exchange(issuer, at, surroundings);
     let template = Template {
+        profile: match issuer.profile {
+            Some(file::Profile::Rfc9068) => Profile::Rfc9068,
+            Some(file::Profile::Lenient) | None => Profile::Lenient,
+        },
+        claim_names: claim_names?,
+        introspects: issuer.introspect == Some(true),
         audiences: audiences?,
         agents: agents?,
         required_scopes: required_scopes?,
@@ -117,6 +172,9 @@ fn issuer_settings(
 
 /// What the tenants of one entry have in common.
 struct Template {
+    profile: Profile,
+    claim_names: ClaimNames,
+    introspects: bool,
     audiences: Vec<Audience>,
     agents: Option<Vec<Actor>>,
     required_scopes: Scopes,
@@ -128,6 +186,7 @@ struct Template {
 struct Location {
     kind: IssuerKind,
     issuer: Issuer,
+    other_issuer: Option<Issuer>,
     endpoints: Endpoints,
 }
 
@@ -137,6 +196,10 @@ impl Template {
             name: IssuerName::new(name),
             kind: location.kind,
             issuer: location.issuer,
+            other_issuer: location.other_issuer,
+            profile: self.profile,
+            claim_names: self.claim_names.clone(),
+            introspects: self.introspects,
             endpoints: location.endpoints,
             audiences: self.audiences.clone(),
             agents: self.agents.clone(),
@@ -145,6 +208,50 @@ impl Template {
             exchange: self.exchange.clone(),
         }
     }
+}
+
+/// Where the claims are. An Entra token's are where they are.
+fn claim_names(issuer: &file::Issuer, at: &At<'_>) -> Option<ClaimNames> {
+    if issuer.kind == Some(file::IssuerKind::Entra) {
+        let of_oidc = [
+            ("profile", issuer.profile.is_some()),
+            ("claims", issuer.claims.is_some()),
+            ("introspect", issuer.introspect.is_some()),
+            ("introspection_endpoint", issuer.introspection_endpoint.is_some()),
+        ];
+        for (key, given) in of_oidc {
+            if given {
+                at.key(key).fault("goes with `kind: oidc`: leave it out");
+            }
+        }
+    }
+    let Some(claims) = &issuer.claims else { return Some(ClaimNames::default()) };
+    let at = at.key("claims");
+    if let Some(subject) = claims.subject.as_deref()
+        && MUTABLE_CLAIMS.contains(&subject.rsplit('/').next().unwrap_or(subject))
+    {
+        at.key("subject").fault_found(
+            "can change, or be given to somebody else, who would then be taken for the person: name a stable \
+             identifier, such as `sub`",
+        );
+        return None;
+    }
+    let path = |key: &str, text: &Option<String>| match text.as_deref() {
+        None => Some(None),
+        Some("") => {
+            at.key(key).fault("is empty: name a claim, or leave the key out");
+            None
+        }
+        Some(text) if text.starts_with('/') => Some(Some(ClaimPath::Pointer(text.into()))),
+        Some(text) => Some(Some(ClaimPath::Name(text.into()))),
+    };
+    Some(ClaimNames {
+        subject: path("subject", &claims.subject)?,
+        agent: path("agent", &claims.agent)?,
+        scopes: path("scopes", &claims.scopes)?,
+        groups: path("groups", &claims.groups)?,
+        roles: path("roles", &claims.roles)?,
+    })
 }
 
 fn audiences(issuer: &file::Issuer, at: &At<'_>) -> Option<Vec<Audience>> {
@@ -176,7 +283,12 @@ fn exchange(
 }
 
 fn oidc(issuer: &file::Issuer, at: &At<'_>) -> Option<Location> {
-    for (key, given) in [("tenant", issuer.tenant.is_some()), ("tenants", issuer.tenants.is_some())] {
+    let of_entra = [
+        ("tenant", issuer.tenant.is_some()),
+        ("tenants", issuer.tenants.is_some()),
+        ("cloud", issuer.cloud.is_some()),
+    ];
+    for (key, given) in of_entra {
         if given {
             at.key(key).fault("goes with `kind: entra`: leave it out");
         }
@@ -187,22 +299,43 @@ fn oidc(issuer: &file::Issuer, at: &At<'_>) -> Option<Location> {
     let found = metadata_of(&issuer_at, text, plain_http);
     let jwks_uri = endpoint(&at.key("jwks_uri"), issuer.jwks_uri.as_deref(), plain_http);
     let token_endpoint = endpoint(&at.key("token_endpoint"), issuer.token_endpoint.as_deref(), plain_http);
+    let introspection_endpoint =
+        endpoint(&at.key("introspection_endpoint"), issuer.introspection_endpoint.as_deref(), plain_http);
     let (metadata, jwks_uri, token_endpoint) = (found?, jwks_uri?, token_endpoint?);
-    let all_given = jwks_uri.is_some() && (token_endpoint.is_some() || issuer.exchange.is_none());
+    let introspection_endpoint = introspection_endpoint?;
+    let introspects = issuer.introspect == Some(true);
+    if introspects && issuer.exchange.is_none() {
+        at.key("introspect").fault("needs `exchange`, whose client asks what tokens mean: add it");
+        return None;
+    }
+    if introspection_endpoint.is_some() && !introspects {
+        at.key("introspection_endpoint").fault("goes with `introspect: true`: add it, or leave this out");
+        return None;
+    }
+    let all_given = jwks_uri.is_some()
+        && (token_endpoint.is_some() || issuer.exchange.is_none())
+        && (introspection_endpoint.is_some() || !introspects);
     Some(Location {
         kind: IssuerKind::Oidc,
         issuer: Issuer::new(text),
+        other_issuer: None,
         endpoints: Endpoints {
             metadata: (!all_given).then_some(metadata),
             jwks_uri,
             token_endpoint,
             authorization_endpoint: None,
+            introspection_endpoint,
             plain_http,
         },
     })
 }
 
 fn entra(issuer: &file::Issuer, at: &At<'_>) -> Option<Vec<Location>> {
+    if issuer.cloud.is_some() && issuer.issuer.is_some() {
+        at.key("cloud")
+            .fault("stands beside `issuer`, which says where the tenant is: leave out one of the two");
+        return None;
+    }
     let tenants = tenants(issuer, at)?;
     for (key, given) in [("issuer", &issuer.issuer), ("token_endpoint", &issuer.token_endpoint)] {
         if tenants.len() > 1 && given.as_ref().is_some_and(|text| !text.contains(TENANT_PLACEHOLDER)) {
@@ -227,18 +360,22 @@ fn entra_tenant(issuer: &file::Issuer, tenant: &str, at: &At<'_>) -> Option<Loca
         endpoint(&at.key("token_endpoint"), given(&issuer.token_endpoint).as_deref(), plain_http);
     let (jwks_uri, token_endpoint) = (jwks_uri?, token_endpoint?);
     // With an address of its own, nothing is known of the rest until discovery tells.
+    let addresses = EntraAddresses::of(issuer.cloud.unwrap_or(file::Cloud::Global));
+    let login = fill(addresses.login);
     let (metadata, known) = match found {
         Some(metadata) => (Some(metadata?), None),
-        None => (None, Some(|template: &str| own_address(&fill(template)))),
+        None => (None, Some(|path: &str| own_address(&format!("{login}{path}")))),
     };
     Some(Location {
         kind: IssuerKind::Entra { tenant: Tenant::Named(tenant.into()) },
-        issuer: Issuer::new(iss.unwrap_or_else(|| fill(ENTRA_ISSUER))),
+        other_issuer: iss.is_none().then(|| Issuer::new(fill(addresses.version_1_issuer))),
+        issuer: Issuer::new(iss.unwrap_or_else(|| format!("{login}{ENTRA_ISSUER}"))),
         endpoints: Endpoints {
             metadata,
             jwks_uri: jwks_uri.or_else(|| known.as_ref().map(|known| known(ENTRA_KEYS))),
             token_endpoint: token_endpoint.or_else(|| known.as_ref().map(|known| known(ENTRA_TOKEN))),
             authorization_endpoint: known.as_ref().map(|known| known(ENTRA_AUTHORIZE)),
+            introspection_endpoint: None,
             plain_http,
         },
     })

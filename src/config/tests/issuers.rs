@@ -1,6 +1,6 @@
 use super::*;
 use crate::identity::Tenant;
-use crate::oauth::{Endpoints, IssuerKind, IssuerSettings};
+use crate::oauth::{ClaimPath, Endpoints, IssuerKind, IssuerSettings, Profile};
 
 const TENANT: &str = "5b1c6c1e-0f5b-4a54-8c3e-1f2a3b4c5d6e";
 const OTHER_TENANT: &str = "00000000-0000-0000-0000-00000000000a";
@@ -66,6 +66,59 @@ fn a_given_issuer_replaces_entras_authority() {
         &[(&format!("tenant: {TENANT}"), &fixed)],
         &["5: issuers.contoso.issuer: is one address for several tenants: write `{tenantid}` where the \
              tenant stands in it (found \"https://issuer.example\")"],
+    );
+}
+
+#[test]
+fn each_cloud_has_its_addresses_and_both_versions_of_tokens() {
+    let global = issuers(&[]).remove(0);
+    let other = |issuer: &IssuerSettings| issuer.other_issuer.as_ref().map(|other| other.as_str().to_owned());
+    assert_eq!(other(&global), Some(format!("https://sts.windows.net/{TENANT}/")));
+    let in_cloud =
+        |cloud: &str| issuers(&[("    tenant:", &format!("    cloud: {cloud}\n    tenant:"))]).remove(0);
+    let government = in_cloud("us_government");
+    assert_eq!(government.issuer.as_str(), format!("https://login.microsoftonline.us/{TENANT}/v2.0"));
+    let china = in_cloud("china");
+    assert_eq!(other(&china), Some(format!("https://sts.chinacloudapi.cn/{TENANT}/")));
+    assert_eq!(
+        addresses(&china.endpoints)[2],
+        Some(&*format!("https://login.partner.microsoftonline.cn/{TENANT}/oauth2/v2.0/token"))
+    );
+    check(
+        &[("    tenant:", "    cloud: china\n    issuer: https://issuer.example\n    tenant:")],
+        &[
+            "5: issuers.contoso.cloud: stands beside `issuer`, which says where the tenant is: leave out one of the \
+           two",
+        ],
+    );
+}
+
+#[test]
+fn claims_have_the_names_that_are_written_and_a_person_a_stable_one() {
+    let oidc = format!("kind: entra\n    tenant: {TENANT}");
+    let with = |claims: &str| {
+        (oidc.clone(), format!("kind: oidc\n    issuer: https://issuer.example\n    {claims}"))
+    };
+    let (from, to) = with("profile: rfc9068\n    claims: { roles: /realm_access/roles, subject: uid }");
+    let issuer = issuers(&[(&from, &to)]).remove(0);
+    assert_eq!(issuer.profile, Profile::Rfc9068);
+    assert_eq!(issuer.claim_names.subject, Some(ClaimPath::Name("uid".into())));
+    assert_eq!(issuer.claim_names.roles, Some(ClaimPath::Pointer("/realm_access/roles".into())));
+    for mutable in ["email", "upn", "preferred_username", "/user/email"] {
+        let (from, to) = with(&format!("claims: {{ subject: {mutable} }}"));
+        let message = "can change, or be given to somebody else, who would then be taken for the person: name a \
+                       stable identifier, such as `sub`";
+        check(
+            &[(&from, &to)],
+            &[&format!("6: issuers.contoso.claims.subject: {message} (found \"{mutable}\")")],
+        );
+    }
+    check(
+        &[("kind: entra", "kind: entra\n    profile: lenient\n    claims: { subject: oid }")],
+        &[
+            "5: issuers.contoso.profile: goes with `kind: oidc`: leave it out",
+            "6: issuers.contoso.claims: goes with `kind: oidc`: leave it out",
+        ],
     );
 }
 

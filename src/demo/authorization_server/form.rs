@@ -15,6 +15,16 @@ impl Form {
         &self.0
     }
 
+    /// The same, with other values for one parameter, where there are any.
+    pub(super) fn map(&self, name: &str, other: impl Fn(&str) -> Option<String>) -> Self {
+        let mapped = |(key, value): &(String, String)| {
+            let value =
+                if key == name { other(value).unwrap_or_else(|| value.clone()) } else { value.clone() };
+            (key.clone(), value)
+        };
+        Self(self.0.iter().map(mapped).collect())
+    }
+
     /// Refuses a request that gives a parameter twice, except the two that RFC 8693 lets repeat.
     pub(super) fn check_repetition(&self) -> Result<(), Fault> {
         for (index, (name, _)) in self.0.iter().enumerate() {

@@ -24,6 +24,7 @@ enum Route {
     Discovery,
     Jwks,
     Token,
+    Introspection,
     Authorize,
     SignIn,
     Consent,
@@ -42,6 +43,7 @@ impl Route {
             }
             [named, "discovery", "v2.0", "keys"] => (*named, Self::Jwks),
             [named, "oauth2", "v2.0", "token"] => (*named, Self::Token),
+            [named, "oauth2", "v2.0", "introspect"] => (*named, Self::Introspection),
             [named, "oauth2", "v2.0", "authorize"] => (*named, Self::Authorize),
             [named, "sign-in"] => (*named, Self::SignIn),
             [named, "consent"] => (*named, Self::Consent),
@@ -51,7 +53,7 @@ impl Route {
             return Self::UnknownTenant(named.to_owned());
         }
         let allowed = match route {
-            Self::Token | Self::SignIn | Self::Consent => Method::POST,
+            Self::Token | Self::Introspection | Self::SignIn | Self::Consent => Method::POST,
             _ => Method::GET,
         };
         match allowed {
@@ -66,6 +68,7 @@ impl Route {
             Self::Discovery => Some(Endpoint::Discovery),
             Self::Jwks => Some(Endpoint::Jwks),
             Self::Token => Some(Endpoint::Token),
+            Self::Introspection => Some(Endpoint::Introspection),
             Self::Authorize | Self::SignIn | Self::Consent => Some(Endpoint::Authorize),
             Self::UnknownTenant(_) | Self::MethodNotAllowed(_) | Self::NotFound => None,
         }
@@ -111,6 +114,7 @@ impl Tenant {
             Route::Discovery => json_response(StatusCode::OK, &self.metadata()),
             Route::Jwks => json_response(StatusCode::OK, &self.keys().key_set(&self.issuer())),
             Route::Token => self.answer_token(number, &head.headers, form),
+            Route::Introspection => self.answer_introspection(&head.headers, form),
             Route::Authorize => self.begin_authorization(form, &head.headers),
             Route::SignIn => self.sign_in(form, &head.headers),
             Route::Consent => self.consent(form, &head.headers),
@@ -142,6 +146,7 @@ impl Tenant {
             "authorization_endpoint": self.authorization_endpoint(),
             "token_endpoint": self.token_endpoint(),
             "jwks_uri": self.jwks_uri(),
+            "introspection_endpoint": self.introspection_endpoint(),
             "response_types_supported": ["code"],
             "response_modes_supported": ["query"],
             "grant_types_supported": [

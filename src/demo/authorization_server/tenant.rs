@@ -30,6 +30,8 @@ pub enum Endpoint {
     Token,
     /// The authorization endpoint and the pages behind it.
     Authorize,
+    /// The introspection endpoint.
+    Introspection,
 }
 
 /// What stands between one person and a delegated token.
@@ -54,8 +56,10 @@ pub(super) struct Tenant {
     presented_assertions: Mutex<HashMap<String, i64>>,
     issued: Mutex<Kept<String>>,
     issued_to_application: Mutex<Kept<String>>,
-    fetches: [AtomicUsize; 4],
-    scripts: [Script; 4],
+    /// Opaque tokens, and the signed ones that they stand for.
+    pub(super) opaque: Mutex<HashMap<String, String>>,
+    fetches: [AtomicUsize; 5],
+    scripts: [Script; 5],
 }
 
 impl Tenant {
@@ -71,6 +75,7 @@ impl Tenant {
             presented_assertions: Mutex::default(),
             issued: Mutex::default(),
             issued_to_application: Mutex::default(),
+            opaque: Mutex::default(),
             fetches: Default::default(),
             scripts: Default::default(),
             settings,

@@ -36,7 +36,7 @@ impl Tenant {
     /// The normal answer of the token endpoint.
     pub(super) fn answer_token(&self, number: usize, headers: &HeaderMap, form: &Form) -> Response<Body> {
         let grant = GrantKind::named(form.get("grant_type").unwrap_or_default());
-        match self.grant(grant, headers, form) {
+        match self.grant(grant, headers, &self.resolved(form)) {
             Ok(body) => json_response(StatusCode::OK, &body),
             Err(fault) => {
                 let fault = if grant == GrantKind::TokenExchange { fault.without_code() } else { fault };

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 
+use super::platform_token;
 use crate::checked_url::CheckedUrl;
 use crate::clock::Now;
 use crate::identity::{Caller, Scopes, SecretToken};
@@ -53,6 +54,24 @@ pub struct Surroundings {
     pub platform_token: Option<SecretToken>,
     /// The actor token, where one is sent.
     pub actor_token: Option<SecretToken>,
+}
+
+impl Surroundings {
+    /// What these settings need, without an actor token.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be had.
+    pub async fn of(settings: &ExchangeSettings) -> Result<Self, &'static str> {
+        let platform_token = match &settings.client_auth {
+            ClientAuth::TokenFile(path) => Some(platform_token::read(path).await?),
+            ClientAuth::SecretPost(_)
+            | ClientAuth::SecretBasic(_)
+            | ClientAuth::PrivateKeyJwt { .. }
+            | ClientAuth::Tls(_) => None,
+        };
+        Ok(Self { platform_token, actor_token: None })
+    }
 }
 
 impl Request {
@@ -124,6 +143,22 @@ impl Request {
         if !scopes.is_empty() {
             form.push(Field::new("scope", scopes.canonical()));
         }
+        Self { authorization: None, form }.proved(settings, endpoint, surroundings, now)
+    }
+
+    /// The question what `token` means (RFC 7662 section 2.1).
+    ///
+    /// # Errors
+    ///
+    /// What the gateway lacks for it.
+    pub fn introspection(
+        settings: &ExchangeSettings,
+        endpoint: &CheckedUrl,
+        token: &SecretToken,
+        surroundings: &Surroundings,
+        now: Now,
+    ) -> Result<Self, &'static str> {
+        let form = vec![Field::secret("token", token), Field::new("token_type_hint", "access_token")];
         Self { authorization: None, form }.proved(settings, endpoint, surroundings, now)
     }
 
