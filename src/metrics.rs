@@ -116,6 +116,7 @@ pub struct Metrics {
     pub audit_write_failures: IntCounter,
     reload_success: IntGauge,
     issuer_ready: IntGaugeVec,
+    unusable_keys: IntGaugeVec,
 }
 
 /// The handles that one tool needs on every call, looked up once.
@@ -248,6 +249,11 @@ impl Metrics {
                 "config_last_reload_success",
                 "Whether the last reload of the configuration was taken.",
             ),
+            unusable_keys: gauges(
+                "key_set_unusable_keys",
+                "Keys in an issuer's key set that the gateway skips: too weak, of another kind, or without a name of their own.",
+                &["issuer"],
+            ),
             issuer_ready: gauges("issuer_ready", "Whether the issuer's keys are known.", &["issuer"]),
             registry,
         }
@@ -344,6 +350,12 @@ impl Metrics {
             KeySetRefresh::Failed => "failed",
         };
         self.key_set_refreshes.with_label_values(&[issuer.as_str(), label]).inc();
+    }
+
+    /// Says how many keys of an issuer are skipped.
+    pub fn set_unusable_keys(&self, issuer: &IssuerName, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.unusable_keys.with_label_values(&[issuer.as_str()]).set(count);
     }
 
     /// Says whether an issuer's keys are known.

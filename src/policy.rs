@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
+use crate::clock::Now;
 use crate::identity::{Actor, Caller, RuleName, Scopes, Subject};
-use crate::tool::{IdentityMode, Target, Tool};
+use crate::tool::{IdentityMode, RequiredSignIn, Target, Tool};
 
 /// The rules of a site. Deny by default: what no rule allows is denied.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +75,15 @@ pub enum Denial {
     /// No rule covers the call.
     #[error("no rule allows it")]
     NoRule,
+    /// The person has not passed every authentication context that the tool demands.
+    #[error("the tool demands the authentication contexts {}", missing.join(", "))]
+    ContextsMissing {
+        /// Those that are lacking.
+        missing: Vec<Arc<str>>,
+    },
+    /// The person has signed in too weakly, too long ago, or the token does not say how.
+    #[error("the tool demands another sign-in{}", .0.why())]
+    SignIn(RequiredSignIn),
 }
 
 impl Policy {
@@ -82,12 +92,13 @@ impl Policy {
         Self { allow }
     }
 
-    /// Decides whether `caller` may use `tool`: first what the tool itself asks for, then the rules.
+    /// Decides whether `caller` may use `tool`: first whom the tool is for, then the rules, and last what only another
+    /// sign-in can mend.
     ///
     /// # Errors
     ///
     /// A [`Denial`] when the tool is not for this caller, or no rule covers the call.
-    pub fn decide(&self, caller: Arc<Caller>, tool: Arc<Tool>) -> Result<Permit, Denial> {
+    pub fn decide(&self, caller: Arc<Caller>, tool: Arc<Tool>, now: Now) -> Result<Permit, Denial> {
         if !tool.issuers.contains(caller.issuer_name()) {
             return Err(Denial::IssuerNotAccepted);
         }
@@ -95,15 +106,44 @@ impl Policy {
         if !missing.is_empty() {
             return Err(Denial::ScopesMissing { required: tool.required_scopes.clone(), missing });
         }
-        match self.allow.iter().find(|rule| rule.covers(&caller, &tool)) {
-            Some(rule) => Ok(Permit { caller, tool, rule: rule.name.clone() }),
-            None => Err(Denial::NoRule),
-        }
+        let rule = self.allow.iter().find(|rule| rule.covers(&caller, &tool)).ok_or(Denial::NoRule)?;
+        check_sign_in(&tool.required_sign_in, &caller, now)?;
+        Ok(Permit { caller, tool, rule: rule.name.clone() })
     }
 
     /// The rules, in the order in which they are asked.
     pub fn rules(&self) -> &[Rule] {
         &self.allow
+    }
+}
+
+fn check_sign_in(required: &RequiredSignIn, caller: &Caller, now: Now) -> Result<(), Denial> {
+    let RequiredSignIn { acrs, acr, max_age } = required;
+    let passed = caller.authentication();
+    let missing: Vec<_> = acrs.iter().filter(|acr| !passed.acrs.contains(acr)).cloned().collect();
+    if !missing.is_empty() {
+        return Err(Denial::ContextsMissing { missing });
+    }
+    let strong_enough = acr.is_empty() || passed.acr.as_ref().is_some_and(|passed| acr.contains(passed));
+    // A token that does not say when its person signed in cannot tell, and cannot tell means no.
+    let recent_enough = max_age.is_none_or(|max_age| {
+        caller.authenticated_at().is_some_and(|at| now.unix_seconds().saturating_sub(at) <= max_age.as_secs())
+    });
+    match strong_enough && recent_enough {
+        true => Ok(()),
+        false => Err(Denial::SignIn(required.clone())),
+    }
+}
+
+impl RequiredSignIn {
+    /// For people: what is demanded.
+    fn why(&self) -> String {
+        let acr = match self.acr.as_slice() {
+            [] => String::new(),
+            acr => format!(", of class {}", acr.join(" or ")),
+        };
+        let age = self.max_age.map(|age| format!(", at most {} seconds ago", age.as_secs()));
+        format!("{acr}{}", age.unwrap_or_default())
     }
 }
 
@@ -199,8 +239,16 @@ fn glob(pattern: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Authentication;
     use crate::identity::{IssuerName, SecretToken, VerifiedClaims};
     use crate::tool::{ANY_TOOL, ConnectorName, ToolName};
+    use std::time::{Duration, Instant};
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn now() -> Now {
+        Now { wall: Duration::from_secs(NOW), monotonic: Instant::now() }
+    }
 
     fn caller(subject: &str, actor: Option<&str>, groups: &[&str], roles: &[&str]) -> Arc<Caller> {
         let claims = VerifiedClaims {
@@ -220,6 +268,7 @@ mod tests {
             target: Target::default(),
             issuers: [IssuerName::new("contoso")].into(),
             required_scopes: Scopes::default(),
+            required_sign_in: RequiredSignIn::default(),
         })
     }
 
@@ -234,12 +283,12 @@ mod tests {
 
     #[track_caller]
     fn check(rule: Rule, caller: Arc<Caller>, tool: Arc<Tool>, allowed: bool) {
-        assert_eq!(Policy::new(vec![rule]).decide(caller, tool).is_ok(), allowed);
+        assert_eq!(Policy::new(vec![rule]).decide(caller, tool, now()).is_ok(), allowed);
     }
 
     #[test]
     fn nothing_listed_means_nothing_allowed() {
-        let denial = Policy::default().decide(caller("ada", None, &[], &[]), tool("mail", "read"));
+        let denial = Policy::default().decide(caller("ada", None, &[], &[]), tool("mail", "read"), now());
         assert_eq!(denial.expect_err("no rule"), Denial::NoRule);
         check(rule(None, None, &[]), caller("ada", None, &[], &[]), tool("mail", "read"), false);
         let nobody = Some(Subjects::default());
@@ -294,11 +343,52 @@ mod tests {
                 Tool { issuers: [IssuerName::new(issuer)].into(), ..Tool::clone(&tool("mail", "read")) };
             Arc::new(Tool { required_scopes: Scopes::parse(scopes), ..tool })
         };
-        let decide = |tool| policy.decide(caller("ada", None, &[], &[]), tool).map(|_| ());
+        let decide = |tool| policy.decide(caller("ada", None, &[], &[]), tool, now()).map(|_| ());
         assert_eq!(decide(strict("contoso", "")), Ok(()));
         assert_eq!(decide(strict("fabrikam", "")), Err(Denial::IssuerNotAccepted));
         let (required, missing) = (Scopes::parse("a b"), Scopes::parse("a b"));
         assert_eq!(decide(strict("contoso", "a b")), Err(Denial::ScopesMissing { required, missing }));
+    }
+
+    #[test]
+    fn a_tool_may_demand_how_the_person_signed_in() {
+        let policy = Policy::new(vec![rule(None, None, &["*/*"])]);
+        let text = |texts: &[&str]| texts.iter().map(|text| Arc::from(*text)).collect::<Vec<Arc<str>>>();
+        let decide = |required: &RequiredSignIn, acr: Option<&str>, acrs: &[&str], at: Option<u64>| {
+            let claims = VerifiedClaims {
+                authentication: Arc::new(Authentication {
+                    acr: acr.map(Into::into),
+                    acrs: text(acrs),
+                    amr: Vec::new(),
+                }),
+                authenticated_at: at,
+                ..VerifiedClaims::of("ada")
+            };
+            let caller = Arc::new(Caller::verified(claims, SecretToken::new("token")));
+            let tool = Tool { required_sign_in: required.clone(), ..Tool::clone(&tool("mail", "read")) };
+            policy.decide(caller, Arc::new(tool), now()).map(|_| ())
+        };
+        let contexts = RequiredSignIn { acrs: text(&["c1", "c2"]), ..RequiredSignIn::default() };
+        assert_eq!(decide(&contexts, None, &["c2", "c1"], None), Ok(()));
+        assert_eq!(
+            decide(&contexts, None, &["c2"], None),
+            Err(Denial::ContextsMissing { missing: text(&["c1"]) })
+        );
+        let class = RequiredSignIn { acr: text(&["high", "higher"]), ..RequiredSignIn::default() };
+        assert_eq!(decide(&class, Some("higher"), &[], None), Ok(()));
+        for acr in [None, Some("low"), Some("")] {
+            assert_eq!(decide(&class, acr, &["high"], None), Err(Denial::SignIn(class.clone())));
+        }
+        let recent = RequiredSignIn { max_age: Some(Duration::from_secs(300)), ..RequiredSignIn::default() };
+        assert_eq!(decide(&recent, None, &[], Some(NOW - 300)), Ok(()));
+        for at in [None, Some(NOW - 301), Some(0)] {
+            assert_eq!(decide(&recent, None, &[], at), Err(Denial::SignIn(recent.clone())), "{at:?}");
+        }
+        // Who may not call at all is not sent to sign in again for nothing.
+        let nobody = Policy::default();
+        let tool = Tool { required_sign_in: contexts, ..Tool::clone(&tool("mail", "read")) };
+        let denial = nobody.decide(caller("ada", None, &[], &[]), Arc::new(tool), now());
+        assert_eq!(denial.expect_err("no rule"), Denial::NoRule);
     }
 
     #[track_caller]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::identity::{Audience, IssuerName, Scopes, word};
 
@@ -75,6 +76,19 @@ pub struct Tool {
     pub issuers: Arc<[IssuerName]>,
     /// Scopes that the subject token itself must hold.
     pub required_scopes: Scopes,
+    /// How the person must have signed in.
+    pub required_sign_in: RequiredSignIn,
+}
+
+/// What is demanded of how the person signed in. By default, nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RequiredSignIn {
+    /// Entra's authentication contexts, each of which must have been passed (`acrs`).
+    pub acrs: Vec<Arc<str>>,
+    /// Authentication context classes, one of which must be the token's (`acr`). Empty: any.
+    pub acr: Vec<Arc<str>>,
+    /// How long ago the person may have signed in (`auth_time`).
+    pub max_age: Option<Duration>,
 }
 
 impl fmt::Display for Tool {

@@ -555,6 +555,7 @@ mod tests {
             },
             issuers: [IssuerName::new("contoso")].into(),
             required_scopes: Scopes::default(),
+            required_sign_in: crate::tool::RequiredSignIn::default(),
         };
         CallRecord {
             connector: Some(ConnectorName::new("mail")),

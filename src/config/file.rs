@@ -342,6 +342,15 @@ pub struct Connector {
     /// Scopes that tokens for this connector are asked for, where a tool names none of its own.
     #[schemars(length(min = 1))]
     pub scopes: Option<Vec<String>>,
+    /// Scopes that the caller's own token must hold; a tool can say otherwise.
+    pub required_scopes: Option<Vec<String>>,
+    /// Entra: authentication contexts that the caller must have passed (`acrs`), such as `c1`; a tool can say otherwise.
+    pub required_acrs: Option<Vec<String>>,
+    /// Authentication context classes (`acr`), one of which the caller's sign-in must have; a tool can say otherwise.
+    pub required_acr: Option<Vec<String>>,
+    /// How long ago the caller may have signed in (`auth_time`), such as `15m` or `12h`; a tool can say otherwise.
+    #[schemars(regex(pattern = DURATION))]
+    pub max_age: Option<String>,
     /// What agents can call, by name. Without the key, all of the connector is one tool that is called `any`.
     #[schemars(extend("minProperties" = 1))]
     pub tools: Option<Named<Tool>>,
@@ -403,10 +412,15 @@ pub struct Tool {
     pub identity: Option<Identity>,
     /// Ask the user before the call is made. `true` is not served by this version.
     pub confirm: Option<bool>,
-    /// Scopes that the caller's own token must hold.
+    /// Scopes that the caller's own token must hold, in place of the connector's setting.
     pub required_scopes: Option<Vec<String>>,
-    /// Authentication contexts that the caller must have passed. Not served by this version.
+    /// Entra: authentication contexts that the caller must have passed (`acrs`), such as `c1`, in place of the connector's setting.
     pub required_acrs: Option<Vec<String>>,
+    /// Authentication context classes (`acr`), one of which the caller's sign-in must have, in place of the connector's setting.
+    pub required_acr: Option<Vec<String>>,
+    /// How long ago the caller may have signed in (`auth_time`), such as `15m` or `12h`, in place of the connector's setting.
+    #[schemars(regex(pattern = DURATION))]
+    pub max_age: Option<String>,
 }
 
 /// Who may call what.

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::audit::{Fault, RefusalNote, RequestId};
 use crate::identity::Scopes;
+use crate::tool::RequiredSignIn;
 
 /// What the agent hears.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +34,8 @@ pub struct Answer {
     pub claims: Option<String>,
     /// The scopes that are needed, all at once.
     pub scopes: Option<Scopes>,
+    /// How the person has to sign in.
+    pub sign_in: Option<RequiredSignIn>,
 }
 
 /// The `WWW-Authenticate` header of an answer (RFC 6750 section 3).
@@ -50,6 +53,8 @@ pub enum Challenge {
     InsufficientScope,
     /// The person has to sign in anew, with the claims that go with the answer (Entra's claims challenge).
     InsufficientClaims,
+    /// The person has to sign in anew, in the way that goes with the answer (RFC 9470 section 3).
+    InsufficientUserAuthentication,
 }
 
 impl Answer {
@@ -65,6 +70,7 @@ impl Answer {
             consent_url: None,
             claims: None,
             scopes: None,
+            sign_in: None,
         }
     }
 
@@ -114,6 +120,8 @@ impl Answer {
             consent_url: self.consent_url.as_deref(),
             claims: self.claims.as_deref(),
             required_scopes: self.scopes.as_ref().map(|scopes| scopes.iter().collect()),
+            acr_values: self.acr_values(),
+            max_age: self.max_age(),
             retry_after_seconds: retry_after,
         };
         // Texts and numbers only: writing them into memory does not fail.
@@ -140,6 +148,7 @@ impl Answer {
             Challenge::InvalidToken => "invalid_token",
             Challenge::InsufficientScope => "insufficient_scope",
             Challenge::InsufficientClaims => "insufficient_claims",
+            Challenge::InsufficientUserAuthentication => "insufficient_user_authentication",
         };
         let detail = quotable(detail);
         let mut value =
@@ -150,7 +159,21 @@ impl Answer {
         if let Some(claims) = &self.claims {
             value.push_str(&format!(r#", claims="{}""#, STANDARD.encode(claims)));
         }
+        if let Some(acr_values) = self.acr_values() {
+            value.push_str(&format!(r#", acr_values="{}""#, quotable(&acr_values)));
+        }
+        if let Some(max_age) = self.max_age() {
+            value.push_str(&format!(r#", max_age="{max_age}""#));
+        }
         HeaderValue::from_str(&value).ok()
+    }
+
+    fn acr_values(&self) -> Option<String> {
+        self.sign_in.as_ref().map(|required| required.acr.join(" ")).filter(|values| !values.is_empty())
+    }
+
+    fn max_age(&self) -> Option<u64> {
+        self.sign_in.as_ref()?.max_age.map(|age| age.as_secs())
     }
 }
 
@@ -174,6 +197,10 @@ struct Problem<'a> {
     claims: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     required_scopes: Option<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr_values: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_age: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_seconds: Option<u64>,
 }

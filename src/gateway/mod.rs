@@ -209,7 +209,7 @@ impl Gateway {
         call.record.tool = Some(Arc::clone(&found.tool));
         call.counts_as(&found.metrics);
 
-        let permit = self.policy.decide(caller, Arc::clone(&found.tool))?;
+        let permit = self.policy.decide(caller, Arc::clone(&found.tool), now)?;
         call.record.rule = Some(permit.rule().clone());
 
         let mut credential = self.credentials.obtain(&permit, now).await?;

@@ -3,9 +3,11 @@
 //! One taxonomy: each refusal has a stable code, a status, whose fault it is, what happened, and one sentence that
 //! an agent can repeat to the person. The same code stands in the record and in the metrics.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use serde_json::json;
 
 use super::answer::{Answer, Challenge};
 use super::authenticate::AuthenticateError;
@@ -19,11 +21,14 @@ use crate::identity::{Caller, Scopes};
 use crate::oauth::claims::ClaimsError;
 use crate::oauth::error_response::{ErrorClass, ErrorResponse};
 use crate::oauth::exchange::ExchangeError;
-use crate::oauth::jws::JwsError;
+use crate::oauth::jws::{JwsError, OtherToken};
 use crate::oauth::key_set::RETRY_AFTER_WITHOUT_KEYS;
 use crate::oauth::verifier::VerifyError;
 use crate::policy::Denial;
 
+/// What a person can do about a sign-in that is not enough.
+const STEP_UP_REMEDY: &str =
+    "Sign in again and complete the additional verification that your organisation asks for.";
 /// What an agent should wait when a server is down and does not say for how long: long enough for a restart.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(10);
 
@@ -104,6 +109,14 @@ impl Refusal {
                 Fault::User,
                 "You are not allowed to use this tool through this agent; an administrator can allow it.",
             ),
+            Self::Denied(Denial::ContextsMissing { missing }) => {
+                step_up(Some(&demand_for_contexts(missing)), caller)
+            }
+            Self::Denied(Denial::SignIn(required)) => Answer {
+                challenge: Challenge::InsufficientUserAuthentication,
+                sign_in: Some(required.clone()),
+                ..Answer::new(StatusCode::UNAUTHORIZED, "step_up_required", Fault::User, STEP_UP_REMEDY)
+            },
             Self::Obtain(error) => answer_to_obtaining(error, caller),
             Self::Forward(error) => answer_to_forwarding(error),
             Self::ClaimsDemanded { claims } => step_up(Some(claims), caller),
@@ -203,14 +216,27 @@ fn answer_to_token(error: &VerifyError) -> Answer {
             Fault::Agent,
             "The agent has to send the access token unchanged.",
         ),
-        VerifyError::Form(JwsError::Encrypted | JwsError::Algorithm | JwsError::Header(_)) => {
-            Answer::invalid_token(
-                "token_form_refused",
-                Fault::Agent,
-                "The agent has to send an access token that its issuer signed with an asymmetric key.",
-            )
-        }
-        VerifyError::Form(JwsError::Type) => not_an_access_token(),
+        VerifyError::Form(JwsError::Repeated) => Answer::invalid_token(
+            "token_member_repeated",
+            Fault::Agent,
+            "The agent has to send the access token unchanged: this one says something twice.",
+        ),
+        VerifyError::Form(JwsError::Encrypted) => Answer::invalid_token(
+            "token_encrypted",
+            Fault::Agent,
+            "The agent has to ask for a signed access token: this one is encrypted, and the gateway cannot read it.",
+        ),
+        VerifyError::Form(JwsError::Algorithm) => Answer::invalid_token(
+            "token_algorithm_refused",
+            Fault::Agent,
+            "The agent has to send an access token that its issuer signed with an asymmetric key.",
+        ),
+        VerifyError::Form(JwsError::Header(_)) => Answer::invalid_token(
+            "token_header_refused",
+            Fault::Agent,
+            "The agent has to send an access token as its issuer makes it, without `crit` and without keys of its own.",
+        ),
+        VerifyError::Form(JwsError::Type(other)) => not_an_access_token(*other),
         VerifyError::UnknownIssuer => Answer::invalid_token(
             "issuer_unknown",
             Fault::User,
@@ -245,13 +271,21 @@ fn answer_to_token(error: &VerifyError) -> Answer {
 
 fn answer_to_claims(error: &ClaimsError) -> Answer {
     match error {
-        ClaimsError::Missing(_) | ClaimsError::WrongType(_) | ClaimsError::ActorsDiffer => {
-            Answer::invalid_token(
-                "claims_invalid",
-                Fault::Agent,
-                "Ask an administrator to check how your sign-in service issues tokens: this one lacks a claim, or has one in the wrong form.",
-            )
-        }
+        ClaimsError::Missing(_) => Answer::invalid_token(
+            "claim_missing",
+            Fault::Agent,
+            "Ask an administrator to check how your sign-in service issues tokens: this one lacks a claim.",
+        ),
+        ClaimsError::WrongType(_) => Answer::invalid_token(
+            "claim_invalid",
+            Fault::Agent,
+            "Ask an administrator to check how your sign-in service issues tokens: this one has a claim in the wrong form.",
+        ),
+        ClaimsError::ActorsDiffer => Answer::invalid_token(
+            "agent_ambiguous",
+            Fault::Agent,
+            "Ask an administrator to check how your sign-in service issues tokens: this one names two agents.",
+        ),
         ClaimsError::Audience { .. } => Answer::invalid_token(
             "audience_mismatch",
             Fault::Agent,
@@ -272,7 +306,7 @@ fn answer_to_claims(error: &ClaimsError) -> Answer {
             Fault::User,
             "Sign in with an account of the organisation that this gateway serves.",
         ),
-        ClaimsError::NotAnAccessToken(_) => not_an_access_token(),
+        ClaimsError::NotAnAccessToken(other) => not_an_access_token(*other),
         ClaimsError::NoPerson => Answer::forbidden(
             "person_required",
             Fault::Agent,
@@ -292,12 +326,20 @@ fn answer_to_claims(error: &ClaimsError) -> Answer {
     }
 }
 
-const fn not_an_access_token() -> Answer {
-    Answer::invalid_token(
-        "not_an_access_token",
-        Fault::Agent,
-        "The agent has to send an access token, not an ID token, a refresh token or another kind.",
-    )
+const fn not_an_access_token(other: OtherToken) -> Answer {
+    let (code, remedy) = match other {
+        OtherToken::Id => ("id_token_refused", "The agent has to send an access token, not an ID token."),
+        OtherToken::Refresh => {
+            ("refresh_token_refused", "The agent has to send an access token, and never a refresh token.")
+        }
+        OtherToken::Logout => {
+            ("logout_token_refused", "The agent has to send an access token, not a logout token.")
+        }
+        OtherToken::Other => {
+            ("not_an_access_token", "The agent has to send an access token, not a token for another purpose.")
+        }
+    };
+    Answer::invalid_token(code, Fault::Agent, remedy)
 }
 
 fn answer_to_obtaining(error: &ObtainError, caller: Option<&Caller>) -> Answer {
@@ -434,17 +476,26 @@ fn answer_to_error_response(refused: &ErrorResponse, has_link: bool, caller: Opt
     }
 }
 
+/// What a token must carry to have passed these authentication contexts, as Entra's claims challenges say it.
+fn demand_for_contexts(contexts: &[Arc<str>]) -> String {
+    let contexts: Vec<&str> = contexts.iter().map(AsRef::as_ref).collect();
+    let acrs = match contexts.as_slice() {
+        [one] => json!({ "essential": true, "value": one }),
+        several => json!({ "essential": true, "values": several }),
+    };
+    format!(r#"{{"access_token":{{"acrs":{acrs}}}}}"#)
+}
+
 /// More verification is demanded. Only a client that said that it can act on claims gets them (Entra's `cp1`); another
 /// would repeat the call for ever.
 fn step_up(claims: Option<&String>, caller: Option<&Caller>) -> Answer {
-    let remedy = "Sign in again and complete the additional verification that your organisation asks for.";
     match claims {
         Some(claims) if caller.is_some_and(Caller::handles_claims_challenges) => Answer {
             challenge: Challenge::InsufficientClaims,
             claims: Some(claims.clone()),
-            ..Answer::new(StatusCode::UNAUTHORIZED, "step_up_required", Fault::User, remedy)
+            ..Answer::new(StatusCode::UNAUTHORIZED, "step_up_required", Fault::User, STEP_UP_REMEDY)
         },
-        Some(_) | None => Answer::forbidden("step_up_required", Fault::User, remedy),
+        Some(_) | None => Answer::forbidden("step_up_required", Fault::User, STEP_UP_REMEDY),
     }
 }
 

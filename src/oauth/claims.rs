@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::jws::OtherToken;
 use super::{ClaimPath, IssuerKind, IssuerSettings, Profile};
 use crate::clock::Now;
 use crate::identity::{Actor, Authentication, Scopes, Subject, Tenant, VerifiedClaims};
@@ -46,7 +47,7 @@ pub enum ClaimsError {
     Tenant,
     /// It is an ID token, a refresh token, or one for another purpose.
     #[error("the token is {0}, not an access token")]
-    NotAnAccessToken(&'static str),
+    NotAnAccessToken(OtherToken),
     /// It speaks for an application, and no person stands behind it.
     #[error("the token speaks for an application; a signed-in person's token is needed")]
     NoPerson,
@@ -203,21 +204,21 @@ fn check_purpose(reader: Reader<'_>) -> Result<(), ClaimsError> {
     }
     // OpenID Connect Back-Channel Logout section 2.4.
     if reader.has("events") {
-        return Err(ClaimsError::NotAnAccessToken("a logout token"));
+        return Err(ClaimsError::NotAnAccessToken(OtherToken::Logout));
     }
     // OpenID Connect Core sections 3.1.3.6 and 3.3.2.11: hashes of what an ID token came with.
     if reader.has("at_hash") || reader.has("c_hash") || reader.has("s_hash") {
-        return Err(ClaimsError::NotAnAccessToken("an ID token"));
+        return Err(ClaimsError::NotAnAccessToken(OtherToken::Id));
     }
     // Keycloak says in the claims what each token is for.
     match reader.optional_text("typ")? {
         None => Ok(()),
         Some(typ) if typ.eq_ignore_ascii_case("Bearer") => Ok(()),
-        Some(typ) if typ.eq_ignore_ascii_case("ID") => Err(ClaimsError::NotAnAccessToken("an ID token")),
+        Some(typ) if typ.eq_ignore_ascii_case("ID") => Err(ClaimsError::NotAnAccessToken(OtherToken::Id)),
         Some(typ) if typ.eq_ignore_ascii_case("Refresh") || typ.eq_ignore_ascii_case("Offline") => {
-            Err(ClaimsError::NotAnAccessToken("a refresh token"))
+            Err(ClaimsError::NotAnAccessToken(OtherToken::Refresh))
         }
-        Some(_) => Err(ClaimsError::NotAnAccessToken("a token for another purpose")),
+        Some(_) => Err(ClaimsError::NotAnAccessToken(OtherToken::Other)),
     }
 }
 
@@ -234,7 +235,7 @@ fn entra_person(
         return Err(ClaimsError::NoPerson);
     }
     if scopes.is_empty() {
-        return Err(ClaimsError::NotAnAccessToken("an ID token (it has no `scp`)"));
+        return Err(ClaimsError::NotAnAccessToken(OtherToken::Id));
     }
     Ok((tenant.clone(), Subject::new(reader.text("oid")?)))
 }
@@ -600,17 +601,11 @@ mod tests {
         check_refused(&oidc(), oidc_claims(), "gty", json!("client-credentials"), NoPerson);
         check_refused(&oidc(), oidc_claims(), "preferred_username", json!("service-account-x"), NoPerson);
         check_refused(&oidc(), oidc_claims(), "clientHost", json!("10.0.0.1"), NoPerson);
-        check_refused(&oidc(), oidc_claims(), "typ", json!("ID"), NotAnAccessToken("an ID token"));
-        check_refused(&oidc(), oidc_claims(), "typ", json!("Refresh"), NotAnAccessToken("a refresh token"));
-        check_refused(
-            &oidc(),
-            oidc_claims(),
-            "typ",
-            json!("Logout"),
-            NotAnAccessToken("a token for another purpose"),
-        );
-        check_refused(&oidc(), oidc_claims(), "at_hash", json!("x"), NotAnAccessToken("an ID token"));
-        check_refused(&oidc(), oidc_claims(), "events", json!({}), NotAnAccessToken("a logout token"));
+        check_refused(&oidc(), oidc_claims(), "typ", json!("ID"), NotAnAccessToken(OtherToken::Id));
+        check_refused(&oidc(), oidc_claims(), "typ", json!("Refresh"), NotAnAccessToken(OtherToken::Refresh));
+        check_refused(&oidc(), oidc_claims(), "typ", json!("Logout"), NotAnAccessToken(OtherToken::Other));
+        check_refused(&oidc(), oidc_claims(), "at_hash", json!("x"), NotAnAccessToken(OtherToken::Id));
+        check_refused(&oidc(), oidc_claims(), "events", json!({}), NotAnAccessToken(OtherToken::Logout));
         check_refused(&oidc(), oidc_claims(), "cnf", json!({"jkt": "x"}), Bound);
         check_refused(&oidc(), oidc_claims(), "groups", json!("staff"), WrongType("groups"));
         check_refused(&oidc(), oidc_claims(), "roles", json!([1]), WrongType("roles"));

@@ -38,6 +38,9 @@ pub enum JwsError {
     /// It does not have three parts of base64url with JSON objects in the first two.
     #[error("the token is not a signed JWT")]
     Malformed,
+    /// Its header or claims give a member twice, which two readers could take differently.
+    #[error("the token gives a member twice")]
+    Repeated,
     /// It is encrypted (RFC 7516).
     #[error("the token is encrypted; a signed one is needed")]
     Encrypted,
@@ -48,8 +51,32 @@ pub enum JwsError {
     #[error("the token's header has a parameter that is not accepted: {0}")]
     Header(&'static str),
     /// It is of another type than an access token.
-    #[error("the token's type is not that of an access token")]
-    Type,
+    #[error("the token is {0}, not an access token")]
+    Type(OtherToken),
+}
+
+/// A token that its issuer signed for another purpose.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OtherToken {
+    /// OpenID Connect Core section 2.
+    Id,
+    /// RFC 6749 section 1.5.
+    Refresh,
+    /// OpenID Connect Back-Channel Logout section 2.4.
+    Logout,
+    /// Something else.
+    Other,
+}
+
+impl fmt::Display for OtherToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Id => "an ID token",
+            Self::Refresh => "a refresh token",
+            Self::Logout => "a logout token",
+            Self::Other => "a token for another purpose",
+        })
+    }
 }
 
 /// Header parameters that change how a token is read, or that bring a key or the address of one. A verifier that
@@ -92,7 +119,10 @@ impl<'a> Jws<'a> {
         let is_at_jwt = match header.get("typ").map(access_token_type) {
             None | Some(Some(AccessTokenType::Jwt)) => false,
             Some(Some(AccessTokenType::AtJwt)) => true,
-            Some(None) => return Err(JwsError::Type),
+            Some(None) if is_logout_token_type(header.get("typ")) => {
+                return Err(JwsError::Type(OtherToken::Logout));
+            }
+            Some(None) => return Err(JwsError::Type(OtherToken::Other)),
         };
         Ok(Self { algorithm, key_id, signed, signature, is_at_jwt, claims: decode_object(claims)? })
     }
@@ -130,9 +160,17 @@ fn access_token_type(typ: &Value) -> Option<AccessTokenType> {
     }
 }
 
+/// OpenID Connect Back-Channel Logout section 2.4.
+fn is_logout_token_type(typ: Option<&Value>) -> bool {
+    typ.and_then(Value::as_str).is_some_and(|typ| typ.to_ascii_lowercase().ends_with("logout+jwt"))
+}
+
 fn decode_object(part: &str) -> Result<Map<String, Value>, JwsError> {
     let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| JwsError::Malformed)?;
-    strict_json::parse_object(&bytes).map_err(|_| JwsError::Malformed)
+    strict_json::parse_object(&bytes).map_err(|error| match strict_json::is_repetition(&error) {
+        true => JwsError::Repeated,
+        false => JwsError::Malformed,
+    })
 }
 
 #[cfg(test)]
@@ -174,7 +212,7 @@ mod tests {
         }
         check_header("{}", Some(JwsError::Algorithm));
         check_header(r#"{"alg":["RS256"]}"#, Some(JwsError::Algorithm));
-        check_header(r#"{"alg":"RS256","alg":"none"}"#, Some(JwsError::Malformed));
+        check_header(r#"{"alg":"RS256","alg":"none"}"#, Some(JwsError::Repeated));
         let unsigned = token(r#"{"alg":"RS256"}"#, "{}");
         let unsigned = unsigned.strip_suffix("c2ln").expect("the signature of the test");
         assert_eq!(Jws::parse(unsigned).err(), Some(JwsError::Algorithm));
@@ -182,11 +220,15 @@ mod tests {
 
     #[test]
     fn tokens_for_another_purpose_are_refused() {
-        for typ in ["dpop+jwt", "logout+jwt", "secevent+jwt", "oauth-id-jag+jwt", "application/", "", "JWTx"]
-        {
-            check_header(&format!(r#"{{"alg":"RS256","typ":"{typ}"}}"#), Some(JwsError::Type));
+        for typ in ["dpop+jwt", "secevent+jwt", "oauth-id-jag+jwt", "application/", "", "JWTx"] {
+            check_header(
+                &format!(r#"{{"alg":"RS256","typ":"{typ}"}}"#),
+                Some(JwsError::Type(OtherToken::Other)),
+            );
         }
-        check_header(r#"{"alg":"RS256","typ":7}"#, Some(JwsError::Type));
+        let logout = Some(JwsError::Type(OtherToken::Logout));
+        check_header(r#"{"alg":"RS256","typ":"application/logout+jwt"}"#, logout);
+        check_header(r#"{"alg":"RS256","typ":7}"#, Some(JwsError::Type(OtherToken::Other)));
     }
 
     #[test]

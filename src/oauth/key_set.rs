@@ -193,6 +193,7 @@ impl KeySet {
     }
 
     fn take(&self, keys: Keys) {
+        self.metrics.set_unusable_keys(&self.issuer, keys.unusable());
         let current = self.snapshot();
         if current.as_ref().is_some_and(|current| current.keys.same_as(&keys)) {
             self.metrics.key_set_refreshed(&self.issuer, KeySetRefresh::Unchanged);

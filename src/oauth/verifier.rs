@@ -12,7 +12,7 @@ use super::Profile;
 use super::authorization_server::{AuthorizationServer, AuthorizationServers};
 use super::claims::{self, CLOCK_SKEW_SECONDS, ClaimsError};
 use super::introspection::Introspector;
-use super::jws::{Jws, JwsError, TOKEN_BYTES_MAX};
+use super::jws::{Jws, JwsError, OtherToken, TOKEN_BYTES_MAX};
 use super::keys::Keys;
 use crate::clock::Now;
 use crate::digest::sha256;
@@ -120,7 +120,7 @@ impl Verifier {
         let server = self.issuer_of(&jws)?;
         let key_generation = check_signature_with_keys_of(server, &jws, now).await?;
         if server.settings().profile == Profile::Rfc9068 && !jws.is_at_jwt {
-            return Err(JwsError::Type.into());
+            return Err(JwsError::Type(OtherToken::Other).into());
         }
         let verified = claims::check(&jws.claims, server.settings(), now)?;
         let expires_at = verified.expires_at.saturating_add(CLOCK_SKEW_SECONDS);

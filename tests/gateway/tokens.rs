@@ -27,10 +27,10 @@ async fn check_text(bed: &TestBed, token: &str, status: u16, code: &str) {
 async fn a_forged_or_foreign_signature_is_refused() {
     let bed = TestBed::start().await;
     check(&bed, TokenBuilder::signed_by_a_stranger, 401, "signature_invalid").await;
-    check(&bed, TokenBuilder::signed_with_the_public_key, 401, "token_form_refused").await;
-    check(&bed, TokenBuilder::unsigned, 401, "token_form_refused").await;
+    check(&bed, TokenBuilder::signed_with_the_public_key, 401, "token_algorithm_refused").await;
+    check(&bed, TokenBuilder::unsigned, 401, "token_algorithm_refused").await;
     for alg in ["none", "nOnE", "HS256", "RS257"] {
-        check(&bed, |token| token.header("alg", alg), 401, "token_form_refused").await;
+        check(&bed, |token| token.header("alg", alg), 401, "token_algorithm_refused").await;
     }
     check(&bed, |token| token.header("alg", "PS256"), 401, "signature_invalid").await;
     check(&bed, |token| token.header("alg", "ES256"), 401, "signature_invalid").await;
@@ -56,7 +56,7 @@ async fn a_token_that_brings_its_own_key_or_rules_is_refused() {
         ("crit", json!(["exp"])),
         ("b64", json!(false)),
     ] {
-        check(&bed, |token| token.header(name, value), 401, "token_form_refused").await;
+        check(&bed, |token| token.header(name, value), 401, "token_header_refused").await;
     }
     assert_eq!(bed.authorization_server.fetches(Endpoint::Jwks), fetched);
 }
@@ -68,16 +68,16 @@ async fn a_token_from_elsewhere_or_for_somebody_else_is_refused() {
     check(&bed, |token| token.claim("iss", format!("{issuer}/")), 401, "issuer_unknown").await;
     check(&bed, |token| token.claim("iss", "https://evil.example"), 401, "issuer_unknown").await;
     for bad in [json!(null), json!(7), json!([issuer]), json!({})] {
-        check(&bed, |token| token.claim("iss", bad), 401, "claims_invalid").await;
+        check(&bed, |token| token.claim("iss", bad), 401, "claim_invalid").await;
     }
-    check(&bed, |token| token.without("iss"), 401, "claims_invalid").await;
+    check(&bed, |token| token.without("iss"), 401, "claim_missing").await;
     check(&bed, |token| token.audience("https://graph.demo.test"), 401, "audience_mismatch").await;
     check(&bed, |token| token.audience("api://obo-gateway/"), 401, "audience_mismatch").await;
     for bad in [json!({}), json!(""), json!(null), json!([7])] {
-        check(&bed, |token| token.claim("aud", bad), 401, "claims_invalid").await;
+        check(&bed, |token| token.claim("aud", bad), 401, "claim_invalid").await;
     }
-    check(&bed, |token| token.claim("aud", json!([])), 401, "claims_invalid").await;
-    check(&bed, |token| token.without("aud"), 401, "claims_invalid").await;
+    check(&bed, |token| token.claim("aud", json!([])), 401, "claim_missing").await;
+    check(&bed, |token| token.without("aud"), 401, "claim_missing").await;
     check(&bed, |token| token.claim("tid", "another"), 401, "tenant_not_allowed").await;
     check(&bed, |token| token.claim("tid", "{tenantid}"), 401, "tenant_not_allowed").await;
 }
@@ -88,10 +88,10 @@ async fn a_token_out_of_its_time_is_refused() {
     check(&bed, TokenBuilder::expired, 401, "token_expired").await;
     check(&bed, TokenBuilder::not_yet_valid, 401, "token_not_yet_valid").await;
     for bad in [json!("2000000000"), json!(-1), json!(null), json!([1]), json!(true)] {
-        check(&bed, |token| token.claim("exp", bad.clone()), 401, "claims_invalid").await;
-        check(&bed, |token| token.claim("nbf", bad), 401, "claims_invalid").await;
+        check(&bed, |token| token.claim("exp", bad.clone()), 401, "claim_invalid").await;
+        check(&bed, |token| token.claim("nbf", bad), 401, "claim_invalid").await;
     }
-    check(&bed, |token| token.without("exp"), 401, "claims_invalid").await;
+    check(&bed, |token| token.without("exp"), 401, "claim_missing").await;
     check(&bed, |token| token.claim("nbf", u64::MAX), 401, "token_not_yet_valid").await;
     let endless = bed.authorization_server.subject_token("ada").claim("exp", u64::MAX).mint();
     let reply = bed.get("/mail/me/messages", &endless).await;
@@ -101,7 +101,7 @@ async fn a_token_out_of_its_time_is_refused() {
 #[tokio::test]
 async fn only_a_persons_access_token_will_do() {
     let bed = TestBed::start().await;
-    check_text(&bed, &bed.authorization_server.id_token("ada"), 401, "not_an_access_token").await;
+    check_text(&bed, &bed.authorization_server.id_token("ada"), 401, "id_token_refused").await;
     check(&bed, TokenBuilder::app_only, 403, "person_required").await;
     check(&bed, |token| token.header("typ", "dpop+jwt"), 401, "not_an_access_token").await;
     check(&bed, |token| token.claim("cnf", json!({"jkt": "x"})), 401, "token_bound").await;
@@ -115,10 +115,10 @@ async fn a_member_given_twice_is_refused() {
         let claims = token.claims_text();
         let twice =
             format!("{{\"{name}\":\"x\",\"{name}\":\"y\",{}", claims.strip_prefix('{').expect("an object"));
-        check(&bed, |token| token.raw_claims(twice), 401, "token_malformed").await;
+        check(&bed, |token| token.raw_claims(twice), 401, "token_member_repeated").await;
     }
     let twice = r#"{"alg":"RS256","alg":"RS256"}"#;
-    check(&bed, |token| token.raw_header(twice), 401, "token_malformed").await;
+    check(&bed, |token| token.raw_header(twice), 401, "token_member_repeated").await;
 }
 
 #[tokio::test]
@@ -128,9 +128,9 @@ async fn garbage_of_any_shape_and_size_is_refused() {
         ("a", "token_malformed"),
         ("a.b", "token_malformed"),
         ("a.b.c.d", "token_malformed"),
-        ("a.b.c.d.e", "token_form_refused"),
+        ("a.b.c.d.e", "token_encrypted"),
         ("...", "token_malformed"),
-        ("eyJ.eyJ.", "token_form_refused"),
+        ("eyJ.eyJ.", "token_algorithm_refused"),
     ] {
         check_text(&bed, text, 401, code).await;
     }
@@ -460,7 +460,7 @@ async fn an_opaque_token_that_is_not_active_is_refused_and_not_asked_about_again
     for (token, code) in [
         (checked(&|token| token.audience("api://other")), "audience_mismatch"),
         (checked(&|token| token.claim("cnf", json!({ "jkt": "x" }))), "token_bound"),
-        (checked(&|token| token.claim("iss", "https://elsewhere.example")), "claims_invalid"),
+        (checked(&|token| token.claim("iss", "https://elsewhere.example")), "claim_invalid"),
     ] {
         assert_refused(&refusal(bed.get("/mail/me", &token).await).await, 401, code);
     }
@@ -478,4 +478,60 @@ async fn many_calls_with_one_opaque_token_ask_once_and_a_failure_is_not_remember
     let answers = futures_util::future::join_all((0..20).map(|_| bed.get("/mail/me/messages", &token))).await;
     assert!(answers.iter().all(|answer| answer.status() == 200), "{answers:?}");
     assert_eq!(server.fetches(Endpoint::Introspection), 2);
+}
+
+#[tokio::test]
+async fn a_tool_that_wants_a_stronger_sign_in_says_which() {
+    const DEMANDING: &str = "    scopes: [Mail.Read]
+    tools:
+      contexts: { match: GET /me/messages, required_acrs: [c1, c2] }
+      classes: { match: GET /me, required_acr: [high, higher], max_age: 5m }
+      scoped: { match: GET /me/mailFolders, required_scopes: [access_as_user, b, a] }
+";
+    let bed = Setup::default().tools(DEMANDING).start().await;
+    let ask = async |path: &str, change: &dyn Fn(TokenBuilder) -> TokenBuilder| {
+        bed.get(path, &change(bed.authorization_server.subject_token("ada")).mint()).await
+    };
+    let challenge = |reply: &reqwest::Response| {
+        reply.headers().get("www-authenticate").map(|value| value.to_str().expect("text").to_owned())
+    };
+    let contexts = "/mail/me/messages";
+    let capable = |token: TokenBuilder| token.claim("xms_cc", vec!["cp1"]).claim("acrs", vec!["c2"]);
+    let reply = ask(contexts, &capable).await;
+    let claims = base64_of(r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#);
+    assert!(challenge(&reply).is_some_and(|text| text.contains(&claims)), "{reply:?}");
+    assert_refused(&refusal(reply).await, 401, "step_up_required");
+    let reply = ask(contexts, &|token| token).await;
+    assert_eq!(challenge(&reply), None, "an agent that cannot act on claims gets none");
+    assert_refused(&refusal(reply).await, 403, "step_up_required");
+    assert_eq!(ask(contexts, &|token| token.claim("acrs", vec!["c1", "c2"])).await.status(), 200);
+
+    let signed_in = |acr: &'static str, ago: i64| {
+        let at = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time");
+        let at = i64::try_from(at.as_secs()).expect("seconds") - ago;
+        move |token: TokenBuilder| token.claim("acr", acr).claim("auth_time", at)
+    };
+    for (acr, ago) in [("low", 10), ("high", 400)] {
+        let reply = ask("/mail/me", &signed_in(acr, ago)).await;
+        let text = challenge(&reply).expect("a challenge");
+        for part in
+            [r#"error="insufficient_user_authentication""#, r#"acr_values="high higher""#, r#"max_age="300""#]
+        {
+            assert!(text.contains(part), "{text}");
+        }
+        let refused = refusal(reply).await;
+        assert_refused(&refused, 401, "step_up_required");
+        assert_eq!((&refused.2["acr_values"], &refused.2["max_age"]), (&json!("high higher"), &json!(300)));
+    }
+    assert_eq!(ask("/mail/me", &signed_in("higher", 10)).await.status(), 200);
+
+    let reply = ask("/mail/me/mailFolders", &|token| token).await;
+    let text = challenge(&reply).expect("a challenge");
+    assert!(text.contains(r#"scope="a access_as_user b""#), "{text}");
+    assert_refused(&refusal(reply).await, 403, "scope_missing");
+}
+
+fn base64_of(text: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(text)
 }

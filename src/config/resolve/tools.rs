@@ -10,7 +10,7 @@ use crate::config::file::{self, Identity, Named};
 use crate::gateway::Tools;
 use crate::gateway::rest::{Operations, ToolMatch, ToolMatchError};
 use crate::identity::{IssuerName, Scopes};
-use crate::tool::{ANY_TOOL, ConnectorName, IdentityMode, Target, Tool, ToolName};
+use crate::tool::{ANY_TOOL, ConnectorName, IdentityMode, RequiredSignIn, Target, Tool, ToolName};
 
 /// A connector, as far as its tools need it.
 pub struct Host<'a> {
@@ -39,7 +39,8 @@ pub fn tools(host: &Host<'_>) -> Option<Tools> {
                 identity: host.identity?,
                 target: host.target(scopes?, &scopes_at)?,
                 issuers: host.issuers.clone()?,
-                required_scopes: Scopes::default(),
+                required_scopes: host.required_scopes(None)?,
+                required_sign_in: host.required_sign_in(None)?,
             };
             Some(Tools::Any(Arc::new(tool)))
         }
@@ -100,7 +101,8 @@ impl Host<'_> {
             Some(own) => identity(&at.key("identity"), Some(own)),
             None => self.identity,
         };
-        let required_scopes = values::scopes(&at.key("required_scopes"), tool.required_scopes.as_deref());
+        let required_scopes = self.required_scopes(Some((tool, at)));
+        let required_sign_in = self.required_sign_in(Some((tool, at)));
         // Only an exchange asks for a target; what is not served needs no second fault.
         let target = identity.and(scopes).and_then(|scopes| self.target(scopes, &scopes_at));
         let served = is_served(tool, at);
@@ -112,7 +114,37 @@ impl Host<'_> {
             target: target?,
             issuers: self.issuers.clone()?,
             required_scopes: required_scopes?,
+            required_sign_in: required_sign_in?,
         }))
+    }
+
+    fn required_scopes(&self, tool: Option<(&file::Tool, &At<'_>)>) -> Option<Scopes> {
+        let (scopes, at) = match tool {
+            Some((tool, at)) if at.key("required_scopes").is_written() => (&tool.required_scopes, at),
+            Some(_) | None => (&self.connector.required_scopes, self.at),
+        };
+        values::scopes(&at.key("required_scopes"), scopes.as_deref())
+    }
+
+    /// What is demanded of how the caller signed in: of each key the tool's own, or else the connector's.
+    fn required_sign_in(&self, tool: Option<(&file::Tool, &At<'_>)>) -> Option<RequiredSignIn> {
+        let own = |key| tool.filter(|(_, at)| at.key(key).is_written());
+        let (acrs, acrs_at) = match own("required_acrs") {
+            Some((tool, at)) => (&tool.required_acrs, at),
+            None => (&self.connector.required_acrs, self.at),
+        };
+        let (acr, acr_at) = match own("required_acr") {
+            Some((tool, at)) => (&tool.required_acr, at),
+            None => (&self.connector.required_acr, self.at),
+        };
+        let (max_age, max_age_at) = match own("max_age") {
+            Some((tool, at)) => (&tool.max_age, at),
+            None => (&self.connector.max_age, self.at),
+        };
+        let acrs = words(&acrs_at.key("required_acrs"), acrs.as_deref());
+        let acr = words(&acr_at.key("required_acr"), acr.as_deref());
+        let max_age = values::age(&max_age_at.key("max_age"), max_age.as_deref());
+        Some(RequiredSignIn { acrs: acrs?, acr: acr?, max_age: max_age? })
     }
 
     fn target(&self, scopes: Scopes, at: &At<'_>) -> Option<Target> {
@@ -138,11 +170,22 @@ fn is_served(tool: &file::Tool, at: &At<'_>) -> bool {
         at.key("confirm")
             .fault("is not served by this version: leave the tool out, or write `confirm: false`");
     }
-    let acrs = tool.required_acrs.as_ref().is_some_and(|acrs| !acrs.is_empty());
-    if acrs {
-        at.key("required_acrs").fault("is not served by this version: leave the tool out, or the key");
+    !confirm
+}
+
+/// Values of `acr` and `acrs`: they are sent in one text, separated by spaces.
+fn words(at: &At<'_>, words: Option<&[String]>) -> Option<Vec<Arc<str>>> {
+    let words = words.unwrap_or_default();
+    let mut sound = true;
+    for (index, word) in words.iter().enumerate() {
+        if word.is_empty()
+            || !word.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'))
+        {
+            at.index(index).fault_found("must be one word without quotes, such as `c1`");
+            sound = false;
+        }
     }
-    !confirm && !acrs
+    sound.then(|| words.iter().map(|word| Arc::from(word.as_str())).collect())
 }
 
 fn scopes(at: &At<'_>, scopes: Option<&[String]>) -> Option<Scopes> {

@@ -26,6 +26,19 @@ pub fn duration(at: &At<'_>, text: Option<&str>, default: Duration) -> Option<Du
     Some(duration)
 }
 
+/// Reads how long ago something may have been: up to 30 days.
+pub fn age(at: &At<'_>, text: Option<&str>) -> Option<Option<Duration>> {
+    const AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+    let Some(text) = text else { return Some(None) };
+    match parse_duration(text) {
+        Some(age) if age >= Duration::from_secs(1) && age <= AGE_MAX => Some(Some(age)),
+        _ => {
+            at.fault_found("must be a whole number with a unit, like `15m` or `12h`, and at most `720h`");
+            None
+        }
+    }
+}
+
 fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::gateway::{ConnectorTimeouts, Tools};
-use crate::tool::{IdentityMode, Tool};
+use crate::tool::{IdentityMode, RequiredSignIn, Tool};
 
 /// The tools of the first connector.
 fn tools(edits: &[(&str, &str)]) -> Vec<(String, std::sync::Arc<Tool>)> {
@@ -67,12 +67,30 @@ fn what_this_version_does_not_serve_is_refused_and_never_ignored() {
              `on_behalf_of` is"],
     );
     check(
-        &[("scopes: [Mail.Send]", "scopes: [Mail.Send], confirm: true, required_acrs: [c1]")],
+        &[("scopes: [Mail.Send]", "scopes: [Mail.Send], confirm: true")],
+        &["18: connectors.mail.tools.send.confirm: is not served by this version: leave the tool out, or \
+             write `confirm: false`"],
+    );
+}
+
+#[test]
+fn a_tool_demands_what_it_says_or_else_what_its_connector_says() {
+    let tools = tools(&[
+        ("kind: rest", "kind: rest\n    required_scopes: [all]\n    required_acrs: [c1]\n    max_age: 12h"),
+        ("scopes: [Mail.Send]", "scopes: [Mail.Send], required_acr: [high], required_acrs: [], max_age: 15m"),
+    ]);
+    let [list, send] = [&tools[0].1, &tools[1].1].map(|tool| tool.required_sign_in.clone());
+    let of = |seconds| Some(Duration::from_secs(seconds));
+    assert_eq!(list, RequiredSignIn { acrs: vec!["c1".into()], acr: Vec::new(), max_age: of(43_200) });
+    assert_eq!(send, RequiredSignIn { acrs: Vec::new(), acr: vec!["high".into()], max_age: of(900) });
+    assert_eq!(tools[1].1.required_scopes.canonical(), "all");
+    check(
+        &[("scopes: [Mail.Send]", "scopes: [Mail.Send], required_acrs: [\"a b\"], max_age: soon")],
         &[
-            "18: connectors.mail.tools.send.confirm: is not served by this version: leave the tool out, or \
-             write `confirm: false`",
-            "18: connectors.mail.tools.send.required_acrs: is not served by this version: leave the tool \
-             out, or the key",
+            "18: connectors.mail.tools.send.required_acrs[0]: must be one word without quotes, such as `c1` (found \
+             \"a b\")",
+            "18: connectors.mail.tools.send.max_age: must be a whole number with a unit, like `15m` or `12h`, and \
+             at most `720h` (found \"soon\")",
         ],
     );
 }

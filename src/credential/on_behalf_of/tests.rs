@@ -75,11 +75,12 @@ impl Bed {
             },
             issuers: [IssuerName::new("contoso")].into(),
             required_scopes: Scopes::default(),
+            required_sign_in: crate::tool::RequiredSignIn::default(),
         };
         let tools = vec!["mail/*".parse::<ToolPattern>().expect("a pattern")];
         let rule = Rule { name: RuleName::new("all"), subjects: None, agents: None, tools };
         let caller = Arc::new(Caller::verified(claims, SecretToken::new(token)));
-        Policy::new(vec![rule]).decide(caller, Arc::new(tool)).expect("a permit")
+        Policy::new(vec![rule]).decide(caller, Arc::new(tool), Now::read()).expect("a permit")
     }
 
     fn permit(&self) -> Permit {
