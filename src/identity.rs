@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroize;
 
-use crate::digest::sha256;
+use crate::digest::{FieldDigest, sha256};
 
 /// Declares a word that is text with a meaning of its own, so that two kinds of text cannot be swapped.
 macro_rules! word {
@@ -233,6 +233,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// Whether the connection is encrypted.
     pub tls: bool,
+    /// The SHA-256 of the certificate that it was made with, where the other end showed one and proved to hold its key.
+    pub certificate: Option<[u8; 32]>,
 }
 
 /// A subject and the actor that acts for it, both vouched for by an issuer.
@@ -241,6 +243,7 @@ pub struct Peer {
 pub struct Caller {
     verified: VerifiedClaims,
     token: SecretToken,
+    actor_token: Option<SecretToken>,
 }
 
 /// What the verifier read from a token, once the signature and every claim had been checked.
@@ -256,6 +259,10 @@ pub struct VerifiedClaims {
     pub subject: Subject,
     /// The agent, where the token names one.
     pub actor: Option<Actor>,
+    /// Another agent that may act for the person (`may_act`, RFC 8693 section 4.4), where the token names one.
+    pub may_act: Option<Actor>,
+    /// What the token is bound to, so that it is worth nothing to anybody else (`cnf`).
+    pub confirmation: Option<Confirmation>,
     /// Delegated scopes of the subject token (`scp` or `scope`).
     pub scopes: Scopes,
     /// The person's groups (`groups`).
@@ -276,6 +283,15 @@ pub struct VerifiedClaims {
     pub expires_at: u64,
     /// Whether the client said that it can act on claims challenges (`xms_cc` holds `cp1`).
     pub handles_claims_challenges: bool,
+}
+
+/// What a token is bound to (RFC 7800): its sender has to prove to hold each key that is named.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Confirmation {
+    /// The thumbprint of the key that signs its proofs (`jkt`, RFC 9449 section 6.1).
+    pub key: Option<[u8; 32]>,
+    /// The SHA-256 of the certificate of its connections (`x5t#S256`, RFC 8705 section 3.1).
+    pub certificate: Option<[u8; 32]>,
 }
 
 /// How the person signed in, as far as the token says. Two that are equal prove the same.
@@ -299,6 +315,8 @@ impl VerifiedClaims {
             tenant: Tenant::Sole,
             subject: Subject::new(subject),
             actor: None,
+            may_act: None,
+            confirmation: None,
             scopes: Scopes::default(),
             groups: Vec::new(),
             roles: Vec::new(),
@@ -316,7 +334,13 @@ impl VerifiedClaims {
 impl Caller {
     /// For the verifier alone: states that every check has passed. A test holds that nobody else calls it.
     pub(crate) fn verified(verified: VerifiedClaims, token: SecretToken) -> Self {
-        Self { verified, token }
+        Self { verified, token, actor_token: None }
+    }
+
+    /// For the verifier alone: the same person, with an agent that has proved by a token of its own who it is.
+    pub(crate) fn acting_by(&self, actor: Actor, actor_token: SecretToken) -> Self {
+        let verified = VerifiedClaims { actor: Some(actor), ..self.verified.clone() };
+        Self { verified, token: self.token.clone(), actor_token: Some(actor_token) }
     }
 
     /// The configuration's name for the issuer.
@@ -342,6 +366,16 @@ impl Caller {
     /// The agent, where the token names one.
     pub fn actor(&self) -> Option<&Actor> {
         self.verified.actor.as_ref()
+    }
+
+    /// Another agent that may act for the person.
+    pub fn may_act(&self) -> Option<&Actor> {
+        self.verified.may_act.as_ref()
+    }
+
+    /// What the subject token is bound to.
+    pub fn confirmation(&self) -> Option<&Confirmation> {
+        self.verified.confirmation.as_ref()
     }
 
     /// Delegated scopes of the subject token.
@@ -397,6 +431,29 @@ impl Caller {
     /// The subject token, for an exchange and for nothing else.
     pub fn subject_token(&self) -> &SecretToken {
         &self.token
+    }
+
+    /// The agent's own token, for an exchange and for nothing else.
+    pub fn actor_token(&self) -> Option<&SecretToken> {
+        self.actor_token.as_ref()
+    }
+
+    /// Tells what this caller sent from what others did, without showing it.
+    pub fn tokens_digest(&self) -> [u8; 32] {
+        match &self.actor_token {
+            None => self.token.digest(),
+            Some(actor_token) => {
+                let mut digest = FieldDigest::new("subject and actor token/1");
+                digest.field(&self.token.digest());
+                digest.field(&actor_token.digest());
+                digest.finish()
+            }
+        }
+    }
+
+    /// Whether one of this caller's own tokens stands in `bytes`.
+    pub fn has_token_within(&self, bytes: &[u8]) -> bool {
+        self.token.is_within(bytes) || self.actor_token.as_ref().is_some_and(|token| token.is_within(bytes))
     }
 }
 

@@ -122,6 +122,7 @@ impl Process {
             audit: open_audit(&config.audit, &metrics)?,
             metrics: Arc::clone(&metrics),
             calls: Calls::default(),
+            proofs: Arc::default(),
         };
         let server_settings = config.server.clone();
         let current = Current {
@@ -257,7 +258,7 @@ impl Process {
 async fn build(config: Config, shared: Shared, previous: Option<&Gateway>) -> Result<Gateway, StartError> {
     let servers = start_servers(config.issuers, previous, &shared.metrics)?;
     fetch_first_keys(&servers).await;
-    Gateway::new(servers, config.connectors, config.policy, shared, previous)
+    Gateway::new(servers, config.connectors, config.policy, &config.proofs, shared, previous)
         .map_err(|(connector, source)| StartError::Connector { connector, source })
 }
 

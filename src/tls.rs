@@ -1,11 +1,14 @@
-//! TLS towards servers that the gateway calls: whom it trusts.
+//! TLS: which servers the gateway trusts when it calls them, and which certificates of agents it takes.
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
 use rustls_platform_verifier::Verifier;
 
 static PROVIDER: LazyLock<Arc<CryptoProvider>> =
@@ -80,6 +83,91 @@ pub fn client_config_with(
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
+}
+
+/// Which certificates agents may show.
+#[derive(Clone, Debug)]
+pub enum ClientCertificates {
+    /// None is asked for.
+    NotAsked,
+    /// One is asked for.
+    Asked {
+        /// Whether agents without one are turned away.
+        required: bool,
+        /// Whose certificates are taken. Empty: anybody's, also self-signed ones.
+        authorities: Vec<CertificateDer<'static>>,
+    },
+}
+
+/// What decides about agents' certificates. That an agent holds the key of the one it shows is always checked.
+///
+/// # Errors
+///
+/// When the authorities cannot be used.
+pub fn client_verifier(
+    certificates: ClientCertificates,
+) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
+    let (required, authorities) = match certificates {
+        ClientCertificates::NotAsked => return Ok(WebPkiClientVerifier::no_client_auth()),
+        ClientCertificates::Asked { required, authorities } => (required, authorities),
+    };
+    if authorities.is_empty() {
+        return Ok(Arc::new(AnyCertificate { required }));
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(authorities);
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+    if required { builder.build() } else { builder.allow_unauthenticated().build() }
+}
+
+/// Takes every certificate whose key the agent holds: tokens are bound to certificates by their digest, and who signed
+/// those does not matter then (RFC 8705 section 3).
+#[derive(Debug)]
+struct AnyCertificate {
+    required: bool,
+}
+
+impl ClientCertVerifier for AnyCertificate {
+    fn client_auth_mandatory(&self) -> bool {
+        self.required
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &provider().signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &provider().signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
 }
 
 fn trusting(verifier: Verifier) -> ClientConfig {

@@ -24,6 +24,7 @@ const FLOORS: &[&[&str]] = &[
 /// What is made in one place only, because it is proof: the text that makes it, and the place.
 const PROOFS: &[(&str, &str)] = &[
     ("Caller::verified(", "src/oauth/verifier.rs"),
+    (".acting_by(", "src/oauth/verifier.rs"),
     ("Permit { caller", "src/policy.rs"),
     ("Delegated { method", "src/gateway/rewrite.rs"),
     ("Credential { authorization", "src/credential/on_behalf_of.rs"),

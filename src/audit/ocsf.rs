@@ -531,7 +531,11 @@ mod tests {
             .header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
             .body(())
             .expect("a request of the test");
-        let peer = Peer { address: "192.0.2.7:40000".parse().expect("an address of the test"), tls: true };
+        let peer = Peer {
+            address: "192.0.2.7:40000".parse().expect("an address of the test"),
+            tls: true,
+            certificate: None,
+        };
         CallRecord::begin(&request, peer, Duration::from_millis(1_800_000_000_123))
     }
 

@@ -254,7 +254,7 @@ mod tests {
 
     fn record() -> CallRecord {
         let request = http::Request::get("/mail").body(()).expect("a request of the test");
-        let peer = Peer { address: ([127, 0, 0, 1], 1).into(), tls: false };
+        let peer = Peer { address: ([127, 0, 0, 1], 1).into(), tls: false, certificate: None };
         CallRecord::begin(&request, peer, Duration::ZERO)
     }
 

@@ -30,6 +30,12 @@ pub struct File {
     /// Serve agents without TLS, because something in front of the gateway ends it. Tokens then cross that
     /// network in the clear.
     pub plain_http: Option<bool>,
+    /// The address by which agents reach the gateway, such as `https://gateway.example`. With it, tokens that are bound to
+    /// a key are taken with a DPoP proof (RFC 9449), which has to be for this address and the path of the call.
+    pub public_url: Option<String>,
+    /// With `public_url`: demand a nonce of the gateway's in every DPoP proof, so that none can be made ahead of time.
+    /// Each gateway knows its own nonces alone, so an agent's calls have to come to the same one. Default: false.
+    pub require_dpop_nonce: Option<bool>,
     /// The address of the admin endpoints (health, metrics). Default: `127.0.0.1:9464`.
     pub admin: Option<String>,
     /// File with the bearer token by which someone on another machine may have a person forgotten at the admin
@@ -60,6 +66,21 @@ pub struct Tls {
     /// PEM file with the private key of the certificate.
     #[schemars(required)]
     pub key: Option<String>,
+    /// Whether agents are asked for a certificate of theirs, which tokens can be bound to (RFC 8705). `none`: no.
+    /// `optional`: yes, and who has none is served as well. `required`: who has none is not served. Default: `none`.
+    pub client_certificates: Option<ClientCertificates>,
+    /// With `client_certificates`: PEM file with the certificate authorities that agents' certificates must be from. Without
+    /// it any certificate will do, also a self-signed one: what counts is whether the token is bound to it.
+    pub client_ca_file: Option<String>,
+}
+
+/// Whether agents are asked for certificates.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientCertificates {
+    None,
+    Optional,
+    Required,
 }
 
 /// How long the gateway waits for things of its own.
@@ -187,9 +208,10 @@ pub struct Exchange {
     /// server gives an opaque token otherwise (ZITADEL). Default: `access_token`.
     pub requested_token_type: Option<RequestedTokenType>,
     /// With `token_exchange`: whose token is sent as the `actor_token`. `gateway`: one that the gateway obtains
-    /// with its client credentials. Without it none is sent, and the gateway's client is who acts.
+    /// with its client credentials. `agent`: the agent's own, which it has to send in the header `Obo-Actor-Token`, issued
+    /// by the same server for the gateway. Without the key none is sent, and the gateway's client is who acts.
     pub actor_token: Option<ActorToken>,
-    /// With `actor_token`: the scopes that the gateway's own token is asked for.
+    /// With `actor_token: gateway`: the scopes that the gateway's own token is asked for.
     pub actor_scopes: Option<Vec<String>>,
     /// Further form fields, sent with every request as they are.
     pub extra: Option<BTreeMap<String, String>>,
@@ -231,6 +253,7 @@ pub enum RequestedTokenType {
 #[serde(rename_all = "snake_case")]
 pub enum ActorToken {
     Gateway,
+    Agent,
 }
 
 /// The way the server is asked.

@@ -44,8 +44,8 @@ struct Kept {
 /// Why an exchange gave nothing to keep.
 #[derive(Clone)]
 enum Failure {
-    /// It failed, with the subject token of this digest.
-    Exchange { error: ExchangeError, token: [u8; 32] },
+    /// It failed, with the caller's tokens of this digest.
+    Exchange { error: ExchangeError, tokens: [u8; 32] },
     /// Its person was forgotten meanwhile.
     Forgotten,
 }
@@ -150,10 +150,10 @@ impl OnBehalfOf {
 
     /// Waits for the exchange that obtains what is wanted; starts it when there is none.
     async fn join(&self, wanted: &Wanted, now: Now) -> Result<Arc<Entry>, ObtainError> {
-        let (kept, flight, token) = (&self.shared, wanted.flight(), wanted.caller.subject_token().digest());
+        let (kept, flight, tokens) = (&self.shared, wanted.flight(), wanted.caller.tokens_digest());
         let mut last = ObtainError::BrokeOff;
         for attempt in 0..FLIGHTS_MAX {
-            if let Some(error) = kept.refusals.get(&flight, &token, now) {
+            if let Some(error) = kept.refusals.get(&flight, &tokens, now) {
                 kept.metrics.cache_looked_up(CacheLookup::Refused);
                 return Err(error.into());
             }
@@ -166,8 +166,8 @@ impl OnBehalfOf {
             match self.flights.join(flight, landed, start).await.map_err(|_| ObtainError::BrokeOff)? {
                 Ok(entry) => return Ok(entry),
                 Err(Failure::Forgotten) => {}
-                Err(Failure::Exchange { error, token: theirs }) => {
-                    if theirs == token || !is_about_the_token(&error) {
+                Err(Failure::Exchange { error, tokens: theirs }) => {
+                    if theirs == tokens || !is_about_the_token(&error) {
                         return Err(error.into());
                     }
                     last = error.into();
@@ -224,9 +224,9 @@ impl Wanted {
         let token = exchange(&self.server, &self.caller, &self.target, claims, &kept.metrics, asked).await;
         let made = token.and_then(|token| header(&self.server, &token).map(|header| (token, header)));
         let (token, authorization) = made.map_err(|error| {
-            let digest = self.caller.subject_token().digest();
+            let digest = self.caller.tokens_digest();
             kept.refusals.put(&self.flight(), &digest, &error, Now::read());
-            Failure::Exchange { error, token: digest }
+            Failure::Exchange { error, tokens: digest }
         })?;
         let Self { caller, fields, reason, key, .. } = self;
         let entry = Entry::new(fields, caller, authorization, token.granted, token.lifetime, reason, asked);

@@ -18,7 +18,7 @@ const DEAD_TOKEN: Duration = Duration::from_secs(30);
 /// Longest time that one is remembered: what Entra wants when it has seen a request too often, and more.
 const KEPT_MAX: Duration = Duration::from_secs(600);
 
-/// The refusals, by key and subject token.
+/// The refusals, by key and the caller's tokens.
 pub struct Refusals(moka::sync::Cache<CacheKey, (ExchangeError, Instant)>);
 
 impl Refusals {
@@ -27,17 +27,17 @@ impl Refusals {
         Self(moka::sync::Cache::builder().max_capacity(REFUSALS_MAX).time_to_live(KEPT_MAX).build())
     }
 
-    /// What the server said a moment ago to the same request with the same subject token.
-    pub fn get(&self, key: &CacheKey, token: &[u8; 32], now: Now) -> Option<ExchangeError> {
-        let (error, until) = self.0.get(&key.with(token))?;
+    /// What the server said a moment ago to the same request with the same tokens.
+    pub fn get(&self, key: &CacheKey, tokens: &[u8; 32], now: Now) -> Option<ExchangeError> {
+        let (error, until) = self.0.get(&key.with(tokens))?;
         (now.monotonic < until).then_some(error)
     }
 
     /// Remembers what the server said, for as long as that class of refusal is worth it.
-    pub fn put(&self, key: &CacheKey, token: &[u8; 32], error: &ExchangeError, now: Now) {
+    pub fn put(&self, key: &CacheKey, tokens: &[u8; 32], error: &ExchangeError, now: Now) {
         let until = remembered_for(error).and_then(|lifetime| now.monotonic.checked_add(lifetime));
         if let Some(until) = until {
-            self.0.insert(key.with(token), (error.clone(), until));
+            self.0.insert(key.with(tokens), (error.clone(), until));
         }
     }
 }

@@ -6,12 +6,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use crate::audit::{Fault, RefusalNote, RequestId};
 use crate::identity::Scopes;
+use crate::oauth::keys::accepted_algorithms;
 use crate::tool::RequiredSignIn;
+
+/// The nonce for an agent's next DPoP proof (RFC 9449 section 9).
+pub const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// What the agent hears.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,6 +40,8 @@ pub struct Answer {
     pub scopes: Option<Scopes>,
     /// How the person has to sign in.
     pub sign_in: Option<RequiredSignIn>,
+    /// The nonce that the next DPoP proof needs.
+    pub dpop_nonce: Option<String>,
 }
 
 /// The `WWW-Authenticate` header of an answer (RFC 6750 section 3).
@@ -55,6 +61,19 @@ pub enum Challenge {
     InsufficientClaims,
     /// The person has to sign in anew, in the way that goes with the answer (RFC 9470 section 3).
     InsufficientUserAuthentication,
+    /// The proof that goes with the token is not taken, with this error (RFC 9449 section 7.1).
+    Dpop(DpopError),
+}
+
+/// What is wrong with a token that came with a DPoP proof, or should have (RFC 9449 sections 7.1 and 9).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DpopError {
+    /// The token, or that it came as it did.
+    InvalidToken,
+    /// The proof.
+    InvalidProof,
+    /// The proof lacks the nonce that goes with the answer.
+    NonceNeeded,
 }
 
 impl Answer {
@@ -71,6 +90,7 @@ impl Answer {
             claims: None,
             scopes: None,
             sign_in: None,
+            dpop_nonce: None,
         }
     }
 
@@ -134,6 +154,9 @@ impl Answer {
         if let Some(challenge) = self.challenge_value(&note.detail) {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
+        if let Some(nonce) = self.dpop_nonce.as_ref().and_then(|nonce| HeaderValue::from_str(nonce).ok()) {
+            headers.insert(DPOP_NONCE, nonce);
+        }
         if let Some(seconds) = retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -149,10 +172,17 @@ impl Answer {
             Challenge::InsufficientScope => "insufficient_scope",
             Challenge::InsufficientClaims => "insufficient_claims",
             Challenge::InsufficientUserAuthentication => "insufficient_user_authentication",
+            Challenge::Dpop(DpopError::InvalidToken) => "invalid_token",
+            Challenge::Dpop(DpopError::InvalidProof) => "invalid_dpop_proof",
+            Challenge::Dpop(DpopError::NonceNeeded) => "use_dpop_nonce",
         };
         let detail = quotable(detail);
+        let scheme = if let Challenge::Dpop(_) = self.challenge { "DPoP" } else { "Bearer" };
         let mut value =
-            format!(r#"Bearer realm="obo-gateway", error="{error}", error_description="{detail}""#);
+            format!(r#"{scheme} realm="obo-gateway", error="{error}", error_description="{detail}""#);
+        if let Challenge::Dpop(_) = self.challenge {
+            value.push_str(&format!(r#", algs="{}""#, accepted_algorithms()));
+        }
         if let Some(scopes) = &self.scopes {
             value.push_str(&format!(r#", scope="{}""#, quotable(scopes.canonical())));
         }

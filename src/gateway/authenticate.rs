@@ -2,12 +2,18 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, Request};
 
 use crate::clock::Now;
-use crate::identity::Caller;
+use crate::identity::{Caller, Peer};
+use crate::oauth::possession::{Presented, Scheme};
 use crate::oauth::verifier::{Verifier, VerifyError};
+
+/// An agent's own token, where the issuer is told at each exchange who acts (RFC 8693 section 2.1, `actor_token`).
+const ACTOR_TOKEN: HeaderName = HeaderName::from_static("obo-actor-token");
+/// The proof that goes with a token that is bound to a key (RFC 9449 section 4.1).
+const DPOP: HeaderName = HeaderName::from_static("dpop");
 
 /// Why the caller is not known.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -15,49 +21,83 @@ pub enum AuthenticateError {
     /// There is no `Authorization` header. Tokens elsewhere (query, cookie, form) are not looked for.
     #[error("the request has no Authorization header")]
     NoCredentials,
-    /// Its scheme is not Bearer.
-    #[error("the Authorization header is not of the Bearer scheme")]
+    /// Its scheme is neither Bearer nor DPoP.
+    #[error("the Authorization header is of neither the Bearer nor the DPoP scheme")]
     OtherScheme,
-    /// There are several.
-    #[error("the request has more than one Authorization header")]
-    Repeated,
-    /// It does not hold one token.
-    #[error("the Authorization header does not hold one bearer token")]
-    Malformed,
+    /// A header is there several times.
+    #[error("the request has more than one {0} header")]
+    Repeated(&'static str),
+    /// A header does not hold one token.
+    #[error("the {0} header does not hold one token")]
+    Malformed(&'static str),
+    /// The scheme is DPoP, and no proof came along.
+    #[error("the request has no DPoP header")]
+    NoProof,
     /// The token is refused.
     #[error(transparent)]
     Token(#[from] VerifyError),
 }
 
-/// The caller that the request's bearer token speaks for (RFC 6750 section 2.1).
+/// The caller that the request's token speaks for (RFC 6750 section 2.1, RFC 9449 section 7.1).
 ///
 /// # Errors
 ///
 /// [`AuthenticateError`] when there is no token, or it is refused.
 pub async fn authenticate(
     verifier: &Verifier,
-    headers: &HeaderMap,
+    request: &Request<()>,
+    peer: Peer,
     now: Now,
 ) -> Result<Arc<Caller>, AuthenticateError> {
-    Ok(verifier.verify(bearer_token(headers)?, now).await?)
+    let headers = request.headers();
+    let (token, scheme) = token(headers)?;
+    let presented = Presented {
+        token,
+        scheme,
+        method: request.method(),
+        path: request.uri().path(),
+        certificate: peer.certificate,
+        actor_token: match only(headers, &ACTOR_TOKEN, "Obo-Actor-Token")? {
+            Some(token) if !is_token(token) => return Err(AuthenticateError::Malformed("Obo-Actor-Token")),
+            actor_token => actor_token,
+        },
+    };
+    Ok(verifier.verify(&presented, now).await?)
 }
 
-fn bearer_token(headers: &HeaderMap) -> Result<&str, AuthenticateError> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let value = values.next().ok_or(AuthenticateError::NoCredentials)?;
-    if values.next().is_some() {
-        return Err(AuthenticateError::Repeated);
-    }
-    let value = value.to_str().map_err(|_| AuthenticateError::Malformed)?;
+fn token(headers: &HeaderMap) -> Result<(&str, Scheme<'_>), AuthenticateError> {
+    let value = only(headers, &AUTHORIZATION, "Authorization")?.ok_or(AuthenticateError::NoCredentials)?;
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
-    if !scheme.eq_ignore_ascii_case("Bearer") {
-        return Err(AuthenticateError::OtherScheme);
-    }
+    let scheme = match () {
+        () if scheme.eq_ignore_ascii_case("Bearer") => Scheme::Bearer,
+        () if scheme.eq_ignore_ascii_case("DPoP") => {
+            Scheme::Dpop { proof: only(headers, &DPOP, "DPoP")?.ok_or(AuthenticateError::NoProof)? }
+        }
+        () => return Err(AuthenticateError::OtherScheme),
+    };
     let token = token.trim_start_matches(' ');
-    match !token.is_empty() && token.bytes().all(is_b64token) {
-        true => Ok(token),
-        false => Err(AuthenticateError::Malformed),
+    match is_token(token) {
+        true => Ok((token, scheme)),
+        false => Err(AuthenticateError::Malformed("Authorization")),
     }
+}
+
+/// The one value of a header, where there is one.
+fn only<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+    shown: &'static str,
+) -> Result<Option<&'a str>, AuthenticateError> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(AuthenticateError::Repeated(shown));
+    }
+    value.to_str().map(Some).map_err(|_| AuthenticateError::Malformed(shown))
+}
+
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_b64token)
 }
 
 /// RFC 6750 section 2.1: `b64token`.
@@ -70,30 +110,45 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
+    fn headers(values: &[(&HeaderName, &'static [u8])]) -> HeaderMap {
+        let value = |bytes| HeaderValue::from_bytes(bytes).expect("a value of the test");
+        values.iter().map(|(name, bytes)| (HeaderName::clone(name), value(bytes))).collect()
+    }
+
     #[track_caller]
     fn check(values: &[&'static [u8]], expected: Result<&str, AuthenticateError>) {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append(AUTHORIZATION, HeaderValue::from_bytes(value).expect("a value of the test"));
-        }
-        assert_eq!(bearer_token(&headers), expected, "{values:?}");
+        let values: Vec<_> = values.iter().map(|value| (&AUTHORIZATION, *value)).collect();
+        let read = headers(&values);
+        assert_eq!(token(&read).map(|(token, _)| token), expected, "{values:?}");
     }
 
     #[test]
     fn one_bearer_token_in_one_header() {
+        let malformed = || Err(AuthenticateError::Malformed("Authorization"));
         check(&[b"Bearer abc.def-_~+/="], Ok("abc.def-_~+/="));
         check(&[b"bEARER   abc"], Ok("abc"));
         check(&[], Err(AuthenticateError::NoCredentials));
         check(&[b"Basic YTpi"], Err(AuthenticateError::OtherScheme));
-        check(&[b"DPoP abc"], Err(AuthenticateError::OtherScheme));
         check(&[b"abc"], Err(AuthenticateError::OtherScheme));
         check(&[b""], Err(AuthenticateError::OtherScheme));
-        check(&[b"Bearer"], Err(AuthenticateError::Malformed));
-        check(&[b"Bearer "], Err(AuthenticateError::Malformed));
-        check(&[b"Bearer a b"], Err(AuthenticateError::Malformed));
-        check(&[b"Bearer a, Bearer b"], Err(AuthenticateError::Malformed));
-        check(&[b"Bearer a\tb"], Err(AuthenticateError::Malformed));
-        check(&[b"Bearer \xff"], Err(AuthenticateError::Malformed));
-        check(&[b"Bearer a", b"Bearer a"], Err(AuthenticateError::Repeated));
+        check(&[b"Bearer"], malformed());
+        check(&[b"Bearer "], malformed());
+        check(&[b"Bearer a b"], malformed());
+        check(&[b"Bearer a, Bearer b"], malformed());
+        check(&[b"Bearer a\tb"], malformed());
+        check(&[b"Bearer \xff"], malformed());
+        check(&[b"Bearer a", b"Bearer a"], Err(AuthenticateError::Repeated("Authorization")));
+    }
+
+    #[test]
+    fn a_dpop_token_comes_with_one_proof() {
+        check(&[b"DPoP abc"], Err(AuthenticateError::NoProof));
+        let one = headers(&[(&AUTHORIZATION, b"dpop abc"), (&DPOP, b"a.b.c")]);
+        assert_eq!(token(&one), Ok(("abc", Scheme::Dpop { proof: "a.b.c" })));
+        let two = headers(&[(&AUTHORIZATION, b"DPoP abc"), (&DPOP, b"a.b.c"), (&DPOP, b"a.b.c")]);
+        assert_eq!(token(&two), Err(AuthenticateError::Repeated("DPoP")));
+        // Beside a plain bearer token it is of no interest.
+        let bearer = headers(&[(&AUTHORIZATION, b"Bearer abc"), (&DPOP, b"x"), (&DPOP, b"y")]);
+        assert_eq!(token(&bearer), Ok(("abc", Scheme::Bearer)));
     }
 }

@@ -20,6 +20,7 @@ pub struct Call {
     /// What is known about it. The stages fill it in.
     pub record: CallRecord,
     slot: Option<Slot>,
+    peer: Peer,
     arrived: Now,
     upload: Option<Arc<Upload>>,
     tool_metrics: Arc<ToolMetrics>,
@@ -66,6 +67,7 @@ impl Call {
         Self {
             record,
             slot: Some(slot),
+            peer,
             arrived,
             upload: None,
             tool_metrics,
@@ -78,6 +80,11 @@ impl Call {
     /// Its identifier.
     pub fn request_id(&self) -> RequestId {
         self.record.request_id
+    }
+
+    /// Who sent it.
+    pub fn peer(&self) -> Peer {
+        self.peer
     }
 
     /// When it arrived.
@@ -158,7 +165,7 @@ mod tests {
 
     fn call(log: &AuditLog, metrics: &Arc<Metrics>) -> Call {
         let request = Request::get("/mail").body(()).expect("a request of the test");
-        let peer = Peer { address: ([127, 0, 0, 1], 1).into(), tls: false };
+        let peer = Peer { address: ([127, 0, 0, 1], 1).into(), tls: false, certificate: None };
         let slot = log.reserve().expect("a place");
         Call::begin(&request, peer, slot, metrics.no_connector(), Arc::clone(metrics), &Calls::default())
     }

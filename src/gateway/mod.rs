@@ -14,6 +14,7 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tracing::Instrument as _;
+use url::Url;
 
 use crate::audit::{AuditLog, AuditUnavailable, CallRecord, Ending, Forgotten, RequestId};
 use crate::clock::Now;
@@ -21,6 +22,7 @@ use crate::credential::{Credential, CredentialCache, Credentials};
 use crate::identity::{Issuer, IssuerName, Peer, Person};
 use crate::metrics::{Metrics, ToolMetrics};
 use crate::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
+use crate::oauth::dpop::{ProofChecker, ProofMemory};
 use crate::oauth::verifier::Verifier;
 use crate::policy::Policy;
 use crate::tool::ConnectorName;
@@ -48,6 +50,7 @@ pub use readers::Readers;
 pub use refusal::Refusal;
 pub use settings::{ConnectorSettings, ConnectorTimeouts, Tools};
 
+use answer::DPOP_NONCE;
 use call::Call;
 use path::CanonicalPath;
 use routes::{ConnectorAnswer, Routes};
@@ -81,6 +84,17 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// The calls under way.
     pub calls: Calls,
+    /// Which DPoP proofs have been used.
+    pub proofs: Arc<ProofMemory>,
+}
+
+/// How agents prove that a token which is bound to a key is theirs.
+#[derive(Clone, Debug, Default)]
+pub struct ProofSettings {
+    /// The address by which agents reach the gateway: what DPoP proofs are for. `None`: they are not taken.
+    pub public_url: Option<Url>,
+    /// Whether a proof needs a nonce of the gateway's (RFC 9449 section 9).
+    pub requires_nonce: bool,
 }
 
 impl Gateway {
@@ -94,13 +108,16 @@ impl Gateway {
         servers: AuthorizationServers,
         connectors: Vec<ConnectorSettings>,
         policy: Policy,
+        proofs: &ProofSettings,
         shared: Shared,
         previous: Option<&Self>,
     ) -> Result<Self, (ConnectorName, UpstreamError)> {
-        let Shared { cache, audit, metrics, calls } = shared;
+        let Shared { cache, audit, metrics, calls, proofs: memory } = shared;
+        let ProofSettings { public_url, requires_nonce } = proofs;
+        let proofs = public_url.as_ref().map(|url| ProofChecker::new(url, *requires_nonce, memory));
         Ok(Self {
             routes: Routes::new(connectors, &metrics, previous.map(|previous| &previous.routes))?,
-            verifier: Verifier::new(Arc::clone(&servers)),
+            verifier: Verifier::new(Arc::clone(&servers), proofs),
             policy,
             credentials: Credentials::new(Arc::clone(&servers), Arc::clone(&cache), Arc::clone(&metrics)),
             cache,
@@ -201,7 +218,7 @@ impl Gateway {
         call.record.connector = Some(connector.name.clone());
         call.counts_as(&connector.metrics);
 
-        let caller = authenticate::authenticate(&self.verifier, request.headers(), now).await?;
+        let caller = authenticate::authenticate(&self.verifier, &request, call.peer(), now).await?;
         call.record.caller = Some(Arc::clone(&caller));
 
         let inner_path = connector.path_within(path);
@@ -237,6 +254,10 @@ impl Gateway {
             }
         }
         rewrite::answer_headers(&mut answer.response, credential.identity(), call.request_id());
+        if permit.caller().confirmation().is_some_and(|confirmation| confirmation.key.is_some()) {
+            let nonce = self.verifier.next_nonce(now).and_then(|nonce| HeaderValue::from_str(&nonce).ok());
+            answer.response.headers_mut().extend(nonce.map(|nonce| (DPOP_NONCE, nonce)));
+        }
         Ok(answer)
     }
 

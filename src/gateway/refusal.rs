@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::json;
 
-use super::answer::{Answer, Challenge};
+use super::answer::{Answer, Challenge, DpopError};
 use super::authenticate::AuthenticateError;
 use super::forward::ForwardError;
 use super::path::PathError;
@@ -19,11 +19,13 @@ use crate::credential::ObtainError;
 use crate::error_chain::ErrorChain;
 use crate::identity::{Caller, Scopes};
 use crate::oauth::claims::ClaimsError;
+use crate::oauth::dpop::ProofError;
 use crate::oauth::error_response::{ErrorClass, ErrorResponse};
 use crate::oauth::exchange::ExchangeError;
 use crate::oauth::jws::{JwsError, OtherToken};
 use crate::oauth::key_set::RETRY_AFTER_WITHOUT_KEYS;
-use crate::oauth::verifier::VerifyError;
+use crate::oauth::possession::PossessionError;
+use crate::oauth::verifier::{AgentError, VerifyError};
 use crate::policy::Denial;
 
 /// What a person can do about a sign-in that is not enough.
@@ -193,13 +195,14 @@ fn answer_to_authentication(error: &AuthenticateError) -> Answer {
                 "Sign in; the agent then has to send your access token in the Authorization header.",
             )
         },
-        AuthenticateError::Repeated | AuthenticateError::Malformed => Answer {
+        AuthenticateError::Repeated(_) | AuthenticateError::Malformed(_) => Answer {
             challenge: Challenge::InvalidRequest,
             ..Answer::bad_request(
                 "authorization_malformed",
-                "The agent has to send exactly one Authorization header, with one bearer token.",
+                "The agent has to send each of its credentials once: one token in one Authorization header.",
             )
         },
+        AuthenticateError::NoProof => proof_invalid(),
         AuthenticateError::Token(error) => answer_to_token(error),
     }
 }
@@ -266,6 +269,107 @@ fn answer_to_token(error: &VerifyError) -> Answer {
             "The agent has to send the access token unchanged.",
         ),
         VerifyError::Claims(error) => answer_to_claims(error),
+        VerifyError::Possession(error) => answer_to_possession(error),
+        VerifyError::Agent(AgentError::NoToken) => Answer::invalid_token(
+            "actor_token_required",
+            Fault::Agent,
+            "The agent has to send an access token of its own in the Obo-Actor-Token header, beside yours.",
+        ),
+        VerifyError::Agent(AgentError::Token(error)) => match &**error {
+            VerifyError::KeysUnavailable { .. } | VerifyError::IntrospectionFailed { .. } => {
+                answer_to_token(error)
+            }
+            VerifyError::Claims(ClaimsError::Agent) => answer_to_token(error),
+            _ => Answer::invalid_token(
+                "actor_token_refused",
+                Fault::Agent,
+                "The agent has to get itself a new access token for this gateway and send it in the Obo-Actor-Token header.",
+            ),
+        },
+        VerifyError::Agent(AgentError::Another) => Answer::forbidden(
+            "actor_not_authorized",
+            Fault::Agent,
+            "Sign in through this agent: your access token was issued to another one, which does not let it act for you.",
+        ),
+    }
+}
+
+fn answer_to_possession(error: &PossessionError) -> Answer {
+    match error {
+        PossessionError::NoProof => Answer {
+            challenge: Challenge::Dpop(DpopError::InvalidToken),
+            ..Answer::invalid_token(
+                "token_bound",
+                Fault::Agent,
+                "The agent has to send your access token with the DPoP scheme and a proof: it is bound to the agent's key.",
+            )
+        },
+        PossessionError::ProofsNotServed => Answer::invalid_token(
+            "token_bound",
+            Fault::Agent,
+            "The agent has to ask for an access token that is not bound to a key: this gateway does not check proofs.",
+        ),
+        PossessionError::NoCertificate => Answer::invalid_token(
+            "token_bound",
+            Fault::Agent,
+            "The agent has to connect with its client certificate: your access token is bound to it.",
+        ),
+        PossessionError::OtherCertificate => Answer::invalid_token(
+            "certificate_mismatch",
+            Fault::Agent,
+            "The agent has to connect with the client certificate that it got your access token with.",
+        ),
+        PossessionError::NotBound => Answer {
+            challenge: Challenge::Dpop(DpopError::InvalidToken),
+            ..Answer::invalid_token(
+                "token_not_bound",
+                Fault::Agent,
+                "The agent has to send your access token with the Bearer scheme: it is not bound to a key.",
+            )
+        },
+        PossessionError::Proof(ProofError::Nonce { next }) => Answer {
+            challenge: Challenge::Dpop(DpopError::NonceNeeded),
+            dpop_nonce: Some(next.clone()),
+            ..Answer::invalid_token(
+                "dpop_nonce_required",
+                Fault::Agent,
+                "The agent has to put the nonce of this answer into its DPoP proof and send the call again.",
+            )
+        },
+        PossessionError::Proof(ProofError::Replayed) => Answer {
+            challenge: Challenge::Dpop(DpopError::InvalidProof),
+            ..Answer::invalid_token(
+                "dpop_proof_replayed",
+                Fault::Agent,
+                "The agent has to make a new DPoP proof for every call.",
+            )
+        },
+        PossessionError::Proof(ProofError::TooMany) => Answer::later(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "dpop_proofs_exhausted",
+            Fault::Gateway,
+            "More calls with DPoP proofs came than the gateway can tell apart; try again in some minutes.",
+            RETRY_AFTER_DEFAULT,
+        ),
+        PossessionError::Proof(
+            ProofError::Malformed(_)
+            | ProofError::Signature
+            | ProofError::OtherKey
+            | ProofError::OtherToken
+            | ProofError::OtherRequest(_)
+            | ProofError::OutOfTime,
+        ) => proof_invalid(),
+    }
+}
+
+fn proof_invalid() -> Answer {
+    Answer {
+        challenge: Challenge::Dpop(DpopError::InvalidProof),
+        ..Answer::invalid_token(
+            "dpop_proof_invalid",
+            Fault::Agent,
+            "The agent has to send a fresh DPoP proof for this very call, made with the key that your access token is bound to.",
+        )
     }
 }
 
@@ -315,7 +419,7 @@ fn answer_to_claims(error: &ClaimsError) -> Answer {
         ClaimsError::Bound => Answer::invalid_token(
             "token_bound",
             Fault::Agent,
-            "The agent has to ask for an access token that is not bound to a key: this gateway cannot check the proof.",
+            "The agent has to ask for an access token that is bound by DPoP, by its client certificate, or not at all.",
         ),
         ClaimsError::Agent => Answer::forbidden(
             "agent_not_allowed",

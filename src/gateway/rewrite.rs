@@ -142,17 +142,18 @@ pub fn delegate(
     credential: &Credential,
     request_id: RequestId,
 ) -> Result<Delegated, RequestError> {
-    let own_token = permit.caller().subject_token();
+    let caller = permit.caller();
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     let target = format!("{}{query}", path.as_str());
-    if own_token.is_within(target.as_bytes()) {
+    if caller.has_token_within(target.as_bytes()) {
         return Err(RequestError::TokenMisplaced);
     }
     let inbound = request.headers();
     let mut headers = HeaderMap::with_capacity(inbound.len() + 3);
     for (name, value) in inbound {
         let passes = PASSED.contains(name) || pass_headers.contains(name);
-        if passes && !lists(inbound, &CONNECTION, name.as_str()) && !own_token.is_within(value.as_bytes()) {
+        if passes && !lists(inbound, &CONNECTION, name.as_str()) && !caller.has_token_within(value.as_bytes())
+        {
             headers.append(name.clone(), value.clone());
         }
     }

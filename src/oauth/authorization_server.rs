@@ -216,6 +216,7 @@ fn fingerprint(settings: &IssuerSettings) -> [u8; 32] {
                 digest.field(requested_token_type.as_bytes());
                 match actor {
                     ActorToken::None => digest.field(b"no actor"),
+                    ActorToken::Agent => digest.field(b"the agent"),
                     ActorToken::Gateway { scopes } => {
                         digest.field(b"the gateway");
                         digest.field(scopes.canonical().as_bytes());

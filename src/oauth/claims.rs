@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::jws::OtherToken;
+use super::possession;
 use super::{ClaimPath, IssuerKind, IssuerSettings, Profile};
 use crate::clock::Now;
 use crate::identity::{Actor, Authentication, Scopes, Subject, Tenant, VerifiedClaims};
@@ -51,8 +52,8 @@ pub enum ClaimsError {
     /// It speaks for an application, and no person stands behind it.
     #[error("the token speaks for an application; a signed-in person's token is needed")]
     NoPerson,
-    /// It is bound to a key (RFC 7800), and nothing here proves that the caller holds it.
-    #[error("the token is bound to a key that the caller has not proved to hold")]
+    /// It is bound to a key (RFC 7800) in a way that nothing here can check.
+    #[error("the token is bound to a key in a way that this gateway cannot check")]
     Bound,
     /// The configuration does not let this agent call.
     #[error("the agent is not allowed to call")]
@@ -106,12 +107,15 @@ pub fn check(
         }
         reader.time("iat")?.ok_or(ClaimsError::Missing("iat"))?;
     }
+    let confirmation = possession::confirmation(claims.get("cnf"))?;
     check_audience(reader, settings)?;
     let expires_at = check_times(reader, settings, now)?;
-    if let Some(agents) = &settings.agents
-        && !actor.as_ref().is_some_and(|actor| agents.contains(actor))
-    {
-        return Err(ClaimsError::Agent);
+    let may_act = may_act(reader)?;
+    // Where agents prove by a token of their own who they are, that token decides.
+    let agent_proves_itself =
+        settings.exchange.as_ref().is_some_and(|exchange| exchange.grant.wants_agents_token());
+    if !agent_proves_itself {
+        check_agent(actor.as_ref(), settings)?;
     }
     let missing = settings.required_scopes.missing_from(&scopes);
     if !missing.is_empty() {
@@ -123,6 +127,8 @@ pub fn check(
         tenant,
         subject,
         actor,
+        may_act,
+        confirmation,
         scopes,
         groups: match &names.groups {
             Some(path) => shared(reader.texts_at(path, "claims.groups")?),
@@ -146,6 +152,58 @@ pub fn check(
             .iter()
             .any(|capability| capability.eq_ignore_ascii_case("cp1")),
     })
+}
+
+/// Checks the claims of an agent's own token: which agent it is, and until when that holds, in seconds since 1970 UTC.
+///
+/// # Errors
+///
+/// [`ClaimsError`] says what is wrong with it.
+pub fn check_agents_token(
+    claims: &Map<String, Value>,
+    settings: &IssuerSettings,
+    now: Now,
+) -> Result<(Actor, u64), ClaimsError> {
+    let reader = Reader(claims);
+    check_purpose(reader)?;
+    // Nobody asks for a proof that goes with it.
+    if reader.has("cnf") {
+        return Err(ClaimsError::Bound);
+    }
+    let named = match &settings.claim_names.agent {
+        Some(path) => reader.text_at(path, "claims.agent")?.map(Actor::new),
+        None => actor(reader)?,
+    };
+    let actor = named.map_or_else(|| reader.text("sub").map(Actor::new), Ok)?;
+    check_audience(reader, settings)?;
+    let expires_at = check_times(reader, settings, now)?;
+    check_agent(Some(&actor), settings)?;
+    Ok((actor, expires_at))
+}
+
+fn check_agent(actor: Option<&Actor>, settings: &IssuerSettings) -> Result<(), ClaimsError> {
+    let is_let_in = |agents: &Vec<Actor>| actor.is_some_and(|actor| agents.contains(actor));
+    match settings.agents.as_ref().is_none_or(is_let_in) {
+        true => Ok(()),
+        false => Err(ClaimsError::Agent),
+    }
+}
+
+/// Who else may act for the person (RFC 8693 section 4.4).
+fn may_act(reader: Reader<'_>) -> Result<Option<Actor>, ClaimsError> {
+    match reader.0.get("may_act") {
+        None => Ok(None),
+        // Another issuer's names say nothing about the agents here.
+        Some(Value::Object(may_act))
+            if may_act.get("iss").is_some_and(|iss| Some(iss) != reader.0.get("iss")) =>
+        {
+            Ok(None)
+        }
+        Some(Value::Object(may_act)) => {
+            may_act.get("sub").map(|sub| as_text(sub, "may_act").map(Actor::new)).transpose()
+        }
+        Some(_) => Err(ClaimsError::WrongType("may_act")),
+    }
 }
 
 fn shared(texts: Vec<&str>) -> Vec<Arc<str>> {
@@ -199,9 +257,6 @@ fn check_times(reader: Reader<'_>, settings: &IssuerSettings, now: Now) -> Resul
 
 /// Tokens for another purpose are signed by the same keys; what gives them away differs from server to server.
 fn check_purpose(reader: Reader<'_>) -> Result<(), ClaimsError> {
-    if reader.has("cnf") {
-        return Err(ClaimsError::Bound);
-    }
     // OpenID Connect Back-Channel Logout section 2.4.
     if reader.has("events") {
         return Err(ClaimsError::NotAnAccessToken(OtherToken::Logout));
@@ -606,7 +661,9 @@ mod tests {
         check_refused(&oidc(), oidc_claims(), "typ", json!("Logout"), NotAnAccessToken(OtherToken::Other));
         check_refused(&oidc(), oidc_claims(), "at_hash", json!("x"), NotAnAccessToken(OtherToken::Id));
         check_refused(&oidc(), oidc_claims(), "events", json!({}), NotAnAccessToken(OtherToken::Logout));
-        check_refused(&oidc(), oidc_claims(), "cnf", json!({"jkt": "x"}), Bound);
+        check_refused(&oidc(), oidc_claims(), "cnf", json!({"kid": "x"}), Bound);
+        check_refused(&oidc(), oidc_claims(), "cnf", json!({"jkt": "x"}), WrongType("cnf"));
+        check_refused(&oidc(), oidc_claims(), "may_act", json!("x"), WrongType("may_act"));
         check_refused(&oidc(), oidc_claims(), "groups", json!("staff"), WrongType("groups"));
         check_refused(&oidc(), oidc_claims(), "roles", json!([1]), WrongType("roles"));
         check_refused(&oidc(), oidc_claims(), "scope", json!(["a"]), WrongType("scope"));

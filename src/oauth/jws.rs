@@ -79,18 +79,26 @@ impl fmt::Display for OtherToken {
     }
 }
 
-/// Header parameters that change how a token is read, or that bring a key or the address of one. A verifier that
-/// heeds them lets the token's author choose the key (RFC 8725 section 3.10); one that ignores `crit` breaks RFC 7515.
-const REFUSED_PARAMETERS: [&str; 8] = ["crit", "b64", "jwk", "jku", "x5u", "x5c", "enc", "zip"];
+/// A signed JWT in its three parts, with nothing but the header looked into.
+pub struct Parts<'a> {
+    /// The header.
+    pub header: Map<String, Value>,
+    /// The claims, still encoded.
+    pub claims: &'a str,
+    /// What is signed: header and claims, still encoded.
+    pub signed: &'a str,
+    /// The signature, still encoded. Not empty.
+    pub signature: &'a str,
+}
 
-impl<'a> Jws<'a> {
-    /// Takes a token apart.
+impl<'a> Parts<'a> {
+    /// Takes a JWT of at most `bytes_max` bytes apart.
     ///
     /// # Errors
     ///
-    /// [`JwsError`] when its form or header is refused.
-    pub fn parse(token: &'a str) -> Result<Self, JwsError> {
-        if token.len() > TOKEN_BYTES_MAX {
+    /// [`JwsError`] when it is larger, or not a signed JWT.
+    pub fn split(token: &'a str, bytes_max: usize) -> Result<Self, JwsError> {
+        if token.len() > bytes_max {
             return Err(JwsError::TooLarge);
         }
         let mut parts = token.split('.');
@@ -103,28 +111,70 @@ impl<'a> Jws<'a> {
             return Err(JwsError::Algorithm);
         }
         let signed = &token[..header.len() + 1 + claims.len()];
-        let header = decode_object(header)?;
-        if let Some(refused) = REFUSED_PARAMETERS.into_iter().find(|name| header.contains_key(*name)) {
+        Ok(Self { header: decode_object(header)?, claims, signed, signature })
+    }
+
+    /// The algorithm that the header names, when it is accepted.
+    ///
+    /// # Errors
+    ///
+    /// [`JwsError::Algorithm`].
+    pub fn algorithm(&self) -> Result<Algorithm, JwsError> {
+        let name = self.header.get("alg").and_then(Value::as_str);
+        name.and_then(algorithm_named).ok_or(JwsError::Algorithm)
+    }
+
+    /// The claims. Nobody has vouched for them yet.
+    ///
+    /// # Errors
+    ///
+    /// [`JwsError`] when they are not a JSON object, or one that gives a member twice.
+    pub fn claims(&self) -> Result<Map<String, Value>, JwsError> {
+        decode_object(self.claims)
+    }
+
+    /// Whether the header's `typ` is `wanted`. The prefix may be spelled out, and case does not matter (RFC 7515
+    /// section 4.1.9).
+    pub fn is_of_type(&self, wanted: &str) -> bool {
+        self.header
+            .get("typ")
+            .and_then(Value::as_str)
+            .is_some_and(|typ| short_type(typ).eq_ignore_ascii_case(wanted))
+    }
+}
+
+/// Header parameters that change how a token is read, or that bring a key or the address of one. A verifier that
+/// heeds them lets the token's author choose the key (RFC 8725 section 3.10); one that ignores `crit` breaks RFC 7515.
+const REFUSED_PARAMETERS: [&str; 8] = ["crit", "b64", "jwk", "jku", "x5u", "x5c", "enc", "zip"];
+
+impl<'a> Jws<'a> {
+    /// Takes a token apart.
+    ///
+    /// # Errors
+    ///
+    /// [`JwsError`] when its form or header is refused.
+    pub fn parse(token: &'a str) -> Result<Self, JwsError> {
+        let parts = Parts::split(token, TOKEN_BYTES_MAX)?;
+        if let Some(refused) = REFUSED_PARAMETERS.into_iter().find(|name| parts.header.contains_key(*name)) {
             return Err(JwsError::Header(refused));
         }
-        let algorithm = match header.get("alg") {
-            Some(Value::String(name)) => algorithm_named(name).ok_or(JwsError::Algorithm)?,
-            _ => return Err(JwsError::Algorithm),
-        };
-        let key_id = match header.get("kid") {
+        let algorithm = parts.algorithm()?;
+        let key_id = match parts.header.get("kid") {
             None => None,
             Some(Value::String(id)) if id.len() <= KEY_ID_BYTES_MAX => Some(id.clone()),
             Some(_) => return Err(JwsError::Header("kid")),
         };
-        let is_at_jwt = match header.get("typ").map(access_token_type) {
-            None | Some(Some(AccessTokenType::Jwt)) => false,
-            Some(Some(AccessTokenType::AtJwt)) => true,
-            Some(None) if is_logout_token_type(header.get("typ")) => {
-                return Err(JwsError::Type(OtherToken::Logout));
-            }
-            Some(None) => return Err(JwsError::Type(OtherToken::Other)),
+        let is_at_jwt = match parts.header.get("typ") {
+            None => false,
+            Some(_) if parts.is_of_type("JWT") => false,
+            // RFC 9068 section 2.1.
+            Some(_) if parts.is_of_type("at+jwt") => true,
+            // OpenID Connect Back-Channel Logout section 2.4.
+            Some(_) if parts.is_of_type("logout+jwt") => return Err(JwsError::Type(OtherToken::Logout)),
+            Some(_) => return Err(JwsError::Type(OtherToken::Other)),
         };
-        Ok(Self { algorithm, key_id, signed, signature, is_at_jwt, claims: decode_object(claims)? })
+        let claims = parts.claims()?;
+        Ok(Self { algorithm, key_id, signed: parts.signed, signature: parts.signature, is_at_jwt, claims })
     }
 }
 
@@ -137,32 +187,9 @@ impl fmt::Debug for Jws<'_> {
     }
 }
 
-/// A `typ` that an access token may have.
-enum AccessTokenType {
-    /// What most servers write.
-    Jwt,
-    /// RFC 9068 section 2.1.
-    AtJwt,
-}
-
-/// The prefix may be spelled out, and case does not matter (RFC 7515 section 4.1.9). Everything else is a token for
-/// another purpose.
-fn access_token_type(typ: &Value) -> Option<AccessTokenType> {
-    let typ = typ.as_str()?;
-    let short = typ
-        .get(..12)
-        .filter(|prefix| prefix.eq_ignore_ascii_case("application/"))
-        .map_or(typ, |_| &typ[12..]);
-    match () {
-        () if short.eq_ignore_ascii_case("JWT") => Some(AccessTokenType::Jwt),
-        () if short.eq_ignore_ascii_case("at+jwt") => Some(AccessTokenType::AtJwt),
-        () => None,
-    }
-}
-
-/// OpenID Connect Back-Channel Logout section 2.4.
-fn is_logout_token_type(typ: Option<&Value>) -> bool {
-    typ.and_then(Value::as_str).is_some_and(|typ| typ.to_ascii_lowercase().ends_with("logout+jwt"))
+fn short_type(typ: &str) -> &str {
+    let prefix = typ.get(..12).filter(|prefix| prefix.eq_ignore_ascii_case("application/"));
+    prefix.map_or(typ, |prefix| &typ[prefix.len()..])
 }
 
 fn decode_object(part: &str) -> Result<Map<String, Value>, JwsError> {

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::{Map, Value};
 
+use crate::digest::sha256;
 use crate::strict_json;
 
 /// Most keys that are read from one set. Entra publishes fewer than ten.
@@ -23,7 +24,7 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 pub struct Keys {
     by_id: HashMap<String, VerifyingKey>,
     without_id: Vec<VerifyingKey>,
-    digest: Vec<u8>,
+    digest: [u8; 32],
     unusable: usize,
 }
 
@@ -32,7 +33,7 @@ pub struct VerifyingKey {
     key: DecodingKey,
     algorithms: Vec<Algorithm>,
     issuer: Option<String>,
-    material: Vec<String>,
+    thumbprint: [u8; 32],
 }
 
 /// The answer is no key set.
@@ -82,7 +83,7 @@ impl Keys {
             match id {
                 None => keys.without_id.push(key),
                 Some(id) => match keys.by_id.get(&id) {
-                    Some(twin) if twin.material == key.material => {}
+                    Some(twin) if twin.thumbprint == key.thumbprint => {}
                     Some(_) => shared_ids.push(id),
                     None => drop(keys.by_id.insert(id, key)),
                 },
@@ -134,6 +135,20 @@ impl fmt::Debug for Keys {
 }
 
 impl VerifyingKey {
+    /// Reads a single key that somebody shows as their own: a public one, and nothing more.
+    ///
+    /// `None` when it cannot verify a signature, or gives a private part away.
+    pub fn shown(jwk: &Map<String, Value>) -> Option<Self> {
+        // RFC 7518 section 6: `d` is the private part of every asymmetric key, `k` the secret of a symmetric one.
+        let is_private = jwk.contains_key("d") || jwk.contains_key("k");
+        read_key(jwk).ok().filter(|_| !is_private).map(|(_, key)| key)
+    }
+
+    /// The key's SHA-256 thumbprint (RFC 7638 section 3).
+    pub fn thumbprint(&self) -> [u8; 32] {
+        self.thumbprint
+    }
+
     /// Whether `signature` (base64url) is this key's, over `message`, with an algorithm that belongs to the key.
     pub fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &str) -> bool {
         self.algorithms.contains(&algorithm)
@@ -147,9 +162,8 @@ impl VerifyingKey {
 }
 
 /// The digest of a document's meaning: members in order, whatever their order on the wire.
-fn digest_of(members: &Map<String, Value>) -> Vec<u8> {
-    let text = serde_json::to_vec(members).unwrap_or_default();
-    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text).as_ref().to_vec()
+fn digest_of(members: &Map<String, Value>) -> [u8; 32] {
+    sha256(&serde_json::to_vec(members).unwrap_or_default())
 }
 
 fn read_key(jwk: &Map<String, Value>) -> Result<(Option<String>, VerifyingKey), Unusable> {
@@ -161,7 +175,7 @@ fn read_key(jwk: &Map<String, Value>) -> Result<(Option<String>, VerifyingKey), 
         Some(Value::Array(operations)) if operations.iter().any(|operation| operation == "verify") => {}
         Some(_) => return Err(Unusable::NotForSignatures),
     }
-    let (key, mut algorithms, material) = match text(jwk, "kty")? {
+    let (key, mut algorithms, canonical) = match text(jwk, "kty")? {
         Some("RSA") => rsa_key(jwk)?,
         Some("EC") => ec_key(jwk)?,
         Some("OKP") => ed25519_key(jwk)?,
@@ -178,10 +192,13 @@ fn read_key(jwk: &Map<String, Value>) -> Result<(Option<String>, VerifyingKey), 
         return Err(Unusable::Malformed);
     }
     let issuer = text(jwk, "issuer")?.map(str::to_owned);
-    Ok((id, VerifyingKey { key, algorithms, issuer, material }))
+    let thumbprint = sha256(canonical.as_bytes());
+    Ok((id, VerifyingKey { key, algorithms, issuer, thumbprint }))
 }
 
-type KeyParts = (DecodingKey, Vec<Algorithm>, Vec<String>);
+/// A key, the algorithms of its kind, and the JSON that its thumbprint is taken of (RFC 7638 section 3.2). What goes into
+/// that has been read as base64url before, so nothing in it needs escaping.
+type KeyParts = (DecodingKey, Vec<Algorithm>, String);
 
 fn rsa_key(jwk: &Map<String, Value>) -> Result<KeyParts, Unusable> {
     let (n, e) = (required(jwk, "n")?, required(jwk, "e")?);
@@ -205,13 +222,13 @@ fn rsa_key(jwk: &Map<String, Value>) -> Result<KeyParts, Unusable> {
         Algorithm::PS384,
         Algorithm::PS512,
     ];
-    Ok((key, algorithms, vec![n.to_owned(), e.to_owned()]))
+    Ok((key, algorithms, format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#)))
 }
 
 fn ec_key(jwk: &Map<String, Value>) -> Result<KeyParts, Unusable> {
-    let (algorithm, size) = match text(jwk, "crv")? {
-        Some("P-256") => (Algorithm::ES256, 32),
-        Some("P-384") => (Algorithm::ES384, 48),
+    let (algorithm, curve, size) = match text(jwk, "crv")? {
+        Some(curve @ "P-256") => (Algorithm::ES256, curve, 32),
+        Some(curve @ "P-384") => (Algorithm::ES384, curve, 48),
         _ => return Err(Unusable::UnsupportedKind),
     };
     let (x, y) = (required(jwk, "x")?, required(jwk, "y")?);
@@ -219,7 +236,7 @@ fn ec_key(jwk: &Map<String, Value>) -> Result<KeyParts, Unusable> {
         return Err(Unusable::Malformed);
     }
     let key = DecodingKey::from_ec_components(x, y).map_err(|_| Unusable::Malformed)?;
-    Ok((key, vec![algorithm], vec![x.to_owned(), y.to_owned()]))
+    Ok((key, vec![algorithm], format!(r#"{{"crv":"{curve}","kty":"EC","x":"{x}","y":"{y}"}}"#)))
 }
 
 fn ed25519_key(jwk: &Map<String, Value>) -> Result<KeyParts, Unusable> {
@@ -231,7 +248,7 @@ fn ed25519_key(jwk: &Map<String, Value>) -> Result<KeyParts, Unusable> {
         return Err(Unusable::Malformed);
     }
     let key = DecodingKey::from_ed_components(x).map_err(|_| Unusable::Malformed)?;
-    Ok((key, vec![Algorithm::EdDSA], vec![x.to_owned()]))
+    Ok((key, vec![Algorithm::EdDSA], format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#)))
 }
 
 fn text<'a>(jwk: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, Unusable> {
@@ -263,6 +280,11 @@ const ACCEPTED: [(Algorithm, &str); 9] = [
     (Algorithm::ES384, "ES384"),
     (Algorithm::EdDSA, "EdDSA"),
 ];
+
+/// The names of all of them, separated by spaces.
+pub fn accepted_algorithms() -> String {
+    ACCEPTED.map(|(_, name)| name).join(" ")
+}
 
 /// The algorithm with this registered name, when it is accepted.
 pub fn algorithm_named(name: &str) -> Option<Algorithm> {
@@ -359,6 +381,19 @@ mod tests {
         assert_eq!(parse(vec![json!({}); KEYS_MAX + 1]).err(), Some(KeysError::TooMany));
         for bad in ["", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[],"keys":[]}"#, "<html>"] {
             assert_eq!(Keys::parse(bad.as_bytes()).err(), Some(KeysError::NotAKeySet), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_has_the_thumbprint_of_rfc_7638() {
+        // The example of RFC 7638 section 3.1.
+        let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
+        let jwk = json!({"kty": "RSA", "n": n, "e": "AQAB", "alg": "RS256", "kid": "2011-04-29"});
+        let key = VerifyingKey::shown(jwk.as_object().expect("an object")).expect("a key");
+        assert_eq!(URL_SAFE_NO_PAD.encode(key.thumbprint()), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+        for secret in ["d", "k"] {
+            let shown = with(jwk.clone(), secret, json!("x"));
+            assert!(VerifyingKey::shown(shown.as_object().expect("an object")).is_none(), "{secret}");
         }
     }
 

@@ -16,6 +16,7 @@ pub mod authorization_server;
 pub mod claims;
 pub mod claims_request;
 pub mod delegated;
+pub mod dpop;
 pub mod error_response;
 pub mod exchange;
 pub mod introspection;
@@ -24,6 +25,7 @@ pub mod key_set;
 pub mod keys;
 pub mod metadata;
 pub mod outbound;
+pub mod possession;
 pub mod protection;
 pub mod verifier;
 
@@ -177,6 +179,11 @@ pub enum Grant {
 }
 
 impl Grant {
+    /// Whether the agent has to send a token of its own, to be the actor token.
+    pub fn wants_agents_token(&self) -> bool {
+        matches!(self, Self::TokenExchange { actor: ActorToken::Agent, .. })
+    }
+
     /// The parameter that names the target, where the grant has one.
     pub fn target(&self) -> Option<TargetParameter> {
         match self {
@@ -196,6 +203,8 @@ pub enum ActorToken {
         /// The scopes it is asked for.
         scopes: Scopes,
     },
+    /// The agent's own, which it sends along with each call.
+    Agent,
 }
 
 /// RFC 8693 section 3: an access token.

@@ -11,17 +11,23 @@ use serde_json::Value;
 use super::Profile;
 use super::authorization_server::{AuthorizationServer, AuthorizationServers};
 use super::claims::{self, CLOCK_SKEW_SECONDS, ClaimsError};
+use super::dpop::ProofChecker;
 use super::introspection::Introspector;
 use super::jws::{Jws, JwsError, OtherToken, TOKEN_BYTES_MAX};
 use super::keys::Keys;
+use super::possession::{self, PossessionError, Presented};
 use crate::clock::Now;
 use crate::digest::sha256;
-use crate::identity::{Caller, Issuer, IssuerName, Person, SecretToken, VerifiedClaims};
+use crate::identity::{Actor, Caller, Issuer, IssuerName, Person, SecretToken, VerifiedClaims};
 
 /// Most bytes that remembered tokens may take: some 40,000 people's.
 const REMEMBERED_BYTES_MAX: u64 = 128 * 1_048_576;
 /// What a remembered token takes beside itself: its claims, and its place in the cache.
 const REMEMBERED_ENTRY_BYTES: usize = 1_536;
+/// Most agents' tokens that are remembered. Agents are programs; there are few beside the people.
+const REMEMBERED_AGENTS_MAX: u64 = 4_096;
+/// Longest time that an agent's token is remembered.
+const REMEMBERED_AGENT_FOR_MAX: Duration = Duration::from_secs(3_600);
 /// Longest time that a token is remembered, whatever its `exp` says. Issuers' longest are 28 hours.
 const REMEMBERED_FOR_MAX: Duration = Duration::from_secs(24 * 3_600);
 
@@ -60,12 +66,36 @@ pub enum VerifyError {
     /// The claims are refused.
     #[error(transparent)]
     Claims(#[from] ClaimsError),
+    /// It is not proved to be its sender's.
+    #[error(transparent)]
+    Possession(#[from] PossessionError),
+    /// The agent has not proved which one it is.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+}
+
+/// Why an agent is not taken to be the one that may act for the person.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AgentError {
+    /// It sent no token of its own, and has to.
+    #[error("the agent sent no token of its own")]
+    NoToken,
+    /// Its token is refused.
+    #[error("the agent's own token: {0}")]
+    Token(Box<VerifyError>),
+    /// The person's token is for another agent.
+    #[error("the token was issued to another agent, and does not let this one act")]
+    Another,
 }
 
 /// Verifies the tokens of all issuers.
 pub struct Verifier {
     servers: AuthorizationServers,
     remembered: moka::sync::Cache<[u8; 32], Arc<Remembered>>,
+    /// The agents' own tokens.
+    agents: moka::sync::Cache<[u8; 32], Arc<RememberedAgent>>,
+    /// Checks DPoP proofs; `None` where the configuration does not say for which address they are.
+    proofs: Option<ProofChecker>,
     /// Where opaque tokens are from, when any are taken.
     introspector: Option<Introspector>,
 }
@@ -82,9 +112,18 @@ pub struct Remembered {
     forgotten_at: Instant,
 }
 
+/// What was learned from an agent's own token, and until when it holds.
+struct RememberedAgent {
+    actor: Actor,
+    issuer: Issuer,
+    key_generation: u64,
+    /// By the wall clock, in seconds since 1970 UTC.
+    expires_at: u64,
+}
+
 impl Verifier {
-    /// A verifier for these issuers.
-    pub fn new(servers: AuthorizationServers) -> Self {
+    /// A verifier for these issuers, that checks DPoP proofs by `proofs`.
+    pub fn new(servers: AuthorizationServers, proofs: Option<ProofChecker>) -> Self {
         let remembered = moka::sync::Cache::builder()
             .max_capacity(REMEMBERED_BYTES_MAX)
             .weigher(|_, remembered: &Arc<Remembered>| {
@@ -95,26 +134,46 @@ impl Verifier {
             .build();
         let introspecting = servers.values().find(|server| server.settings().introspects);
         let introspector = introspecting.map(|server| Introspector::new(Arc::clone(server)));
-        Self { servers, remembered, introspector }
+        let agents = moka::sync::Cache::builder()
+            .max_capacity(REMEMBERED_AGENTS_MAX)
+            .time_to_live(REMEMBERED_AGENT_FOR_MAX)
+            .build();
+        Self { servers, remembered, agents, proofs, introspector }
     }
 
-    /// The caller that `token` speaks for.
+    /// The caller that the presented token speaks for, once it is proved to be the sender's.
     ///
     /// # Errors
     ///
     /// [`VerifyError`] says why it is refused.
-    pub async fn verify(&self, token: &str, now: Now) -> Result<Arc<Caller>, VerifyError> {
+    pub async fn verify(&self, presented: &Presented<'_>, now: Now) -> Result<Arc<Caller>, VerifyError> {
+        let Remembered { caller, server, .. } = &*self.recognise(presented.token, now).await?;
+        possession::check(caller.confirmation(), presented, self.proofs.as_ref(), now)?;
+        let exchange = server.settings().exchange.as_ref();
+        match exchange.is_some_and(|exchange| exchange.grant.wants_agents_token()) {
+            true => self.acting(caller, server, presented.actor_token, now).await,
+            false => Ok(Arc::clone(caller)),
+        }
+    }
+
+    /// The nonce for an agent's next DPoP proof, where one is needed.
+    pub fn next_nonce(&self, now: Now) -> Option<String> {
+        self.proofs.as_ref()?.next_nonce(now)
+    }
+
+    /// What a token says, whoever sent it.
+    async fn recognise(&self, token: &str, now: Now) -> Result<Arc<Remembered>, VerifyError> {
         let digest = sha256(token.as_bytes());
         if let Some(remembered) = self.remembered.get(&digest) {
             if remembered.holds(now) {
-                return Ok(Arc::clone(&remembered.caller));
+                return Ok(remembered);
             }
             self.remembered.invalidate(&digest);
         }
         if let Some(introspector) = self.introspector.as_ref().filter(|_| is_opaque(token)) {
             let introspected = introspector.introspect(token, digest, now).await?;
             self.remembered.insert(digest, Arc::clone(&introspected));
-            return Ok(Arc::clone(&introspected.caller));
+            return Ok(introspected);
         }
         let jws = Jws::parse(token)?;
         let server = self.issuer_of(&jws)?;
@@ -124,16 +183,63 @@ impl Verifier {
         }
         let verified = claims::check(&jws.claims, server.settings(), now)?;
         let expires_at = verified.expires_at.saturating_add(CLOCK_SKEW_SECONDS);
-        let caller = Arc::new(Caller::verified(verified, SecretToken::new(token)));
         let lifetime =
             Duration::from_secs(expires_at.saturating_sub(now.unix_seconds())).min(REMEMBERED_FOR_MAX);
-        if let Some(forgotten_at) = now.monotonic.checked_add(lifetime) {
-            let (caller, server) = (Arc::clone(&caller), Arc::clone(server));
-            let key_generation = Some(key_generation);
-            let remembered = Remembered { caller, server, key_generation, expires_at, forgotten_at };
-            self.remembered.insert(digest, Arc::new(remembered));
+        let remembered = Arc::new(Remembered {
+            caller: Arc::new(Caller::verified(verified, SecretToken::new(token))),
+            server: Arc::clone(server),
+            key_generation: Some(key_generation),
+            expires_at,
+            // Where clocks cannot count that far, it is not believed again.
+            forgotten_at: now.monotonic.checked_add(lifetime).unwrap_or(now.monotonic),
+        });
+        self.remembered.insert(digest, Arc::clone(&remembered));
+        Ok(remembered)
+    }
+
+    /// The caller with the agent that `token`, its own, says it is: the one that the subject token was issued to, or
+    /// one that the subject token lets act.
+    async fn acting(
+        &self,
+        caller: &Caller,
+        server: &AuthorizationServer,
+        token: Option<&str>,
+        now: Now,
+    ) -> Result<Arc<Caller>, VerifyError> {
+        let token = token.ok_or(AgentError::NoToken)?;
+        let agent = self.recognise_agent(token, server, now).await;
+        let actor = &agent.map_err(|error| AgentError::Token(Box::new(error)))?.actor;
+        match [caller.actor(), caller.may_act()].contains(&Some(actor)) {
+            true => Ok(Arc::new(caller.acting_by(actor.clone(), SecretToken::new(token)))),
+            false => Err(AgentError::Another.into()),
         }
-        Ok(caller)
+    }
+
+    async fn recognise_agent(
+        &self,
+        token: &str,
+        server: &AuthorizationServer,
+        now: Now,
+    ) -> Result<Arc<RememberedAgent>, VerifyError> {
+        let (digest, settings) = (sha256(token.as_bytes()), server.settings());
+        let holds = |agent: &Arc<RememberedAgent>| {
+            now.unix_seconds() < agent.expires_at
+                && agent.issuer == settings.issuer
+                && agent.key_generation == server.key_set().generation()
+        };
+        if let Some(agent) = self.agents.get(&digest).filter(holds) {
+            return Ok(agent);
+        }
+        let jws = Jws::parse(token)?;
+        if !self.issuer_of(&jws).is_ok_and(|issuer| issuer.settings().issuer == settings.issuer) {
+            return Err(VerifyError::UnknownIssuer);
+        }
+        let key_generation = check_signature_with_keys_of(server, &jws, now).await?;
+        let (actor, expires_at) = claims::check_agents_token(&jws.claims, settings, now)?;
+        let agent =
+            Arc::new(RememberedAgent { actor, issuer: settings.issuer.clone(), key_generation, expires_at });
+        self.agents.insert(digest, Arc::clone(&agent));
+        Ok(agent)
     }
 
     /// Drops the remembered tokens of a person. Returns how many there were.

@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::deadlines::{Deadlines, WRITE_TIMEOUT};
 use super::{ServerState, Stop};
+use crate::digest::sha256;
 use crate::gateway::Readers;
 use crate::identity::Peer;
 
@@ -39,12 +40,18 @@ pub async fn serve(stream: TcpStream, address: SocketAddr, state: Arc<ServerStat
     let _ = stream.set_nodelay(true);
     state.metrics.open_connections.inc();
     match state.tls.load_full() {
-        None => serve_http(Deadlines::new(stream), Peer { address, tls: false }, &state, stop).await,
+        None => {
+            let peer = Peer { address, tls: false, certificate: None };
+            serve_http(Deadlines::new(stream), peer, &state, stop).await;
+        }
         Some(tls) => {
             let handshake = TlsAcceptor::from(tls).accept(stream);
             match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
                 Ok(Ok(stream)) => {
-                    serve_http(Deadlines::new(stream), Peer { address, tls: true }, &state, stop).await;
+                    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                    let certificate = shown.map(|certificate| sha256(certificate));
+                    let peer = Peer { address, tls: true, certificate };
+                    serve_http(Deadlines::new(stream), peer, &state, stop).await;
                 }
                 Ok(Err(error)) => tracing::debug!(%address, %error, "TLS handshake failed"),
                 Err(_) => tracing::debug!(%address, "TLS handshake took too long"),

@@ -44,7 +44,7 @@ pub fn answer<B>(request: &Request<B>, peer: SocketAddr, state: &ServerState) ->
     let Some(person) = person(request.uri().query().unwrap_or_default(), &gateway) else {
         return text(StatusCode::BAD_REQUEST, USAGE);
     };
-    match gateway.forget(&person, request, Peer { address: peer, tls: false }) {
+    match gateway.forget(&person, request, Peer { address: peer, tls: false, certificate: None }) {
         // Numbers only: writing them into memory does not fail.
         Ok(dropped) => {
             let body = serde_json::to_vec(&dropped).unwrap_or_default();

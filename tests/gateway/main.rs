@@ -2,6 +2,7 @@
 
 mod bed;
 
+mod agents;
 mod bodies;
 mod command;
 mod exchange;
@@ -9,6 +10,7 @@ mod forgetting;
 mod http;
 mod http2;
 mod lifecycle;
+mod possession;
 mod records;
 mod second_try;
 mod story;

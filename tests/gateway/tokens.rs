@@ -104,7 +104,8 @@ async fn only_a_persons_access_token_will_do() {
     check_text(&bed, &bed.authorization_server.id_token("ada"), 401, "id_token_refused").await;
     check(&bed, TokenBuilder::app_only, 403, "person_required").await;
     check(&bed, |token| token.header("typ", "dpop+jwt"), 401, "not_an_access_token").await;
-    check(&bed, |token| token.claim("cnf", json!({"jkt": "x"})), 401, "token_bound").await;
+    check(&bed, |token| token.claim("cnf", json!({"kid": "x"})), 401, "token_bound").await;
+    check(&bed, |token| token.claim("cnf", json!({"jkt": "x"})), 401, "claim_invalid").await;
 }
 
 #[tokio::test]
@@ -336,6 +337,7 @@ async fn a_remembered_token_is_forgotten_by_either_clock() {
     use obo_gateway::clock::Now;
     use obo_gateway::oauth::authorization_server::AuthorizationServer as Known;
     use obo_gateway::oauth::claims::ClaimsError;
+    use obo_gateway::oauth::possession::Presented;
     use obo_gateway::oauth::verifier::{Verifier, VerifyError};
     let bed = TestBed::start().await;
     let loaded = obo_gateway::config::load(&bed.config_path(), &|_| None).expect("a configuration");
@@ -343,9 +345,9 @@ async fn a_remembered_token_is_forgotten_by_either_clock() {
     let issuer = settings.issuer.clone();
     let server = std::sync::Arc::new(Known::start(settings, None, Default::default()).expect("a server"));
     server.key_set().refresh().await.expect("keys");
-    let verifier = Verifier::new(std::sync::Arc::new([(issuer, server)].into()));
+    let verifier = Verifier::new(std::sync::Arc::new([(issuer, server)].into()), None);
     let token = bed.authorization_server.subject_token("ada").expires_in(Duration::from_secs(600)).mint();
-    let now = Now::read();
+    let (token, now) = (Presented::bearer(&token), Now::read());
     verifier.verify(&token, now).await.expect("a good token");
     verifier.verify(&token, now.after(Duration::from_secs(500))).await.expect("remembered");
     let expired = VerifyError::Claims(ClaimsError::Expired);
@@ -459,7 +461,7 @@ async fn an_opaque_token_that_is_not_active_is_refused_and_not_asked_about_again
     };
     for (token, code) in [
         (checked(&|token| token.audience("api://other")), "audience_mismatch"),
-        (checked(&|token| token.claim("cnf", json!({ "jkt": "x" }))), "token_bound"),
+        (checked(&|token| token.claim("cnf", json!({ "kid": "x" }))), "token_bound"),
         (checked(&|token| token.claim("iss", "https://elsewhere.example")), "claim_invalid"),
     ] {
         assert_refused(&refusal(bed.get("/mail/me", &token).await).await, 401, code);

@@ -102,7 +102,8 @@ fn refuse_what_does_not_go_with_the_grant(exchange: &file::Exchange, at: &At<'_>
             at.key(key).fault("goes with `grant: token_exchange`: leave it out");
         }
     }
-    if grant == TokenExchange && exchange.actor_scopes.is_some() && exchange.actor_token.is_none() {
+    let is_the_gateways = exchange.actor_token == Some(file::ActorToken::Gateway);
+    if grant == TokenExchange && exchange.actor_scopes.is_some() && !is_the_gateways {
         at.key("actor_scopes").fault("goes with `actor_token: gateway`: add it, or leave this out");
     }
 }
@@ -129,6 +130,7 @@ pub fn grant(exchange: &file::Exchange, at: &At<'_>) -> Option<Grant> {
                 Some(file::ActorToken::Gateway) => ActorToken::Gateway {
                     scopes: Scopes::new(exchange.actor_scopes.iter().flatten().map(String::as_str)),
                 },
+                Some(file::ActorToken::Agent) => ActorToken::Agent,
                 None => ActorToken::None,
             },
         }),

@@ -10,6 +10,7 @@ use jsonwebtoken::Algorithm;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
 use zeroize::Zeroizing;
 
 use super::validity::Validity;
@@ -43,7 +44,12 @@ pub fn authorities(at: &At<'_>, path: Option<&str>) -> Option<Vec<CertificateDer
 }
 
 /// Reads the certificate and the key that agents are shown.
-pub fn server_tls(certificate: NamedFile<'_>, key: NamedFile<'_>, now: u64) -> Option<Arc<ServerConfig>> {
+pub fn server_tls(
+    certificate: NamedFile<'_>,
+    key: NamedFile<'_>,
+    clients: Arc<dyn ClientCertVerifier>,
+    now: u64,
+) -> Option<Arc<ServerConfig>> {
     let chain = certificate.certificates();
     let private_key = key.private_key();
     let (chain, _) = chain?;
@@ -51,7 +57,7 @@ pub fn server_tls(certificate: NamedFile<'_>, key: NamedFile<'_>, now: u64) -> O
     let config = ServerConfig::builder_with_provider(tls::provider())
         .with_safe_default_protocol_versions()
         .expect("the provider has cipher suites for TLS 1.2 and 1.3")
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients)
         .with_single_cert(chain, private_key?);
     match config {
         Ok(mut config) => {

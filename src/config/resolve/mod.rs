@@ -31,12 +31,14 @@ pub struct Surroundings<'a> {
 /// Checks a file as a whole. `None` when faults were noted.
 pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> Option<Config> {
     let server = server::settings(file, root, surroundings);
+    let proofs = server::proofs(file, root);
     let issuers = issuers::settings(file, root, surroundings);
     let connectors = connectors::settings(file, root, &issuers);
     let policy = policy::policy(file, root);
     let audit = audit(file.audit.as_ref(), &root.key("audit"));
     Some(Config {
         server: server?,
+        proofs: proofs?,
         issuers: issuers.settings,
         connectors: connectors?,
         policy: policy?,

@@ -1,16 +1,20 @@
-//! `listen`, `tls`, `plain_http`, `admin` and `timeouts`.
+//! `listen`, `tls`, `plain_http`, `public_url`, `admin` and `timeouts`.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use rustls::server::danger::ClientCertVerifier;
 
 use super::files::{self, NamedFile};
 use super::{Surroundings, values};
+use crate::checked_url::{CheckedUrl, PlainHttp, UrlError};
 use crate::config::at::At;
-use crate::config::file::{File, Tls};
+use crate::config::file::{self, File, Tls};
+use crate::gateway::ProofSettings;
 use crate::server::ServerSettings;
+use crate::tls::{self, ClientCertificates};
 
 /// Port 9464 is where OpenTelemetry's Prometheus exporters listen; loopback, since anyone who reaches it may
 /// ask.
@@ -43,6 +47,40 @@ pub fn settings(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> 
         return None;
     }
     Some(settings)
+}
+
+/// Checks how agents prove that a token is theirs.
+pub fn proofs(file: &File, root: &At<'_>) -> Option<ProofSettings> {
+    let requires_nonce = file.require_dpop_nonce == Some(true);
+    let at = root.key("public_url");
+    let Some(text) = file.public_url.as_deref() else {
+        if requires_nonce {
+            root.key("require_dpop_nonce").fault(
+                "goes with `public_url`, without which no proofs are taken: add it, or leave this out",
+            );
+            return None;
+        }
+        return Some(ProofSettings::default());
+    };
+    // Something in front may end TLS; what agents call is an https address all the same, or loopback.
+    let url = match CheckedUrl::parse(text, PlainHttp::LoopbackOnly) {
+        Ok(url) => url.as_url().clone(),
+        Err(UrlError::PlainHttp) => {
+            at.fault_found(
+                "must be https, unless its host is loopback: tokens must not cross a network in the clear",
+            );
+            return None;
+        }
+        Err(error) => {
+            at.fault_found(error);
+            return None;
+        }
+    };
+    if url.query().is_some() {
+        at.fault_found("must not have a query (?…): it is where all paths of the gateway begin");
+        return None;
+    }
+    Some(ProofSettings { public_url: Some(url), requires_nonce })
 }
 
 /// Whether two listeners would be one. `0.0.0.0` is every address; port 0 is one that the system chooses.
@@ -106,9 +144,38 @@ fn certificate_and_key(tls: &Tls, at: &At<'_>, surroundings: &Surroundings<'_>) 
     let certificate =
         certificate_at.required(tls.certificate.as_deref(), "name the PEM file with the certificate");
     let key = key_at.required(tls.key.as_deref(), "name the PEM file with the certificate's private key");
+    let clients = client_certificates(tls, at);
     files::server_tls(
         NamedFile { at: &certificate_at, path: certificate? },
         NamedFile { at: &key_at, path: key? },
+        clients?,
         surroundings.now,
     )
+}
+
+/// What decides about agents' certificates.
+fn client_certificates(tls: &Tls, at: &At<'_>) -> Option<Arc<dyn ClientCertVerifier>> {
+    let authorities_at = at.key("client_ca_file");
+    let required = match tls.client_certificates {
+        Some(file::ClientCertificates::Optional) => Some(false),
+        Some(file::ClientCertificates::Required) => Some(true),
+        Some(file::ClientCertificates::None) | None => None,
+    };
+    if required.is_none() && tls.client_ca_file.is_some() {
+        authorities_at
+            .fault("goes with `client_certificates`: add `optional` or `required` there, or leave this out");
+        return None;
+    }
+    let authorities = files::authorities(&authorities_at, tls.client_ca_file.as_deref())?;
+    let certificates = match required {
+        Some(required) => ClientCertificates::Asked { required, authorities },
+        None => ClientCertificates::NotAsked,
+    };
+    match tls::client_verifier(certificates) {
+        Ok(verifier) => Some(verifier),
+        Err(error) => {
+            authorities_at.fault_found(format_args!("cannot be used: {error}"));
+            None
+        }
+    }
 }

@@ -84,3 +84,28 @@ fn records_go_to_a_file_or_to_standard_output() {
              audit.jsonl }`"],
     );
 }
+
+#[test]
+fn proofs_are_checked_against_the_public_address() {
+    let with = |keys: &str| config(&[("issuers:", &format!("{keys}\nissuers:"))]).proofs;
+    assert!(config(&[]).proofs.public_url.is_none());
+    let proofs = with("public_url: https://gateway.example/tools\nrequire_dpop_nonce: true");
+    assert_eq!(proofs.public_url.map(String::from).as_deref(), Some("https://gateway.example/tools"));
+    assert!(proofs.requires_nonce);
+    let check =
+        |keys: &str, expected: &str| check(&[("issuers:", &format!("{keys}\nissuers:"))], &[expected]);
+    check(
+        "public_url: https://gateway.example/?a=1",
+        "2: public_url: must not have a query (?…): it is where all paths of the gateway begin \
+         (found \"https://gateway.example/?a=1\")",
+    );
+    check(
+        "require_dpop_nonce: true",
+        "2: require_dpop_nonce: goes with `public_url`, without which no proofs are taken: add it, or leave this out",
+    );
+    check(
+        "public_url: http://gateway.example",
+        "2: public_url: must be https, unless its host is loopback: tokens must not cross a network in the clear \
+         (found \"http://gateway.example\")",
+    );
+}

@@ -32,7 +32,7 @@ pub struct DelegatedToken {
 /// Why it is of no use.
 pub fn read(answer: &OutboundAnswer, grant: &Grant, caller: &Caller) -> Result<DelegatedToken, &'static str> {
     let delegated = read_bearer(answer)?;
-    if delegated.token.expose() == caller.subject_token().expose() {
+    if caller.has_token_within(delegated.token.expose().as_bytes()) {
         return Err("its token is the caller's own");
     }
     if let Grant::TokenExchange { .. } = grant {

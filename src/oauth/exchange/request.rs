@@ -106,8 +106,16 @@ impl Request {
                     Field::new("subject_token_type", subject_token_type),
                     Field::new("requested_token_type", requested_token_type),
                 ];
-                if let ActorToken::Gateway { .. } = actor {
-                    let token = surroundings.actor_token.as_ref().ok_or("it has no actor token")?;
+                let actor_token = match actor {
+                    ActorToken::None => None,
+                    ActorToken::Gateway { .. } => {
+                        Some(surroundings.actor_token.as_ref().ok_or("it has no actor token")?)
+                    }
+                    ActorToken::Agent => {
+                        Some(caller.actor_token().ok_or("the agent sent no token of its own")?)
+                    }
+                };
+                if let Some(token) = actor_token {
                     form.push(Field::secret("actor_token", token));
                     form.push(Field::new("actor_token_type", ACCESS_TOKEN_TYPE));
                 }
