@@ -215,6 +215,10 @@ pub struct Exchange {
     pub actor_scopes: Option<Vec<String>>,
     /// Further form fields, sent with every request as they are.
     pub extra: Option<BTreeMap<String, String>>,
+    /// What becomes of a token that was granted more scopes than were asked for, as Keycloak adds its default ones.
+    /// `allow`: it is used, and its record says what was granted. `refuse`: it is not, and the call is refused. Entra
+    /// grants all that was consented to, whatever is asked for. Default: `allow`.
+    pub more_scopes: Option<MoreScopes>,
     /// What a kept token may be used for again. `identity`: all calls of that person through that agent. `session`:
     /// those of the same sign-in session (`sid`); nothing is kept for tokens that do not name theirs. `token`: those
     /// with the very same subject token. Default: `identity`.
@@ -231,6 +235,14 @@ pub enum Reuse {
     Identity,
     Session,
     Token,
+}
+
+/// What becomes of a token that was granted more scopes than were asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MoreScopes {
+    Allow,
+    Refuse,
 }
 
 /// What the gateway says it can do.

@@ -16,6 +16,9 @@ use crate::metrics::{CacheRemoval, Metrics};
 /// Most bytes held. A token takes its own size, twice at most, the subject token it is renewed with, and the fields
 /// of its key: 64 MiB are some 15,000 people's.
 const CACHE_BYTES_MAX: u64 = 64 * 1_048_576;
+/// Most entries held. Small tokens are charged more than they take, so that looking through all of them, as `forget`
+/// does, stays a matter of milliseconds.
+const CACHE_ENTRIES_MAX: u64 = 50_000;
 /// What an entry takes beside its tokens.
 const ENTRY_BYTES: usize = 640;
 /// Longest time that a delegated token is reused. Someone who is locked out keeps access until then, or until their
@@ -117,8 +120,10 @@ impl Entry {
         Some(self.newest.load_full())
     }
 
-    fn weight(&self) -> usize {
-        self.authorization.len() + self.newest.load().subject_token().byte_count() + ENTRY_BYTES
+    /// In bytes, and at least its share of the most entries there may be.
+    fn weight(&self) -> u32 {
+        let bytes = self.authorization.len() + self.newest.load().subject_token().byte_count() + ENTRY_BYTES;
+        u32::try_from(bytes.max((CACHE_BYTES_MAX / CACHE_ENTRIES_MAX) as usize)).unwrap_or(u32::MAX)
     }
 }
 
@@ -145,7 +150,7 @@ impl CredentialCache {
         let counted = Arc::clone(&metrics);
         let entries = moka::sync::Cache::builder()
             .max_capacity(CACHE_BYTES_MAX)
-            .weigher(|_, entry: &Arc<Entry>| u32::try_from(entry.weight()).unwrap_or(u32::MAX))
+            .weigher(|_, entry: &Arc<Entry>| entry.weight())
             .time_to_live(REUSE_CAP)
             .eviction_listener(move |_, _, cause| {
                 counted.cache_removed(match cause {
@@ -274,6 +279,17 @@ mod tests {
         let (fields, now) = (fields(), Now::read());
         assert!(cache.put(fields.key(), &entry(&fields, 30, now), now), "it is good for the call it is for");
         assert!(cache.get(&fields.key(), &fields, now).is_none());
+    }
+
+    #[test]
+    fn neither_many_small_tokens_nor_a_few_large_ones_fill_the_memory() {
+        let now = Now::read();
+        let small = entry(&fields(), 300, now);
+        assert!(u64::from(small.weight()) * CACHE_ENTRIES_MAX >= CACHE_BYTES_MAX - CACHE_ENTRIES_MAX);
+        let token = HeaderValue::from_str(&format!("Bearer {}", "t".repeat(60_000))).expect("a token");
+        let lifetime = Some(Duration::from_secs(300));
+        let large = Entry::new(Arc::new(fields()), caller(1), token, None, lifetime, Reason::Needed, now);
+        assert!(large.weight() > 60_000);
     }
 
     #[test]

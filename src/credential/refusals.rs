@@ -57,7 +57,7 @@ fn remembered_for(error: &ExchangeError) -> Option<Duration> {
             | ErrorClass::Blocked
             | ErrorClass::Misconfigured => Some(PERSON_ACTS),
         },
-        ExchangeError::ScopesNotGranted { .. } => Some(PERSON_ACTS),
+        ExchangeError::ScopesNotGranted { .. } | ExchangeError::MoreScopesGranted { .. } => Some(PERSON_ACTS),
         ExchangeError::TimedOut { .. }
         | ExchangeError::CircuitOpen { .. }
         | ExchangeError::LeftAlone { .. }

@@ -514,7 +514,7 @@ fn answer_to_exchange(error: &ExchangeError, caller: Option<&Caller>) -> Answer 
                 "Agree to the scopes listed in this answer, or ask an administrator to allow them, then try again.",
             )
         },
-        ExchangeError::Unprepared { .. } => misconfigured(),
+        ExchangeError::MoreScopesGranted { .. } | ExchangeError::Unprepared { .. } => misconfigured(),
     }
 }
 

@@ -201,8 +201,17 @@ fn fingerprint(settings: &IssuerSettings) -> [u8; 32] {
         digest.optional(endpoint.as_ref().map(CheckedUrl::as_str));
     }
     if let Some(exchange) = &settings.exchange {
-        let ExchangeSettings { grant, client_id, client_auth: _, extra, reuse: _, client_capabilities } =
-            exchange;
+        let ExchangeSettings {
+            grant,
+            client_id,
+            client_auth: _,
+            extra,
+            reuse: _,
+            refuses_more_scopes,
+            client_capabilities,
+        } = exchange;
+        // What was let through without the check must not be found by those who want it.
+        digest.field(&[u8::from(*refuses_more_scopes)]);
         match grant {
             Grant::OnBehalfOf => digest.field(b"on_behalf_of"),
             Grant::JwtBearer { target } => {

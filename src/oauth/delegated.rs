@@ -75,6 +75,14 @@ pub fn not_granted(asked: &Scopes, granted: &Scopes) -> Scopes {
     Scopes::new(asked.iter().filter(|scope| !is_granted(scope)))
 }
 
+/// The scopes that were granted and not asked for. `…/.default` asks for whatever there is.
+pub fn not_asked(granted: &Scopes, asked: &Scopes) -> Scopes {
+    match asked.iter().any(|scope| scope.ends_with("/.default")) {
+        true => Scopes::default(),
+        false => not_granted(granted, asked),
+    }
+}
+
 /// The claims of a JWT, unverified. `None` when it is none that can be read.
 fn readable_claims(token: &str) -> Option<Map<String, Value>> {
     let mut parts = token.split('.');
@@ -108,6 +116,7 @@ mod tests {
             client_auth: ClientAuth::SecretPost(SecretToken::new("s3cret")),
             extra: Vec::new(),
             reuse: Reuse::Identity,
+            refuses_more_scopes: false,
             client_capabilities: Vec::new(),
         };
         IssuerSettings { exchange: Some(exchange), ..IssuerSettings::of(kind) }
@@ -185,5 +194,21 @@ mod tests {
         check_scopes("https://graph.example/.default", "User.Read", "");
         check_scopes("mail.read mail.send", "mail.read", "mail.send");
         check_scopes("mail.read", "mail.readwrite", "mail.read");
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_noticed() {
+        let check = |granted, asked, more| {
+            assert_eq!(
+                not_asked(&Scopes::parse(granted), &Scopes::parse(asked)).canonical(),
+                more,
+                "{granted}"
+            );
+        };
+        check("mail.read", "mail.read", "");
+        check("mail.read profile email", "mail.read", "email profile");
+        check("https://graph.example/Mail.Read", "Mail.Read", "");
+        check("User.Read Mail.Read", "https://graph.example/.default", "");
+        check("mail.read", "", "mail.read");
     }
 }

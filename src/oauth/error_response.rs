@@ -4,10 +4,10 @@
 //! says `invalid_grant`, and "sign in again" would be the wrong advice (Entra's 50196).
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use http::StatusCode;
-use http::header::RETRY_AFTER;
+use http::header::{DATE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value};
 
 use super::outbound::OutboundAnswer;
@@ -219,16 +219,27 @@ fn codes(members: &Map<String, Value>) -> Vec<u64> {
     }
 }
 
-/// `Retry-After` in seconds. Authorization servers do not use the date form; one that did would get our default.
+/// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date, which is counted from the date of the answer, since the
+/// server's clock may be another than ours.
 fn retry_after(answer: &OutboundAnswer) -> Option<Duration> {
-    let seconds = answer.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
+    let text =
+        |name| answer.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::trim);
+    let until = text(RETRY_AFTER)?;
+    let pause = match until.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let until = httpdate::parse_http_date(until).ok()?;
+            let now = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
+            until.duration_since(now.unwrap_or_else(SystemTime::now)).unwrap_or_default()
+        }
+    };
+    Some(pause.min(RETRY_AFTER_MAX))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderMap, HeaderValue};
+    use http::HeaderMap;
     use serde_json::json;
 
     fn answer(status: u16, body: &Value) -> OutboundAnswer {
@@ -286,6 +297,22 @@ mod tests {
         throttled.headers.insert(RETRY_AFTER, HeaderValue::from_static("99999999"));
         let class = ErrorResponse::read(&throttled).class;
         assert_eq!(class, ErrorClass::Throttled { retry_after: Some(RETRY_AFTER_MAX) });
+    }
+
+    #[test]
+    fn a_date_to_come_back_at_is_counted_by_the_servers_own_clock() {
+        let mut throttled = answer(429, &json!({}));
+        let mut check = |retry_after: &'static str, expected: Option<u64>| {
+            throttled.headers.insert(DATE, HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT"));
+            throttled.headers.insert(RETRY_AFTER, HeaderValue::from_static(retry_after));
+            let expected = ErrorClass::Throttled { retry_after: expected.map(Duration::from_secs) };
+            assert_eq!(ErrorResponse::read(&throttled).class, expected, "{retry_after}");
+        };
+        check("Sun, 06 Nov 1994 08:50:07 GMT", Some(30));
+        check("Sun, 06 Nov 1994 08:00:00 GMT", Some(0));
+        check("Fri, 06 Nov 2026 08:49:37 GMT", Some(RETRY_AFTER_MAX.as_secs()));
+        check("soon", None);
+        check("-1", None);
     }
 
     #[test]

@@ -87,6 +87,14 @@ pub enum ExchangeError {
         /// What of it was not granted.
         missing: Scopes,
     },
+    /// The token may do more than the tool needs, and the site does not want that.
+    #[error("{issuer} granted more than was asked for: {}", more.canonical())]
+    MoreScopesGranted {
+        /// Who.
+        issuer: IssuerName,
+        /// What nobody asked for.
+        more: Scopes,
+    },
     /// Where to ask is not known: the server's metadata has not been read yet, or names no token endpoint.
     #[error("the token endpoint of {issuer} is not known")]
     NoTokenEndpoint {
@@ -114,6 +122,7 @@ impl ExchangeError {
             Self::Unreachable { .. } => "unreachable",
             Self::Unusable { .. } => "unusable_answer",
             Self::ScopesNotGranted { .. } => "scopes_not_granted",
+            Self::MoreScopesGranted { .. } => "more_scopes_granted",
             Self::NoTokenEndpoint { .. } => "no_token_endpoint",
             Self::Unprepared { .. } => "unprepared",
         }
@@ -175,16 +184,17 @@ impl AuthorizationServer {
         delegated::check(delegated.token.expose(), self.settings(), pairwise, caller, target)
             .map_err(unusable)?;
         // RFC 6749 section 5.1: a server that does not say what it granted has granted what was asked for.
-        let missing =
-            delegated.granted.as_ref().map(|granted| delegated::not_granted(&target.scopes, granted));
-        match missing.filter(|missing| !missing.is_empty()) {
-            Some(missing) => Err(ExchangeError::ScopesNotGranted {
-                issuer: issuer(),
-                asked: target.scopes.clone(),
-                missing,
-            }),
-            None => Ok(delegated),
+        let Some(granted) = &delegated.granted else { return Ok(delegated) };
+        let missing = delegated::not_granted(&target.scopes, granted);
+        if !missing.is_empty() {
+            let asked = target.scopes.clone();
+            return Err(ExchangeError::ScopesNotGranted { issuer: issuer(), asked, missing });
         }
+        let more = delegated::not_asked(granted, &target.scopes);
+        if settings.refuses_more_scopes && !more.is_empty() {
+            return Err(ExchangeError::MoreScopesGranted { issuer: issuer(), more });
+        }
+        Ok(delegated)
     }
 
     /// Asks what an opaque token means (RFC 7662 section 2.1), as the client that exchanges tokens.

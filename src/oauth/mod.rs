@@ -139,6 +139,8 @@ pub struct ExchangeSettings {
     pub extra: Vec<(String, SecretToken)>,
     /// What a delegated token is kept for.
     pub reuse: Reuse,
+    /// Whether a token is refused that was granted more scopes than were asked for.
+    pub refuses_more_scopes: bool,
     /// What the gateway says it can do about a demand for claims: `cp1` where it may be asked for them at any time
     /// (Entra's continuous access evaluation).
     pub client_capabilities: Vec<Arc<str>>,

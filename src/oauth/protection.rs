@@ -228,6 +228,7 @@ fn verdict(error: &ExchangeError) -> Verdict {
         ExchangeError::TimedOut { .. } => Verdict::FailsSlowly,
         ExchangeError::Unusable { .. }
         | ExchangeError::ScopesNotGranted { .. }
+        | ExchangeError::MoreScopesGranted { .. }
         | ExchangeError::NoTokenEndpoint { .. }
         | ExchangeError::CircuitOpen { .. }
         | ExchangeError::LeftAlone { .. }

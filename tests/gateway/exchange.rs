@@ -366,6 +366,38 @@ async fn a_token_for_somebody_else_is_never_used() {
 }
 
 #[tokio::test]
+async fn more_scopes_than_were_asked_for_are_recorded_or_refused_as_the_site_wants_it() {
+    for (setting, status) in [("allow", 200), ("refuse", 500)] {
+        let bed = Setup::default()
+            .config(move |parts| {
+                let grant = format!("grant: on_behalf_of\n      more_scopes: {setting}");
+                parts.whole(&parts.issuer().replace("grant: on_behalf_of", &grant), &parts.mail(TOOLS))
+            })
+            .start()
+            .await;
+        assert_eq!(bed.get("/mail/me/messages", &bed.token("ada")).await.status(), 200);
+        let issued = bed.authorization_server.last_issued().expect("a token");
+        let answer = json!({
+            "access_token": issued, "token_type": "Bearer", "expires_in": 300, "scope": "Mail.Read Mail.Send",
+        });
+        bed.authorization_server.script(Endpoint::Token).once(Reply::json(200, &answer));
+        let token = bed.authorization_server.subject_token("ada").agent("another-agent").mint();
+        let reply = bed.get("/mail/me/messages", &token).await;
+        assert_eq!(reply.status(), status, "{setting}");
+        if status == 500 {
+            let refused = refusal(reply).await;
+            assert_refused(&refused, 500, "exchange_misconfigured");
+            assert!(refused.2["detail"].as_str().is_some_and(|detail| detail.ends_with(": Mail.Send")));
+            continue;
+        }
+        let records = bed.records().await;
+        let granted =
+            records[1].pointer("/unmapped/obo/scopes_granted").expect("what was granted").to_string();
+        assert!(granted.contains("Mail.Send"), "{granted}");
+    }
+}
+
+#[tokio::test]
 async fn fewer_scopes_than_the_tool_needs_are_a_refusal_that_names_them() {
     let bed = TestBed::start().await;
     let answer =

@@ -71,6 +71,7 @@ pub fn settings(
             Some(file::Reuse::Token) => Reuse::Token,
             Some(file::Reuse::Identity) | None => Reuse::Identity,
         },
+        refuses_more_scopes: exchange.more_scopes == Some(file::MoreScopes::Refuse),
         client_capabilities: client_capabilities(exchange),
     })
 }

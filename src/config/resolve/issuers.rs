@@ -417,9 +417,7 @@ fn tenant(at: &At<'_>, text: &str) -> Option<String> {
         at.fault_found("lets in people of any tenant: list the tenants under `tenants`, each by its GUID");
         return None;
     }
-    let groups: Vec<usize> = text.split('-').map(str::len).collect();
-    let hex = text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    if groups != [8, 4, 4, 4, 12] || !hex {
+    if !values::is_guid(text) {
         at.fault_found("must be a tenant (directory) ID, a GUID like `00000000-0000-0000-0000-000000000000`");
         return None;
     }

@@ -9,6 +9,7 @@ mod policy;
 mod server;
 mod target;
 mod tools;
+mod traps;
 mod validity;
 mod values;
 
@@ -35,6 +36,7 @@ pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> O
     let issuers = issuers::settings(file, root, surroundings);
     let connectors = connectors::settings(file, root, &issuers);
     let policy = policy::policy(file, root);
+    traps::look(file, root);
     let audit = audit(file.audit.as_ref(), &root.key("audit"));
     Some(Config {
         server: server?,

@@ -104,6 +104,12 @@ fn is_scope(scope: &str) -> bool {
     !scope.is_empty() && scope.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'))
 }
 
+/// Whether a text is a GUID, in its plain form.
+pub fn is_guid(text: &str) -> bool {
+    let groups: Vec<usize> = text.split('-').map(str::len).collect();
+    groups == [8, 4, 4, 4, 12] && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}
+
 /// Whether an entry's addresses may use plain HTTP.
 pub fn plain_http(allow: Option<bool>) -> PlainHttp {
     if allow == Some(true) { PlainHttp::Allowed } else { PlainHttp::LoopbackOnly }

@@ -11,6 +11,7 @@ mod schema;
 mod server;
 mod shape;
 mod summary;
+mod traps;
 
 use super::*;
 

@@ -39,6 +39,7 @@ impl Bed {
             client_auth: ClientAuth::SecretPost(SecretToken::new(gateway.secret.as_str())),
             extra: Vec::new(),
             reuse,
+            refuses_more_scopes: false,
             client_capabilities: Vec::new(),
         });
         let metrics = Arc::<Metrics>::default();

@@ -277,6 +277,7 @@ mod tests {
             client_auth,
             extra: vec![("x".into(), SecretToken::new("y"))],
             reuse: Reuse::Identity,
+            refuses_more_scopes: false,
             client_capabilities: Vec::new(),
         }
     }
