@@ -17,6 +17,8 @@ use crate::strict_json;
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 /// Entra has seen the same request too often.
 const LOOP_DETECTED: u64 = 50196;
+/// Somebody has not agreed yet to what the gateway wants to do for them.
+const CONSENT: u64 = 65001;
 /// What Entra wants when it has seen the same request too often (50196).
 const LOOP_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Longest claims demand that is passed on. Real ones are below 1 kB.
@@ -167,7 +169,7 @@ fn classify(answer: &OutboundAnswer, members: &Map<String, Value>, codes: &[u64]
     }
     if suberror == "consent_required"
         || error == "consent_required"
-        || code(&[65001])
+        || code(&[CONSENT])
         // Keycloak's standard token exchange has no code for it.
         || (error == "invalid_scope" && description.starts_with("Missing consents"))
     {
@@ -179,6 +181,12 @@ fn classify(answer: &OutboundAnswer, members: &Map<String, Value>, codes: &[u64]
     }
     if code(BLOCKED) {
         return ErrorClass::Blocked;
+    }
+    if code(SIGN_IN) {
+        return ErrorClass::SignIn;
+    }
+    if code(MISCONFIGURED) {
+        return ErrorClass::Misconfigured;
     }
     if code(STEP_UP)
         || matches!(error, "interaction_required" | "insufficient_user_authentication" | "mfa_required")
@@ -206,6 +214,12 @@ fn classify(answer: &OutboundAnswer, members: &Map<String, Value>, codes: &[u64]
 const TRANSIENT: &[u64] = &[90033, 90006, 90024, 50033, 50087, 90012, 40008, 40010];
 const ADMIN_CONSENT: &[u64] = &[90094, 90095];
 const SUBJECT_TOKEN: &[u64] = &[50013, 500131, 500133, 50027, 240002];
+const SIGN_IN: &[u64] = &[50055, 50058, 50132, 50133, 50173, 70043, 70008, 700_082, 700_084, 40009, 40015];
+const MISCONFIGURED: &[u64] = &[
+    650_052, 650_054, 650_056, 650_057, 65005, 500_011, 70011, 28002, 700_023, 700_022, 700_016, 700_011,
+    7_000_215, 7_000_222, 7_000_218, 700_027, 700_024, 700_021, 70021, 700_229, 7_000_112, 7_000_114, 70003,
+    9_001_023, 901_002, 9_010_010, 90009, 50146, 50003, 82014,
+];
 const STEP_UP: &[u64] = &[50076, 50079, 50072, 50074, 50078, 50097, 50129, 53000, 53001, 50131, 50158];
 const BLOCKED: &[u64] = &[
     65004, 53002, 53003, 53004, 53010, 53011, 530_032, 530_034, 530_035, 50105, 50057, 50020, 500_212,
@@ -271,6 +285,21 @@ mod tests {
         check(400, entra("invalid_scope", 70011), ErrorClass::Misconfigured);
         check(400, entra("unauthorized_client", 700_016), ErrorClass::Misconfigured);
         check(400, entra("invalid_grant", 90033), ErrorClass::Unavailable { retry_after: None });
+        // The code says more than the word beside it.
+        check(400, entra("interaction_required", 50058), ErrorClass::SignIn);
+        check(400, entra("invalid_grant", 65005), ErrorClass::Misconfigured);
+        check(400, entra("invalid_grant", 50146), ErrorClass::Misconfigured);
+    }
+
+    #[test]
+    fn every_code_has_one_class() {
+        let lists = [TRANSIENT, ADMIN_CONSENT, SUBJECT_TOKEN, STEP_UP, BLOCKED, SIGN_IN, MISCONFIGURED];
+        let mut all: Vec<u64> = lists.concat();
+        all.extend([LOOP_DETECTED, CONSENT]);
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), count);
     }
 
     #[test]
