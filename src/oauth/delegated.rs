@@ -3,11 +3,15 @@
 //! A delegated token is opaque to us, and its signature is the connector's business. But many are JWTs, and one that
 //! plainly speaks for somebody else, or to somebody else, is never used.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
+use super::claims::CLOCK_SKEW_SECONDS;
 use super::{IssuerKind, IssuerSettings, TargetParameter};
+use crate::clock::Now;
 use crate::identity::{Caller, Scopes};
 use crate::strict_json;
 use crate::tool::Target;
@@ -57,6 +61,22 @@ pub fn check(
             Err("its token is for another audience")
         }
         Some(_) | None => Ok(()),
+    }
+}
+
+/// How long a delegated token still lives by its own word (`exp`); `None` when it does not say in a way that can be read.
+///
+/// # Errors
+///
+/// When its time is over already, whatever the server said beside it.
+pub fn life_left(token: &str, now: Now) -> Result<Option<Duration>, &'static str> {
+    let expires_at = readable_claims(token).and_then(|claims| claims.get("exp")?.as_f64());
+    let Some(expires_at) = expires_at.filter(|at| *at >= 0.0) else { return Ok(None) };
+    // The cast saturates.
+    let expires_at = expires_at as u64;
+    match expires_at.saturating_add(CLOCK_SKEW_SECONDS) <= now.unix_seconds() {
+        true => Err("its token has expired"),
+        false => Ok(Some(Duration::from_secs(expires_at.saturating_sub(now.unix_seconds())))),
     }
 }
 
@@ -170,6 +190,20 @@ mod tests {
         assert_eq!(check(&other, &settings, true, &ada(Tenant::Sole), &Target::default()), Ok(()));
         // Another issuer's words are its own.
         check_oidc(json!({"iss": "https://other.example", "sub": "x", "aud": "y"}), true);
+    }
+
+    #[test]
+    fn a_token_lives_no_longer_than_it_says_itself() {
+        let now = Now::read();
+        let left = |exp: Value| life_left(&jwt(json!({ "exp": exp })), now);
+        assert_eq!(left(json!(now.unix_seconds() + 90)), Ok(Some(Duration::from_secs(90))));
+        assert_eq!(left(json!(now.unix_seconds() - 5)), Ok(Some(Duration::ZERO)), "clocks differ");
+        assert_eq!(left(json!(now.unix_seconds() - 60)), Err("its token has expired"));
+        assert_eq!(left(json!(1e300)), Ok(Some(Duration::from_secs(u64::MAX - now.unix_seconds()))));
+        for unreadable in [json!("soon"), json!(-1), json!(null)] {
+            assert_eq!(left(unreadable), Ok(None));
+        }
+        assert_eq!(life_left("opaque", now), Ok(None));
     }
 
     #[track_caller]

@@ -179,10 +179,12 @@ impl AuthorizationServer {
             return Err(ExchangeError::Refused { issuer: issuer(), refused, consent_url });
         }
         let unusable = |why| ExchangeError::Unusable { issuer: issuer(), why };
-        let delegated = answer::read(&answer, &settings.grant, caller).map_err(unusable)?;
+        let mut delegated = answer::read(&answer, &settings.grant, caller).map_err(unusable)?;
         let pairwise = self.has_pairwise_subjects();
         delegated::check(delegated.token.expose(), self.settings(), pairwise, caller, target)
             .map_err(unusable)?;
+        let life_left = delegated::life_left(delegated.token.expose(), now).map_err(unusable)?;
+        delegated.lifetime = delegated.lifetime.into_iter().chain(life_left).min();
         // RFC 6749 section 5.1: a server that does not say what it granted has granted what was asked for.
         let Some(granted) = &delegated.granted else { return Ok(delegated) };
         let missing = delegated::not_granted(&target.scopes, granted);

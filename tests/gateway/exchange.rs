@@ -370,15 +370,15 @@ async fn more_scopes_than_were_asked_for_are_recorded_or_refused_as_the_site_wan
     for (setting, status) in [("allow", 200), ("refuse", 500)] {
         let bed = Setup::default()
             .config(move |parts| {
-                let grant = format!("grant: on_behalf_of\n      more_scopes: {setting}");
-                parts.whole(&parts.issuer().replace("grant: on_behalf_of", &grant), &parts.mail(TOOLS))
+                let connector = format!("    audience: {MAIL_AUDIENCE}\n    scopes: [Mail.Read]\n");
+                token_exchange(parts, &format!("audience\n      more_scopes: {setting}"), &connector)
             })
             .start()
             .await;
         assert_eq!(bed.get("/mail/me/messages", &bed.token("ada")).await.status(), 200);
-        let issued = bed.authorization_server.last_issued().expect("a token");
         let answer = json!({
-            "access_token": issued, "token_type": "Bearer", "expires_in": 300, "scope": "Mail.Read Mail.Send",
+            "access_token": bed.authorization_server.last_issued(), "token_type": "Bearer", "expires_in": 300,
+            "issued_token_type": "urn:ietf:params:oauth:token-type:access_token", "scope": "Mail.Read Mail.Send",
         });
         bed.authorization_server.script(Endpoint::Token).once(Reply::json(200, &answer));
         let token = bed.authorization_server.subject_token("ada").agent("another-agent").mint();

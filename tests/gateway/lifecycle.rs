@@ -169,3 +169,17 @@ async fn the_public_port_has_no_admin_endpoints() {
         assert_refused(&refusal(probe.send().await.expect("an answer")).await, 404, "connector_unknown");
     }
 }
+
+#[tokio::test]
+async fn a_new_client_secret_is_taken_by_a_reload() {
+    let bed = TestBed::start().await;
+    let (path, good) =
+        (bed.folder.path().join("secret"), &bed.authorization_server.settings().gateway.secret);
+    std::fs::write(&path, "one that the server does not take any more").expect("written");
+    bed.gateway.reload().await.expect("a good configuration");
+    let refused = refusal(bed.get("/mail/me/messages", &bed.token("ada")).await).await;
+    assert_refused(&refused, 500, "exchange_misconfigured");
+    std::fs::write(&path, good).expect("written");
+    bed.gateway.reload().await.expect("a good configuration");
+    assert_eq!(bed.get("/mail/me/messages", &bed.token("ada")).await.status(), 200);
+}

@@ -92,6 +92,11 @@ fn refuse_what_does_not_go_with_the_grant(exchange: &file::Exchange, at: &At<'_>
     if exchange.client_capabilities.is_some() && grant != OnBehalfOf {
         at.key("client_capabilities").fault("goes with `grant: on_behalf_of`: leave it out");
     }
+    if exchange.more_scopes == Some(file::MoreScopes::Refuse) && grant == OnBehalfOf {
+        at.key("more_scopes").fault(
+            "cannot be `refuse` with `on_behalf_of`: Entra grants all that was consented to, whatever is asked for",
+        );
+    }
     let of_rfc_8693 = [
         ("subject_token_type", exchange.subject_token_type.is_some()),
         ("requested_token_type", exchange.requested_token_type.is_some()),

@@ -179,3 +179,16 @@ fn a_secret_of_the_environment_is_named_and_not_quoted() {
         )],
     );
 }
+
+#[test]
+fn entra_cannot_be_held_to_what_is_asked_for() {
+    let more_scopes = |value: &str| format!("client_id: gateway\n      more_scopes: {value}");
+    config(&[("client_id: gateway", &more_scopes("allow"))]);
+    check(
+        &[("client_id: gateway", &more_scopes("refuse"))],
+        &[
+            "10: issuers.contoso.exchange.more_scopes: cannot be `refuse` with `on_behalf_of`: Entra grants all that was \
+             consented to, whatever is asked for",
+        ],
+    );
+}
