@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, Version};
 use serde::Serialize;
 
 use super::record::{CallRecord, Ending, Fault, Forgotten};
-use crate::identity::{Person, Realm};
+use crate::identity::{Caller, Person, Realm};
 
 /// Longest text from outside that a record takes: addresses fit, and a flood of long ones does not fill the disk. Longer
 /// ones are cut, and marked.
@@ -245,6 +245,9 @@ struct Delegation<'a> {
     tool: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     identity: Option<&'static str>,
+    /// What the caller proved beside having the token.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    proofs: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scopes_requested: Option<Vec<&'a str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -352,6 +355,7 @@ impl<'a> Event<'a> {
                     connector: record.connector.as_ref().map(|connector| connector.as_str()),
                     tool: tool.map(|tool| tool.name.as_str()),
                     identity: tool.map(|tool| tool.identity.as_str()),
+                    proofs: caller.map(proofs).unwrap_or_default(),
                     scopes_requested: tool.map(|tool| tool.target.scopes.iter().collect()),
                     scopes_granted: record
                         .granted
@@ -371,6 +375,17 @@ impl<'a> Event<'a> {
             },
         }
     }
+}
+
+/// There is no caller before these have been checked.
+fn proofs(caller: &Caller) -> Vec<&'static str> {
+    let confirmation = caller.confirmation().copied().unwrap_or_default();
+    let proved = [
+        (confirmation.key.is_some(), "dpop"),
+        (confirmation.certificate.is_some(), "certificate"),
+        (caller.actor_token().is_some(), "actor_token"),
+    ];
+    proved.into_iter().filter_map(|(proved, name)| proved.then_some(name)).collect()
 }
 
 fn actor(record: &CallRecord) -> Actor<'_> {

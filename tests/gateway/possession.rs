@@ -80,6 +80,9 @@ async fn a_token_bound_to_a_key_is_good_with_a_proof_and_the_proof_goes_no_furth
         assert!(!reply.headers().contains_key("dpop-nonce"), "none was asked for");
     }
     assert_eq!(bed.exchanges(), 1, "a fresh proof is no fresh identity");
+    for record in bed.records().await {
+        assert_eq!(record.pointer("/unmapped/obo/proofs"), Some(&json!(["dpop"])), "{record:#}");
+    }
     for request in bed.connector.requests() {
         assert!(!request.headers.contains_key("dpop"), "{:?}", request.headers);
         assert!(request.bearer().is_some_and(|token| token != agent.token));
