@@ -280,11 +280,7 @@ fn answer_to_token(error: &VerifyError) -> Answer {
                 answer_to_token(error)
             }
             VerifyError::Claims(ClaimsError::Agent) => answer_to_token(error),
-            _ => Answer::invalid_token(
-                "actor_token_refused",
-                Fault::Agent,
-                "The agent has to get itself a new access token for this gateway and send it in the Obo-Actor-Token header.",
-            ),
+            _ => actor_token_refused(),
         },
         VerifyError::Agent(AgentError::Another) => Answer::forbidden(
             "actor_not_authorized",
@@ -292,6 +288,14 @@ fn answer_to_token(error: &VerifyError) -> Answer {
             "Sign in through this agent: your access token was issued to another one, which does not let it act for you.",
         ),
     }
+}
+
+const fn actor_token_refused() -> Answer {
+    Answer::invalid_token(
+        "actor_token_refused",
+        Fault::Agent,
+        "The agent has to get itself a new access token of its own for this gateway and send it in the Obo-Actor-Token header.",
+    )
 }
 
 fn answer_to_possession(error: &PossessionError) -> Answer {
@@ -416,6 +420,7 @@ fn answer_to_claims(error: &ClaimsError) -> Answer {
             Fault::Agent,
             "Sign in first: the gateway acts for people, not for an application alone.",
         ),
+        ClaimsError::NoApplication => actor_token_refused(),
         ClaimsError::Bound => Answer::invalid_token(
             "token_bound",
             Fault::Agent,

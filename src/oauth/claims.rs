@@ -52,6 +52,9 @@ pub enum ClaimsError {
     /// It speaks for an application, and no person stands behind it.
     #[error("the token speaks for an application; a signed-in person's token is needed")]
     NoPerson,
+    /// It speaks for a person, and was sent as an agent's own.
+    #[error("the token speaks for a person; the agent's own is needed")]
+    NoApplication,
     /// It is bound to a key (RFC 7800) in a way that nothing here can check.
     #[error("the token is bound to a key in a way that this gateway cannot check")]
     Bound,
@@ -175,6 +178,10 @@ pub fn check_agents_token(
         None => actor(reader)?,
     };
     let actor = named.map_or_else(|| reader.text("sub").map(Actor::new), Ok)?;
+    // A person's token was issued to an agent as well, and to the authorization server it would make them the actor.
+    if !speaks_for_an_application(reader, reader.text("sub")?, Some(&actor))? {
+        return Err(ClaimsError::NoApplication);
+    }
     check_audience(reader, settings)?;
     let expires_at = check_times(reader, settings, now)?;
     check_agent(Some(&actor), settings)?;
@@ -306,19 +313,27 @@ fn oidc_person(
         }
         None => reader.text("sub")?,
     };
-    // RFC 9068 section 2.2: without a person, `sub` is the client itself. Others say it in their own ways: Auth0 by
-    // the grant and the form of `sub`, Keycloak by the name and address of a service account.
-    let is_application = actor.is_some_and(|actor| actor.as_str() == subject)
-        || subject.ends_with("@clients")
-        || reader.optional_text("gty")? == Some("client-credentials")
-        || reader
-            .optional_text("preferred_username")?
-            .is_some_and(|name| name.starts_with("service-account-"))
-        || ["clientHost", "clientAddress"].iter().any(|name| reader.has(name));
-    if is_application {
+    if speaks_for_an_application(reader, subject, actor)? {
         return Err(ClaimsError::NoPerson);
     }
     Ok((Tenant::Sole, Subject::new(subject)))
+}
+
+/// RFC 9068 section 2.2: without a person, `sub` is the client itself. Others say it in their own ways: Auth0 by the grant
+/// and the form of `sub`, Keycloak by the name and address of a service account, Entra by `idtyp`.
+fn speaks_for_an_application(
+    reader: Reader<'_>,
+    subject: &str,
+    actor: Option<&Actor>,
+) -> Result<bool, ClaimsError> {
+    Ok(actor.is_some_and(|actor| actor.as_str() == subject)
+        || subject.ends_with("@clients")
+        || reader.optional_text("gty")? == Some("client-credentials")
+        || reader.optional_text("idtyp")? == Some("app")
+        || reader
+            .optional_text("preferred_username")?
+            .is_some_and(|name| name.starts_with("service-account-"))
+        || ["clientHost", "clientAddress"].iter().any(|name| reader.has(name)))
 }
 
 /// The agent: `azp` (OpenID Connect, Entra v2, Keycloak), `client_id` (RFC 9068), `appid` (Entra v1), `cid` (Okta).

@@ -82,6 +82,8 @@ async fn an_agent_without_a_good_token_of_its_own_is_refused() {
         (good.clone().signed_by_a_stranger().mint(), 401, "actor_token_refused"),
         (good.clone().claim("iss", "https://other.example").mint(), 401, "actor_token_refused"),
         (good.clone().claim("cnf", json!({ "jkt": "x" })).mint(), 401, "actor_token_refused"),
+        // Bob's token was issued to this agent, too, and says nothing about who sends it.
+        (bed.token("bob"), 401, "actor_token_refused"),
         ("not-a-token".to_owned(), 401, "actor_token_refused"),
         ("not a token".to_owned(), 400, "authorization_malformed"),
         (good.clone().agent("stranger").mint(), 403, "agent_not_allowed"),
