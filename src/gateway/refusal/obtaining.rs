@@ -1,0 +1,117 @@
+//! What an agent hears when there is no credential for its call: mostly, what an authorization server said.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::{RETRY_AFTER_DEFAULT, internal_error, step_up, unavailable};
+use crate::audit::Fault;
+use crate::credential::ObtainError;
+use crate::gateway::answer::Answer;
+use crate::identity::Caller;
+use crate::oauth::error_response::{ErrorClass, ErrorResponse};
+use crate::oauth::exchange::ExchangeError;
+
+/// What an agent hears when there is no credential. `caller` is whom it is told.
+pub fn answer_to_obtaining(error: &ObtainError, caller: Option<&Caller>) -> Answer {
+    match error {
+        ObtainError::Exchange(error) => answer_to_exchange(error, caller),
+        ObtainError::UnknownIssuer(_) | ObtainError::NotServed(_) => misconfigured(),
+        ObtainError::BrokeOff => internal_error(),
+    }
+}
+
+const fn misconfigured() -> Answer {
+    Answer::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "exchange_misconfigured",
+        Fault::Gateway,
+        "The gateway is not set up for this tool; give the request id to its operators.",
+    )
+}
+
+fn answer_to_exchange(error: &ExchangeError, caller: Option<&Caller>) -> Answer {
+    match error {
+        ExchangeError::Refused { refused, consent_url, .. } => {
+            let answer = answer_to_error_response(refused, consent_url.is_some(), caller);
+            Answer { consent_url: consent_url.clone(), ..answer }
+        }
+        ExchangeError::TimedOut { .. } => Answer::later(
+            StatusCode::GATEWAY_TIMEOUT,
+            "issuer_timeout",
+            Fault::AuthorizationServer,
+            "Your organisation's sign-in service is slow at the moment; try again shortly.",
+            RETRY_AFTER_DEFAULT,
+        ),
+        ExchangeError::CircuitOpen { retry_after, .. } => unavailable(Some(*retry_after)),
+        ExchangeError::LeftAlone { retry_after, .. } => throttled(*retry_after),
+        ExchangeError::Unreachable { .. } | ExchangeError::NoTokenEndpoint { .. } => unavailable(None),
+        ExchangeError::Unusable { .. } => Answer::new(
+            StatusCode::BAD_GATEWAY,
+            "issuer_answer_invalid",
+            Fault::AuthorizationServer,
+            "Your organisation's sign-in service gave an answer that cannot be used; give the request id to the gateway's operators.",
+        ),
+        ExchangeError::ScopesNotGranted { asked, .. } => Answer {
+            scopes: Some(asked.clone()),
+            ..Answer::forbidden(
+                "scope_not_granted",
+                Fault::User,
+                "Agree to the scopes listed in this answer, or ask an administrator to allow them, then try again.",
+            )
+        },
+        ExchangeError::MoreScopesGranted { .. } | ExchangeError::Unprepared { .. } => misconfigured(),
+    }
+}
+
+fn throttled(retry_after: Duration) -> Answer {
+    Answer::later(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "issuer_throttled",
+        Fault::AuthorizationServer,
+        "Too many requests to your organisation's sign-in service; wait before trying again.",
+        retry_after,
+    )
+}
+
+fn answer_to_error_response(refused: &ErrorResponse, has_link: bool, caller: Option<&Caller>) -> Answer {
+    match &refused.class {
+        ErrorClass::Throttled { retry_after } => throttled(retry_after.unwrap_or(RETRY_AFTER_DEFAULT)),
+        ErrorClass::Unavailable { retry_after } => unavailable(*retry_after),
+        ErrorClass::StepUp { claims } => step_up(claims.as_ref(), caller),
+        ErrorClass::Consent => Answer::forbidden(
+            "consent_required",
+            Fault::User,
+            match has_link {
+                true => "Open the consent link, agree to what the gateway may do for you, then try again.",
+                false => {
+                    "Agree to what the gateway may do for you in your organisation's sign-in service, then try again."
+                }
+            },
+        ),
+        ErrorClass::AdminConsent => Answer::forbidden(
+            "admin_consent_required",
+            Fault::User,
+            match has_link {
+                true => {
+                    "Ask an administrator of your organisation to open the consent link and agree, then try again."
+                }
+                false => "Ask an administrator of your organisation to allow the gateway, then try again.",
+            },
+        ),
+        ErrorClass::SubjectToken => Answer::invalid_token(
+            "subject_token_rejected",
+            Fault::User,
+            "Sign in again: your sign-in service no longer accepts this access token.",
+        ),
+        ErrorClass::SignIn => {
+            Answer::invalid_token("sign_in_required", Fault::User, "Sign in again: your session is over.")
+        }
+        ErrorClass::Blocked => Answer::forbidden(
+            "access_blocked",
+            Fault::User,
+            "Your organisation does not let you use this; ask an administrator for access.",
+        ),
+        ErrorClass::Misconfigured => misconfigured(),
+    }
+}
