@@ -4,6 +4,7 @@ import os
 import re
 
 import pytest
+from support.development_server import DevelopmentServer
 from support.keycloak import Keycloak
 from support.parts import IN_CI, part
 
@@ -13,6 +14,13 @@ def keycloak(tmp_path_factory):
     keycloak = Keycloak(part("keycloak"), tmp_path_factory.mktemp("keycloak"))
     yield keycloak
     keycloak.stop()
+
+
+@pytest.fixture(scope="session")
+def development_server(tmp_path_factory):
+    server = DevelopmentServer(tmp_path_factory.mktemp("development-server"))
+    yield server
+    server.stop()
 
 
 def pytest_terminal_summary(terminalreporter):
