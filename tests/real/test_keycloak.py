@@ -8,6 +8,7 @@ import jwt
 import pytest
 import requests
 from support.bed import KeycloakBed
+from support.certificates import self_signed
 from support.gateway import refusal
 from support.keycloak import Realm
 from support.running import eventually
@@ -79,6 +80,18 @@ def test_a_second_call_costs_no_exchange(realm, beds):
     assert bed.gateway.call("/mail/messages", realm.sign_in("bob")).status_code == 200
     assert bed.gateway.exchanges("staff") == 2
     assert [seen.claims["sub"] for seen in bed.mail.seen] == [realm.people["ada"]] * 4 + [realm.people["bob"]]
+
+
+@pytest.mark.parametrize("algorithm", ["ps256", "rs256"])
+def test_the_gateway_proves_itself_by_a_signed_assertion(keycloak, beds, tmp_path, algorithm):
+    realm = Realm(keycloak, f"signing-{algorithm}")
+    key, certificate = self_signed("signing-gateway", tmp_path)
+    realm.register_certificate("signing-gateway", certificate)
+    client_auth = {"certificate": str(certificate), "key": str(key), "algorithm": algorithm}
+    bed = beds(realm, client_id="signing-gateway", exchange={"client_auth": client_auth})
+    answer = bed.gateway.call("/mail/messages", realm.sign_in("ada"))
+    assert answer.status_code == 200, answer.text
+    assert bed.mail.seen[0].claims["azp"] == "signing-gateway"
 
 
 def test_the_record_names_the_person_and_what_was_granted(realm, beds):

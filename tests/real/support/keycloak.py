@@ -106,6 +106,13 @@ class Realm:
         """An administrator ends all sessions of a person."""
         self.administer("POST", f"/users/{self.people[person]}/logout")
 
+    def register_certificate(self, client_id: str, certificate: Path) -> None:
+        """A client that exchanges tokens and proves itself by assertions signed with the key of this certificate."""
+        pem = certificate.read_text().splitlines()
+        attributes = {"standard.token.exchange.enabled": "true", "jwt.credential.certificate": "".join(pem[1:-1])}
+        client = _exchanger(client_id, clientAuthenticatorType="client-jwt", attributes=attributes)
+        self.administer("POST", "/clients", json=client)
+
     def signing_keys(self) -> list:
         """The components that hold its signing keys."""
         components = self.administer("GET", "/components?type=org.keycloak.keys.KeyProvider")
@@ -222,11 +229,12 @@ def _realm(name: str) -> dict:
             _scope("basic", sub, shown=False),
             _scope("to-gateway", _audience_mapper("obo-gateway")),
             _scope("to-consent-gateway", _audience_mapper("consent-gateway")),
+            _scope("to-signing-gateway", _audience_mapper("signing-gateway")),
             _scope("mail.read", _audience_mapper("mail-connector")),
             _scope("calendar.read", _audience_mapper("calendar-connector")),
         ],
         "clients": [
-            _agent("agent", ["basic", "to-gateway", "to-consent-gateway"]),
+            _agent("agent", ["basic", "to-gateway", "to-consent-gateway", "to-signing-gateway"]),
             _agent("unmapped-agent", ["basic"]),
             _agent("hasty-agent", ["basic", "to-gateway"], **{"access.token.lifespan": "1"}),
             _exchanger("obo-gateway"),
