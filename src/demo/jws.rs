@@ -249,9 +249,10 @@ impl<'a> Jws<'a> {
         self.claims.get(name)?.as_str()
     }
 
-    /// A claim that is a whole number.
+    /// A claim that is a number, without its fraction: a time may have one (RFC 7519 section 2), and MSAL for Python's do.
     pub fn number(&self, name: &str) -> Option<i64> {
-        self.claims.get(name)?.as_i64()
+        let claim = self.claims.get(name)?;
+        claim.as_i64().or_else(|| Some(claim.as_f64()?.floor() as i64))
     }
 
     /// Whether `aud` is this audience, or a list that has it.

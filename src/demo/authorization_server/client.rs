@@ -127,10 +127,12 @@ fn check_assertion(tenant: &Tenant, assertion: &str) -> Result<(), Fault> {
         .and_then(Algorithm::named)
         .filter(|algorithm| *algorithm != Algorithm::Es256)
         .ok_or_else(|| Fault::bad_client_assertion("The algorithm is not PS256 or RS256."))?;
+    // MSAL for Python pads thumbprints, other clients do not (RFC 7515 section 4.1.7); Entra takes both.
+    let thumbprint = |name| jws.header(name).map(|thumbprint| thumbprint.trim_end_matches('='));
     let certificate = gateway
         .certificates
         .iter()
-        .find(|der| match (jws.header("x5t#S256"), jws.header("x5t")) {
+        .find(|der| match (thumbprint("x5t#S256"), thumbprint("x5t")) {
             (Some(thumbprint), _) => thumbprint == jws::sha256_base64url(der),
             (None, Some(thumbprint)) => thumbprint == jws::sha1_base64url(der),
             (None, None) => false,

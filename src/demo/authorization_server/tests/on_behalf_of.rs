@@ -253,6 +253,25 @@ async fn a_certificate_proves_the_client_by_either_algorithm_and_thumbprint() {
 }
 
 #[tokio::test]
+async fn a_client_assertion_may_be_written_as_msal_for_python_writes_it() {
+    let proof = CertificateProof::new();
+    let server = proof.server(|_| {}).await;
+    let now = clock::now();
+    let as_msal_does = |exp: f64| {
+        proof.sign(&server, Algorithm::Ps256, move |header, claims| {
+            let thumbprint = header["x5t#S256"].as_str().expect("a thumbprint").to_owned();
+            header["x5t#S256"] = json!(thumbprint + "=");
+            claims["exp"] = json!(exp);
+            claims["iat"] = json!(now as f64 + 0.25);
+            claims.as_object_mut().expect("an object").remove("nbf");
+        })
+    };
+    proof.form(&server, &as_msal_does(now as f64 + 599.75)).granted(&server).await;
+    let expired = proof.form(&server, &as_msal_does(now as f64 - 120.5));
+    check_fault(&server, expired, 401, "invalid_client", 700_024).await;
+}
+
+#[tokio::test]
 async fn a_client_assertion_must_be_right_in_every_part() {
     let proof = CertificateProof::new();
     let server = proof.server(|_| {}).await;

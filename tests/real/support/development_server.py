@@ -1,0 +1,66 @@
+"""The development authorization server, which plays Entra, and the demo mail connector, as a process of their own."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from .running import STOP_SECONDS
+
+
+class DevelopmentServer:
+    def __init__(self, folder: Path):
+        program = os.environ["OBO_DEVELOPMENT_SERVER"]
+        self._process = subprocess.Popen(
+            [program, str(folder / "certificates")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        line = self._process.stdout.readline()
+        assert line, "the development server did not start"
+        self.told = json.loads(line)
+        first_name = lambda person: person["address"].split(".")[0]  # noqa: E731
+        self.people = {first_name(person): person for person in self.told["people"]}
+
+    def exchanges(self) -> list:
+        """What its token endpoint received so far."""
+        self._process.stdin.write("exchanges\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def issuer(self, client_auth: dict, **exchange) -> dict:
+        """The gateway's entry for it."""
+        return {
+            "kind": "entra",
+            "tenant": self.told["tenant"],
+            "issuer": self.told["issuer"],
+            "audiences": [self.told["client_id"], self.told["app_id_uri"]],
+            "ca_file": self.told["trust"],
+            "exchange": {
+                "grant": "on_behalf_of",
+                "client_id": self.told["client_id"],
+                "client_auth": client_auth,
+                **exchange,
+            },
+        }
+
+    def mail(self, **more) -> dict:
+        """The gateway's entry for the mail connector."""
+        return {
+            "kind": "rest",
+            "path": "/mail",
+            "upstream": self.told["mail"],
+            "ca_file": self.told["trust"],
+            "audience": self.told["mail_audience"],
+            "scopes": ["Mail.Read"],
+            "timeouts": {"connect": "20s", "response": "20s", "idle": "20s"},
+            **more,
+        }
+
+    def stop(self) -> None:
+        # It ends with its input, also when the tests are killed.
+        self._process.stdin.close()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
