@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::authorization_server::AuthorizationServer;
 use super::delegated;
 use super::error_response::{ErrorClass, ErrorResponse};
-use super::outbound::{OutboundAnswer, OutboundError};
+use super::outbound::{OutboundAnswer, OutboundClient, OutboundError};
 use super::{ActorToken, ExchangeSettings, Grant};
 use crate::checked_url::CheckedUrl;
 use crate::clock::Now;
@@ -16,6 +16,7 @@ use crate::tool::Target;
 
 mod actor;
 mod answer;
+mod id_jag;
 mod platform_token;
 mod request;
 
@@ -141,6 +142,9 @@ impl AuthorizationServer {
         })?;
         let endpoint =
             self.token_endpoint().ok_or_else(|| ExchangeError::NoTokenEndpoint { issuer: issuer() })?;
+        if let Grant::IdJag { .. } = &settings.grant {
+            return self.exchange_in_two_legs(settings, &endpoint, caller, target, now).await;
+        }
         self.protection().run(|| self.attempt(settings, &endpoint, caller, target, claims, now)).await
     }
 
@@ -165,26 +169,25 @@ impl AuthorizationServer {
             .map_err(unprepared)?;
         let answer = self.send(endpoint, request).await?;
         if answer.status != StatusCode::OK {
-            let refused = Box::new(ErrorResponse::read(&answer));
-            let consent_url = self.consent_url(&refused.class, settings, target);
-            return Err(ExchangeError::Refused { issuer: issuer(), refused, consent_url });
+            return Err(self.refused(&answer, settings, target));
         }
         let unusable = |why| ExchangeError::Unusable { issuer: issuer(), why };
         let delegated = answer::read(&answer, &settings.grant, caller).map_err(unusable)?;
         let pairwise = self.has_pairwise_subjects();
         delegated::check(delegated.token.expose(), self.settings(), pairwise, caller, target)
             .map_err(unusable)?;
-        // RFC 6749 section 5.1: a server that does not say what it granted has granted what was asked for.
-        let missing =
-            delegated.granted.as_ref().map(|granted| delegated::not_granted(&target.scopes, granted));
-        match missing.filter(|missing| !missing.is_empty()) {
-            Some(missing) => Err(ExchangeError::ScopesNotGranted {
-                issuer: issuer(),
-                asked: target.scopes.clone(),
-                missing,
-            }),
-            None => Ok(delegated),
-        }
+        granted(delegated, target, &self.settings().name)
+    }
+
+    fn refused(
+        &self,
+        answer: &OutboundAnswer,
+        settings: &ExchangeSettings,
+        target: &Target,
+    ) -> ExchangeError {
+        let refused = Box::new(ErrorResponse::read(answer));
+        let consent_url = self.consent_url(&refused.class, settings, target);
+        ExchangeError::Refused { issuer: self.settings().name.clone(), refused, consent_url }
     }
 
     /// Asks what an opaque token means (RFC 7662 section 2.1), as the client that exchanges tokens.
@@ -205,14 +208,7 @@ impl AuthorizationServer {
     }
 
     async fn send(&self, endpoint: &CheckedUrl, request: Request) -> Result<OutboundAnswer, ExchangeError> {
-        let issuer = || self.settings().name.clone();
-        let form: Vec<(&str, &str)> =
-            request.form.iter().map(|field| (field.name.as_str(), field.value())).collect();
-        self.client().post_form(endpoint, request.authorization, &form).await.map_err(|error| match error {
-            OutboundError::TimedOut { waited } => ExchangeError::TimedOut { issuer: issuer(), waited },
-            OutboundError::TooLarge => ExchangeError::Unusable { issuer: issuer(), why: "it is too large" },
-            source => ExchangeError::Unreachable { issuer: issuer(), source },
-        })
+        post(self.client(), endpoint, request, &self.settings().name).await
     }
 
     /// Where the missing consent can be given: an authorization request of the gateway's own client. It carries no
@@ -245,5 +241,39 @@ impl AuthorizationServer {
             .append_pair("client_id", &settings.client_id)
             .append_pair("scope", target.scopes.canonical());
         Some(url.into())
+    }
+}
+
+async fn post(
+    client: &OutboundClient,
+    endpoint: &CheckedUrl,
+    request: Request,
+    issuer: &IssuerName,
+) -> Result<OutboundAnswer, ExchangeError> {
+    let issuer = || issuer.clone();
+    let form: Vec<(&str, &str)> =
+        request.form.iter().map(|field| (field.name.as_str(), field.value())).collect();
+    client.post_form(endpoint, request.authorization, &form).await.map_err(|error| match error {
+        OutboundError::TimedOut { waited } => ExchangeError::TimedOut { issuer: issuer(), waited },
+        OutboundError::TooLarge => ExchangeError::Unusable { issuer: issuer(), why: "it is too large" },
+        source => ExchangeError::Unreachable { issuer: issuer(), source },
+    })
+}
+
+/// The token, unless it may do less than the tool needs.
+fn granted(
+    token: DelegatedToken,
+    target: &Target,
+    issuer: &IssuerName,
+) -> Result<DelegatedToken, ExchangeError> {
+    // RFC 6749 section 5.1: a server that does not say what it granted has granted what was asked for.
+    let missing = token.granted.as_ref().map(|granted| delegated::not_granted(&target.scopes, granted));
+    match missing.filter(|missing| !missing.is_empty()) {
+        Some(missing) => Err(ExchangeError::ScopesNotGranted {
+            issuer: issuer.clone(),
+            asked: target.scopes.clone(),
+            missing,
+        }),
+        None => Ok(token),
     }
 }

@@ -8,6 +8,7 @@ mod exchange;
 mod forgetting;
 mod http;
 mod http2;
+mod id_jag;
 mod lifecycle;
 mod records;
 mod second_try;
