@@ -15,6 +15,10 @@ word! {
     ToolName
 }
 word! {
+    /// The configuration's name for an authorization server that issues tokens for connectors. Safe as a metric label.
+    AuthorizationServerName
+}
+word! {
     /// The target service's location, an absolute URI (RFC 8707 section 2).
     Resource
 }
@@ -57,6 +61,8 @@ pub struct Target {
     pub audience: Option<Audience>,
     /// The location of the target service (RFC 8707 section 2).
     pub resource: Option<Resource>,
+    /// Who issues the token, where that is not the issuer of the subject token: the second leg of an ID-JAG.
+    pub authorization_server: Option<AuthorizationServerName>,
     /// The scopes to ask for: this tool's, and no more.
     pub scopes: Scopes,
 }

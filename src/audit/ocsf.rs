@@ -255,6 +255,8 @@ struct Delegation<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     audience: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    authorization_server: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     cache: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     forgotten: Option<ForgottenPerson<'a>>,
@@ -364,6 +366,9 @@ impl<'a> Event<'a> {
                     audience: tool
                         .and_then(|tool| tool.target.audience.as_ref())
                         .map(|audience| audience.as_str()),
+                    authorization_server: tool
+                        .and_then(|tool| tool.target.authorization_server.as_ref())
+                        .map(|server| server.as_str()),
                     cache: record.lookup.map(|lookup| lookup.as_str()),
                     forgotten: record.forgotten.as_ref().map(forgotten),
                     second_try: record.second_try,
@@ -570,6 +575,7 @@ mod tests {
             target: Target {
                 audience: Some(Audience::new("https://graph.example")),
                 resource: None,
+                authorization_server: None,
                 scopes: Scopes::parse("Mail.Read"),
             },
             issuers: [IssuerName::new("contoso")].into(),

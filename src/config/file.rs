@@ -188,7 +188,8 @@ pub enum IssuerKind {
 #[serde(deny_unknown_fields)]
 pub struct Exchange {
     /// `on_behalf_of`: Entra. `token_exchange`: RFC 8693, as Keycloak, Okta, Auth0, ZITADEL and others have
-    /// it. `jwt_bearer`: RFC 7523, the user's token as an assertion.
+    /// it. `jwt_bearer`: RFC 7523, the user's token as an assertion. `id_jag`: this server vouches for the user to the
+    /// authorization server of the connector (`resource_servers`), which issues the token.
     #[schemars(required)]
     pub grant: Option<Grant>,
     /// The gateway's own client identifier at this server.
@@ -201,7 +202,7 @@ pub struct Exchange {
     /// With `token_exchange` or `jwt_bearer`: which parameter names the connector to the server. `audience` sends the
     /// connector's `audience`, `resource` its `resource`, `scope` its scopes alone. Default: `audience`.
     pub target: Option<Target>,
-    /// With `token_exchange`: what the user's token is called (`subject_token_type`): `access_token`, `jwt`,
+    /// With `token_exchange` or `id_jag`: what the user's token is called (`subject_token_type`): `access_token`, `jwt`,
     /// `id_token`, or a URN. Default: `access_token`.
     pub subject_token_type: Option<String>,
     /// With `token_exchange`: what is asked for (`requested_token_type`): `access_token`, or `jwt` where the
@@ -213,6 +214,9 @@ pub struct Exchange {
     pub actor_token: Option<ActorToken>,
     /// With `actor_token: gateway`: the scopes that the gateway's own token is asked for.
     pub actor_scopes: Option<Vec<String>>,
+    /// With `id_jag`: the authorization servers that issue tokens for connectors on the word of this one, by a name of
+    /// your choice.
+    pub resource_servers: Option<Named<ResourceServer>>,
     /// Further form fields, sent with every request as they are.
     pub extra: Option<BTreeMap<String, String>>,
     /// What becomes of a token that was granted more scopes than were asked for, as Keycloak adds its default ones.
@@ -226,6 +230,28 @@ pub struct Exchange {
     /// With `on_behalf_of`: what the gateway says it can do. `cp1`: a connector may demand claims of a token that was
     /// issued already (continuous access evaluation), and Entra's tokens then live longer.
     pub client_capabilities: Option<Vec<ClientCapability>>,
+}
+
+/// An authorization server that issues tokens for connectors on the word of the users' own (ID-JAG).
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResourceServer {
+    /// Its issuer identifier: what the assertions that it takes name as their audience.
+    #[schemars(required)]
+    pub issuer: Option<String>,
+    /// Its token endpoint.
+    #[schemars(required)]
+    pub token_endpoint: Option<String>,
+    /// The gateway's own client identifier at this server.
+    #[schemars(required)]
+    pub client_id: Option<String>,
+    /// How the gateway proves to be that client.
+    #[schemars(required)]
+    pub client_auth: Option<ClientAuth>,
+    /// PEM file with certificate authorities that are trusted for this server beside those of the system.
+    pub ca_file: Option<String>,
+    /// Talk to this server without TLS beyond loopback. Not for production.
+    pub allow_plain_http: Option<bool>,
 }
 
 /// What a kept token may be used for again.
@@ -275,6 +301,7 @@ pub enum Grant {
     OnBehalfOf,
     TokenExchange,
     JwtBearer,
+    IdJag,
 }
 
 /// Which parameter names the connector to the server.
@@ -370,10 +397,14 @@ pub struct Connector {
     /// by this version. Default: `on_behalf_of`.
     pub identity: Option<Identity>,
     /// What the authorization server calls this connector: for Entra the application ID URI, such as
-    /// `api://notes`; for RFC 8693 the `audience`.
+    /// `api://notes`; for RFC 8693 the `audience`. With `grant: id_jag` it is not sent; a token that plainly names
+    /// another one is not used.
     pub audience: Option<String>,
-    /// The connector's address as a resource indicator (RFC 8707), for exchanges with `target: resource`.
+    /// The connector's address as a resource indicator (RFC 8707), for exchanges with `target: resource`. With
+    /// `grant: id_jag` it is sent where it is given.
     pub resource: Option<String>,
+    /// With `grant: id_jag`: which of the issuer's `resource_servers` issues the tokens for this connector.
+    pub authorization_server: Option<String>,
     /// Scopes that tokens for this connector are asked for, where a tool names none of its own.
     #[schemars(length(min = 1))]
     pub scopes: Option<Vec<String>>,

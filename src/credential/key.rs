@@ -89,8 +89,8 @@ impl KeyFields {
             exchange,
         } = self;
         let Authentication { acr, acrs, amr } = &**authentication;
-        let Target { audience, resource, scopes } = target;
-        let mut digest = FieldDigest::new("delegated-token/2");
+        let Target { audience, resource, authorization_server, scopes } = target;
+        let mut digest = FieldDigest::new("delegated-token/3");
         digest.field(issuer.as_str().as_bytes());
         digest.optional(tenant.id());
         digest.field(subject.as_str().as_bytes());
@@ -113,6 +113,7 @@ impl KeyFields {
         digest.field(connector.as_str().as_bytes());
         digest.optional(audience.as_ref().map(|audience| audience.as_str()));
         digest.optional(resource.as_ref().map(|resource| resource.as_str()));
+        digest.optional(authorization_server.as_ref().map(|server| server.as_str()));
         digest.field(scopes.canonical().as_bytes());
         digest.field(exchange);
         CacheKey(digest.finish())
@@ -133,7 +134,7 @@ impl Binding {
 impl CacheKey {
     /// The key of what was obtained, or refused, under this key for something more: `more` says what.
     pub fn with(&self, more: &[u8]) -> Self {
-        let mut digest = FieldDigest::new("delegated-token/2 with");
+        let mut digest = FieldDigest::new("delegated-token/3 with");
         digest.field(&self.0);
         digest.field(more);
         Self(digest.finish())
@@ -149,7 +150,7 @@ impl CacheKey {
 pub mod tests {
     use super::*;
     use crate::identity::Audience;
-    use crate::tool::Resource;
+    use crate::tool::{AuthorizationServerName, Resource};
 
     /// Ada's fields, for the tests of this module and the cache's.
     pub fn fields() -> KeyFields {
@@ -165,6 +166,7 @@ pub mod tests {
             target: Target {
                 audience: Some(Audience::new("api://mail")),
                 resource: None,
+                authorization_server: None,
                 scopes: Scopes::parse("Mail.Read"),
             },
             exchange: [7; 32],
@@ -176,7 +178,15 @@ pub mod tests {
         let target = |audience: Option<&str>, resource: Option<&str>, scopes: &str| Target {
             audience: audience.map(Audience::new),
             resource: resource.map(Resource::new),
+            authorization_server: None,
             scopes: Scopes::parse(scopes),
+        };
+        let issued_by = |resource: Option<&str>, server: &str| KeyFields {
+            target: Target {
+                authorization_server: Some(AuthorizationServerName::new(server)),
+                ..target(None, resource, "Mail.Read")
+            },
+            ..fields()
         };
         let authenticated = |acr: Option<&str>, acrs: &[&str], amr: &[&str]| KeyFields {
             authentication: Arc::new(Authentication {
@@ -214,6 +224,10 @@ pub mod tests {
             KeyFields { target: target(Some("api://mail"), Some(""), "Mail.Read"), ..fields() },
             KeyFields { target: target(Some("api://mail"), None, "Mail.Read Mail.Send"), ..fields() },
             KeyFields { target: target(Some("api://mail"), None, ""), ..fields() },
+            issued_by(None, "crm"),
+            issued_by(None, "crm2"),
+            issued_by(None, ""),
+            issued_by(Some("crm"), ""),
             KeyFields { exchange: [8; 32], ..fields() },
         ];
         for (i, one) in different.iter().enumerate() {

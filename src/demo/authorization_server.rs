@@ -20,6 +20,7 @@ mod authorize;
 mod client;
 mod fault;
 mod form;
+mod id_jag;
 mod interaction;
 mod introspect;
 mod keys;
@@ -43,6 +44,7 @@ pub use self::fault::Fault;
 pub use self::record::{Exchange, GrantKind};
 pub use self::settings::{
     AgentClient, AppRole, Consent, GatewayClient, MAIL_AUDIENCE, Resource, Scope, Settings, TENANT,
+    TrustedIssuer,
 };
 pub use self::tenant::Endpoint;
 pub use self::tokens::TokenBuilder;
@@ -136,6 +138,22 @@ impl AuthorizationServer {
     pub fn id_token(&self, who: &str) -> String {
         let client_id = &self.tenant.settings.agent.client_id;
         authorization_code::id_token(&self.tenant, self.person(who), client_id, None)
+    }
+
+    /// This server as another one trusts it, by its present keys.
+    pub fn as_trusted(&self) -> TrustedIssuer {
+        TrustedIssuer { issuer: self.issuer(), key_set: self.tenant.keys().key_set(&self.issuer()) }
+    }
+
+    /// Issues ID-JAGs from now on for the authorization server of this issuer, which knows the gateway by this client
+    /// id.
+    pub fn vouch_to(&self, issuer: &str, client_id: &str) {
+        lock(&self.tenant.vouched_to).insert(issuer.to_owned(), client_id.to_owned());
+    }
+
+    /// An ID-JAG that vouches for a person, to be minted as it is or altered first.
+    pub fn id_jag(&self, who: &str, audience: &str, client_id: &str, scope: &str) -> TokenBuilder {
+        self.tenant.id_jag(self.person(who), audience, client_id, scope)
     }
 
     /// Everything the token endpoint received, oldest first.

@@ -11,11 +11,13 @@ use super::key_set::{Fetch, KeySet, KeySetError};
 use super::metadata::{Metadata, discover};
 use super::outbound::OutboundClient;
 use super::protection::Protection;
-use super::{ActorToken, ClientAuth, ExchangeSettings, Grant, IssuerSettings};
+use super::resource_server::{ResourceServer, ResourceServerSettings};
+use super::{ActorToken, ExchangeSettings, Grant, IssuerSettings};
 use crate::checked_url::CheckedUrl;
 use crate::digest::FieldDigest;
 use crate::identity::Issuer;
 use crate::metrics::Metrics;
+use crate::tool::{AuthorizationServerName, Target};
 
 /// All authorization servers, by the exact `iss` of their tokens.
 pub type AuthorizationServers = Arc<HashMap<Issuer, Arc<AuthorizationServer>>>;
@@ -27,6 +29,7 @@ pub struct AuthorizationServer {
     key_set: Arc<KeySet>,
     protection: Arc<Protection>,
     own_token: OwnToken,
+    resource_servers: HashMap<AuthorizationServerName, ResourceServer>,
     fingerprint: [u8; 32],
     refresher: AbortHandle,
 }
@@ -51,6 +54,7 @@ impl AuthorizationServer {
         previous: Option<&Self>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, rustls::Error> {
+        let resource_servers = resource_servers(&settings, previous, &metrics)?;
         let previous = previous.filter(|previous| previous.is_at_the_place_of(&settings));
         let endpoints = &settings.endpoints;
         let named = [
@@ -60,13 +64,7 @@ impl AuthorizationServer {
             &endpoints.authorization_endpoint,
             &endpoints.introspection_endpoint,
         ];
-        let identity = settings.exchange.as_ref().and_then(|exchange| match &exchange.client_auth {
-            ClientAuth::Tls(identity) => Some(&**identity),
-            ClientAuth::SecretPost(_)
-            | ClientAuth::SecretBasic(_)
-            | ClientAuth::PrivateKeyJwt { .. }
-            | ClientAuth::TokenFile(_) => None,
-        });
+        let identity = settings.exchange.as_ref().and_then(|exchange| exchange.client_auth.tls_identity());
         let client = OutboundClient::new(&settings.extra_roots, identity, named.into_iter().flatten())?;
         let fingerprint = fingerprint(&settings);
         let name = settings.name.clone();
@@ -87,7 +85,8 @@ impl AuthorizationServer {
         };
         let key_set = Arc::new(KeySet::new(name, fetch, known_keys, metrics));
         let refresher = tokio::spawn(Arc::clone(&key_set).keep_fresh()).abort_handle();
-        Ok(Self { location, key_set, protection, own_token: OwnToken::default(), fingerprint, refresher })
+        let own_token = OwnToken::default();
+        Ok(Self { location, key_set, protection, own_token, resource_servers, fingerprint, refresher })
     }
 
     fn is_at_the_place_of(&self, settings: &IssuerSettings) -> bool {
@@ -115,6 +114,11 @@ impl AuthorizationServer {
     /// The gateway's own token there, where it has one.
     pub(super) fn kept_own_token(&self) -> &OwnToken {
         &self.own_token
+    }
+
+    /// The server that issues the tokens for `target` in its stead.
+    pub(super) fn resource_server(&self, target: &Target) -> Option<&ResourceServer> {
+        self.resource_servers.get(target.authorization_server.as_ref()?)
     }
 
     /// The client for calls to it.
@@ -156,6 +160,23 @@ impl AuthorizationServer {
     }
 }
 
+fn resource_servers(
+    settings: &IssuerSettings,
+    previous: Option<&AuthorizationServer>,
+    metrics: &Arc<Metrics>,
+) -> Result<HashMap<AuthorizationServerName, ResourceServer>, rustls::Error> {
+    let Some(Grant::IdJag { resource_servers, .. }) =
+        settings.exchange.as_ref().map(|exchange| &exchange.grant)
+    else {
+        return Ok(HashMap::new());
+    };
+    let start = |server: &ResourceServerSettings| {
+        let previous = previous.and_then(|previous| previous.resource_servers.get(&server.name));
+        Ok((server.name.clone(), ResourceServer::start(&settings.name, server, previous, metrics)?))
+    };
+    resource_servers.iter().map(start).collect()
+}
+
 impl Drop for AuthorizationServer {
     fn drop(&mut self) {
         self.refresher.abort();
@@ -195,7 +216,7 @@ impl Location {
 /// Digests the settings that shape a delegated token. How the client proves itself is none of them: another secret
 /// of the same client yields the same token. Whom it is kept for is part of the key itself.
 fn fingerprint(settings: &IssuerSettings) -> [u8; 32] {
-    let mut digest = FieldDigest::new("exchange-settings/1");
+    let mut digest = FieldDigest::new("exchange-settings/2");
     digest.field(settings.issuer.as_str().as_bytes());
     for endpoint in [&settings.endpoints.metadata, &settings.endpoints.token_endpoint] {
         digest.optional(endpoint.as_ref().map(CheckedUrl::as_str));
@@ -229,6 +250,24 @@ fn fingerprint(settings: &IssuerSettings) -> [u8; 32] {
                     ActorToken::Gateway { scopes } => {
                         digest.field(b"the gateway");
                         digest.field(scopes.canonical().as_bytes());
+                    }
+                }
+            }
+            Grant::IdJag { subject_token_type, resource_servers } => {
+                digest.field(b"id_jag");
+                digest.field(subject_token_type.as_bytes());
+                digest.field(&(resource_servers.iter().count() as u64).to_be_bytes());
+                for server in resource_servers.iter() {
+                    let ResourceServerSettings {
+                        name,
+                        issuer,
+                        token_endpoint,
+                        client_id,
+                        client_auth: _,
+                        extra_roots: _,
+                    } = server;
+                    for part in [name.as_str(), issuer.as_str(), token_endpoint.as_str(), client_id] {
+                        digest.field(part.as_bytes());
                     }
                 }
             }

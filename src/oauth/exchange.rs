@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::authorization_server::AuthorizationServer;
 use super::delegated;
 use super::error_response::{ErrorClass, ErrorResponse};
-use super::outbound::{OutboundAnswer, OutboundError};
+use super::outbound::{OutboundAnswer, OutboundClient, OutboundError};
 use super::{ActorToken, ExchangeSettings, Grant};
 use crate::checked_url::CheckedUrl;
 use crate::clock::Now;
@@ -16,6 +16,7 @@ use crate::tool::Target;
 
 mod actor;
 mod answer;
+mod id_jag;
 mod platform_token;
 mod request;
 
@@ -150,6 +151,9 @@ impl AuthorizationServer {
         })?;
         let endpoint =
             self.token_endpoint().ok_or_else(|| ExchangeError::NoTokenEndpoint { issuer: issuer() })?;
+        if let Grant::IdJag { .. } = &settings.grant {
+            return self.exchange_in_two_legs(settings, &endpoint, caller, target, now).await;
+        }
         self.protection().run(|| self.attempt(settings, &endpoint, caller, target, claims, now)).await
     }
 
@@ -174,29 +178,25 @@ impl AuthorizationServer {
             .map_err(unprepared)?;
         let answer = self.send(endpoint, request).await?;
         if answer.status != StatusCode::OK {
-            let refused = Box::new(ErrorResponse::read(&answer));
-            let consent_url = self.consent_url(&refused.class, settings, target);
-            return Err(ExchangeError::Refused { issuer: issuer(), refused, consent_url });
+            return Err(self.refused(&answer, settings, target));
         }
         let unusable = |why| ExchangeError::Unusable { issuer: issuer(), why };
-        let mut delegated = answer::read(&answer, &settings.grant, caller).map_err(unusable)?;
+        let delegated = answer::read(&answer, &settings.grant, caller).map_err(unusable)?;
         let pairwise = self.has_pairwise_subjects();
         delegated::check(delegated.token.expose(), self.settings(), pairwise, caller, target)
             .map_err(unusable)?;
-        let life_left = delegated::life_left(delegated.token.expose(), now).map_err(unusable)?;
-        delegated.lifetime = delegated.lifetime.into_iter().chain(life_left).min();
-        // RFC 6749 section 5.1: a server that does not say what it granted has granted what was asked for.
-        let Some(granted) = &delegated.granted else { return Ok(delegated) };
-        let missing = delegated::not_granted(&target.scopes, granted);
-        if !missing.is_empty() {
-            let asked = target.scopes.clone();
-            return Err(ExchangeError::ScopesNotGranted { issuer: issuer(), asked, missing });
-        }
-        let more = delegated::not_asked(granted, &target.scopes);
-        if settings.refuses_more_scopes && !more.is_empty() {
-            return Err(ExchangeError::MoreScopesGranted { issuer: issuer(), more });
-        }
-        Ok(delegated)
+        fit_for(target, delegated, settings, &self.settings().name, now)
+    }
+
+    fn refused(
+        &self,
+        answer: &OutboundAnswer,
+        settings: &ExchangeSettings,
+        target: &Target,
+    ) -> ExchangeError {
+        let refused = Box::new(ErrorResponse::read(answer));
+        let consent_url = self.consent_url(&refused.class, settings, target);
+        ExchangeError::Refused { issuer: self.settings().name.clone(), refused, consent_url }
     }
 
     /// Asks what an opaque token means (RFC 7662 section 2.1), as the client that exchanges tokens.
@@ -217,14 +217,7 @@ impl AuthorizationServer {
     }
 
     async fn send(&self, endpoint: &CheckedUrl, request: Request) -> Result<OutboundAnswer, ExchangeError> {
-        let issuer = || self.settings().name.clone();
-        let form: Vec<(&str, &str)> =
-            request.form.iter().map(|field| (field.name.as_str(), field.value())).collect();
-        self.client().post_form(endpoint, request.authorization, &form).await.map_err(|error| match error {
-            OutboundError::TimedOut { waited } => ExchangeError::TimedOut { issuer: issuer(), waited },
-            OutboundError::TooLarge => ExchangeError::Unusable { issuer: issuer(), why: "it is too large" },
-            source => ExchangeError::Unreachable { issuer: issuer(), source },
-        })
+        post(self.client(), endpoint, request, &self.settings().name).await
     }
 
     /// Where the missing consent can be given: an authorization request of the gateway's own client. It carries no
@@ -257,5 +250,54 @@ impl AuthorizationServer {
             .append_pair("client_id", &settings.client_id)
             .append_pair("scope", target.scopes.canonical());
         Some(url.into())
+    }
+}
+
+async fn post(
+    client: &OutboundClient,
+    endpoint: &CheckedUrl,
+    request: Request,
+    issuer: &IssuerName,
+) -> Result<OutboundAnswer, ExchangeError> {
+    let issuer = || issuer.clone();
+    let form: Vec<(&str, &str)> =
+        request.form.iter().map(|field| (field.name.as_str(), field.value())).collect();
+    client.post_form(endpoint, request.authorization, &form).await.map_err(|error| match error {
+        OutboundError::TimedOut { waited } => ExchangeError::TimedOut { issuer: issuer(), waited },
+        OutboundError::TooLarge => ExchangeError::Unusable { issuer: issuer(), why: "it is too large" },
+        source => ExchangeError::Unreachable { issuer: issuer(), source },
+    })
+}
+
+/// The token, when it may do what the tool needs for a while, and no more than the site wants.
+fn fit_for(
+    target: &Target,
+    mut token: DelegatedToken,
+    settings: &ExchangeSettings,
+    issuer: &IssuerName,
+    now: Now,
+) -> Result<DelegatedToken, ExchangeError> {
+    let life_left = delegated::life_left(token.token.expose(), now)
+        .map_err(|why| ExchangeError::Unusable { issuer: issuer.clone(), why })?;
+    token.lifetime = token.lifetime.into_iter().chain(life_left).min();
+    check_granted(&token, target, issuer)?;
+    let more = token.granted.as_ref().map(|granted| delegated::not_asked(granted, &target.scopes));
+    match more.filter(|more| settings.refuses_more_scopes && !more.is_empty()) {
+        Some(more) => Err(ExchangeError::MoreScopesGranted { issuer: issuer.clone(), more }),
+        None => Ok(token),
+    }
+}
+
+/// Whether a token was granted what was asked for.
+fn check_granted(token: &DelegatedToken, target: &Target, issuer: &IssuerName) -> Result<(), ExchangeError> {
+    // RFC 6749 section 5.1: a server that does not say what it granted has granted what was asked for.
+    let missing = token.granted.as_ref().map(|granted| delegated::not_granted(&target.scopes, granted));
+    match missing.filter(|missing| !missing.is_empty()) {
+        Some(missing) => Err(ExchangeError::ScopesNotGranted {
+            issuer: issuer.clone(),
+            asked: target.scopes.clone(),
+            missing,
+        }),
+        None => Ok(()),
     }
 }

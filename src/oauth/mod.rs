@@ -27,9 +27,11 @@ pub mod metadata;
 pub mod outbound;
 pub mod possession;
 pub mod protection;
+pub mod resource_server;
 pub mod verifier;
 
 use assertion::AssertionKey;
+use resource_server::ResourceServers;
 
 /// Everything the configuration says about one issuer, checked.
 ///
@@ -178,6 +180,14 @@ pub enum Grant {
         /// Who acts for the subject.
         actor: ActorToken,
     },
+    /// ID-JAG (draft-ietf-oauth-identity-assertion-authz-grant), in two legs: the subject token is exchanged for an
+    /// assertion that another authorization server takes, and that one issues the token.
+    IdJag {
+        /// What the subject token is called (`subject_token_type`).
+        subject_token_type: Arc<str>,
+        /// Who takes such assertions.
+        resource_servers: ResourceServers,
+    },
 }
 
 impl Grant {
@@ -189,7 +199,7 @@ impl Grant {
     /// The parameter that names the target, where the grant has one.
     pub fn target(&self) -> Option<TargetParameter> {
         match self {
-            Self::OnBehalfOf => None,
+            Self::OnBehalfOf | Self::IdJag { .. } => None,
             Self::JwtBearer { target } | Self::TokenExchange { target, .. } => Some(*target),
         }
     }
@@ -213,6 +223,9 @@ pub enum ActorToken {
 pub const ACCESS_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// RFC 8693 section 3: a JWT. An access token that is one may be labelled so.
 pub const JWT_TYPE: &str = "urn:ietf:params:oauth:token-type:jwt";
+
+/// An identity assertion JWT authorization grant (draft-ietf-oauth-identity-assertion-authz-grant).
+pub const ID_JAG_TYPE: &str = "urn:ietf:params:oauth:token-type:id-jag";
 
 /// The parameter of an RFC 8693 request that names the target. Scopes are sent beside it when there are any.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -255,6 +268,18 @@ pub enum ClientAuth {
     TokenFile(Arc<Path>),
     /// `tls_client_auth` (RFC 8705 section 2): the certificate of the connection.
     Tls(Arc<TlsIdentity>),
+}
+
+impl ClientAuth {
+    /// The certificate that connections show, where that is the proof.
+    pub fn tls_identity(&self) -> Option<&TlsIdentity> {
+        match self {
+            Self::Tls(identity) => Some(identity),
+            Self::SecretPost(_) | Self::SecretBasic(_) | Self::PrivateKeyJwt { .. } | Self::TokenFile(_) => {
+                None
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,9 @@ use crate::metrics::Metrics;
 /// Most exchanges at a time with one server. More wait for their turn, within the deadline.
 const CONCURRENT_MAX: usize = 64;
 /// Longest time for an exchange: the wait for a turn, all attempts, and the pauses between them.
-const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A server that had less time than this, because another one used it up, is not held to have failed.
+const FAIR_TIME: Duration = Duration::from_secs(3);
 /// Most attempts for one exchange.
 const ATTEMPTS_MAX: u32 = 3;
 /// The longest pause before the second attempt; it doubles with each. The pause is drawn evenly from nothing to that
@@ -95,6 +97,18 @@ impl Protection {
     where
         F: Future<Output = Result<T, ExchangeError>>,
     {
+        self.run_within(EXCHANGE_TIMEOUT, attempt).await
+    }
+
+    /// Runs an exchange under protection as [`run`](Self::run) does, in the `time` that is left for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub async fn run_within<T, F>(&self, time: Duration, attempt: impl Fn() -> F) -> Result<T, ExchangeError>
+    where
+        F: Future<Output = Result<T, ExchangeError>>,
+    {
         let attempts = async {
             let _turn = self.turns.acquire().await.expect("nobody closes it");
             let probe = self.admit()?;
@@ -103,9 +117,11 @@ impl Protection {
             probe.done();
             result
         };
-        tokio::time::timeout(EXCHANGE_TIMEOUT, attempts).await.unwrap_or_else(|_| {
-            self.judge(&Verdict::FailsSlowly);
-            Err(ExchangeError::TimedOut { issuer: self.issuer.clone(), waited: EXCHANGE_TIMEOUT })
+        tokio::time::timeout(time, attempts).await.unwrap_or_else(|_| {
+            if time >= FAIR_TIME {
+                self.judge(&Verdict::FailsSlowly);
+            }
+            Err(ExchangeError::TimedOut { issuer: self.issuer.clone(), waited: time })
         })
     }
 
@@ -129,19 +145,39 @@ impl Protection {
         unreachable!("the last attempt returns")
     }
 
+    /// Counts an exchange. `outcome` is `issued`, or one of `ExchangeError::outcome`.
+    pub fn exchanged(&self, outcome: &'static str, took: Duration) {
+        self.metrics.exchanged(&self.issuer, outcome, took);
+    }
+
+    /// Whether an exchange would be let through now: whoever has something to do before it asks first.
+    ///
+    /// # Errors
+    ///
+    /// [`ExchangeError::CircuitOpen`] or [`ExchangeError::LeftAlone`].
+    pub fn check(&self) -> Result<(), ExchangeError> {
+        let now = Instant::now();
+        self.refuses(&self.state(), now).map_or(Ok(()), Err)
+    }
+
+    fn refuses(&self, state: &State, now: Instant) -> Option<ExchangeError> {
+        let issuer = self.issuer.clone();
+        if let Some(until) = state.throttled_until.filter(|until| *until > now) {
+            return Some(ExchangeError::LeftAlone { issuer, retry_after: until - now });
+        }
+        let until = state.open_until.filter(|until| *until > now)?;
+        Some(ExchangeError::CircuitOpen { issuer, retry_after: until - now })
+    }
+
     /// Lets an exchange through, unless the circuit is open or the server wants to be left alone.
     fn admit(&self) -> Result<Probe<'_>, ExchangeError> {
         let now = Instant::now();
         let mut state = self.state();
-        if let Some(until) = state.throttled_until.filter(|until| *until > now) {
-            return Err(ExchangeError::LeftAlone { issuer: self.issuer.clone(), retry_after: until - now });
+        if let Some(refused) = self.refuses(&state, now) {
+            return Err(refused);
         }
         match state.open_until {
             None => Ok(Probe(None)),
-            Some(until) if until > now => {
-                let retry_after = until - now;
-                Err(ExchangeError::CircuitOpen { issuer: self.issuer.clone(), retry_after })
-            }
             // This one tries; the others are refused until it has come back, or given up.
             Some(_) => {
                 state.open_until = Some(now + EXCHANGE_TIMEOUT);
@@ -328,6 +364,24 @@ mod tests {
         tokio::time::sleep(OPEN_FOR).await;
         succeed(&protection).await.expect("the probe");
         succeed(&protection).await.expect("the circuit is closed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_another_one_left_no_time_has_not_failed() {
+        async fn times_out_within(protection: &Protection, time: Duration) {
+            for _ in 0..FAILURES_TO_OPEN {
+                let attempt = std::future::pending::<Result<(), ExchangeError>>;
+                let error = protection.run_within(time, attempt).await.expect_err("too late");
+                assert!(matches!(error, ExchangeError::TimedOut { waited, .. } if waited == time), "{error}");
+            }
+        }
+        let protection = protection();
+        times_out_within(&protection, Duration::from_secs(1)).await;
+        protection.check().expect("it is asked as before");
+        succeed(&protection).await.expect("it is asked as before");
+        times_out_within(&protection, FAIR_TIME).await;
+        protection.check().expect_err("it had its time");
+        succeed(&protection).await.expect_err("it had its time");
     }
 
     #[tokio::test(start_paused = true)]

@@ -153,26 +153,14 @@ impl Setup {
             AuthorizationServer::start(self.server).await.expect("an authorization server");
         let connector =
             MailConnector::start(MailSettings::trusting(&authorization_server)).await.expect("a connector");
-        let folder = tempfile::tempdir().expect("a folder");
-        let secret = &authorization_server.settings().gateway.secret;
-        std::fs::write(folder.path().join("secret"), secret).expect("a secret file");
-        let parts = Parts {
-            authorization_server: &authorization_server,
-            connector: &connector,
-            folder: folder.path(),
-        };
-        let path = folder.path().join("gateway.yaml");
-        let mut config = (self.config)(&parts);
-        if self.hasty {
-            config = config.replace(PATIENT, HASTY);
-        }
-        std::fs::write(&path, config).expect("a configuration file");
         if self.issuer_is_down {
             authorization_server.stop_listening().await;
         }
-        let environment: Environment = Arc::new(|_| None);
-        let (gateway, _) = Process::start(&path, environment).await.expect("a gateway");
-        TestBed { authorization_server, connector, gateway, folder, client: client() }
+        let config = |parts: &Parts<'_>| {
+            let config = (self.config)(parts);
+            if self.hasty { config.replace(PATIENT, HASTY) } else { config }
+        };
+        TestBed::between(authorization_server, connector, config).await
     }
 }
 
@@ -190,6 +178,27 @@ impl TestBed {
     /// The usual one.
     pub async fn start() -> Self {
         Setup::default().start().await
+    }
+
+    /// A gateway with this configuration between servers that run already.
+    pub async fn between(
+        authorization_server: AuthorizationServer,
+        connector: MailConnector,
+        config: impl FnOnce(&Parts) -> String,
+    ) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let secret = &authorization_server.settings().gateway.secret;
+        std::fs::write(folder.path().join("secret"), secret).expect("a secret file");
+        let parts = Parts {
+            authorization_server: &authorization_server,
+            connector: &connector,
+            folder: folder.path(),
+        };
+        let path = folder.path().join("gateway.yaml");
+        std::fs::write(&path, config(&parts)).expect("a configuration file");
+        let environment: Environment = Arc::new(|_| None);
+        let (gateway, _) = Process::start(&path, environment).await.expect("a gateway");
+        Self { authorization_server, connector, gateway, folder, client: client() }
     }
 
     /// The address of something on the gateway.

@@ -9,6 +9,7 @@ mod exchange;
 mod forgetting;
 mod http;
 mod http2;
+mod id_jag;
 mod lifecycle;
 mod possession;
 mod records;

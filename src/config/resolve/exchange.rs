@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use jsonwebtoken::Algorithm;
 
-use super::Surroundings;
 use super::files::{self, NamedFile};
+use super::{Surroundings, resource_servers};
 use crate::config::at::At;
 use crate::config::expand::is_variable_name;
 use crate::config::file::{self, SecretMethod};
@@ -48,21 +48,17 @@ pub fn settings(
 ) -> Option<ExchangeSettings> {
     at.key("grant").required(
         exchange.grant,
-        "`on_behalf_of` for Entra, `token_exchange` for RFC 8693, `jwt_bearer` for RFC 7523",
+        "`on_behalf_of` for Entra, `token_exchange` for RFC 8693, `jwt_bearer` for RFC 7523, `id_jag` for ID-JAG",
     );
     refuse_what_does_not_go_with_the_grant(exchange, at);
     let client_id =
         at.key("client_id").required(exchange.client_id.as_deref(), "give the gateway's own client ID");
     let client_auth_at = at.key("client_auth");
-    let client_auth = client_auth_at
-        .required(
-            exchange.client_auth.as_ref(),
-            "give `certificate` and `key`, `secret_file`, `secret_env`, `token_file`, or `tls_certificate` and `tls_key`",
-        )
-        .and_then(|client_auth| self::client_auth(client_auth, &client_auth_at, surroundings));
+    let client_auth = client_auth(exchange.client_auth.as_ref(), &client_auth_at, surroundings);
     let extra = extra(exchange, &at.key("extra"));
+    let grant = grant(exchange, at, surroundings);
     Some(ExchangeSettings {
-        grant: grant(exchange, at)?,
+        grant: grant?,
         client_id: client_id?.into(),
         client_auth: client_auth?,
         extra: extra?,
@@ -83,11 +79,19 @@ fn client_capabilities(exchange: &file::Exchange) -> Vec<Arc<str>> {
 
 /// Keys that a grant has no use for are faults: whoever wrote them expects something of them.
 fn refuse_what_does_not_go_with_the_grant(exchange: &file::Exchange, at: &At<'_>) {
-    use file::Grant::{JwtBearer, OnBehalfOf, TokenExchange};
+    use file::Grant::{IdJag, OnBehalfOf, TokenExchange};
     let Some(grant) = exchange.grant else { return };
     if exchange.target.is_some() && grant == OnBehalfOf {
         at.key("target")
             .fault("goes with `grant: token_exchange`; with `on_behalf_of` the scopes name the target");
+    }
+    if exchange.target.is_some() && grant == IdJag {
+        at.key("target").fault(
+            "goes with `grant: token_exchange`; with `id_jag` the connector's `authorization_server` names the target",
+        );
+    }
+    if exchange.resource_servers.is_some() && grant != IdJag {
+        at.key("resource_servers").fault("goes with `grant: id_jag`: leave it out");
     }
     if exchange.client_capabilities.is_some() && grant != OnBehalfOf {
         at.key("client_capabilities").fault("goes with `grant: on_behalf_of`: leave it out");
@@ -98,13 +102,13 @@ fn refuse_what_does_not_go_with_the_grant(exchange: &file::Exchange, at: &At<'_>
         );
     }
     let of_rfc_8693 = [
-        ("subject_token_type", exchange.subject_token_type.is_some()),
+        ("subject_token_type", exchange.subject_token_type.is_some() && grant != IdJag),
         ("requested_token_type", exchange.requested_token_type.is_some()),
         ("actor_token", exchange.actor_token.is_some()),
         ("actor_scopes", exchange.actor_scopes.is_some()),
     ];
     for (key, given) in of_rfc_8693 {
-        if given && matches!(grant, OnBehalfOf | JwtBearer) {
+        if given && grant != TokenExchange {
             at.key(key).fault("goes with `grant: token_exchange`: leave it out");
         }
     }
@@ -114,19 +118,54 @@ fn refuse_what_does_not_go_with_the_grant(exchange: &file::Exchange, at: &At<'_>
     }
 }
 
-/// The grant, as far as it can be told.
-pub fn grant(exchange: &file::Exchange, at: &At<'_>) -> Option<Grant> {
-    let target = || match exchange.target {
+/// What names the target to a server.
+pub enum Naming {
+    /// Entra: the scopes.
+    Scopes,
+    /// A parameter of the request.
+    Parameter(TargetParameter),
+    /// Whom it is asked to vouch to: one of these.
+    ResourceServers(Vec<String>),
+}
+
+/// What names the target, as far as it can be told.
+pub fn naming(exchange: &file::Exchange, at: &At<'_>) -> Option<Naming> {
+    match exchange.grant? {
+        file::Grant::OnBehalfOf => Some(Naming::Scopes),
+        file::Grant::JwtBearer | file::Grant::TokenExchange => target(exchange, at).map(Naming::Parameter),
+        file::Grant::IdJag => {
+            let names = at.key("resource_servers").names();
+            // That there are none is a fault of its own.
+            (!names.is_empty())
+                .then(|| Naming::ResourceServers(names.into_iter().map(str::to_owned).collect()))
+        }
+    }
+}
+
+fn target(exchange: &file::Exchange, at: &At<'_>) -> Option<TargetParameter> {
+    match exchange.target {
         _ if at.lost("target") => None,
         Some(file::Target::Scope) => Some(TargetParameter::Scope),
         Some(file::Target::Resource) => Some(TargetParameter::Resource),
         Some(file::Target::Audience) | None => Some(TargetParameter::Audience),
-    };
+    }
+}
+
+fn grant(exchange: &file::Exchange, at: &At<'_>, surroundings: &Surroundings<'_>) -> Option<Grant> {
     match exchange.grant? {
         file::Grant::OnBehalfOf => Some(Grant::OnBehalfOf),
-        file::Grant::JwtBearer => Some(Grant::JwtBearer { target: target()? }),
+        file::Grant::JwtBearer => Some(Grant::JwtBearer { target: target(exchange, at)? }),
+        file::Grant::IdJag => {
+            let subject_token_type = subject_token_type(exchange, at);
+            let resource_servers =
+                resource_servers::settings(exchange, &at.key("resource_servers"), surroundings);
+            Some(Grant::IdJag {
+                subject_token_type: subject_token_type?,
+                resource_servers: resource_servers?,
+            })
+        }
         file::Grant::TokenExchange => Some(Grant::TokenExchange {
-            target: target()?,
+            target: target(exchange, at)?,
             subject_token_type: subject_token_type(exchange, at)?,
             requested_token_type: match exchange.requested_token_type {
                 Some(file::RequestedTokenType::Jwt) => JWT_TYPE.into(),
@@ -173,7 +212,16 @@ fn extra(exchange: &file::Exchange, at: &At<'_>) -> Option<Vec<(String, SecretTo
     sound.then(|| extra.map(|(field, value)| (field.clone(), SecretToken::new(value.as_str()))).collect())
 }
 
-fn client_auth(auth: &file::ClientAuth, at: &At<'_>, surroundings: &Surroundings<'_>) -> Option<ClientAuth> {
+/// How the gateway proves itself, which has to be written.
+pub fn client_auth(
+    auth: Option<&file::ClientAuth>,
+    at: &At<'_>,
+    surroundings: &Surroundings<'_>,
+) -> Option<ClientAuth> {
+    let auth = at.required(
+        auth,
+        "give `certificate` and `key`, `secret_file`, `secret_env`, `token_file`, or `tls_certificate` and `tls_key`",
+    )?;
     let ways = [
         ("key", auth.certificate.is_some() || auth.key.is_some()),
         ("secret_file", auth.secret_file.is_some()),

@@ -2,15 +2,14 @@
 
 use std::collections::HashMap;
 
+use super::exchange::Naming;
 use super::files::authorities;
 use super::{Surroundings, exchange, values};
 use crate::checked_url::{CheckedUrl, PlainHttp};
 use crate::config::at::At;
 use crate::config::file::{self, File};
 use crate::identity::{Actor, Audience, Issuer, IssuerName, Scopes, Tenant};
-use crate::oauth::{
-    ClaimNames, ClaimPath, Endpoints, ExchangeSettings, Grant, IssuerKind, IssuerSettings, Profile,
-};
+use crate::oauth::{ClaimNames, ClaimPath, Endpoints, ExchangeSettings, IssuerKind, IssuerSettings, Profile};
 
 /// The issuers as far as they could be checked, and what connectors need to know of each.
 pub struct Issuers {
@@ -28,8 +27,8 @@ pub struct KnownIssuer {
 
 /// Whether an issuer can be asked for delegated tokens.
 pub enum Exchange {
-    /// It can, in this way.
-    By(Grant),
+    /// It can, and the target is named so.
+    By(Naming),
     /// It says nothing of an exchange.
     Missing,
     /// It has faults of its own, so nothing can be said.
@@ -109,7 +108,7 @@ fn known(name: &str, file: &File, at: &At<'_>) -> KnownIssuer {
     let exchange_at = at.key(name).key("exchange");
     let exchange = match issuer.map(|(_, issuer)| &issuer.exchange) {
         Some(Some(exchange)) => {
-            exchange::grant(exchange, &exchange_at).map_or(Exchange::Unclear, Exchange::By)
+            exchange::naming(exchange, &exchange_at).map_or(Exchange::Unclear, Exchange::By)
         }
         Some(None) if !exchange_at.is_written() => Exchange::Missing,
         Some(None) | None => Exchange::Unclear,
@@ -277,6 +276,14 @@ fn exchange(
     surroundings: &Surroundings<'_>,
 ) -> Option<Option<ExchangeSettings>> {
     match &issuer.exchange {
+        Some(exchange)
+            if issuer.kind == Some(file::IssuerKind::Entra) && exchange.grant == Some(file::Grant::IdJag) =>
+        {
+            at.key("exchange").key("grant").fault(
+                "`id_jag` goes with `kind: oidc`: an Entra tenant names its people by `oid`, and an ID-JAG by `sub`",
+            );
+            None
+        }
         Some(exchange) => exchange::settings(exchange, &at.key("exchange"), surroundings).map(Some),
         None => Some(None),
     }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use super::exchange::Naming;
 use super::issuers::{Exchange, KnownIssuer};
 use crate::checked_url::CheckedUrl;
 use crate::config::at::At;
 use crate::config::file;
-use crate::identity::{Audience, Scopes};
+use crate::config::nearest::suggestion;
+use crate::identity::{Audience, IssuerName, Scopes};
 use crate::oauth::TargetParameter;
-use crate::tool::{Resource, Target};
+use crate::tool::{AuthorizationServerName, Resource, Target};
 
 /// Microsoft Graph and its national clouds, whose scopes are commonly written without the resource.
 const GRAPH_HOSTS: [&str; 4] = [
@@ -26,15 +28,17 @@ pub enum Delegation {
     OnBehalfOf,
     /// RFC 8693: by each of these parameters, one for each issuer.
     TokenExchange(Vec<TargetParameter>),
+    /// ID-JAG: by one of the resource servers of each issuer.
+    IdJag(Vec<(IssuerName, Vec<String>)>),
 }
 
 /// How its issuers obtain tokens for a connector; `None` when they cannot, or cannot all in the same way.
 pub fn delegation(issuers: &[&KnownIssuer], at: &At<'_>) -> Option<Delegation> {
-    let mut grants = Vec::new();
+    let mut ways = Vec::new();
     let mut sound = true;
     for issuer in issuers {
         match &issuer.exchange {
-            Exchange::By(grant) => grants.push(grant),
+            Exchange::By(naming) => ways.push((&issuer.name, naming)),
             Exchange::Unclear => sound = false,
             Exchange::Missing => {
                 at.fault(format_args!(
@@ -49,10 +53,23 @@ pub fn delegation(issuers: &[&KnownIssuer], at: &At<'_>) -> Option<Delegation> {
     if !sound {
         return None;
     }
-    let parameters: Vec<TargetParameter> = grants.iter().filter_map(|grant| grant.target()).collect();
-    match parameters.len() {
-        0 => Some(Delegation::OnBehalfOf),
-        count if count == grants.len() => Some(Delegation::TokenExchange(parameters)),
+    let mut parameters = Vec::new();
+    let mut resource_servers = Vec::new();
+    for (issuer, naming) in &ways {
+        match naming {
+            Naming::Scopes => {}
+            Naming::Parameter(parameter) => parameters.push(*parameter),
+            Naming::ResourceServers(names) => resource_servers.push(((*issuer).clone(), names.clone())),
+        }
+    }
+    match (parameters.len(), resource_servers.len()) {
+        (0, 0) => Some(Delegation::OnBehalfOf),
+        (count, 0) if count == ways.len() => Some(Delegation::TokenExchange(parameters)),
+        (0, count) if count == ways.len() => Some(Delegation::IdJag(resource_servers)),
+        (_, 1..) => {
+            at.fault("has issuers with `grant: id_jag` and issuers without: make one connector for each");
+            None
+        }
         _ => {
             at.fault(
                 "has issuers with different grants, which write scopes differently: make one connector for \
@@ -68,6 +85,7 @@ pub struct TargetNames {
     audience: Option<Audience>,
     /// `None` when it is not sound.
     resource: Option<Option<Resource>>,
+    authorization_server: Option<AuthorizationServerName>,
     /// What goes before scopes that name no resource, if anything can. `None` when that depends on a fault.
     scope_prefix: Option<Option<String>>,
 }
@@ -85,7 +103,12 @@ impl TargetNames {
             }
             (None, None) => None,
         };
-        Self { audience: connector.audience.as_deref().map(Audience::new), resource, scope_prefix }
+        Self {
+            audience: connector.audience.as_deref().map(Audience::new),
+            resource,
+            authorization_server: connector.authorization_server.as_deref().map(AuthorizationServerName::new),
+            scope_prefix,
+        }
     }
 
     /// The target of a tool with these scopes, written at `at`. Faults of the connector itself are noted at
@@ -98,6 +121,7 @@ impl TargetNames {
         connector_at: &At<'_>,
     ) -> Option<Target> {
         let resource = self.resource.clone()?;
+        let authorization_server = self.authorization_server(delegation, connector_at)?;
         let scopes = match delegation {
             Delegation::OnBehalfOf => self.qualified(scopes, at, connector_at)?,
             Delegation::TokenExchange(parameters) => {
@@ -106,8 +130,41 @@ impl TargetNames {
                 }
                 scopes
             }
+            Delegation::IdJag(_) => scopes,
         };
-        Some(Target { audience: self.audience.clone(), resource, scopes })
+        Some(Target { audience: self.audience.clone(), resource, authorization_server, scopes })
+    }
+
+    fn authorization_server(
+        &self,
+        delegation: &Delegation,
+        connector_at: &At<'_>,
+    ) -> Option<Option<AuthorizationServerName>> {
+        let at = connector_at.key("authorization_server");
+        let Delegation::IdJag(issuers) = delegation else {
+            if self.authorization_server.is_some() {
+                at.fault("goes with an issuer whose `exchange` has `grant: id_jag`: leave it out");
+                return None;
+            }
+            return Some(None);
+        };
+        let listed =
+            |names: &[String]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let name = at.required(
+            self.authorization_server.as_ref(),
+            &format!("name who issues its tokens: {}", listed(&issuers[0].1)),
+        )?;
+        for (issuer, names) in issuers {
+            if !names.iter().any(|known| known == name.as_str()) {
+                let near = suggestion(name.as_str(), names.iter().map(String::as_str));
+                at.fault_found(format_args!(
+                    "is not under `issuers.{issuer}.exchange.resource_servers`, which has {}{near}",
+                    listed(names)
+                ));
+                return None;
+            }
+        }
+        Some(Some(name.clone()))
     }
 
     fn check_parameter(

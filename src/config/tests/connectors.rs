@@ -350,8 +350,8 @@ fn a_faulty_issuer_is_one_fault_and_not_one_for_each_connector() {
     check(
         &[("grant: on_behalf_of", "grant: obo")],
         &[
-            "8: issuers.contoso.exchange.grant: must be one of `on_behalf_of`, `token_exchange`, `jwt_bearer` (found \
-             \"obo\")",
+            "8: issuers.contoso.exchange.grant: must be one of `on_behalf_of`, `token_exchange`, `jwt_bearer`, `id_jag` \
+             (found \"obo\")",
         ],
     );
     check(

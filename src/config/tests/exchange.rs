@@ -55,7 +55,7 @@ fn what_is_missing_is_named() {
              `secret_file`, `secret_env`, `token_file`, or `tls_certificate` and `tls_key`",
             "7: issuers.contoso.exchange.client_id: is required: give the gateway's own client ID",
             "7: issuers.contoso.exchange.grant: is required: `on_behalf_of` for Entra, `token_exchange` for \
-             RFC 8693, `jwt_bearer` for RFC 7523",
+             RFC 8693, `jwt_bearer` for RFC 7523, `id_jag` for ID-JAG",
         ],
     );
 }
@@ -189,6 +189,204 @@ fn entra_cannot_be_held_to_what_is_asked_for() {
         &[
             "10: issuers.contoso.exchange.more_scopes: cannot be `refuse` with `on_behalf_of`: Entra grants all that was \
              consented to, whatever is asked for",
+        ],
+    );
+}
+
+/// The parts of a configuration with `grant: id_jag` that tests leave out or change.
+const CRM: &str = "crm: { issuer: 'https://auth.crm.example', token_endpoint: 'https://auth.crm.example/token', \
+                   client_id: at-crm, client_auth: { secret_env: OTHER_SECRET } }";
+const OIDC: (&str, &str) = (
+    "kind: entra\n    tenant: 5b1c6c1e-0f5b-4a54-8c3e-1f2a3b4c5d6e",
+    "kind: oidc\n    issuer: https://idp.example",
+);
+const ISSUED_BY_CRM: (&str, &str) = ("path: /mail", "path: /mail\n    authorization_server: crm");
+
+/// `grant: id_jag` with this as its resource servers.
+fn id_jag(resource_servers: &str) -> String {
+    format!("grant: id_jag\n      resource_servers: {{ {resource_servers} }}")
+}
+
+#[track_caller]
+fn check_resource_servers(resource_servers: &str, expected: &[&str]) {
+    let grant = id_jag(resource_servers);
+    check(&[OIDC, ("grant: on_behalf_of", &grant), ISSUED_BY_CRM], expected);
+}
+
+#[test]
+fn an_id_jag_is_for_one_of_the_resource_servers() {
+    let grant = id_jag(CRM);
+    let config = config(&[OIDC, ("grant: on_behalf_of", &grant), ISSUED_BY_CRM]);
+    let exchange = config.issuers[0].exchange.as_ref().expect("an exchange");
+    let Grant::IdJag { subject_token_type, resource_servers } = &exchange.grant else {
+        panic!("another grant: {:?}", exchange.grant)
+    };
+    assert_eq!(&**subject_token_type, ACCESS_TOKEN_TYPE);
+    let crate::gateway::Tools::Listed(tools) = &config.connectors[0].tools else { panic!("listed tools") };
+    let target = &tools[0].1.target;
+    assert_eq!(target.authorization_server.as_ref().map(|server| server.as_str()), Some("crm"));
+    assert_eq!(target.scopes, Scopes::parse("Mail.Read"));
+    let server = resource_servers.of(target).expect("the connector's");
+    assert_eq!(server.issuer.as_str(), "https://auth.crm.example");
+    assert_eq!(server.token_endpoint.as_str(), "https://auth.crm.example/token");
+    assert_eq!(&*server.client_id, "at-crm");
+    assert!(matches!(server.client_auth, ClientAuth::SecretPost(_)) && server.extra_roots.is_empty());
+}
+
+#[test]
+fn a_resource_server_is_named_by_each_connector_of_its_issuer() {
+    let grant = id_jag(CRM);
+    let by_id_jag = [OIDC, ("grant: on_behalf_of", grant.as_str())];
+    check(
+        &by_id_jag,
+        &["13: connectors.mail.authorization_server: is required: name who issues its tokens: `crm`"],
+    );
+    let named = |name: &str| format!("path: /mail\n    authorization_server: {name}");
+    check(
+        &[by_id_jag[0], by_id_jag[1], ("path: /mail", &named("crn"))],
+        &[
+            "16: connectors.mail.authorization_server: is not under `issuers.contoso.exchange.resource_servers`, which has `crm`; did you mean `crm`? \
+             (found \"crn\")",
+        ],
+    );
+    check(
+        &[ISSUED_BY_CRM],
+        &[
+            "15: connectors.mail.authorization_server: goes with an issuer whose `exchange` has `grant: id_jag`: leave \
+           it out",
+        ],
+    );
+    let second = "  staff:\n    kind: oidc\n    issuer: https://staff.example\n    audiences: [a]\n    exchange: \
+                  { grant: token_exchange, client_id: g, client_auth: { secret_env: CLIENT_SECRET } }\nconnectors:";
+    check(
+        &[
+            by_id_jag[0],
+            by_id_jag[1],
+            ("connectors:", second),
+            ("path: /mail", "path: /mail\n    issuers: [contoso, staff]\n    authorization_server: crm"),
+        ],
+        &[
+            "18: connectors.mail: has issuers with `grant: id_jag` and issuers without: make one connector for each",
+        ],
+    );
+}
+
+#[test]
+fn resource_servers_go_with_their_grant_alone() {
+    let at = "issuers.contoso.exchange";
+    for (grant, line) in [("on_behalf_of", 9), ("jwt_bearer", 9), ("token_exchange", 9)] {
+        let written = format!("grant: {grant}\n      resource_servers: {{ {CRM} }}");
+        check(
+            &[("kind: rest", "kind: rest\n    audience: api://mail"), ("grant: on_behalf_of", &written)],
+            &[&format!("{line}: {at}.resource_servers: goes with `grant: id_jag`: leave it out")],
+        );
+    }
+    let what = "with `id_jag` name at least one authorization server that issues tokens for connectors";
+    check(
+        &[OIDC, ("grant: on_behalf_of", "grant: id_jag"), ISSUED_BY_CRM],
+        &[&format!("7: {at}.resource_servers: is required: {what}")],
+    );
+    check_resource_servers("", &[&format!("9: {at}.resource_servers: is empty: {what}")]);
+    let grant = id_jag(CRM);
+    check(
+        &[("grant: on_behalf_of", &grant), ISSUED_BY_CRM],
+        &[&format!(
+            "8: {at}.grant: `id_jag` goes with `kind: oidc`: an Entra tenant names its people by `oid`, and an ID-JAG \
+             by `sub`"
+        )],
+    );
+    for (key, value, remedy) in [
+        ("requested_token_type", "jwt", "goes with `grant: token_exchange`: leave it out"),
+        ("actor_token", "gateway", "goes with `grant: token_exchange`: leave it out"),
+        ("client_capabilities", "[cp1]", "goes with `grant: on_behalf_of`: leave it out"),
+        (
+            "target",
+            "audience",
+            "goes with `grant: token_exchange`; with `id_jag` the connector's `authorization_server` names the target",
+        ),
+    ] {
+        let grant = format!("{grant}\n      {key}: {value}");
+        check(
+            &[OIDC, ("grant: on_behalf_of", &grant), ISSUED_BY_CRM],
+            &[&format!("10: {at}.{key}: {remedy}")],
+        );
+    }
+    let grant = format!("{grant}\n      subject_token_type: id_token");
+    let Grant::IdJag { subject_token_type, .. } =
+        exchange(&[OIDC, ("grant: on_behalf_of", &grant), ISSUED_BY_CRM]).grant
+    else {
+        panic!("another grant");
+    };
+    assert_eq!(&*subject_token_type, "urn:ietf:params:oauth:token-type:id_token");
+}
+
+#[test]
+fn a_resource_server_is_checked_like_an_issuer() {
+    let at = "9: issuers.contoso.exchange.resource_servers.crm";
+    check_resource_servers(
+        "crm: {}",
+        &[
+            &format!(
+                "{at}.client_auth: is required: give `certificate` and `key`, `secret_file`, `secret_env`, \
+                 `token_file`, or `tls_certificate` and `tls_key`"
+            ),
+            &format!("{at}.client_id: is required: give the gateway's own client ID at this server"),
+            &format!(
+                "{at}.issuer: is required: give its issuer identifier, which assertions for it name as audience"
+            ),
+            &format!("{at}.token_endpoint: is required: give the address that tokens are asked for at"),
+        ],
+    );
+    let https = "must be https, unless its host is loopback or the entry says `allow_plain_http: true`";
+    let changed = |from: &str, to: &str| {
+        assert!(CRM.contains(from), "{from}");
+        CRM.replacen(from, to, 1)
+    };
+    check_resource_servers(
+        &changed("https://auth.crm.example/token", "http://auth.crm.example/token"),
+        &[&format!("{at}.token_endpoint: {https} (found \"http://auth.crm.example/token\")")],
+    );
+    check_resource_servers(
+        &changed("https://auth.crm.example'", "https://auth.crm.example?a=b'"),
+        &[&format!(
+            "{at}.issuer: must not have a query (?…): an issuer is an address without one (found \
+             \"https://auth.crm.example?a=b\")"
+        )],
+    );
+    check_resource_servers(
+        &changed("OTHER_SECRET", "NO_SECRET"),
+        &[&format!(
+            "{at}.client_auth.secret_env: names an environment variable that is not set (found \"NO_SECRET\")"
+        )],
+    );
+    check_resource_servers(
+        &changed("client_id: at-crm", "client_id: at-crm, ca_file: /nowhere/ca.pem"),
+        &[&format!(
+            "{at}.ca_file: names a file that is not there; relative names start at the working directory (found \
+             \"/nowhere/ca.pem\")"
+        )],
+    );
+    check_resource_servers(
+        &changed("crm: {", "'c/m': {"),
+        &[
+            "9: issuers.contoso.exchange.resource_servers.c/m: is not a name: use 1 to 128 of the letters A to Z and a \
+             to z, digits, `_`, `-` and `.`",
+            "16: connectors.mail.authorization_server: is not under `issuers.contoso.exchange.resource_servers`, which \
+             has `c/m`; did you mean `c/m`? (found \"crm\")",
+        ],
+    );
+    check_resource_servers(
+        &changed("client_id: at-crm", "clientid: at-crm"),
+        &[&format!("{at}.clientid: is not a key here; did you mean `client_id`?")],
+    );
+    let plain = changed("https://auth.crm.example/token", "http://auth.crm.example/token");
+    let plain = plain.replace("client_id", "allow_plain_http: true, client_id");
+    let grant = id_jag(&plain);
+    check_warnings(
+        &[OIDC, ("grant: on_behalf_of", &grant), ISSUED_BY_CRM],
+        &[
+            "9: warning: issuers.contoso.exchange.resource_servers.crm.token_endpoint: is called without TLS: tokens \
+           sent to it can be read on the way",
         ],
     );
 }

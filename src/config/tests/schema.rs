@@ -42,7 +42,7 @@ fn every_key_is_described_and_no_other_is_allowed() {
     each(&schema, &mut all);
     let structs: Vec<&&Value> =
         all.iter().filter(|schema| schema.get("properties").is_some_and(Value::is_object)).collect();
-    assert_eq!(structs.len(), 14);
+    assert_eq!(structs.len(), 16);
     for structure in structs {
         assert_eq!(structure["additionalProperties"], json!(false), "{structure:#}");
         for (key, property) in structure["properties"].as_object().expect("properties") {
@@ -58,6 +58,7 @@ fn what_is_required_is_marked_so() {
     assert_eq!(schema["required"], json!(["listen", "issuers", "connectors", "audit"]));
     assert_eq!(required("Issuer"), json!(["kind", "audiences"]));
     assert_eq!(required("Exchange"), json!(["grant", "client_id", "client_auth"]));
+    assert_eq!(required("ResourceServer"), json!(["issuer", "token_endpoint", "client_id", "client_auth"]));
     assert_eq!(required("Connector"), json!(["kind", "path", "upstream"]));
     assert_eq!(required("Rule"), json!(["tools"]));
     assert_eq!(required("Tls"), json!(["certificate", "key"]));
@@ -72,7 +73,10 @@ fn closed_sets_are_enums() {
         resolved(&schema["$defs"][structure]["properties"][key], &schema)["enum"].clone()
     };
     assert_eq!(property("Issuer", "kind"), json!(["entra", "oidc"]));
-    assert_eq!(property("Exchange", "grant"), json!(["on_behalf_of", "token_exchange", "jwt_bearer"]));
+    assert_eq!(
+        property("Exchange", "grant"),
+        json!(["on_behalf_of", "token_exchange", "jwt_bearer", "id_jag"])
+    );
     assert_eq!(property("Exchange", "target"), json!(["scope", "audience", "resource"]));
     assert_eq!(schema["$defs"]["SecretMethod"]["enum"], json!(["post", "basic"]));
     assert_eq!(property("Connector", "kind"), json!(["rest", "mcp"]));

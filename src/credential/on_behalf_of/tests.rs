@@ -72,6 +72,7 @@ impl Bed {
             target: Target {
                 audience: Some(Audience::new(MAIL_AUDIENCE)),
                 resource: None,
+                authorization_server: None,
                 scopes: Scopes::new([format!("{MAIL_AUDIENCE}/Mail.Read")]),
             },
             issuers: [IssuerName::new("contoso")].into(),

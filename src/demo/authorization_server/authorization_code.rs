@@ -112,7 +112,7 @@ pub(super) fn id_token(tenant: &Tenant, person: &Person, client_id: &str, nonce:
     claims["name"] = json!(person.name);
     claims["oid"] = json!(person.oid);
     claims["preferred_username"] = json!(person.user_name);
-    claims["sub"] = json!(tokens::pairwise_subject(&person.oid, client_id));
+    claims["sub"] = json!(tenant.subject_at(person, client_id));
     if let Some(nonce) = nonce {
         claims["nonce"] = json!(nonce);
     }

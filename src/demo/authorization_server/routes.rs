@@ -160,7 +160,7 @@ impl Tenant {
                 "client_secret_post", "client_secret_basic", "private_key_jwt", "none",
             ],
             "token_endpoint_auth_signing_alg_values_supported": ["PS256", "RS256"],
-            "subject_types_supported": ["pairwise"],
+            "subject_types_supported": [if self.settings.public_subjects { "public" } else { "pairwise" }],
             "id_token_signing_alg_values_supported": ["RS256"],
             "scopes_supported": scopes,
             "authorization_response_iss_parameter_supported": true,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use serde_json::Value;
 
 use crate::demo::people::Person;
 
@@ -33,6 +34,10 @@ pub struct Settings {
     pub resources: Vec<Resource>,
     /// Consents given before the server started.
     pub consents: Vec<Consent>,
+    /// Other issuers whose ID-JAGs are taken. Their people go by the same object ids, or by their mail addresses.
+    pub trusted_issuers: Vec<TrustedIssuer>,
+    /// Whether `sub` is the object id. Otherwise it differs from audience to audience, as with Entra.
+    pub public_subjects: bool,
     /// How long an access token lives.
     pub access_token_lifespan: Duration,
     /// How long an authorization code lives.
@@ -63,12 +68,23 @@ impl Default for Settings {
             agent: AgentClient::default(),
             resources: vec![Resource::mail()],
             consents,
+            trusted_issuers: Vec::new(),
+            public_subjects: false,
             access_token_lifespan: Duration::from_secs(3_600),
             code_lifespan: Duration::from_secs(60),
             single_use_assertions: true,
             own_rsa_key: false,
         }
     }
+}
+
+/// Another authorization server, as far as its assertions are believed.
+#[derive(Clone, Debug)]
+pub struct TrustedIssuer {
+    /// Its `iss`.
+    pub issuer: String,
+    /// Its public keys, as a key set.
+    pub key_set: Value,
 }
 
 /// The gateway's registration.

@@ -58,6 +58,8 @@ pub(super) struct Tenant {
     issued_to_application: Mutex<Kept<String>>,
     /// Opaque tokens, and the signed ones that they stand for.
     pub(super) opaque: Mutex<HashMap<String, String>>,
+    /// The authorization servers that ID-JAGs are issued for, and the gateway's client id at each.
+    pub(super) vouched_to: Mutex<HashMap<String, String>>,
     fetches: [AtomicUsize; 5],
     scripts: [Script; 5],
 }
@@ -76,6 +78,7 @@ impl Tenant {
             issued: Mutex::default(),
             issued_to_application: Mutex::default(),
             opaque: Mutex::default(),
+            vouched_to: Mutex::default(),
             fetches: Default::default(),
             scripts: Default::default(),
             settings,
@@ -192,6 +195,14 @@ impl Tenant {
         lock(&self.issued_to_application).to_vec()
     }
 
+    /// What a person is called in tokens for some audience.
+    pub(super) fn subject_at(&self, person: &Person, audience: &str) -> String {
+        if self.settings.public_subjects {
+            return person.oid.clone();
+        }
+        tokens::pairwise_subject(&person.oid, audience)
+    }
+
     /// Claims of a token for a person at some audience, issued to some client.
     pub(super) fn person_claims(&self, person: &Person, client_id: &str, audience: &str) -> Value {
         let settings = &self.settings;
@@ -201,7 +212,7 @@ impl Tenant {
         claims["name"] = json!(person.name);
         claims["oid"] = json!(person.oid);
         claims["preferred_username"] = json!(person.user_name);
-        claims["sub"] = json!(tokens::pairwise_subject(&person.oid, audience));
+        claims["sub"] = json!(self.subject_at(person, audience));
         claims
     }
 

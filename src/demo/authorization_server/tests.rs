@@ -10,6 +10,7 @@ use super::*;
 use crate::demo::testing::{client, header, json};
 
 mod exchange;
+mod id_jag;
 mod manners;
 mod on_behalf_of;
 mod sign_in;

@@ -9,7 +9,7 @@ use super::form::Form;
 use super::record::{Exchange, GrantKind};
 use super::respond::json_response;
 use super::tenant::Tenant;
-use super::{authorization_code, on_behalf_of, token_exchange, tokens};
+use super::{authorization_code, id_jag, on_behalf_of, token_exchange, tokens};
 use crate::demo::body::Body;
 use crate::demo::jws::sha256_base64url;
 use crate::demo::lock;
@@ -39,7 +39,12 @@ impl Tenant {
         match self.grant(grant, headers, &self.resolved(form)) {
             Ok(body) => json_response(StatusCode::OK, &body),
             Err(fault) => {
-                let fault = if grant == GrantKind::TokenExchange { fault.without_code() } else { fault };
+                let is_plain = match grant {
+                    GrantKind::TokenExchange => true,
+                    GrantKind::OnBehalfOf => id_jag::is_meant(self, form),
+                    _ => false,
+                };
+                let fault = if is_plain { fault.without_code() } else { fault };
                 if let Some(exchange) = lock(&self.exchanges).get_mut(number) {
                     exchange.error = Some(fault.error());
                 }
@@ -63,6 +68,7 @@ impl Tenant {
         match grant {
             GrantKind::AuthorizationCode => authorization_code::redeem(self, &client, form),
             GrantKind::ClientCredentials => self.grant_to_client(&client, form),
+            GrantKind::OnBehalfOf if id_jag::is_meant(self, form) => id_jag::redeem(self, &client, form),
             GrantKind::OnBehalfOf => on_behalf_of::exchange(self, &client, form),
             GrantKind::TokenExchange => token_exchange::exchange(self, &client, form),
             GrantKind::Other => Err(Fault::unsupported_grant(grant_type)),

@@ -5,9 +5,11 @@ use serde_json::{Value, json};
 use super::client::{Client, Proof};
 use super::fault::Fault;
 use super::form::Form;
+use super::id_jag;
 use super::scopes::Asked;
 use super::tenant::{Condition, Tenant};
 use crate::demo::jws::Jws;
+use crate::demo::people::Person;
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
@@ -18,7 +20,10 @@ pub(super) fn exchange(tenant: &Tenant, client: &Client, form: &Form) -> Result<
         return Err(Fault::plain("invalid_client", "a public client may not exchange tokens"));
     }
     let issued_token_type = form.get("requested_token_type").unwrap_or(ACCESS_TOKEN);
-    check_type("requested_token_type", issued_token_type)?;
+    let vouching = issued_token_type == id_jag::TOKEN_TYPE;
+    if !vouching {
+        check_type("requested_token_type", issued_token_type)?;
+    }
     let subject = subject(tenant, form)?;
     let person = subject
         .text("oid")
@@ -28,13 +33,12 @@ pub(super) fn exchange(tenant: &Tenant, client: &Client, form: &Form) -> Result<
     if subject.claims.get("may_act").is_some_and(|may_act| may_act["sub"] != actor) {
         return Err(invalid_request("the subject token lets somebody else act"));
     }
-    let (audience, scopes) = target(tenant, form)?;
-    match tenant.condition(&person.oid) {
-        Some(Condition::Refuse(fault)) => return Err(fault),
-        // RFC 8693 has no word for a step-up.
-        Some(Condition::StepUp { .. }) => return Err(invalid_request("the subject must sign in again")),
-        None => {}
+    if vouching {
+        check_condition(tenant, person)?;
+        return id_jag::issue(tenant, person, form);
     }
+    let (audience, scopes) = target(tenant, form)?;
+    check_condition(tenant, person)?;
     let consented = tenant.consented(&person.oid, &client.id, &audience);
     let granted = if scopes.is_empty() { consented.clone() } else { scopes };
     if granted.is_empty() || granted.iter().any(|scope| !consented.contains(scope)) {
@@ -63,6 +67,15 @@ pub(super) fn exchange(tenant: &Tenant, client: &Client, form: &Form) -> Result<
         "expires_in": tenant.settings.access_token_lifespan.as_secs(),
         "scope": scope,
     }))
+}
+
+fn check_condition(tenant: &Tenant, person: &Person) -> Result<(), Fault> {
+    match tenant.condition(&person.oid) {
+        Some(Condition::Refuse(fault)) => Err(fault),
+        // RFC 8693 has no word for a step-up.
+        Some(Condition::StepUp { .. }) => Err(invalid_request("the subject must sign in again")),
+        None => Ok(()),
+    }
 }
 
 fn subject<'a>(tenant: &Tenant, form: &'a Form) -> Result<Jws<'a>, Fault> {
@@ -145,10 +158,10 @@ fn check_type(parameter: &str, kind: &str) -> Result<(), Fault> {
     Err(invalid_request(format!("{parameter} is not one that this server knows")))
 }
 
-fn invalid_request(text: impl Into<String>) -> Fault {
+pub(super) fn invalid_request(text: impl Into<String>) -> Fault {
     Fault::plain("invalid_request", text)
 }
 
-fn invalid_target(why: &str) -> Fault {
+pub(super) fn invalid_target(why: &str) -> Fault {
     Fault::plain("invalid_target", format!("the target is refused: {why}"))
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::identity::{Caller, Scopes, SecretToken};
 use crate::oauth::outbound::OutboundAnswer;
-use crate::oauth::{ACCESS_TOKEN_TYPE, Grant, JWT_TYPE};
+use crate::oauth::{ACCESS_TOKEN_TYPE, Grant, ID_JAG_TYPE, JWT_TYPE};
 use crate::strict_json;
 
 /// Largest delegated token that is used. A header of that size is more than most servers take.
@@ -52,6 +52,30 @@ pub fn read(answer: &OutboundAnswer, grant: &Grant, caller: &Caller) -> Result<D
 ///
 /// Why it is of no use.
 pub fn read_bearer(answer: &OutboundAnswer) -> Result<DelegatedToken, &'static str> {
+    read_token(answer, "Bearer", "its token is not a bearer token")
+}
+
+/// Reads an ID-JAG (draft-ietf-oauth-identity-assertion-authz-grant section 4.3.3). It says by every word that it is no
+/// access token, so that nobody takes it for one.
+///
+/// # Errors
+///
+/// Why it is of no use.
+pub fn read_id_jag(answer: &OutboundAnswer) -> Result<DelegatedToken, &'static str> {
+    let id_jag = read_token(answer, "N_A", "its token is not marked as one for no direct use (`N_A`)")?;
+    let members = strict_json::parse_object(&answer.body).map_err(|_| "it is not a JSON object")?;
+    match members.get("issued_token_type").map(Value::as_str) {
+        Some(Some(ID_JAG_TYPE)) => Ok(id_jag),
+        Some(_) => Err("its token is not an ID-JAG"),
+        None => Err("it does not say what type its token has (`issued_token_type`)"),
+    }
+}
+
+fn read_token(
+    answer: &OutboundAnswer,
+    token_type: &str,
+    another: &'static str,
+) -> Result<DelegatedToken, &'static str> {
     let members = strict_json::parse_object(&answer.body).map_err(|_| "it is not a JSON object")?;
     let text = |name| match members.get(name) {
         None => Ok(None),
@@ -69,8 +93,8 @@ pub fn read_bearer(answer: &OutboundAnswer) -> Result<DelegatedToken, &'static s
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("its token has characters that no token has");
     }
-    if !text("token_type")?.is_some_and(|kind| kind.eq_ignore_ascii_case("Bearer")) {
-        return Err("its token is not a bearer token");
+    if !text("token_type")?.is_some_and(|kind| kind.eq_ignore_ascii_case(token_type)) {
+        return Err(another);
     }
     Ok(DelegatedToken {
         token: SecretToken::new(token),
@@ -173,6 +197,31 @@ mod tests {
         check_refused("error", json!("invalid_grant"));
         check_refused("scope", json!(["a"]));
         check_refused("scope", json!("x".repeat(SCOPE_LIST_BYTES_MAX + 1)));
+    }
+
+    #[track_caller]
+    fn check_id_jag(change: &[(&str, Value)], good: bool) {
+        let mut body =
+            json!({"access_token": "a.b.c", "token_type": "N_A", "issued_token_type": ID_JAG_TYPE});
+        for (name, value) in change {
+            body[*name] = value.clone();
+        }
+        let body = body.to_string().into_bytes();
+        let answer = OutboundAnswer { status: StatusCode::OK, headers: http::HeaderMap::new(), body };
+        assert_eq!(read_id_jag(&answer).is_ok(), good, "{change:?}");
+    }
+
+    #[test]
+    fn what_is_not_plainly_an_id_jag_is_refused() {
+        check_id_jag(&[], true);
+        check_id_jag(&[("token_type", json!("n_a"))], true);
+        check_id_jag(&[("token_type", json!("Bearer"))], false);
+        check_id_jag(&[("token_type", Value::Null)], false);
+        check_id_jag(&[("issued_token_type", json!(ACCESS_TOKEN_TYPE))], false);
+        check_id_jag(&[("issued_token_type", json!(7))], false);
+        check_id_jag(&[("access_token", json!("a.b.c\r\nX: 1"))], false);
+        check_id_jag(&[("access_token", json!("x".repeat(DELEGATED_TOKEN_BYTES_MAX + 1)))], false);
+        check_id_jag(&[("error", json!("invalid_grant"))], false);
     }
 
     #[track_caller]

@@ -4,12 +4,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 
-use super::platform_token;
+use super::{id_jag, platform_token};
 use crate::checked_url::CheckedUrl;
 use crate::clock::Now;
 use crate::identity::{Caller, Scopes, SecretToken};
 use crate::oauth::claims_request;
-use crate::oauth::{ACCESS_TOKEN_TYPE, ActorToken, ClientAuth, ExchangeSettings, Grant, TargetParameter};
+use crate::oauth::resource_server::ResourceServerSettings;
+use crate::oauth::{
+    ACCESS_TOKEN_TYPE, ActorToken, ClientAuth, ExchangeSettings, Grant, ID_JAG_TYPE, TargetParameter,
+};
 use crate::tool::Target;
 
 /// RFC 7523 section 2.1.
@@ -63,7 +66,16 @@ impl Surroundings {
     ///
     /// What cannot be had.
     pub async fn of(settings: &ExchangeSettings) -> Result<Self, &'static str> {
-        let platform_token = match &settings.client_auth {
+        Self::of_client(&settings.client_auth).await
+    }
+
+    /// What a client needs that proves itself so.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be had.
+    pub async fn of_client(client_auth: &ClientAuth) -> Result<Self, &'static str> {
+        let platform_token = match client_auth {
             ClientAuth::TokenFile(path) => Some(platform_token::read(path).await?),
             ClientAuth::SecretPost(_)
             | ClientAuth::SecretBasic(_)
@@ -121,6 +133,21 @@ impl Request {
                 }
                 form
             }
+            // The first leg.
+            Grant::IdJag { subject_token_type, resource_servers } => {
+                let server = resource_servers.of(target).ok_or(id_jag::NO_RESOURCE_SERVER)?;
+                let mut form = vec![
+                    Field::new("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+                    Field::secret("subject_token", subject_token),
+                    Field::new("subject_token_type", subject_token_type),
+                    Field::new("requested_token_type", ID_JAG_TYPE),
+                    Field::new("audience", server.issuer.as_str()),
+                ];
+                form.extend(
+                    target.resource.as_ref().map(|resource| Field::new("resource", resource.as_str())),
+                );
+                form
+            }
         };
         if let Some(parameter) = settings.grant.target() {
             form.extend(target_field(parameter, target)?);
@@ -170,17 +197,47 @@ impl Request {
         Self { authorization: None, form }.proved(settings, endpoint, surroundings, now)
     }
 
+    /// The second leg of an ID-JAG: a token of `server` on the word of the issuer (RFC 7523 section 2.1).
+    ///
+    /// # Errors
+    ///
+    /// What the gateway lacks for it.
+    pub fn redemption(
+        server: &ResourceServerSettings,
+        id_jag: &SecretToken,
+        target: &Target,
+        surroundings: &Surroundings,
+        now: Now,
+    ) -> Result<Self, &'static str> {
+        let mut form = vec![Field::new("grant_type", JWT_BEARER_GRANT), Field::secret("assertion", id_jag)];
+        if !target.scopes.is_empty() {
+            form.push(Field::new("scope", target.scopes.canonical()));
+        }
+        let request = Self { authorization: None, form };
+        request.proved_by(&server.client_id, &server.client_auth, &server.token_endpoint, surroundings, now)
+    }
+
     /// With the proof of which client asks.
     fn proved(
-        mut self,
+        self,
         settings: &ExchangeSettings,
         endpoint: &CheckedUrl,
         surroundings: &Surroundings,
         now: Now,
     ) -> Result<Self, &'static str> {
-        let client_id = &settings.client_id;
+        self.proved_by(&settings.client_id, &settings.client_auth, endpoint, surroundings, now)
+    }
+
+    fn proved_by(
+        mut self,
+        client_id: &str,
+        client_auth: &ClientAuth,
+        endpoint: &CheckedUrl,
+        surroundings: &Surroundings,
+        now: Now,
+    ) -> Result<Self, &'static str> {
         self.form.push(Field::new("client_id", client_id));
-        let assertion = match &settings.client_auth {
+        let assertion = match client_auth {
             ClientAuth::SecretPost(secret) => {
                 self.form.push(Field::secret("client_secret", secret));
                 None
@@ -286,6 +343,7 @@ mod tests {
         Target {
             audience: Some(Audience::new("mail-connector")),
             resource: Some(Resource::new("https://mail.example")),
+            authorization_server: None,
             scopes: Scopes::parse("mail.read"),
         }
     }

@@ -1,0 +1,541 @@
+//! ID-JAG in its two legs: the issuer vouches for the person to the connector's authorization server, which issues the
+//! token. Two development authorization servers play the two.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use obo_gateway::demo::authorization_server::{
+    AuthorizationServer, Endpoint, MAIL_AUDIENCE, Settings, TokenBuilder,
+};
+use obo_gateway::demo::certificates::DevelopmentCertificates;
+use obo_gateway::demo::mail::{MailConnector, MailSettings};
+use obo_gateway::demo::script::Reply;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::bed::{Parts, TOOLS, TestBed, assert_refused, refusal};
+
+const ID_JAG_TYPE: &str = "urn:ietf:params:oauth:token-type:id-jag";
+const CLIENT_AT_CRM: &str = "obo-gateway-at-crm";
+const SECRET_AT_CORP: &str = "secretOfTheGatewayAtCorp";
+const SECRET_AT_CRM: &str = "secretOfTheGatewayAtCrm";
+
+/// A gateway whose people are at `corp` and whose connector takes the tokens of `crm`.
+struct Bed {
+    bed: TestBed,
+    crm: AuthorizationServer,
+    /// What went to the token endpoint of each.
+    to_corp: Wire,
+    to_crm: Wire,
+}
+
+/// What a test changes of it.
+struct Setup {
+    /// Whether the issuer's `sub` is the same for everybody.
+    public_subjects: bool,
+    /// More keys of the connector.
+    connector: &'static str,
+    /// What `crm` is served with over https.
+    tls: Option<DevelopmentCertificates>,
+    /// More keys of the issuer.
+    issuer: String,
+    /// More keys of `crm`.
+    resource_server: String,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            public_subjects: true,
+            connector: "",
+            tls: None,
+            issuer: String::new(),
+            resource_server: String::new(),
+        }
+    }
+}
+
+impl Bed {
+    async fn start() -> Self {
+        Setup::default().start().await
+    }
+}
+
+impl Setup {
+    async fn start(self) -> Bed {
+        let Self { public_subjects, connector: more, tls, issuer: more_of_issuer, resource_server } = self;
+        let mut settings = Settings { public_subjects, ..Settings::default() };
+        settings.gateway.secret = SECRET_AT_CORP.to_owned();
+        let corp = AuthorizationServer::start(settings).await.expect("an issuer");
+        let mut settings = Settings {
+            tenant: "8d2f6c1b-5c2e-4d6a-a054-3e7a2b9cf200".to_owned(),
+            trusted_issuers: vec![corp.as_trusted()],
+            tls: tls.as_ref().map(|tls| tls.server_config().expect("a server configuration")),
+            ..Settings::default()
+        };
+        settings.gateway.client_id = CLIENT_AT_CRM.to_owned();
+        settings.gateway.secret = SECRET_AT_CRM.to_owned();
+        let crm = AuthorizationServer::start(settings).await.expect("a resource server");
+        corp.vouch_to(&crm.issuer(), CLIENT_AT_CRM);
+        let mut settings = MailSettings::trusting(&crm);
+        if let Some(tls) = &tls {
+            settings.roots.add(tls.authority.clone()).expect("an authority");
+        }
+        let connector = MailConnector::start(settings).await.expect("a connector");
+        let (to_corp, to_crm) = (Wire::to(&corp).await, Wire::to(&crm).await);
+        let config = |parts: &Parts<'_>| {
+            let secret = parts.folder.join("secret-at-crm");
+            std::fs::write(&secret, SECRET_AT_CRM).expect("a secret file");
+            let issuer = parts
+                .issuer()
+                .replace("kind: entra", "kind: oidc")
+                .replace(&format!("    tenant: {}\n", corp.settings().tenant), "")
+                .replace("  contoso:", "  corp:")
+                .replace(
+                    "    exchange:",
+                    &format!("    token_endpoint: {}\n{more_of_issuer}    exchange:", to_corp.url(&corp)),
+                )
+                .replace(
+                    "grant: on_behalf_of",
+                    &format!(
+                        "grant: id_jag
+      resource_servers:
+        crm:
+          issuer: {issuer}
+          token_endpoint: {token_endpoint}
+          client_id: {CLIENT_AT_CRM}
+          client_auth: {{ secret_file: {secret}, method: basic }}
+{resource_server}",
+                        issuer = crm.issuer(),
+                        token_endpoint = to_crm.url(&crm),
+                        secret = secret.display(),
+                    ),
+                );
+            parts.whole(&issuer, &parts.mail(&format!("    authorization_server: crm\n{more}{TOOLS}")))
+        };
+        let bed = TestBed::between(corp.clone(), connector, config).await;
+        Bed { bed, crm, to_corp, to_crm }
+    }
+}
+
+impl Bed {
+    fn corp(&self) -> &AuthorizationServer {
+        &self.bed.authorization_server
+    }
+
+    async fn read_mail(&self, who: &str) -> reqwest::Response {
+        self.bed.get("/mail/me/messages", &self.bed.token(who)).await
+    }
+
+    /// An ID-JAG as the issuer makes them for the gateway's connector.
+    fn id_jag(&self, who: &str) -> TokenBuilder {
+        self.corp().id_jag(who, &self.crm.issuer(), CLIENT_AT_CRM, "Mail.Read")
+    }
+
+    /// Has the issuer answer once with this.
+    fn corp_answers(&self, id_jag: &str, change: &[(&str, Value)]) {
+        let mut answer = json!({"access_token": id_jag, "issued_token_type": ID_JAG_TYPE, "token_type": "N_A",
+            "expires_in": 300});
+        for (name, value) in change {
+            answer[*name] = value.clone();
+        }
+        self.corp().script(Endpoint::Token).once(Reply::json(200, &answer));
+    }
+
+    /// How often the token endpoints of the two have been asked.
+    fn asked(&self) -> [usize; 2] {
+        [self.corp(), &self.crm].map(|server| server.fetches(Endpoint::Token))
+    }
+}
+
+/// A relay to a server that keeps every byte the server receives. It stops when it is dropped.
+struct Wire {
+    port: u16,
+    seen: Arc<Mutex<Vec<u8>>>,
+    _relay: JoinSet<()>,
+}
+
+impl Wire {
+    async fn to(server: &AuthorizationServer) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let (seen, address) = (Arc::new(Mutex::new(Vec::new())), server.address());
+        let mut relay = JoinSet::new();
+        let kept = Arc::clone(&seen);
+        relay.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((agent, _)) = listener.accept().await {
+                let seen = Arc::clone(&kept);
+                connections.spawn(async move {
+                    let Ok(server) = TcpStream::connect(address).await else { return };
+                    let (mut from_agent, mut to_agent) = agent.into_split();
+                    let (mut from_server, mut to_server) = server.into_split();
+                    let there = async {
+                        let mut piece = [0; 4_096];
+                        while let Ok(count @ 1..) = from_agent.read(&mut piece).await {
+                            seen.lock()
+                                .unwrap_or_else(PoisonError::into_inner)
+                                .extend_from_slice(&piece[..count]);
+                            if to_server.write_all(&piece[..count]).await.is_err() {
+                                break;
+                            }
+                        }
+                    };
+                    // When one side has ended, so has the connection.
+                    tokio::select! {
+                        () = there => {}
+                        _ = tokio::io::copy(&mut from_server, &mut to_agent) => {}
+                    }
+                });
+            }
+        });
+        Self { port, seen, _relay: relay }
+    }
+
+    /// The token endpoint of a server, by way of here.
+    fn url(&self, server: &AuthorizationServer) -> String {
+        server.token_endpoint().replace(&server.address().to_string(), &format!("127.0.0.1:{}", self.port))
+    }
+
+    /// Everything the server received, and once more what was encoded in it.
+    fn seen(&self) -> String {
+        let raw = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let raw = String::from_utf8(raw).expect("requests with forms are text");
+        let decoded: Vec<String> = raw
+            .lines()
+            .filter_map(|line| line.split_once("Basic ").or_else(|| line.split_once("basic ")))
+            .map(|(_, pair)| String::from_utf8(STANDARD.decode(pair.trim()).expect("base64")).expect("text"))
+            .collect();
+        format!("{raw}\n{}", decoded.join("\n"))
+    }
+}
+
+#[tokio::test]
+async fn each_person_reaches_the_connector_on_the_word_of_the_issuer() {
+    let bed = Bed::start().await;
+    for _ in 0..2 {
+        for who in ["ada", "bob"] {
+            let reply = bed.read_mail(who).await;
+            assert_eq!(reply.status(), 200, "{:?}", reply.text().await);
+        }
+    }
+    assert_eq!(bed.asked(), [2, 2], "the second call of each is served from the cache");
+    let requests = bed.bed.connector.requests();
+    let seen: Vec<_> = requests.iter().map(|request| request.caller.clone().expect("a good token")).collect();
+    for (caller, who) in seen.iter().zip(["ada", "bob", "ada", "bob"]) {
+        assert_eq!(caller.person.as_deref(), Some(&*bed.crm.person(who).oid), "{seen:?}");
+        assert_eq!(caller.client_id.as_deref(), Some(CLIENT_AT_CRM));
+        assert_eq!(caller.permissions, ["Mail.Read"]);
+    }
+    assert_eq!(requests[0].bearer(), bed.crm.issued().first().cloned());
+    assert!(bed.corp().issued().is_empty(), "the issuer issues no token for the connector");
+
+    let [first, second] = [&bed.corp().exchanges()[0], &bed.crm.exchanges()[0]];
+    let crm = bed.crm.issuer();
+    for (exchange, name, value) in [
+        (first, "grant_type", Some("urn:ietf:params:oauth:grant-type:token-exchange")),
+        (first, "requested_token_type", Some(ID_JAG_TYPE)),
+        (first, "subject_token_type", Some("urn:ietf:params:oauth:token-type:access_token")),
+        (first, "audience", Some(crm.as_str())),
+        (first, "resource", None),
+        (first, "scope", Some("Mail.Read")),
+        (first, "client_id", Some(bed.corp().settings().gateway.client_id.as_str())),
+        (second, "grant_type", Some("urn:ietf:params:oauth:grant-type:jwt-bearer")),
+        (second, "requested_token_use", None),
+        (second, "audience", None),
+        (second, "scope", Some("Mail.Read")),
+        (second, "client_id", Some(CLIENT_AT_CRM)),
+    ] {
+        assert_eq!(exchange.parameter(name), value, "{name}");
+    }
+    for record in bed.bed.records().await {
+        assert_eq!(record.pointer("/unmapped/obo/authorization_server"), Some(&json!("crm")), "{record:#}");
+    }
+    for label in ["corp", "corp/crm"] {
+        let series = format!(r#"obo_gateway_exchanges_total{{issuer="{label}",outcome="issued"}}"#);
+        assert_eq!(bed.bed.metric(&series).await, Some(2.0), "{label}");
+    }
+}
+
+#[tokio::test]
+async fn the_connectors_address_is_sent_where_it_is_configured() {
+    let bed =
+        Setup { connector: "    resource: https://crm.example/api\n", ..Setup::default() }.start().await;
+    assert_eq!(bed.read_mail("ada").await.status(), 200);
+    assert_eq!(bed.corp().exchanges()[0].parameter("resource"), Some("https://crm.example/api"));
+    assert_eq!(bed.crm.exchanges()[0].parameter("resource"), None);
+}
+
+#[tokio::test]
+async fn an_issuer_with_another_name_for_the_person_everywhere_can_vouch_too() {
+    let bed = Setup { public_subjects: false, ..Setup::default() }.start().await;
+    assert_eq!(bed.read_mail("ada").await.status(), 200);
+    let caller = bed.bed.connector.only_request().caller.expect("a good token");
+    assert_eq!(caller.person.as_deref(), Some(&*bed.crm.person("ada").oid));
+}
+
+#[tokio::test]
+async fn nothing_that_is_for_one_server_reaches_the_other() {
+    let bed = Bed::start().await;
+    let token = bed.bed.token("ada");
+    assert_eq!(bed.bed.get("/mail/me/messages", &token).await.status(), 200);
+    // Also when it is refused, and asked again.
+    bed.crm.script(Endpoint::Token).once(Reply::status(503)).once(Reply::status(401));
+    let refused = refusal(bed.read_mail("bob").await).await;
+    assert_refused(&refused, 500, "exchange_misconfigured");
+    assert_eq!(bed.asked(), [2, 3]);
+    let (corp, crm) = (bed.to_corp.seen(), bed.to_crm.seen());
+    assert!(corp.contains(SECRET_AT_CORP) && corp.contains(&token), "what is for it arrives");
+    assert!(crm.contains(SECRET_AT_CRM), "what is for it arrives");
+    let corps_client = &bed.corp().settings().gateway.client_id;
+    for (what, seen, not_for_it) in [
+        ("the issuer", &corp, vec![SECRET_AT_CRM, CLIENT_AT_CRM]),
+        ("the resource server", &crm, vec![SECRET_AT_CORP, corps_client, &token]),
+    ] {
+        for secret in not_for_it {
+            assert!(!seen.contains(secret), "{what} received {secret}");
+        }
+    }
+    let assertion = bed.crm.exchanges()[0].parameter("assertion").expect("an assertion").to_owned();
+    for request in bed.bed.connector.requests() {
+        let everything = format!("{:?} {:?}", request.headers, request.uri);
+        assert!(!everything.contains(&assertion), "the connector received the ID-JAG");
+    }
+}
+
+#[tokio::test]
+async fn an_id_jag_for_somebody_else_is_never_sent_on() {
+    let bed = Bed::start().await;
+    let client_at_corp = bed.corp().settings().gateway.client_id.clone();
+    for (what, id_jag) in [
+        ("another person", bed.id_jag("bob")),
+        ("another audience", bed.id_jag("ada").audience(MAIL_AUDIENCE)),
+        ("another audience", bed.id_jag("ada").claim("aud", json!([bed.crm.issuer(), "more"]))),
+        ("another client", bed.id_jag("ada").claim("client_id", client_at_corp)),
+        ("another client", bed.id_jag("ada").without("client_id")),
+        ("another issuer", bed.id_jag("ada").claim("iss", bed.crm.issuer())),
+        ("nobody", bed.id_jag("ada").without("sub")),
+        ("expired", bed.id_jag("ada").expired()),
+        ("another type", bed.id_jag("ada").header("typ", "JWT")),
+        ("another type", bed.id_jag("ada").without_header("typ")),
+        ("not a JWT", bed.id_jag("ada").raw_claims("[]")),
+        ("not a JWT", bed.id_jag("ada").raw_header(r#"{"typ":"JWT","typ":"oauth-id-jag+jwt"}"#)),
+    ] {
+        bed.corp_answers(&id_jag.mint(), &[]);
+        let refused = refusal(bed.read_mail("ada").await).await;
+        assert_refused(&refused, 502, "issuer_answer_invalid");
+        let detail = refused.2["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains("corp ") && detail.contains(what), "{what}: {detail}");
+    }
+    assert_eq!(bed.crm.fetches(Endpoint::Token), 0);
+    assert!(bed.bed.connector.requests().is_empty());
+    bed.corp_answers(&bed.id_jag("ada").mint(), &[]);
+    assert_eq!(bed.read_mail("ada").await.status(), 200, "a good one is sent on");
+}
+
+#[tokio::test]
+async fn what_is_not_plainly_an_id_jag_is_never_sent_on() {
+    let bed = Bed::start().await;
+    let access_token = "urn:ietf:params:oauth:token-type:access_token";
+    for (name, value) in [
+        ("token_type", json!("Bearer")),
+        ("token_type", Value::Null),
+        ("issued_token_type", json!(access_token)),
+        ("issued_token_type", Value::Null),
+        ("access_token", json!(format!("{}\r\nx: y", bed.id_jag("ada").mint()))),
+        ("access_token", json!("x".repeat(70_000))),
+        ("error", json!("invalid_grant")),
+    ] {
+        bed.corp_answers(&bed.id_jag("ada").mint(), &[(name, value.clone())]);
+        let refused = refusal(bed.read_mail("ada").await).await;
+        assert_refused(&refused, 502, "issuer_answer_invalid");
+    }
+    bed.corp_answers(&bed.id_jag("ada").mint(), &[("scope", json!("User.Read"))]);
+    assert_refused(&refusal(bed.read_mail("ada").await).await, 403, "scope_not_granted");
+    assert_eq!(bed.crm.fetches(Endpoint::Token), 0);
+    // `N_A` is written in any case.
+    bed.corp_answers(&bed.id_jag("bob").mint(), &[("token_type", json!("n_a"))]);
+    assert_eq!(bed.read_mail("bob").await.status(), 200);
+}
+
+#[tokio::test]
+async fn each_refusal_of_the_second_server_has_its_answer_and_names_it() {
+    let error = |error: &str| Reply::json(400, &json!({ "error": error }));
+    let answer = |change: Value| {
+        let mut answer = json!({"access_token": "opaque", "token_type": "Bearer", "expires_in": 300});
+        answer.as_object_mut().expect("an object").extend(change.as_object().expect("an object").clone());
+        Reply::json(200, &answer)
+    };
+    for (reply, status, code) in [
+        (error("invalid_grant"), 401, "sign_in_required"),
+        (error("insufficient_user_authentication"), 403, "step_up_required"),
+        (error("access_denied"), 403, "access_blocked"),
+        (error("invalid_client"), 500, "exchange_misconfigured"),
+        (error("invalid_scope"), 500, "exchange_misconfigured"),
+        (Reply::too_many_requests(9), 503, "issuer_throttled"),
+        (answer(json!({"token_type": "N_A"})), 502, "issuer_answer_invalid"),
+        (answer(json!({"access_token": "a\r\nb"})), 502, "issuer_answer_invalid"),
+        (answer(json!({"scope": "User.Read"})), 403, "scope_not_granted"),
+    ] {
+        let bed = Bed::start().await;
+        bed.crm.script(Endpoint::Token).once(reply);
+        let refused = refusal(bed.read_mail("ada").await).await;
+        assert_refused(&refused, status, code);
+        assert!(refused.2["detail"].as_str().is_some_and(|why| why.contains("corp/crm ")), "{:#}", refused.2);
+        assert_eq!(bed.asked(), [1, 1], "{code}");
+        assert!(bed.bed.connector.requests().is_empty(), "nothing goes out without a delegated token");
+        let outcomes = bed.bed.admin("/metrics").await.1;
+        let counted = outcomes.lines().any(|line| {
+            line.starts_with("obo_gateway_exchanges_total{issuer=\"corp/crm\"") && !line.contains("issued")
+        });
+        assert!(counted, "{code}: {outcomes}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_was_sent_is_never_what_comes_back() {
+    let bed = Bed::start().await;
+    let token = bed.bed.token("ada");
+    let id_jag = bed.id_jag("ada").mint();
+    let for_notes = bed.crm.subject_token("ada").audience("https://notes.example").mint();
+    for (back, why) in [
+        (&token, "the caller's own"),
+        (&id_jag, "the assertion that it was sent"),
+        (&for_notes, "for another audience"),
+    ] {
+        bed.corp_answers(&id_jag, &[]);
+        let answer = json!({"access_token": back, "token_type": "Bearer", "expires_in": 300});
+        bed.crm.script(Endpoint::Token).once(Reply::json(200, &answer));
+        let refused = refusal(bed.bed.get("/mail/me/messages", &token).await).await;
+        assert_refused(&refused, 502, "issuer_answer_invalid");
+        let detail = refused.2["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains(why), "{why}: {detail}");
+    }
+    assert!(bed.bed.connector.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_person_who_must_prove_more_to_the_second_server_hears_so() {
+    let bed = Bed::start().await;
+    bed.crm.require_step_up("ada", "c1");
+    assert_refused(&refusal(bed.read_mail("ada").await).await, 403, "step_up_required");
+    assert_eq!(bed.crm.exchanges()[0].error, Some("insufficient_user_authentication"));
+    assert_eq!(bed.read_mail("bob").await.status(), 200, "another person is another matter");
+}
+
+#[tokio::test]
+async fn each_server_is_trusted_by_its_own_authorities() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let certificates = || DevelopmentCertificates::ensure(folder.path()).expect("certificates");
+    let ca_file = format!("ca_file: {}\n", certificates().authority_path.display());
+    let tls = || Some(certificates());
+    let resource_server = format!("          {ca_file}");
+    let bed = Setup { tls: tls(), resource_server, ..Setup::default() }.start().await;
+    assert!(bed.to_crm.url(&bed.crm).starts_with("https://"));
+    assert_eq!(bed.read_mail("ada").await.status(), 200);
+    // What the issuer is trusted by says nothing about the resource server.
+    let bed = Setup { tls: tls(), issuer: format!("    {ca_file}"), ..Setup::default() }.start().await;
+    let refused = refusal(bed.read_mail("ada").await).await;
+    assert_refused(&refused, 503, "issuer_unavailable");
+    assert!(refused.2["detail"].as_str().is_some_and(|why| why.contains("corp/crm")), "{:#}", refused.2);
+    assert_eq!(bed.asked(), [1, 0]);
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_issuer_ends_it() {
+    let bed = Bed::start().await;
+    bed.corp().script(Endpoint::Token).once(Reply::json(400, &json!({"error": "access_denied"})));
+    let refused = refusal(bed.read_mail("ada").await).await;
+    assert_refused(&refused, 403, "access_blocked");
+    assert!(refused.2["detail"].as_str().is_some_and(|why| why.contains("corp refused")), "{:#}", refused.2);
+    assert_eq!(bed.asked(), [1, 0]);
+}
+
+#[tokio::test]
+async fn a_second_server_that_is_down_is_left_alone_and_the_first_is_not() {
+    let bed = Bed::start().await;
+    let open = async |label: &str| {
+        bed.bed.metric(&format!(r#"obo_gateway_issuer_circuit_open{{issuer="{label}"}}"#)).await
+    };
+    bed.crm.script(Endpoint::Token).always(Reply::status(503));
+    for _ in 0..2 {
+        let refused = refusal(bed.read_mail("ada").await).await;
+        assert_refused(&refused, 503, "issuer_unavailable");
+        assert!(refused.2["detail"].as_str().is_some_and(|why| why.contains("corp/crm ")), "{:#}", refused.2);
+    }
+    assert_eq!(bed.asked(), [2, 6], "each attempt at the second leg is with the word that was given");
+    let retries = r#"obo_gateway_exchange_retries_total{issuer="corp/crm"}"#;
+    assert_eq!(bed.bed.metric(retries).await, Some(4.0));
+    assert_eq!([open("corp").await, open("corp/crm").await], [Some(0.0), Some(1.0)]);
+    assert_refused(&refusal(bed.read_mail("bob").await).await, 503, "issuer_unavailable");
+    assert_eq!(bed.asked(), [2, 6], "nobody is asked for what would not be used");
+}
+
+#[tokio::test]
+async fn a_reload_keeps_what_is_known_of_the_second_server_and_what_is_still_so() {
+    let bed = Bed::start().await;
+    let reload = async |from: &str, to: &str| {
+        let path = bed.bed.config_path();
+        let config = std::fs::read_to_string(&path).expect("a configuration");
+        assert!(config.contains(from), "{from}");
+        std::fs::write(&path, config.replacen(from, to, 1)).expect("written");
+        bed.bed.gateway.reload().await.expect("a good configuration");
+    };
+    assert_eq!(bed.read_mail("ada").await.status(), 200);
+    // How the gateway proves itself is no part of what a token is.
+    reload(", method: basic", "").await;
+    assert_eq!(bed.read_mail("ada").await.status(), 200);
+    assert_eq!(bed.asked(), [1, 1]);
+    bed.crm.script(Endpoint::Token).once(Reply::too_many_requests(600));
+    assert_refused(&refusal(bed.read_mail("bob").await).await, 503, "issuer_throttled");
+    assert_eq!(bed.asked(), [2, 2]);
+    reload("drain: 2s", "drain: 3s").await;
+    assert_refused(&refusal(bed.read_mail("bob").await).await, 503, "issuer_throttled");
+    assert_eq!(bed.read_mail("ada").await.status(), 200, "what is kept needs no exchange");
+    // For another client there, nothing is kept; and the server still wants to be left alone.
+    reload(&format!("client_id: {CLIENT_AT_CRM}"), "client_id: another").await;
+    assert_refused(&refusal(bed.read_mail("ada").await).await, 503, "issuer_throttled");
+    assert_eq!(bed.asked(), [2, 2]);
+}
+
+#[tokio::test]
+async fn an_issuer_that_is_down_says_nothing_about_the_second_server() {
+    let bed = Bed::start().await;
+    bed.corp().script(Endpoint::Token).always(Reply::status(503));
+    for _ in 0..2 {
+        assert_refused(&refusal(bed.read_mail("ada").await).await, 503, "issuer_unavailable");
+    }
+    assert_eq!(bed.asked(), [6, 0]);
+    for (label, open) in [("corp", 1.0), ("corp/crm", 0.0)] {
+        let series = format!(r#"obo_gateway_issuer_circuit_open{{issuer="{label}"}}"#);
+        assert_eq!(bed.bed.metric(&series).await, Some(open), "{label}");
+    }
+}
+
+#[tokio::test]
+async fn both_legs_have_one_deadline() {
+    let bed = Bed::start().await;
+    bed.corp().script(Endpoint::Token).once(Reply::normal().after(Duration::from_secs(6)));
+    bed.crm.script(Endpoint::Token).always(Reply::hang());
+    let started = Instant::now();
+    let refused = refusal(bed.read_mail("ada").await).await;
+    assert_refused(&refused, 504, "issuer_timeout");
+    assert!(refused.2["detail"].as_str().is_some_and(|why| why.contains("corp/crm ")), "{:#}", refused.2);
+    assert!(started.elapsed() < Duration::from_secs(15), "waited {:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn another_tool_is_another_exchange() {
+    let bed = Bed::start().await;
+    assert_eq!(bed.read_mail("ada").await.status(), 200);
+    let message = json!({"message": {"subject": "Hi", "toRecipients": [{"emailAddress": {"address": "bob@demo.test"}}]}});
+    let request = bed.bed.request(Method::POST, "/mail/me/sendMail").bearer_auth(bed.bed.token("ada"));
+    assert_eq!(request.json(&message).send().await.expect("an answer").status(), 202);
+    assert_eq!(bed.asked(), [2, 2]);
+    assert_eq!(bed.crm.exchanges()[1].parameter("scope"), Some("Mail.Send"));
+}
