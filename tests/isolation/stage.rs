@@ -12,16 +12,17 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::Outcome;
-use crate::connector::Connector;
+use crate::connector::{Connector, Tokens};
 use crate::lane::{CONNECTORS, TOOLS};
 use crate::random::Random;
-use crate::world::{Grant, World, audience, connector_name};
+use crate::world::{Grant, World, connector_name};
 
 /// A gateway with what it stands between.
 pub struct Stage {
     pub world: Arc<World>,
     pub connectors: Vec<Connector>,
     pub gateway: Arc<Process>,
+    tokens: Arc<Tokens>,
     client: reqwest::Client,
     folder: TempDir,
     certificates: Option<DevelopmentCertificates>,
@@ -55,11 +56,12 @@ impl Stage {
             true => Some(DevelopmentCertificates::ensure(&folder.path().join("certs"))?),
             false => None,
         };
-        let mut connectors = Vec::new();
+        let (mut connectors, tokens) = (Vec::new(), Arc::<Tokens>::default());
         for number in 0..CONNECTORS.len() {
             let tls = certificates.as_ref().map(DevelopmentCertificates::server_config).transpose()?;
             let manners = setup.manners.map(|seed| Random::new(seed, 1_000 + number as u64));
-            connectors.push(Connector::start(number, Arc::clone(&world), tls, manners).await?);
+            let shared = (Arc::clone(&world), Arc::clone(&tokens));
+            connectors.push(Connector::start(number, shared, tls, manners).await?);
         }
         std::fs::write(folder.path().join("secret"), &world.tenants[0].server.settings().gateway.secret)?;
         let path = folder.path().join("gateway.yaml");
@@ -71,7 +73,7 @@ impl Stage {
         let (gateway, _) = Process::start(&path, environment).await?;
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build()?;
         let (gateway, writing) = (Arc::new(gateway), Mutex::default());
-        Ok(Self { world, connectors, gateway, client, folder, certificates, writing })
+        Ok(Self { world, connectors, gateway, tokens, client, folder, certificates, writing })
     }
 
     /// Has the gateway take another configuration.
@@ -160,8 +162,7 @@ impl Stage {
 
     /// How many tokens the connectors have seen.
     pub fn connector_tokens(&self) -> usize {
-        let count = |connector: &Connector| connector.seen.tokens.lock().expect("nobody panics here").len();
-        self.connectors.iter().map(count).sum()
+        self.tokens.lock().expect("nobody panics here").len()
     }
 
     /// How many requests came to a connector with somebody else's token, and the first of them.
@@ -221,7 +222,7 @@ fn configuration(
         if issuers.is_empty() {
             continue;
         }
-        for (name, connector) in CONNECTORS.iter().zip(connectors) {
+        for ((name, audience), connector) in CONNECTORS.iter().zip(connectors) {
             let upstream = match certificates {
                 None => format!("http://{}", connector.address),
                 Some(certificates) => format!(
@@ -243,7 +244,6 @@ fn configuration(
 ",
                 entry = connector_name(name, grant),
                 issuers = issuers.join(", "),
-                audience = audience(name),
                 response = 60 + variant.patience,
             )
             .expect(write);

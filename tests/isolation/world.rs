@@ -83,7 +83,7 @@ impl World {
 
     /// What the gateway calls the connector of a lane, and its path.
     pub fn connector(&self, lane: &Lane) -> String {
-        connector_name(CONNECTORS[lane.connector], self.tenants[lane.tenant].grant)
+        connector_name(CONNECTORS[lane.connector].0, self.tenants[lane.tenant].grant)
     }
 
     /// The identifier that the gateway knows the person of a lane by.
@@ -107,7 +107,7 @@ impl World {
             tenant: tenant.server.settings().tenant.clone(),
             person: self.people[lane.person].oid.clone(),
             actor: lane.actor(),
-            audience: audience(CONNECTORS[lane.connector]),
+            audience: CONNECTORS[lane.connector].1.to_owned(),
             scopes: scopes.to_owned(),
         }
     }
@@ -132,17 +132,17 @@ pub fn connector_name(connector: &str, grant: Grant) -> String {
     }
 }
 
-/// What tokens for a connector have in `aud`.
-pub fn audience(connector: &str) -> String {
-    format!("https://{connector}.demo.test")
-}
-
 fn settings(number: usize, people: &[Person]) -> Settings {
     let defaults = Settings::default();
     let scopes: Vec<Scope> = ALL_SCOPES.split(' ').map(|name| Scope::new(name, name)).collect();
-    let resources: Vec<Resource> = CONNECTORS
+    let mut audiences = CONNECTORS.map(|(_, audience)| audience).to_vec();
+    audiences.dedup();
+    let resources: Vec<Resource> = audiences
         .iter()
-        .map(|name| Resource { audience: audience(name), name: (*name).to_owned(), scopes: scopes.clone() })
+        .map(|audience| {
+            let (audience, scopes) = ((*audience).to_owned(), scopes.clone());
+            Resource { name: audience.clone(), audience, scopes }
+        })
         .collect();
     let consents = people
         .iter()
