@@ -152,6 +152,8 @@ pub mod tests {
     use crate::identity::Audience;
     use crate::tool::{AuthorizationServerName, Resource};
 
+    mod properties;
+
     /// Ada's fields, for the tests of this module and the cache's.
     pub fn fields() -> KeyFields {
         KeyFields {

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::Frame;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use super::body::{self, Body};
 use super::host::Answer;
@@ -72,6 +73,7 @@ pub struct Reply {
     act: Act,
     headers: HeaderMap,
     delay: Duration,
+    held: Option<CancellationToken>,
     before_body: bool,
     pace: Option<Pace>,
     cut_after: Option<usize>,
@@ -193,6 +195,12 @@ impl Reply {
         self
     }
 
+    /// Waits until `release` is cancelled before doing any of it: a test says when.
+    pub fn held_until(mut self, release: CancellationToken) -> Self {
+        self.held = Some(release);
+        self
+    }
+
     /// Sends the body in pieces of `chunk` bytes, with a pause before each.
     pub fn dripping(mut self, chunk: usize, every: Duration) -> Self {
         self.pace = Some(Pace { chunk: chunk.max(1), every });
@@ -219,6 +227,9 @@ impl Reply {
     pub(super) async fn play(self, normal: impl Future<Output = Response<Body>> + Send) -> Answer {
         if !self.delay.is_zero() {
             tokio::time::sleep(self.delay).await;
+        }
+        if let Some(release) = &self.held {
+            release.cancelled().await;
         }
         let (mut response, endless) = match self.act {
             // Ends when the caller gives up and this future is dropped.
@@ -248,7 +259,8 @@ impl Reply {
 
     fn acting(act: Act) -> Self {
         let headers = HeaderMap::new();
-        Self { act, headers, delay: Duration::ZERO, before_body: false, pace: None, cut_after: None }
+        let (delay, held) = (Duration::ZERO, None);
+        Self { act, headers, delay, held, before_body: false, pace: None, cut_after: None }
     }
 }
 
