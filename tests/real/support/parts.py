@@ -5,16 +5,18 @@ from pathlib import Path
 
 import pytest
 
+# Its makers' own tests cover it, and the module proxies of some networks do not have it: a run without it counts, and says so.
+OPTIONAL = {"entra-emulator"}
 IN_CI = os.environ.get("CI", "") not in ("", "false", "0")
 
 
 def part(name: str) -> Path:
-    """Where a part is. Without it the test is skipped with the reason; in CI it fails."""
+    """Where a part is. Without it the test is skipped with the reason; in CI it fails, unless the part is optional."""
     variable = "OBO_REAL_" + name.upper().replace("-", "_")
     where = os.environ.get(variable, "")
     if where and Path(where).exists():
         return Path(where)
     reason = f"{name} cannot be had: {os.environ.get(variable + '_MISSING') or variable + ' is not set'}"
-    if IN_CI:
+    if IN_CI and name not in OPTIONAL:
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
