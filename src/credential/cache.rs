@@ -100,6 +100,11 @@ impl Entry {
         now.monotonic.saturating_duration_since(self.asked)
     }
 
+    /// Whether it was made for the very same fields.
+    pub fn is_for(&self, fields: &KeyFields) -> bool {
+        *self.fields == *fields
+    }
+
     fn is_reusable(&self, now: Now) -> bool {
         self.age(now) < self.reusable_for
     }
@@ -172,7 +177,7 @@ impl CredentialCache {
             return None;
         }
         // The digest has decided already. Should it ever be wrong, this keeps people apart.
-        (*entry.fields == *fields).then_some(entry)
+        entry.is_for(fields).then_some(entry)
     }
 
     /// Keeps an entry, unless its time is over already, or its person has been forgotten since it was asked for.

@@ -164,7 +164,9 @@ impl OnBehalfOf {
                 || kept.tokens.get(&wanted.key, &wanted.fields, now).filter(|found| wanted.is(found)).map(Ok);
             let start = || wanted.clone().obtain(Arc::clone(kept));
             match self.flights.join(flight, landed, start).await.map_err(|_| ObtainError::BrokeOff)? {
-                Ok(entry) => return Ok(entry),
+                // As with what is kept: should the digest ever be wrong, this keeps people apart.
+                Ok(entry) if entry.is_for(&wanted.fields) => return Ok(entry),
+                Ok(_) => return Err(ObtainError::BrokeOff),
                 Err(Failure::Forgotten) => {}
                 Err(Failure::Exchange { error, tokens: theirs }) => {
                     if theirs == tokens || !is_about_the_token(&error) {

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::claims::CLOCK_SKEW_SECONDS;
-use super::{IssuerKind, IssuerSettings, TargetParameter};
+use super::{ClaimPath, IssuerKind, IssuerSettings, TargetParameter};
 use crate::clock::Now;
 use crate::identity::{Caller, Issuer, Scopes};
 use crate::strict_json;
@@ -43,10 +43,14 @@ pub fn check(
             }
         }
         IssuerKind::Oidc => {
-            if same_issuer
-                && !pairwise
-                && text("sub").is_some_and(|person| person != caller.subject().as_str())
-            {
+            // The person is known by the claim that the configuration names, which a delegated token need not have.
+            let named = match &settings.claim_names.subject {
+                None => claims.get("sub").filter(|_| !pairwise),
+                Some(ClaimPath::Name(name)) => claims.get(&**name),
+                Some(ClaimPath::Pointer(_)) => None,
+            };
+            let another = |person: &Value| person.as_str() != Some(caller.subject().as_str());
+            if same_issuer && named.is_some_and(another) {
                 return Err("its token is for another person");
             }
         }
@@ -272,6 +276,21 @@ mod tests {
         let (settings, other) =
             (settings(IssuerKind::Oidc, Grant::OnBehalfOf), jwt(json!({"iss": iss, "sub": "x"})));
         assert_eq!(check(&other, &settings, true, &ada(Tenant::Sole), &Target::default()), Ok(()));
+        let settings = IssuerSettings {
+            claim_names: crate::oauth::ClaimNames {
+                subject: Some(ClaimPath::Name("uid".into())),
+                ..Default::default()
+            },
+            ..settings
+        };
+        for (claims, good) in [
+            (json!({"iss": iss, "sub": "elsewhere", "uid": "ada"}), true),
+            (json!({"iss": iss, "sub": "ada", "uid": "bob"}), false),
+            (json!({"iss": iss, "sub": "elsewhere"}), true),
+        ] {
+            let checked = check(&jwt(claims), &settings, false, &ada(Tenant::Sole), &Target::default());
+            assert_eq!(checked.is_ok(), good);
+        }
         // Another issuer's words are its own.
         check_oidc(json!({"iss": "https://other.example", "sub": "x", "aud": "y"}), true);
     }

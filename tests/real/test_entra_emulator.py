@@ -78,7 +78,7 @@ FORGED = [
     ({"signature": "invalid"}, (401, "signature_invalid")),
     ({"person": None, "scopes": [], "roles": ["Tasks.Read.All"]}, (403, "person_required")),
     ({"extraClaims": {"tid": "00000000-0000-4000-8000-000000000000"}}, (401, "tenant_not_allowed")),
-    ({"extraClaims": {"cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}}, (401, "token_bound")),
+    ({"extraClaims": {"cnf": {"x5t#S256": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}}, (401, "token_bound")),
 ]
 
 
