@@ -141,7 +141,10 @@ async fn tell_of_calls(notes: &Notes, stage: &Stage, faults: &mut Faults, lines:
     // Whether anything of what it is about took place at all.
     faults
         .holds(answered > 0 && hits > 0, || format!("{answered} calls were answered, {hits} hit the cache"));
-    faults.holds(no > 0 && hung_up > 0, || format!("{no} calls were refused, {hung_up} hung up"));
+    faults.holds(answered * 4 > calls, || format!("{answered} of {calls} calls were answered"));
+    faults.holds(calls < 1_000 || (no > 0 && hung_up > 0), || {
+        format!("{no} calls were refused, {hung_up} hung up")
+    });
     faults.same("calls and their ends", answered + no + hung_up + broke_off, calls);
     Ok(())
 }
