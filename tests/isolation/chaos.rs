@@ -219,11 +219,12 @@ impl Held {
         self.tasks <= before.tasks + LEFT_MAX && self.descriptors <= before.descriptors + LEFT_MAX
     }
 
-    /// What is held once it is near what it was, or after a while.
+    /// What is held once all of it is back, or near it after a while.
     async fn wait_for_return(&self) -> Self {
-        for _ in 0..400 {
+        for round in 0..400 {
             let now = Self::now();
-            if now.is_near(self) {
+            let all = now.tasks <= self.tasks && now.descriptors <= self.descriptors;
+            if all || (round >= 60 && now.is_near(self)) {
                 return now;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

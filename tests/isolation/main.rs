@@ -75,7 +75,9 @@ macro_rules! parts {
 fn main() -> ExitCode {
     let mut options = Options::parse();
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    options.seed.get_or_insert(clock.as_secs());
+    let seed = *options.seed.get_or_insert(clock.as_secs());
+    // First of all: whatever happens, what was chosen can be chosen again.
+    println!("seed {seed}\n");
     let runtime = tokio::runtime::Runtime::new().expect("threads can be had");
     let tally = runtime.block_on(async {
         parts![
