@@ -56,6 +56,9 @@ struct Options {
     /// For `cargo test` too
     #[arg(long, short, hide = true)]
     quiet: bool,
+    /// For `cargo test` too; parts run one after another in any case
+    #[arg(long, hide = true)]
+    test_threads: Option<u32>,
 }
 
 /// One part: its name, and what it is.
