@@ -26,7 +26,7 @@ const CALLERS_PER_CONNECTION: usize = 200;
 const TOKENS: usize = 16;
 /// How long the exchange is held for callers that are still on their way. The gateway gives it up after 10 seconds; on
 /// a machine that is too slow for everybody to come within that time, the rest find the token kept.
-const HELD_MAX: Duration = Duration::from_secs(8);
+const HELD_MAX: Duration = Duration::from_secs(6);
 /// Callers of the crowd whose first one leaves.
 const SMALL_CROWD: usize = 500;
 

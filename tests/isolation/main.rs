@@ -56,6 +56,9 @@ struct Options {
     /// For `cargo test` too
     #[arg(long, short, hide = true)]
     quiet: bool,
+    /// For `cargo test` too; parts run one after another in any case
+    #[arg(long, hide = true)]
+    test_threads: Option<u32>,
 }
 
 /// One part: its name, and what it is.
@@ -75,7 +78,9 @@ macro_rules! parts {
 fn main() -> ExitCode {
     let mut options = Options::parse();
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    options.seed.get_or_insert(clock.as_secs());
+    let seed = *options.seed.get_or_insert(clock.as_secs());
+    // First of all: whatever happens, what was chosen can be chosen again.
+    println!("seed {seed}\n");
     let runtime = tokio::runtime::Runtime::new().expect("threads can be had");
     let tally = runtime.block_on(async {
         parts![

@@ -13,15 +13,15 @@ use crate::{Options, Outcome};
 
 /// RFC 8693: the delegated token says exactly the scopes that were asked for.
 pub async fn by_token_exchange(_: Options) -> Outcome<Lines> {
-    run(Grant::TokenExchange).await
+    run(Grant::TokenExchange, [0, 1]).await
 }
 
-/// Entra's on-behalf-of: the same `oid` in both tenants.
+/// Entra's on-behalf-of: the same `oid` in both tenants, and connectors of one audience.
 pub async fn on_behalf_of(_: Options) -> Outcome<Lines> {
-    run(Grant::OnBehalfOf).await
+    run(Grant::OnBehalfOf, [1, 2]).await
 }
 
-fn lanes() -> Vec<Lane> {
+fn lanes(connectors: [usize; 2]) -> Vec<Lane> {
     let mut lanes = Vec::new();
     for number in 0..32 {
         let part = |place: usize| (number >> place) & 1;
@@ -30,20 +30,20 @@ fn lanes() -> Vec<Lane> {
             agent: part(1),
             tenant: part(2),
             sign_in: SignIn::Plain,
-            connector: part(3),
+            connector: connectors[part(3)],
             tool: part(4),
         });
     }
     lanes
 }
 
-async fn run(grant: Grant) -> Outcome<Lines> {
+async fn run(grant: Grant, connectors: [usize; 2]) -> Outcome<Lines> {
     let stage = Stage::start(Setup { people: 2, grants: &[grant, grant], tls: false, manners: None }).await?;
     let client = reqwest::Client::builder().no_proxy().build()?;
     let mut faults = Faults::default();
     let mut calls = 0;
     for (round, (hits, misses)) in [(0, 32), (32, 32)].into_iter().enumerate() {
-        let round_of_calls = lanes().into_iter().enumerate().map(|(number, lane)| {
+        let round_of_calls = lanes(connectors).into_iter().enumerate().map(|(number, lane)| {
             let (stage, client) = (&stage, &client);
             async move {
                 let call = round * 32 + number;
@@ -68,7 +68,7 @@ async fn run(grant: Grant) -> Outcome<Lines> {
         faults.same("hits", lookups, hits);
         let lookups = stage.metric("credential_cache_lookups_total", "miss").await?;
         faults.same("misses", lookups, misses);
-        for connector in &stage.connectors[..2] {
+        for connector in connectors.map(|number| &stage.connectors[number]) {
             let requests = connector.seen.requests.load(std::sync::atomic::Ordering::Relaxed);
             faults.same("requests of a connector", requests, 16 * (round + 1));
         }

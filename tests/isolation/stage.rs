@@ -137,8 +137,23 @@ impl Stage {
         Err(format!("{name} never came to what was expected: {}", self.metric(name, label).await?).into())
     }
 
-    /// The records of all calls. Those of people who were forgotten are left out.
+    /// The records of all calls, once there are as many as the gateway counted calls, or after a while in which there
+    /// are not: a call is counted a moment before its record is handed over. Those of people who were forgotten are
+    /// left out.
     pub async fn records(&self) -> Outcome<Vec<Value>> {
+        let counted = usize::try_from(self.metric("requests_total", "").await?)?;
+        let mut records = self.records_now().await?;
+        for _ in 0..100 {
+            if records.len() >= counted {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            records = self.records_now().await?;
+        }
+        Ok(records)
+    }
+
+    async fn records_now(&self) -> Outcome<Vec<Value>> {
         self.gateway.audit().flush().await;
         let trail = std::fs::read_to_string(self.audit_path())?;
         let mut records = Vec::new();

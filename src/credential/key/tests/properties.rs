@@ -3,7 +3,7 @@
 //! The fields are made of texts that people have confused before: separators and the marks the digest itself uses,
 //! letters that look or sort alike, forms that Unicode normalisation would make one, and nothing at all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -295,4 +295,10 @@ fn each_field_counts_by_itself() {
     for (bound, byte) in [(0, 1), (2, 1), (1, 2)] {
         check(&Plain { bound, bytes: [0, byte], ..begin.clone() });
     }
+    // A session is nobody's token, and not what stands there when there is nothing.
+    let mut session = begin.clone();
+    session.texts[5] = Some("identity".to_owned());
+    let bound = |bound, token| Plain { bound, bytes: [token, 1], ..session.clone() }.fields(false).key();
+    let keys = [bound(0, 1), bound(1, 1), bound(2, 1), bound(2, 2)];
+    assert_eq!(keys.iter().collect::<HashSet<_>>().len(), keys.len());
 }
