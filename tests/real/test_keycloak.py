@@ -138,8 +138,8 @@ def test_a_session_that_was_ended_means_sign_in_again(realm, beds):
 def test_a_token_without_the_gateway_in_its_audience_is_refused(realm, beds):
     bed = beds(realm)
     token = realm.sign_in("ada", agent="unmapped-agent")
-    assert "aud" not in claims(token)
-    assert refusal(bed.gateway.call("/mail/messages", token))[0] == 401
+    assert claims(token)["aud"] == "mail-connector"
+    assert refusal(bed.gateway.call("/mail/messages", token)) == (401, "audience_mismatch")
 
 
 def test_a_missing_audience_mapper_is_the_operators_to_mend(realm, beds):

@@ -235,7 +235,7 @@ def _realm(name: str) -> dict:
         ],
         "clients": [
             _agent("agent", ["basic", "to-gateway", "to-consent-gateway", "to-signing-gateway"]),
-            _agent("unmapped-agent", ["basic"]),
+            _agent("unmapped-agent", ["basic", "mail.read"]),
             _agent("hasty-agent", ["basic", "to-gateway"], **{"access.token.lifespan": "1"}),
             _exchanger("obo-gateway"),
             _exchanger("consent-gateway", consentRequired=True),
