@@ -42,7 +42,12 @@ pub async fn authenticate(
     Ok(verifier.verify(bearer_token(headers)?, now).await?)
 }
 
-fn bearer_token(headers: &HeaderMap) -> Result<&str, AuthenticateError> {
+/// The token in the one header that there is.
+///
+/// # Errors
+///
+/// [`AuthenticateError`] when there is none, or not exactly one.
+pub fn bearer_token(headers: &HeaderMap) -> Result<&str, AuthenticateError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(AuthenticateError::NoCredentials)?;
     if values.next().is_some() {

@@ -41,6 +41,8 @@ mod settings;
 mod turned_away;
 mod upload;
 
+#[cfg(any(fuzzing, test))]
+pub(crate) use authenticate::bearer_token;
 pub use body::Body;
 pub use call::Calls;
 pub use forward::UpstreamError;
@@ -51,7 +53,7 @@ pub use settings::{ConnectorSettings, ConnectorTimeouts, Tools};
 use call::Call;
 use path::CanonicalPath;
 use routes::{ConnectorAnswer, Routes};
-use turned_away::TurnedAway;
+pub(crate) use turned_away::TurnedAway;
 
 /// Everything a call needs, made from one configuration. A reload makes a new one; a call keeps the one it began
 /// with.
