@@ -25,7 +25,7 @@ pub fn check(
     caller: &Caller,
     target: &Target,
 ) -> Result<(), &'static str> {
-    let Some(claims) = readable_claims(token) else { return Ok(()) };
+    let Some(claims) = readable_claims(token)? else { return Ok(()) };
     let text = |name| claims.get(name).and_then(Value::as_str);
     let same_issuer = text("iss") == Some(settings.issuer.as_str());
     match &settings.kind {
@@ -76,12 +76,22 @@ pub fn not_granted(asked: &Scopes, granted: &Scopes) -> Scopes {
 }
 
 /// The claims of a JWT, unverified. `None` when it is none that can be read.
-fn readable_claims(token: &str) -> Option<Map<String, Value>> {
+///
+/// # Errors
+///
+/// When it gives a member twice: the connector could take it for somebody else's than we would.
+fn readable_claims(token: &str) -> Result<Option<Map<String, Value>>, &'static str> {
     let mut parts = token.split('.');
-    let (_, payload, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else {
-        return None;
+    let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Ok(None);
     };
-    strict_json::parse_object(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
+    let Ok(payload) = URL_SAFE_NO_PAD.decode(payload) else { return Ok(None) };
+    match strict_json::parse_object(&payload) {
+        Ok(claims) => Ok(Some(claims)),
+        Err(error) if strict_json::is_repetition(&error) => Err("its token gives a member twice"),
+        Err(_) => Ok(None),
+    }
 }
 
 fn names(aud: Option<&Value>, audience: &str) -> bool {
@@ -137,6 +147,8 @@ mod tests {
         check_entra(&jwt(json!({"oid": "bob", "tid": "t-1"})), false);
         check_entra(&jwt(json!({"oid": "ada", "tid": "t-2"})), false);
         check_entra(&jwt(json!({"sub": "pairwise"})), true);
+        let twice = r#"{"oid": "bob", "tid": "t-1", "oid": "ada"}"#;
+        check_entra(&format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(twice)), false);
     }
 
     #[track_caller]
