@@ -305,7 +305,7 @@ pub struct Authentication {
     pub amr: Vec<Arc<str>>,
 }
 
-#[cfg(test)]
+#[cfg(any(fuzzing, test))]
 impl VerifiedClaims {
     /// What a test needs of a person without anything special, at `https://issuer.example`.
     pub fn of(subject: &str) -> Self {

@@ -11,6 +11,8 @@ pub mod digest;
 pub mod error_chain;
 pub mod flight;
 pub mod forget;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 pub mod gateway;
 pub mod identity;
 pub mod metrics;

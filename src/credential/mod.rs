@@ -23,6 +23,7 @@ mod refusals;
 
 pub use cache::CredentialCache;
 use cache::Entry;
+pub use key::KeyFields;
 use on_behalf_of::OnBehalfOf;
 
 /// What stands before the token in the header (RFC 6750 section 2.1).

@@ -50,7 +50,7 @@ pub async fn authenticate(
     now: Now,
 ) -> Result<Arc<Caller>, AuthenticateError> {
     let headers = request.headers();
-    let (token, scheme) = token(headers)?;
+    let (token, scheme) = presented_token(headers)?;
     let presented = Presented {
         token,
         scheme,
@@ -65,7 +65,12 @@ pub async fn authenticate(
     Ok(verifier.verify(&presented, now).await?)
 }
 
-fn token(headers: &HeaderMap) -> Result<(&str, Scheme<'_>), AuthenticateError> {
+/// The token in the one header that there is, and how it came.
+///
+/// # Errors
+///
+/// [`AuthenticateError`] when there is none, or not exactly one.
+pub fn presented_token(headers: &HeaderMap) -> Result<(&str, Scheme<'_>), AuthenticateError> {
     let value = only(headers, &AUTHORIZATION, "Authorization")?.ok_or(AuthenticateError::NoCredentials)?;
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
     let scheme = match () {
@@ -119,7 +124,7 @@ mod tests {
     fn check(values: &[&'static [u8]], expected: Result<&str, AuthenticateError>) {
         let values: Vec<_> = values.iter().map(|value| (&AUTHORIZATION, *value)).collect();
         let read = headers(&values);
-        assert_eq!(token(&read).map(|(token, _)| token), expected, "{values:?}");
+        assert_eq!(presented_token(&read).map(|(token, _)| token), expected, "{values:?}");
     }
 
     #[test]
@@ -144,11 +149,11 @@ mod tests {
     fn a_dpop_token_comes_with_one_proof() {
         check(&[b"DPoP abc"], Err(AuthenticateError::NoProof));
         let one = headers(&[(&AUTHORIZATION, b"dpop abc"), (&DPOP, b"a.b.c")]);
-        assert_eq!(token(&one), Ok(("abc", Scheme::Dpop { proof: "a.b.c" })));
+        assert_eq!(presented_token(&one), Ok(("abc", Scheme::Dpop { proof: "a.b.c" })));
         let two = headers(&[(&AUTHORIZATION, b"DPoP abc"), (&DPOP, b"a.b.c"), (&DPOP, b"a.b.c")]);
-        assert_eq!(token(&two), Err(AuthenticateError::Repeated("DPoP")));
+        assert_eq!(presented_token(&two), Err(AuthenticateError::Repeated("DPoP")));
         // Beside a plain bearer token it is of no interest.
         let bearer = headers(&[(&AUTHORIZATION, b"Bearer abc"), (&DPOP, b"x"), (&DPOP, b"y")]);
-        assert_eq!(token(&bearer), Ok(("abc", Scheme::Bearer)));
+        assert_eq!(presented_token(&bearer), Ok(("abc", Scheme::Bearer)));
     }
 }

@@ -43,6 +43,8 @@ mod settings;
 mod turned_away;
 mod upload;
 
+#[cfg(any(fuzzing, test))]
+pub(crate) use authenticate::presented_token;
 pub use body::Body;
 pub use call::Calls;
 pub use forward::UpstreamError;
@@ -54,7 +56,7 @@ use answer::DPOP_NONCE;
 use call::Call;
 use path::CanonicalPath;
 use routes::{ConnectorAnswer, Routes};
-use turned_away::TurnedAway;
+pub(crate) use turned_away::TurnedAway;
 
 /// Everything a call needs, made from one configuration. A reload makes a new one; a call keeps the one it began
 /// with.

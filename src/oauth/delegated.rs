@@ -29,7 +29,7 @@ pub fn check(
     caller: &Caller,
     target: &Target,
 ) -> Result<(), &'static str> {
-    let Some(claims) = readable_claims(token) else { return Ok(()) };
+    let Some(claims) = readable_claims(token)? else { return Ok(()) };
     let text = |name| claims.get(name).and_then(Value::as_str);
     let same_issuer = text("iss") == Some(settings.issuer.as_str());
     match &settings.kind {
@@ -74,7 +74,7 @@ pub fn check(
 ///
 /// When its time is over already, whatever the server said beside it.
 pub fn life_left(token: &str, now: Now) -> Result<Option<Duration>, &'static str> {
-    let expires_at = readable_claims(token).and_then(|claims| claims.get("exp")?.as_f64());
+    let expires_at = readable_claims(token)?.and_then(|claims| claims.get("exp")?.as_f64());
     let Some(expires_at) = expires_at.filter(|at| *at >= 0.0) else { return Ok(None) };
     // The cast saturates.
     let expires_at = expires_at as u64;
@@ -108,8 +108,8 @@ impl ExpectedIdJag<'_> {
     ///
     /// What is wrong with it. It must then not be sent on.
     pub fn check(&self, id_jag: &str, now: Now) -> Result<(), &'static str> {
-        let header = readable_part(id_jag, 0).ok_or("its ID-JAG is not a JWT")?;
-        let claims = readable_claims(id_jag).ok_or("its ID-JAG is not a JWT")?;
+        let header = readable_part(id_jag, 0)?.ok_or("its ID-JAG is not a JWT")?;
+        let claims = readable_claims(id_jag)?.ok_or("its ID-JAG is not a JWT")?;
         let text = |name| claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         if !header.get("typ").and_then(Value::as_str).is_some_and(is_id_jag_type) {
             return Err("its ID-JAG is of another type than `oauth-id-jag+jwt`");
@@ -130,7 +130,7 @@ impl ExpectedIdJag<'_> {
         }
         let subject = text("sub").ok_or("its ID-JAG is for nobody")?;
         // `claims.subject` can name the person by another claim; the subject token has both.
-        let claims_of_caller = readable_claims(self.subject_token);
+        let claims_of_caller = readable_claims(self.subject_token)?;
         let caller = claims_of_caller.as_ref().and_then(|claims| claims.get("sub")?.as_str());
         if !self.pairwise && subject != caller.unwrap_or(self.caller.subject().as_str()) {
             return Err("its ID-JAG is for another person");
@@ -149,7 +149,7 @@ impl ExpectedIdJag<'_> {
 ///
 /// That it is for another one. The token must then not be used.
 pub fn check_audience(token: &str, issuer: &Issuer, target: &Target) -> Result<(), &'static str> {
-    let Some(claims) = readable_claims(token) else { return Ok(()) };
+    let Some(claims) = readable_claims(token)? else { return Ok(()) };
     let same_issuer = claims.get("iss").and_then(Value::as_str) == Some(issuer.as_str());
     match &target.audience {
         Some(audience) if same_issuer && !names(claims.get("aud"), audience.as_str()) => {
@@ -189,15 +189,24 @@ pub fn not_asked(granted: &Scopes, asked: &Scopes) -> Scopes {
 }
 
 /// The claims of a JWT, unverified. `None` when it is none that can be read.
-fn readable_claims(token: &str) -> Option<Map<String, Value>> {
+///
+/// # Errors
+///
+/// When it gives a member twice: the connector could take it for somebody else's than we would.
+fn readable_claims(token: &str) -> Result<Option<Map<String, Value>>, &'static str> {
     readable_part(token, 1)
 }
 
 /// One of the three parts of a JWT: its header, its claims.
-fn readable_part(token: &str, index: usize) -> Option<Map<String, Value>> {
+fn readable_part(token: &str, index: usize) -> Result<Option<Map<String, Value>>, &'static str> {
     let parts: Vec<&str> = token.split('.').take(4).collect();
-    let [_, _, _] = parts.as_slice() else { return None };
-    strict_json::parse_object(&URL_SAFE_NO_PAD.decode(parts[index]).ok()?).ok()
+    let [_, _, _] = parts.as_slice() else { return Ok(None) };
+    let Ok(part) = URL_SAFE_NO_PAD.decode(parts[index]) else { return Ok(None) };
+    match strict_json::parse_object(&part) {
+        Ok(members) => Ok(Some(members)),
+        Err(error) if strict_json::is_repetition(&error) => Err("its token gives a member twice"),
+        Err(_) => Ok(None),
+    }
 }
 
 fn names(aud: Option<&Value>, audience: &str) -> bool {
@@ -254,6 +263,8 @@ mod tests {
         check_entra(&jwt(json!({"oid": "bob", "tid": "t-1"})), false);
         check_entra(&jwt(json!({"oid": "ada", "tid": "t-2"})), false);
         check_entra(&jwt(json!({"sub": "pairwise"})), true);
+        let twice = r#"{"oid": "bob", "tid": "t-1", "oid": "ada"}"#;
+        check_entra(&format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(twice)), false);
     }
 
     #[track_caller]

@@ -22,6 +22,8 @@ mod request;
 
 pub use actor::OwnToken;
 pub use answer::DelegatedToken;
+#[cfg(any(fuzzing, test))]
+pub(crate) use answer::read as read_answer;
 use request::{Request, Surroundings};
 
 /// Why there is no delegated token. None of these ever leads to another kind of token.

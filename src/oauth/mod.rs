@@ -282,7 +282,7 @@ impl ClientAuth {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(fuzzing, test))]
 impl IssuerSettings {
     /// What a test needs of an issuer without anything special, at `https://issuer.example`.
     pub(crate) fn of(kind: IssuerKind) -> Self {

@@ -1,0 +1,258 @@
+//! What a call costs once its caller is remembered and its delegated token is kept: run it with
+//! `cargo bench --bench hot_path`.
+//!
+//! Each stage of such a call stands alone, with its time and with what it allocates. What all calls share runs on one
+//! thread and on two: a stage behind a lock that all cores share takes as long on two threads as one after the other.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use divan::{AllocProfiler, Bencher, black_box};
+use futures_util::FutureExt as _;
+use obo_gateway::audit::{AuditFile, AuditLog, CallRecord};
+use obo_gateway::checked_url::{CheckedUrl, PlainHttp};
+use obo_gateway::clock::Now;
+use obo_gateway::credential::{CredentialCache, Credentials, KeyFields};
+use obo_gateway::demo::authorization_server::{self as demo, MAIL_AUDIENCE};
+use obo_gateway::identity::{
+    Audience, Caller, Issuer, IssuerName, Peer, RuleName, Scopes, SecretToken, Tenant,
+};
+use obo_gateway::metrics::{CacheLookup, Metrics};
+use obo_gateway::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
+use obo_gateway::oauth::possession::Presented;
+use obo_gateway::oauth::verifier::Verifier;
+use obo_gateway::oauth::{
+    ClaimNames, ClientAuth, Endpoints, ExchangeSettings, Grant, IssuerKind, IssuerSettings, Profile, Reuse,
+};
+use obo_gateway::policy::{Permit, Policy, Rule};
+use obo_gateway::tool::{ConnectorName, IdentityMode, RequiredSignIn, Target, Tool, ToolName};
+use tokio::runtime::Runtime;
+
+/// Counts what each stage allocates.
+#[global_allocator]
+static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
+
+/// One thread, and two at once.
+const THREADS: [usize; 2] = [1, 2];
+/// Records written between two looks at the clock, and how often: all of them on two threads together find a place even
+/// if the trail's writer does nothing meanwhile.
+const RECORDS: u32 = 512;
+const RECORD_SAMPLES: u32 = 40;
+/// How often the key set is looked for before the benchmark gives up, a hundredth of a second apart.
+const KEY_SET_TRIES: usize = 3_000;
+
+fn main() {
+    divan::main();
+}
+
+/// A gateway's parts, with Ada's token verified and her delegated token kept.
+struct Bed {
+    runtime: Runtime,
+    servers: AuthorizationServers,
+    verifier: Verifier,
+    policy: Policy,
+    tool: Arc<Tool>,
+    credentials: Credentials,
+    audit: AuditLog,
+    rs256: String,
+    es256: String,
+    permit: Permit,
+    _authorization_server: demo::AuthorizationServer,
+}
+
+static BED: LazyLock<Bed> = LazyLock::new(Bed::start);
+
+impl Bed {
+    fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let demo = runtime.block_on(demo::AuthorizationServer::start(demo::Settings::default()));
+        let demo = demo.expect("the development authorization server starts");
+        let (rs256, es256) = (demo.subject_token("ada").mint(), demo.subject_token("ada").es256().mint());
+        let metrics = Arc::<Metrics>::default();
+        let settings = issuer_settings(&demo);
+        let issuer = settings.issuer.clone();
+        let server =
+            runtime.block_on(async { AuthorizationServer::start(settings, None, Arc::clone(&metrics)) });
+        let server = Arc::new(server.expect("no authority of its own"));
+        runtime.block_on(until_keys_are_known(&server));
+        let servers: AuthorizationServers = Arc::new(HashMap::from([(issuer, server)]));
+        let verifier = Verifier::new(Arc::clone(&servers), None);
+        let cache = Arc::new(CredentialCache::new(Arc::clone(&metrics)));
+        let credentials = Credentials::new(Arc::clone(&servers), cache, Arc::clone(&metrics));
+        let audit = AuditLog::open(&AuditFile::Path("/dev/null".into()), metrics).expect("a trail");
+        let (policy, tool) = (policy(), Arc::new(tool()));
+        let now = Now::read();
+        let caller =
+            runtime.block_on(verifier.verify(&Presented::bearer(&rs256), now)).expect("a good token");
+        let permit = policy.decide(caller, Arc::clone(&tool), now).expect("a permit");
+        runtime.block_on(credentials.obtain(&permit, now)).expect("a delegated token");
+        Self {
+            runtime,
+            servers,
+            verifier,
+            policy,
+            tool,
+            credentials,
+            audit,
+            rs256,
+            es256,
+            permit,
+            _authorization_server: demo,
+        }
+    }
+
+    fn remembered(&self, now: Now) -> Arc<Caller> {
+        let verified = self.verifier.verify(&Presented::bearer(&self.rs256), now).now_or_never();
+        verified.expect("nothing to wait for: it is remembered").expect("a good token")
+    }
+}
+
+fn issuer_settings(demo: &demo::AuthorizationServer) -> IssuerSettings {
+    let gateway = &demo.settings().gateway;
+    let url = |text: String| Some(CheckedUrl::parse(&text, PlainHttp::LoopbackOnly).expect("a URL"));
+    IssuerSettings {
+        name: IssuerName::new("contoso"),
+        kind: IssuerKind::Entra { tenant: Tenant::Named(demo.settings().tenant.as_str().into()) },
+        issuer: Issuer::new(demo.issuer()),
+        other_issuer: None,
+        profile: Profile::Lenient,
+        claim_names: ClaimNames::default(),
+        introspects: false,
+        endpoints: Endpoints {
+            metadata: None,
+            jwks_uri: url(demo.jwks_uri()),
+            token_endpoint: url(demo.token_endpoint()),
+            authorization_endpoint: None,
+            introspection_endpoint: None,
+            plain_http: PlainHttp::LoopbackOnly,
+        },
+        audiences: vec![Audience::new(gateway.client_id.as_str())],
+        agents: None,
+        required_scopes: Scopes::parse("access_as_user"),
+        extra_roots: Vec::new(),
+        exchange: Some(ExchangeSettings {
+            grant: Grant::OnBehalfOf,
+            client_id: gateway.client_id.as_str().into(),
+            client_auth: ClientAuth::SecretPost(SecretToken::new(gateway.secret.as_str())),
+            extra: Vec::new(),
+            reuse: Reuse::Identity,
+            refuses_more_scopes: false,
+            client_capabilities: Vec::new(),
+        }),
+    }
+}
+
+async fn until_keys_are_known(server: &AuthorizationServer) {
+    for _ in 0..KEY_SET_TRIES {
+        if server.key_set().is_known() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the keys of the development authorization server cannot be fetched");
+}
+
+fn tool() -> Tool {
+    Tool {
+        connector: ConnectorName::new("mail"),
+        name: ToolName::new("list_messages"),
+        identity: IdentityMode::OnBehalfOf,
+        target: Target {
+            audience: Some(Audience::new(MAIL_AUDIENCE)),
+            resource: None,
+            authorization_server: None,
+            scopes: Scopes::new([format!("{MAIL_AUDIENCE}/Mail.Read")]),
+        },
+        issuers: [IssuerName::new("contoso")].into(),
+        required_scopes: Scopes::parse("access_as_user"),
+        required_sign_in: RequiredSignIn::default(),
+    }
+}
+
+fn policy() -> Policy {
+    let tools = vec!["mail/*".parse().expect("a pattern")];
+    Policy::new(vec![Rule { name: RuleName::new("staff"), subjects: None, agents: None, tools }])
+}
+
+fn record() -> CallRecord {
+    let request = http::Request::get("/mail/me/messages").body(()).expect("a request");
+    let peer = Peer { address: ([127, 0, 0, 1], 1).into(), tls: false, certificate: None };
+    CallRecord::begin(&request, peer, Now::read().wall)
+}
+
+/// A token that is seen for the first time.
+#[divan::bench(args = ["RS256", "ES256"])]
+fn verify(bencher: Bencher<'_, '_>, algorithm: &str) {
+    let bed = &*BED;
+    let token = if algorithm == "RS256" { &bed.rs256 } else { &bed.es256 };
+    // Each time another verifier, which remembers nothing.
+    bencher.with_inputs(|| (Verifier::new(Arc::clone(&bed.servers), None), Now::read())).bench_local_refs(
+        |(verifier, now)| {
+            bed.runtime
+                .block_on(verifier.verify(&Presented::bearer(black_box(token)), *now))
+                .expect("a good token")
+        },
+    );
+}
+
+#[divan::bench(threads = THREADS)]
+fn remembered_verify(bencher: Bencher<'_, '_>) {
+    let (bed, now) = (&*BED, Now::read());
+    bencher.bench(|| bed.remembered(black_box(now)));
+}
+
+#[divan::bench(threads = THREADS)]
+fn decide(bencher: Bencher<'_, '_>) {
+    let (bed, now) = (&*BED, Now::read());
+    let caller = bed.remembered(now);
+    bencher.bench(|| bed.policy.decide(Arc::clone(&caller), Arc::clone(&bed.tool), now).expect("a permit"));
+}
+
+#[divan::bench]
+fn key_digest(bencher: Bencher<'_, '_>) {
+    let bed = &*BED;
+    let server = bed.servers.values().next().expect("one server");
+    let fields = KeyFields::of(&bed.permit, server).expect("a whole identity");
+    bencher.bench(|| black_box(&fields).key());
+}
+
+#[divan::bench(threads = THREADS)]
+fn cache_hit(bencher: Bencher<'_, '_>) {
+    let (bed, now) = (&*BED, Now::read());
+    bencher.bench(|| {
+        let obtained = bed.credentials.obtain(black_box(&bed.permit), now).now_or_never();
+        let credential = obtained.expect("nothing to wait for: it is kept").expect("a credential");
+        assert_eq!(credential.lookup(), CacheLookup::Hit);
+        credential
+    });
+}
+
+/// A place for a record, and the record handed to the writer.
+#[divan::bench(threads = THREADS, sample_size = RECORDS, sample_count = RECORD_SAMPLES)]
+fn record_call(bencher: Bencher<'_, '_>) {
+    let bed = &*BED;
+    bencher.with_inputs(record).bench_values(|record| bed.audit.reserve().expect("a place").write(record));
+}
+
+/// All that a call goes through here besides HTTP.
+#[divan::bench(threads = THREADS, sample_size = RECORDS, sample_count = RECORD_SAMPLES)]
+fn whole_call(bencher: Bencher<'_, '_>) {
+    let bed = &*BED;
+    bencher.bench(|| {
+        let (now, slot, mut record) = (Now::read(), bed.audit.reserve().expect("a place"), record());
+        let caller = bed.remembered(now);
+        record.caller = Some(Arc::clone(&caller));
+        let permit = bed.policy.decide(caller, Arc::clone(&bed.tool), now).expect("a permit");
+        record.tool = Some(Arc::clone(permit.tool()));
+        record.rule = Some(permit.rule().clone());
+        let obtained = bed.credentials.obtain(&permit, now).now_or_never();
+        let credential = obtained.expect("nothing to wait for: it is kept").expect("a credential");
+        record.granted = credential.granted().cloned();
+        slot.write(record);
+    });
+}
