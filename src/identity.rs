@@ -161,6 +161,11 @@ impl Scopes {
         self.scopes.binary_search_by(|held| held.as_ref().cmp(scope)).is_ok()
     }
 
+    /// Whether all of `others` are in it.
+    pub fn contains_all(&self, others: &Self) -> bool {
+        others.iter().all(|scope| self.contains(scope))
+    }
+
     /// The scopes, in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.scopes.iter().map(AsRef::as_ref)
@@ -479,5 +484,8 @@ mod tests {
         assert!(scopes.contains("Mail.Read"));
         assert!(!scopes.contains("Mail.Rea"));
         assert!(!scopes.contains("Mail.ReadWrite"));
+        assert!(scopes.contains_all(&Scopes::default()));
+        assert!(scopes.contains_all(&Scopes::parse("Mail.Read Mail.Send")));
+        assert!(!scopes.contains_all(&Scopes::parse("Mail.Read Mail.ReadWrite")));
     }
 }

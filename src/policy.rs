@@ -102,8 +102,8 @@ impl Policy {
         if !tool.issuers.contains(caller.issuer_name()) {
             return Err(Denial::IssuerNotAccepted);
         }
-        let missing = tool.required_scopes.missing_from(caller.scopes());
-        if !missing.is_empty() {
+        if !caller.scopes().contains_all(&tool.required_scopes) {
+            let missing = tool.required_scopes.missing_from(caller.scopes());
             return Err(Denial::ScopesMissing { required: tool.required_scopes.clone(), missing });
         }
         let rule = self.allow.iter().find(|rule| rule.covers(&caller, &tool)).ok_or(Denial::NoRule)?;

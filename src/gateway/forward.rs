@@ -169,7 +169,7 @@ impl Upstream {
 
     /// The address of `target` on this connector.
     fn address(&self, target: &str) -> Result<Uri, ForwardError> {
-        let target = format!("{}{target}", self.base_path);
+        let target = [&*self.base_path, target].concat();
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());

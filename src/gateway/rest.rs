@@ -1,5 +1,6 @@
 //! Tools of a REST connector: an operation is a method and a path template.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -135,8 +136,16 @@ impl<T> Operations<T> {
         if !exact.params.iter().all(|(_, value)| is_plain_value(value)) {
             return None;
         }
-        let folded = *matchers.folded.at(&path.to_lowercase()).ok()?.value;
+        let folded = *matchers.folded.at(&lower_case(&path)).ok()?.value;
         (folded == *exact.value).then(|| &self.operations[folded])
+    }
+}
+
+/// The text without regard to case. Most paths are so already.
+fn lower_case(text: &str) -> Cow<'_, str> {
+    match text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(text.to_lowercase()),
     }
 }
 

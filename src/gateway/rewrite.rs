@@ -6,6 +6,7 @@
 //! are added last, so nothing the agent sends can remove them.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use http::header::{
@@ -102,6 +103,8 @@ const KEPT_BACK: [HeaderName; 10] = [
 const IDENTITY_MODE: HeaderName = HeaderName::from_static("obo-identity-mode");
 /// Tells agents, and connectors, the call's identifier.
 const REQUEST_ID: HeaderName = HeaderName::from_static("obo-request-id");
+/// How long a call's identifier is, until there have been four thousand million.
+const REQUEST_ID_BYTES: usize = 25;
 
 /// A request as the connector will see it: written anew from what was judged, with a credential on it. Only
 /// [`delegate`] makes one, and only this can be forwarded.
@@ -143,17 +146,22 @@ pub fn delegate(
     request_id: RequestId,
 ) -> Result<Delegated, RequestError> {
     let caller = permit.caller();
-    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
-    let target = format!("{}{query}", path.as_str());
+    let target = match request.uri().query() {
+        Some(query) => [path.as_str(), "?", query].concat(),
+        None => path.as_str().to_owned(),
+    };
     if caller.has_token_within(target.as_bytes()) {
         return Err(RequestError::TokenMisplaced);
     }
     let inbound = request.headers();
     let mut headers = HeaderMap::with_capacity(inbound.len() + 3);
     for (name, value) in inbound {
-        let passes = PASSED.contains(name) || pass_headers.contains(name);
-        if passes && !lists(inbound, &CONNECTION, name.as_str()) && !caller.has_token_within(value.as_bytes())
-        {
+        // The name as we have it ourselves: to copy that one costs nothing.
+        let Some(name) = PASSED.get(name).or_else(|| pass_headers.iter().find(|passed| *passed == name))
+        else {
+            continue;
+        };
+        if !lists(inbound, &CONNECTION, name.as_str()) && !caller.has_token_within(value.as_bytes()) {
             headers.append(name.clone(), value.clone());
         }
     }
@@ -199,7 +207,10 @@ pub fn answer_headers<B>(response: &mut Response<B>, identity: IdentityMode, req
 
 /// Marks a request or an answer with the call's identifier.
 pub fn set_request_id(headers: &mut HeaderMap, request_id: RequestId) {
-    let value = HeaderValue::from_str(&request_id.to_string());
+    // Filled to its end, the text becomes the value as it is.
+    let mut text = String::with_capacity(REQUEST_ID_BYTES);
+    write!(text, "{request_id}").expect("a String takes whatever is written");
+    let value = HeaderValue::try_from(text);
     headers.insert(REQUEST_ID, value.expect("a request id is hexadecimal digits and a dash"));
 }
 

@@ -123,7 +123,7 @@ async fn an_id_jag_for_somebody_else_is_never_sent_on() {
         ("another type", bed.id_jag("ada").header("typ", "JWT")),
         ("another type", bed.id_jag("ada").without_header("typ")),
         ("not a JWT", bed.id_jag("ada").raw_claims("[]")),
-        ("not a JWT", bed.id_jag("ada").raw_header(r#"{"typ":"JWT","typ":"oauth-id-jag+jwt"}"#)),
+        ("gives a member twice", bed.id_jag("ada").raw_header(r#"{"typ":"JWT","typ":"oauth-id-jag+jwt"}"#)),
     ] {
         bed.corp_answers(&id_jag.mint(), &[]);
         let refused = refusal(bed.read_mail("ada").await).await;
