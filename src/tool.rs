@@ -16,7 +16,7 @@ word! {
 }
 word! {
     /// The configuration's name for an authorization server that issues tokens for connectors. Safe as a metric label.
-    AuthorizationServerName
+    ResourceAuthorizationServerName
 }
 word! {
     /// The target service's location, an absolute URI (RFC 8707 section 2).
@@ -62,7 +62,7 @@ pub struct Target {
     /// The location of the target service (RFC 8707 section 2).
     pub resource: Option<Resource>,
     /// Who issues the token, where that is not the issuer of the subject token: the second leg of an ID-JAG.
-    pub authorization_server: Option<AuthorizationServerName>,
+    pub authorization_server: Option<ResourceAuthorizationServerName>,
     /// The scopes to ask for: this tool's, and no more.
     pub scopes: Scopes,
 }

@@ -189,7 +189,7 @@ pub enum IssuerKind {
 pub struct Exchange {
     /// `on_behalf_of`: Entra. `token_exchange`: RFC 8693, as Keycloak, Okta, Auth0, ZITADEL and others have
     /// it. `jwt_bearer`: RFC 7523, the user's token as an assertion. `id_jag`: this server vouches for the user to the
-    /// authorization server of the connector (`resource_servers`), which issues the token.
+    /// authorization server of the connector (`resource_authorization_servers`), which issues the token.
     #[schemars(required)]
     pub grant: Option<Grant>,
     /// The gateway's own client identifier at this server.
@@ -216,7 +216,7 @@ pub struct Exchange {
     pub actor_scopes: Option<Vec<String>>,
     /// With `id_jag`: the authorization servers that issue tokens for connectors on the word of this one, by a name of
     /// your choice.
-    pub resource_servers: Option<Named<ResourceServer>>,
+    pub resource_authorization_servers: Option<Named<ResourceAuthorizationServer>>,
     /// Further form fields, sent with every request as they are.
     pub extra: Option<BTreeMap<String, String>>,
     /// What becomes of a token that was granted more scopes than were asked for, as Keycloak adds its default ones.
@@ -235,7 +235,7 @@ pub struct Exchange {
 /// An authorization server that issues tokens for connectors on the word of the users' own (ID-JAG).
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ResourceServer {
+pub struct ResourceAuthorizationServer {
     /// Its issuer identifier: what the assertions that it takes name as their audience.
     #[schemars(required)]
     pub issuer: Option<String>,
@@ -403,7 +403,7 @@ pub struct Connector {
     /// The connector's address as a resource indicator (RFC 8707), for exchanges with `target: resource`. With
     /// `grant: id_jag` it is sent where it is given.
     pub resource: Option<String>,
-    /// With `grant: id_jag`: which of the issuer's `resource_servers` issues the tokens for this connector.
+    /// With `grant: id_jag`: which of the issuer's `resource_authorization_servers` issues the tokens for this connector.
     pub authorization_server: Option<String>,
     /// Scopes that tokens for this connector are asked for, where a tool names none of its own.
     #[schemars(length(min = 1))]

@@ -150,7 +150,7 @@ impl CacheKey {
 pub mod tests {
     use super::*;
     use crate::identity::Audience;
-    use crate::tool::{AuthorizationServerName, Resource};
+    use crate::tool::{Resource, ResourceAuthorizationServerName};
 
     mod properties;
 
@@ -185,7 +185,7 @@ pub mod tests {
         };
         let issued_by = |resource: Option<&str>, server: &str| KeyFields {
             target: Target {
-                authorization_server: Some(AuthorizationServerName::new(server)),
+                authorization_server: Some(ResourceAuthorizationServerName::new(server)),
                 ..target(None, resource, "Mail.Read")
             },
             ..fields()

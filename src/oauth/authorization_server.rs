@@ -11,13 +11,15 @@ use super::key_set::{Fetch, KeySet, KeySetError};
 use super::metadata::{Metadata, discover};
 use super::outbound::OutboundClient;
 use super::protection::Protection;
-use super::resource_server::{ResourceServer, ResourceServerSettings};
+use super::resource_authorization_server::{
+    ResourceAuthorizationServer, ResourceAuthorizationServerSettings,
+};
 use super::{ActorToken, ExchangeSettings, Grant, IssuerSettings};
 use crate::checked_url::CheckedUrl;
 use crate::digest::FieldDigest;
 use crate::identity::Issuer;
 use crate::metrics::Metrics;
-use crate::tool::{AuthorizationServerName, Target};
+use crate::tool::{ResourceAuthorizationServerName, Target};
 
 /// All authorization servers, by the exact `iss` of their tokens.
 pub type AuthorizationServers = Arc<HashMap<Issuer, Arc<AuthorizationServer>>>;
@@ -29,7 +31,7 @@ pub struct AuthorizationServer {
     key_set: Arc<KeySet>,
     protection: Arc<Protection>,
     own_token: OwnToken,
-    resource_servers: HashMap<AuthorizationServerName, ResourceServer>,
+    resource_authorization_servers: HashMap<ResourceAuthorizationServerName, ResourceAuthorizationServer>,
     fingerprint: [u8; 32],
     refresher: AbortHandle,
 }
@@ -54,7 +56,7 @@ impl AuthorizationServer {
         previous: Option<&Self>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, rustls::Error> {
-        let resource_servers = resource_servers(&settings, previous, &metrics)?;
+        let resource_authorization_servers = resource_authorization_servers(&settings, previous, &metrics)?;
         let previous = previous.filter(|previous| previous.is_at_the_place_of(&settings));
         let endpoints = &settings.endpoints;
         let named = [
@@ -86,7 +88,15 @@ impl AuthorizationServer {
         let key_set = Arc::new(KeySet::new(name, fetch, known_keys, metrics));
         let refresher = tokio::spawn(Arc::clone(&key_set).keep_fresh()).abort_handle();
         let own_token = OwnToken::default();
-        Ok(Self { location, key_set, protection, own_token, resource_servers, fingerprint, refresher })
+        Ok(Self {
+            location,
+            key_set,
+            protection,
+            own_token,
+            resource_authorization_servers,
+            fingerprint,
+            refresher,
+        })
     }
 
     fn is_at_the_place_of(&self, settings: &IssuerSettings) -> bool {
@@ -117,8 +127,11 @@ impl AuthorizationServer {
     }
 
     /// The server that issues the tokens for `target` in its stead.
-    pub(super) fn resource_server(&self, target: &Target) -> Option<&ResourceServer> {
-        self.resource_servers.get(target.authorization_server.as_ref()?)
+    pub(super) fn resource_authorization_server(
+        &self,
+        target: &Target,
+    ) -> Option<&ResourceAuthorizationServer> {
+        self.resource_authorization_servers.get(target.authorization_server.as_ref()?)
     }
 
     /// The client for calls to it.
@@ -160,21 +173,25 @@ impl AuthorizationServer {
     }
 }
 
-fn resource_servers(
+fn resource_authorization_servers(
     settings: &IssuerSettings,
     previous: Option<&AuthorizationServer>,
     metrics: &Arc<Metrics>,
-) -> Result<HashMap<AuthorizationServerName, ResourceServer>, rustls::Error> {
-    let Some(Grant::IdJag { resource_servers, .. }) =
+) -> Result<HashMap<ResourceAuthorizationServerName, ResourceAuthorizationServer>, rustls::Error> {
+    let Some(Grant::IdJag { resource_authorization_servers, .. }) =
         settings.exchange.as_ref().map(|exchange| &exchange.grant)
     else {
         return Ok(HashMap::new());
     };
-    let start = |server: &ResourceServerSettings| {
-        let previous = previous.and_then(|previous| previous.resource_servers.get(&server.name));
-        Ok((server.name.clone(), ResourceServer::start(&settings.name, server, previous, metrics)?))
+    let start = |server: &ResourceAuthorizationServerSettings| {
+        let previous =
+            previous.and_then(|previous| previous.resource_authorization_servers.get(&server.name));
+        Ok((
+            server.name.clone(),
+            ResourceAuthorizationServer::start(&settings.name, server, previous, metrics)?,
+        ))
     };
-    resource_servers.iter().map(start).collect()
+    resource_authorization_servers.iter().map(start).collect()
 }
 
 impl Drop for AuthorizationServer {
@@ -253,12 +270,12 @@ fn fingerprint(settings: &IssuerSettings) -> [u8; 32] {
                     }
                 }
             }
-            Grant::IdJag { subject_token_type, resource_servers } => {
+            Grant::IdJag { subject_token_type, resource_authorization_servers } => {
                 digest.field(b"id_jag");
                 digest.field(subject_token_type.as_bytes());
-                digest.field(&(resource_servers.iter().count() as u64).to_be_bytes());
-                for server in resource_servers.iter() {
-                    let ResourceServerSettings {
+                digest.field(&(resource_authorization_servers.iter().count() as u64).to_be_bytes());
+                for server in resource_authorization_servers.iter() {
+                    let ResourceAuthorizationServerSettings {
                         name,
                         issuer,
                         token_endpoint,

@@ -27,11 +27,11 @@ pub mod metadata;
 pub mod outbound;
 pub mod possession;
 pub mod protection;
-pub mod resource_server;
+pub mod resource_authorization_server;
 pub mod verifier;
 
 use assertion::AssertionKey;
-use resource_server::ResourceServers;
+use resource_authorization_server::ResourceAuthorizationServers;
 
 /// Everything the configuration says about one issuer, checked.
 ///
@@ -186,7 +186,7 @@ pub enum Grant {
         /// What the subject token is called (`subject_token_type`).
         subject_token_type: Arc<str>,
         /// Who takes such assertions.
-        resource_servers: ResourceServers,
+        resource_authorization_servers: ResourceAuthorizationServers,
     },
 }
 

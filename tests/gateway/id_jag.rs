@@ -94,7 +94,7 @@ async fn nothing_that_is_for_one_server_reaches_the_other() {
     let corps_client = &bed.corp().settings().gateway.client_id;
     for (what, seen, not_for_it) in [
         ("the issuer", &corp, vec![SECRET_AT_CRM, CLIENT_AT_CRM]),
-        ("the resource server", &crm, vec![SECRET_AT_CORP, corps_client, &token]),
+        ("the resource authorization server", &crm, vec![SECRET_AT_CORP, corps_client, &token]),
     ] {
         for secret in not_for_it {
             assert!(!seen.contains(secret), "{what} received {secret}");
@@ -233,11 +233,11 @@ async fn each_server_is_trusted_by_its_own_authorities() {
     let certificates = || DevelopmentCertificates::ensure(folder.path()).expect("certificates");
     let ca_file = format!("ca_file: {}\n", certificates().authority_path.display());
     let tls = || Some(certificates());
-    let resource_server = format!("          {ca_file}");
-    let bed = Setup { tls: tls(), resource_server, ..Setup::default() }.start().await;
+    let resource_authorization_server = format!("          {ca_file}");
+    let bed = Setup { tls: tls(), resource_authorization_server, ..Setup::default() }.start().await;
     assert!(bed.to_crm.url(&bed.crm).starts_with("https://"));
     assert_eq!(bed.read_mail("ada").await.status(), 200);
-    // What the issuer is trusted by says nothing about the resource server.
+    // What the issuer is trusted by says nothing about the resource authorization server.
     let bed = Setup { tls: tls(), issuer: format!("    {ca_file}"), ..Setup::default() }.start().await;
     let refused = refusal(bed.read_mail("ada").await).await;
     assert_refused(&refused, 503, "issuer_unavailable");

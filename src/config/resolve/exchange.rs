@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jsonwebtoken::Algorithm;
 
 use super::files::{self, NamedFile};
-use super::{Surroundings, resource_servers};
+use super::{Surroundings, resource_authorization_servers};
 use crate::config::at::At;
 use crate::config::expand::is_variable_name;
 use crate::config::file::{self, SecretMethod};
@@ -90,8 +90,8 @@ fn refuse_what_does_not_go_with_the_grant(exchange: &file::Exchange, at: &At<'_>
             "goes with `grant: token_exchange`; with `id_jag` the connector's `authorization_server` names the target",
         );
     }
-    if exchange.resource_servers.is_some() && grant != IdJag {
-        at.key("resource_servers").fault("goes with `grant: id_jag`: leave it out");
+    if exchange.resource_authorization_servers.is_some() && grant != IdJag {
+        at.key("resource_authorization_servers").fault("goes with `grant: id_jag`: leave it out");
     }
     if exchange.client_capabilities.is_some() && grant != OnBehalfOf {
         at.key("client_capabilities").fault("goes with `grant: on_behalf_of`: leave it out");
@@ -125,7 +125,7 @@ pub enum Naming {
     /// A parameter of the request.
     Parameter(TargetParameter),
     /// Whom it is asked to vouch to: one of these.
-    ResourceServers(Vec<String>),
+    ResourceAuthorizationServers(Vec<String>),
 }
 
 /// What names the target, as far as it can be told.
@@ -134,10 +134,10 @@ pub fn naming(exchange: &file::Exchange, at: &At<'_>) -> Option<Naming> {
         file::Grant::OnBehalfOf => Some(Naming::Scopes),
         file::Grant::JwtBearer | file::Grant::TokenExchange => target(exchange, at).map(Naming::Parameter),
         file::Grant::IdJag => {
-            let names = at.key("resource_servers").names();
+            let names = at.key("resource_authorization_servers").names();
             // That there are none is a fault of its own.
             (!names.is_empty())
-                .then(|| Naming::ResourceServers(names.into_iter().map(str::to_owned).collect()))
+                .then(|| Naming::ResourceAuthorizationServers(names.into_iter().map(str::to_owned).collect()))
         }
     }
 }
@@ -157,11 +157,14 @@ fn grant(exchange: &file::Exchange, at: &At<'_>, surroundings: &Surroundings<'_>
         file::Grant::JwtBearer => Some(Grant::JwtBearer { target: target(exchange, at)? }),
         file::Grant::IdJag => {
             let subject_token_type = subject_token_type(exchange, at);
-            let resource_servers =
-                resource_servers::settings(exchange, &at.key("resource_servers"), surroundings);
+            let resource_authorization_servers = resource_authorization_servers::settings(
+                exchange,
+                &at.key("resource_authorization_servers"),
+                surroundings,
+            );
             Some(Grant::IdJag {
                 subject_token_type: subject_token_type?,
-                resource_servers: resource_servers?,
+                resource_authorization_servers: resource_authorization_servers?,
             })
         }
         file::Grant::TokenExchange => Some(Grant::TokenExchange {

@@ -6,7 +6,7 @@ mod files;
 mod headers;
 mod issuers;
 mod policy;
-mod resource_servers;
+mod resource_authorization_servers;
 mod server;
 mod target;
 mod tools;

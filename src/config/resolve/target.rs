@@ -10,7 +10,7 @@ use crate::config::file;
 use crate::config::nearest::suggestion;
 use crate::identity::{Audience, IssuerName, Scopes};
 use crate::oauth::TargetParameter;
-use crate::tool::{AuthorizationServerName, Resource, Target};
+use crate::tool::{Resource, ResourceAuthorizationServerName, Target};
 
 /// Microsoft Graph and its national clouds, whose scopes are commonly written without the resource.
 const GRAPH_HOSTS: [&str; 4] = [
@@ -28,7 +28,7 @@ pub enum Delegation {
     OnBehalfOf,
     /// RFC 8693: by each of these parameters, one for each issuer.
     TokenExchange(Vec<TargetParameter>),
-    /// ID-JAG: by one of the resource servers of each issuer.
+    /// ID-JAG: by one of the resource authorization servers of each issuer.
     IdJag(Vec<(IssuerName, Vec<String>)>),
 }
 
@@ -54,18 +54,20 @@ pub fn delegation(issuers: &[&KnownIssuer], at: &At<'_>) -> Option<Delegation> {
         return None;
     }
     let mut parameters = Vec::new();
-    let mut resource_servers = Vec::new();
+    let mut resource_authorization_servers = Vec::new();
     for (issuer, naming) in &ways {
         match naming {
             Naming::Scopes => {}
             Naming::Parameter(parameter) => parameters.push(*parameter),
-            Naming::ResourceServers(names) => resource_servers.push(((*issuer).clone(), names.clone())),
+            Naming::ResourceAuthorizationServers(names) => {
+                resource_authorization_servers.push(((*issuer).clone(), names.clone()))
+            }
         }
     }
-    match (parameters.len(), resource_servers.len()) {
+    match (parameters.len(), resource_authorization_servers.len()) {
         (0, 0) => Some(Delegation::OnBehalfOf),
         (count, 0) if count == ways.len() => Some(Delegation::TokenExchange(parameters)),
-        (0, count) if count == ways.len() => Some(Delegation::IdJag(resource_servers)),
+        (0, count) if count == ways.len() => Some(Delegation::IdJag(resource_authorization_servers)),
         (_, 1..) => {
             at.fault("has issuers with `grant: id_jag` and issuers without: make one connector for each");
             None
@@ -85,7 +87,7 @@ pub struct TargetNames {
     audience: Option<Audience>,
     /// `None` when it is not sound.
     resource: Option<Option<Resource>>,
-    authorization_server: Option<AuthorizationServerName>,
+    authorization_server: Option<ResourceAuthorizationServerName>,
     /// What goes before scopes that name no resource, if anything can. `None` when that depends on a fault.
     scope_prefix: Option<Option<String>>,
 }
@@ -106,7 +108,10 @@ impl TargetNames {
         Self {
             audience: connector.audience.as_deref().map(Audience::new),
             resource,
-            authorization_server: connector.authorization_server.as_deref().map(AuthorizationServerName::new),
+            authorization_server: connector
+                .authorization_server
+                .as_deref()
+                .map(ResourceAuthorizationServerName::new),
             scope_prefix,
         }
     }
@@ -139,7 +144,7 @@ impl TargetNames {
         &self,
         delegation: &Delegation,
         connector_at: &At<'_>,
-    ) -> Option<Option<AuthorizationServerName>> {
+    ) -> Option<Option<ResourceAuthorizationServerName>> {
         let at = connector_at.key("authorization_server");
         let Delegation::IdJag(issuers) = delegation else {
             if self.authorization_server.is_some() {
@@ -158,7 +163,7 @@ impl TargetNames {
             if !names.iter().any(|known| known == name.as_str()) {
                 let near = suggestion(name.as_str(), names.iter().map(String::as_str));
                 at.fault_found(format_args!(
-                    "is not under `issuers.{issuer}.exchange.resource_servers`, which has {}{near}",
+                    "is not under `issuers.{issuer}.exchange.resource_authorization_servers`, which has {}{near}",
                     listed(names)
                 ));
                 return None;

@@ -202,23 +202,23 @@ const OIDC: (&str, &str) = (
 );
 const ISSUED_BY_CRM: (&str, &str) = ("path: /mail", "path: /mail\n    authorization_server: crm");
 
-/// `grant: id_jag` with this as its resource servers.
-fn id_jag(resource_servers: &str) -> String {
-    format!("grant: id_jag\n      resource_servers: {{ {resource_servers} }}")
+/// `grant: id_jag` with this as its resource authorization servers.
+fn id_jag(resource_authorization_servers: &str) -> String {
+    format!("grant: id_jag\n      resource_authorization_servers: {{ {resource_authorization_servers} }}")
 }
 
 #[track_caller]
-fn check_resource_servers(resource_servers: &str, expected: &[&str]) {
-    let grant = id_jag(resource_servers);
+fn check_resource_authorization_servers(resource_authorization_servers: &str, expected: &[&str]) {
+    let grant = id_jag(resource_authorization_servers);
     check(&[OIDC, ("grant: on_behalf_of", &grant), ISSUED_BY_CRM], expected);
 }
 
 #[test]
-fn an_id_jag_is_for_one_of_the_resource_servers() {
+fn an_id_jag_is_for_one_of_the_resource_authorization_servers() {
     let grant = id_jag(CRM);
     let config = config(&[OIDC, ("grant: on_behalf_of", &grant), ISSUED_BY_CRM]);
     let exchange = config.issuers[0].exchange.as_ref().expect("an exchange");
-    let Grant::IdJag { subject_token_type, resource_servers } = &exchange.grant else {
+    let Grant::IdJag { subject_token_type, resource_authorization_servers } = &exchange.grant else {
         panic!("another grant: {:?}", exchange.grant)
     };
     assert_eq!(&**subject_token_type, ACCESS_TOKEN_TYPE);
@@ -226,7 +226,7 @@ fn an_id_jag_is_for_one_of_the_resource_servers() {
     let target = &tools[0].1.target;
     assert_eq!(target.authorization_server.as_ref().map(|server| server.as_str()), Some("crm"));
     assert_eq!(target.scopes, Scopes::parse("Mail.Read"));
-    let server = resource_servers.of(target).expect("the connector's");
+    let server = resource_authorization_servers.of(target).expect("the connector's");
     assert_eq!(server.issuer.as_str(), "https://auth.crm.example");
     assert_eq!(server.token_endpoint.as_str(), "https://auth.crm.example/token");
     assert_eq!(&*server.client_id, "at-crm");
@@ -234,7 +234,7 @@ fn an_id_jag_is_for_one_of_the_resource_servers() {
 }
 
 #[test]
-fn a_resource_server_is_named_by_each_connector_of_its_issuer() {
+fn a_resource_authorization_server_is_named_by_each_connector_of_its_issuer() {
     let grant = id_jag(CRM);
     let by_id_jag = [OIDC, ("grant: on_behalf_of", grant.as_str())];
     check(
@@ -245,7 +245,7 @@ fn a_resource_server_is_named_by_each_connector_of_its_issuer() {
     check(
         &[by_id_jag[0], by_id_jag[1], ("path: /mail", &named("crn"))],
         &[
-            "16: connectors.mail.authorization_server: is not under `issuers.contoso.exchange.resource_servers`, which has `crm`; did you mean `crm`? \
+            "16: connectors.mail.authorization_server: is not under `issuers.contoso.exchange.resource_authorization_servers`, which has `crm`; did you mean `crm`? \
              (found \"crn\")",
         ],
     );
@@ -272,21 +272,26 @@ fn a_resource_server_is_named_by_each_connector_of_its_issuer() {
 }
 
 #[test]
-fn resource_servers_go_with_their_grant_alone() {
+fn resource_authorization_servers_go_with_their_grant_alone() {
     let at = "issuers.contoso.exchange";
     for (grant, line) in [("on_behalf_of", 9), ("jwt_bearer", 9), ("token_exchange", 9)] {
-        let written = format!("grant: {grant}\n      resource_servers: {{ {CRM} }}");
+        let written = format!("grant: {grant}\n      resource_authorization_servers: {{ {CRM} }}");
         check(
             &[("kind: rest", "kind: rest\n    audience: api://mail"), ("grant: on_behalf_of", &written)],
-            &[&format!("{line}: {at}.resource_servers: goes with `grant: id_jag`: leave it out")],
+            &[&format!(
+                "{line}: {at}.resource_authorization_servers: goes with `grant: id_jag`: leave it out"
+            )],
         );
     }
     let what = "with `id_jag` name at least one authorization server that issues tokens for connectors";
     check(
         &[OIDC, ("grant: on_behalf_of", "grant: id_jag"), ISSUED_BY_CRM],
-        &[&format!("7: {at}.resource_servers: is required: {what}")],
+        &[&format!("7: {at}.resource_authorization_servers: is required: {what}")],
     );
-    check_resource_servers("", &[&format!("9: {at}.resource_servers: is empty: {what}")]);
+    check_resource_authorization_servers(
+        "",
+        &[&format!("9: {at}.resource_authorization_servers: is empty: {what}")],
+    );
     let grant = id_jag(CRM);
     check(
         &[("grant: on_behalf_of", &grant), ISSUED_BY_CRM],
@@ -321,9 +326,9 @@ fn resource_servers_go_with_their_grant_alone() {
 }
 
 #[test]
-fn a_resource_server_is_checked_like_an_issuer() {
-    let at = "9: issuers.contoso.exchange.resource_servers.crm";
-    check_resource_servers(
+fn a_resource_authorization_server_is_checked_like_an_issuer() {
+    let at = "9: issuers.contoso.exchange.resource_authorization_servers.crm";
+    check_resource_authorization_servers(
         "crm: {}",
         &[
             &format!(
@@ -342,40 +347,40 @@ fn a_resource_server_is_checked_like_an_issuer() {
         assert!(CRM.contains(from), "{from}");
         CRM.replacen(from, to, 1)
     };
-    check_resource_servers(
+    check_resource_authorization_servers(
         &changed("https://auth.crm.example/token", "http://auth.crm.example/token"),
         &[&format!("{at}.token_endpoint: {https} (found \"http://auth.crm.example/token\")")],
     );
-    check_resource_servers(
+    check_resource_authorization_servers(
         &changed("https://auth.crm.example'", "https://auth.crm.example?a=b'"),
         &[&format!(
             "{at}.issuer: must not have a query (?…): an issuer is an address without one (found \
              \"https://auth.crm.example?a=b\")"
         )],
     );
-    check_resource_servers(
+    check_resource_authorization_servers(
         &changed("OTHER_SECRET", "NO_SECRET"),
         &[&format!(
             "{at}.client_auth.secret_env: names an environment variable that is not set (found \"NO_SECRET\")"
         )],
     );
-    check_resource_servers(
+    check_resource_authorization_servers(
         &changed("client_id: at-crm", "client_id: at-crm, ca_file: /nowhere/ca.pem"),
         &[&format!(
             "{at}.ca_file: names a file that is not there; relative names start at the working directory (found \
              \"/nowhere/ca.pem\")"
         )],
     );
-    check_resource_servers(
+    check_resource_authorization_servers(
         &changed("crm: {", "'c/m': {"),
         &[
-            "9: issuers.contoso.exchange.resource_servers.c/m: is not a name: use 1 to 128 of the letters A to Z and a \
+            "9: issuers.contoso.exchange.resource_authorization_servers.c/m: is not a name: use 1 to 128 of the letters A to Z and a \
              to z, digits, `_`, `-` and `.`",
-            "16: connectors.mail.authorization_server: is not under `issuers.contoso.exchange.resource_servers`, which \
+            "16: connectors.mail.authorization_server: is not under `issuers.contoso.exchange.resource_authorization_servers`, which \
              has `c/m`; did you mean `c/m`? (found \"crm\")",
         ],
     );
-    check_resource_servers(
+    check_resource_authorization_servers(
         &changed("client_id: at-crm", "clientid: at-crm"),
         &[&format!("{at}.clientid: is not a key here; did you mean `client_id`?")],
     );
@@ -385,7 +390,7 @@ fn a_resource_server_is_checked_like_an_issuer() {
     check_warnings(
         &[OIDC, ("grant: on_behalf_of", &grant), ISSUED_BY_CRM],
         &[
-            "9: warning: issuers.contoso.exchange.resource_servers.crm.token_endpoint: is called without TLS: tokens \
+            "9: warning: issuers.contoso.exchange.resource_authorization_servers.crm.token_endpoint: is called without TLS: tokens \
            sent to it can be read on the way",
         ],
     );

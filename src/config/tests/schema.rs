@@ -58,7 +58,10 @@ fn what_is_required_is_marked_so() {
     assert_eq!(schema["required"], json!(["listen", "issuers", "connectors", "audit"]));
     assert_eq!(required("Issuer"), json!(["kind", "audiences"]));
     assert_eq!(required("Exchange"), json!(["grant", "client_id", "client_auth"]));
-    assert_eq!(required("ResourceServer"), json!(["issuer", "token_endpoint", "client_id", "client_auth"]));
+    assert_eq!(
+        required("ResourceAuthorizationServer"),
+        json!(["issuer", "token_endpoint", "client_id", "client_auth"])
+    );
     assert_eq!(required("Connector"), json!(["kind", "path", "upstream"]));
     assert_eq!(required("Rule"), json!(["tools"]));
     assert_eq!(required("Tls"), json!(["certificate", "key"]));

@@ -14,11 +14,14 @@ use crate::oauth::authorization_server::AuthorizationServer;
 use crate::oauth::delegated::{self, ExpectedIdJag};
 use crate::oauth::error_response::ErrorResponse;
 use crate::oauth::protection::EXCHANGE_TIMEOUT;
-use crate::oauth::resource_server::{ResourceServer, ResourceServerSettings};
+use crate::oauth::resource_authorization_server::{
+    ResourceAuthorizationServer, ResourceAuthorizationServerSettings,
+};
 use crate::tool::Target;
 
 /// Why the gateway cannot ask.
-pub const NO_RESOURCE_SERVER: &str = "the connector names none of its `resource_servers`";
+pub const NO_RESOURCE_AUTHORIZATION_SERVER: &str =
+    "the connector names none of its `resource_authorization_servers`";
 
 impl AuthorizationServer {
     /// Both legs. The ID-JAG of the first is used for the second, and then forgotten.
@@ -31,9 +34,9 @@ impl AuthorizationServer {
         now: Now,
     ) -> Result<DelegatedToken, ExchangeError> {
         let started = Instant::now();
-        let server = self.resource_server(target).ok_or_else(|| ExchangeError::Unprepared {
+        let server = self.resource_authorization_server(target).ok_or_else(|| ExchangeError::Unprepared {
             issuer: self.settings().name.clone(),
-            why: NO_RESOURCE_SERVER,
+            why: NO_RESOURCE_AUTHORIZATION_SERVER,
         })?;
         // Whoever is not asked needs no word of the issuer.
         server.protection().check()?;
@@ -53,7 +56,7 @@ impl AuthorizationServer {
         &self,
         settings: &ExchangeSettings,
         endpoint: &CheckedUrl,
-        server: &ResourceServerSettings,
+        server: &ResourceAuthorizationServerSettings,
         caller: &Caller,
         target: &Target,
         now: Now,
@@ -85,7 +88,7 @@ impl AuthorizationServer {
     }
 }
 
-impl ResourceServer {
+impl ResourceAuthorizationServer {
     /// One attempt at the second leg: a token on the issuer's word.
     async fn redeem(
         &self,

@@ -9,7 +9,7 @@ use crate::checked_url::CheckedUrl;
 use crate::clock::Now;
 use crate::identity::{Caller, Scopes, SecretToken};
 use crate::oauth::claims_request;
-use crate::oauth::resource_server::ResourceServerSettings;
+use crate::oauth::resource_authorization_server::ResourceAuthorizationServerSettings;
 use crate::oauth::{
     ACCESS_TOKEN_TYPE, ActorToken, ClientAuth, ExchangeSettings, Grant, ID_JAG_TYPE, TargetParameter,
 };
@@ -134,8 +134,10 @@ impl Request {
                 form
             }
             // The first leg.
-            Grant::IdJag { subject_token_type, resource_servers } => {
-                let server = resource_servers.of(target).ok_or(id_jag::NO_RESOURCE_SERVER)?;
+            Grant::IdJag { subject_token_type, resource_authorization_servers } => {
+                let server = resource_authorization_servers
+                    .of(target)
+                    .ok_or(id_jag::NO_RESOURCE_AUTHORIZATION_SERVER)?;
                 let mut form = vec![
                     Field::new("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
                     Field::secret("subject_token", subject_token),
@@ -203,7 +205,7 @@ impl Request {
     ///
     /// What the gateway lacks for it.
     pub fn redemption(
-        server: &ResourceServerSettings,
+        server: &ResourceAuthorizationServerSettings,
         id_jag: &SecretToken,
         target: &Target,
         surroundings: &Surroundings,

@@ -1,4 +1,4 @@
-//! What the tests of ID-JAG run in: an issuer, a resource server, a connector that trusts the latter, and the gateway.
+//! What the tests of ID-JAG run in: an issuer, a resource authorization server, a connector that trusts the latter, and the gateway.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -40,7 +40,7 @@ pub struct Setup {
     /// More keys of the issuer.
     pub issuer: String,
     /// More keys of `crm`.
-    pub resource_server: String,
+    pub resource_authorization_server: String,
 }
 
 impl Default for Setup {
@@ -50,7 +50,7 @@ impl Default for Setup {
             connector: "",
             tls: None,
             issuer: String::new(),
-            resource_server: String::new(),
+            resource_authorization_server: String::new(),
         }
     }
 }
@@ -63,7 +63,13 @@ impl Bed {
 
 impl Setup {
     pub async fn start(self) -> Bed {
-        let Self { public_subjects, connector: more, tls, issuer: more_of_issuer, resource_server } = self;
+        let Self {
+            public_subjects,
+            connector: more,
+            tls,
+            issuer: more_of_issuer,
+            resource_authorization_server,
+        } = self;
         let mut settings = Settings { public_subjects, ..Settings::default() };
         settings.gateway.secret = SECRET_AT_CORP.to_owned();
         let corp = AuthorizationServer::start(settings).await.expect("an issuer");
@@ -75,7 +81,7 @@ impl Setup {
         };
         settings.gateway.client_id = CLIENT_AT_CRM.to_owned();
         settings.gateway.secret = SECRET_AT_CRM.to_owned();
-        let crm = AuthorizationServer::start(settings).await.expect("a resource server");
+        let crm = AuthorizationServer::start(settings).await.expect("a resource authorization server");
         corp.vouch_to(&crm.issuer(), CLIENT_AT_CRM);
         let mut settings = MailSettings::trusting(&crm);
         if let Some(tls) = &tls {
@@ -99,13 +105,13 @@ impl Setup {
                     "grant: on_behalf_of",
                     &format!(
                         "grant: id_jag
-      resource_servers:
+      resource_authorization_servers:
         crm:
           issuer: {issuer}
           token_endpoint: {token_endpoint}
           client_id: {CLIENT_AT_CRM}
           client_auth: {{ secret_file: {secret}, method: basic }}
-{resource_server}",
+{resource_authorization_server}",
                         issuer = crm.issuer(),
                         token_endpoint = to_crm.url(&crm),
                         secret = secret.display(),

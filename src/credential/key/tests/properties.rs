@@ -11,7 +11,7 @@ use proptest::sample::{Index, select};
 
 use super::super::*;
 use crate::identity::Audience;
-use crate::tool::{AuthorizationServerName, Resource};
+use crate::tool::{Resource, ResourceAuthorizationServerName};
 
 /// Pieces of texts. Each list holds pieces that some comparison, somewhere, takes for one another.
 const ALIKE: &[&[&str]] = &[
@@ -82,7 +82,7 @@ impl Plain {
             target: Target {
                 audience: text(7).map(Audience::new),
                 resource: text(8).map(Resource::new),
-                authorization_server: text(9).map(AuthorizationServerName::new),
+                authorization_server: text(9).map(ResourceAuthorizationServerName::new),
                 scopes: scopes(&self.scopes),
             },
             exchange: [self.bytes[1]; 32],

@@ -14,13 +14,13 @@ use super::protection::Protection;
 use crate::checked_url::CheckedUrl;
 use crate::identity::{Issuer, IssuerName};
 use crate::metrics::Metrics;
-use crate::tool::{AuthorizationServerName, Target};
+use crate::tool::{ResourceAuthorizationServerName, Target};
 
 /// What the configuration says about such a server, checked.
 #[derive(Clone, Debug)]
-pub struct ResourceServerSettings {
+pub struct ResourceAuthorizationServerSettings {
     /// Its name in the configuration.
-    pub name: AuthorizationServerName,
+    pub name: ResourceAuthorizationServerName,
     /// Its issuer identifier: the audience of the ID-JAGs that are for it.
     pub issuer: Issuer,
     /// Its token endpoint.
@@ -35,29 +35,29 @@ pub struct ResourceServerSettings {
 
 /// The servers of one issuer. Two lists are equal when they are the same one: nobody compares secrets.
 #[derive(Clone, Debug)]
-pub struct ResourceServers(Arc<[ResourceServerSettings]>);
+pub struct ResourceAuthorizationServers(Arc<[ResourceAuthorizationServerSettings]>);
 
-impl PartialEq for ResourceServers {
+impl PartialEq for ResourceAuthorizationServers {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-impl Eq for ResourceServers {}
+impl Eq for ResourceAuthorizationServers {}
 
-impl ResourceServers {
+impl ResourceAuthorizationServers {
     /// These servers.
-    pub fn new(servers: Vec<ResourceServerSettings>) -> Self {
+    pub fn new(servers: Vec<ResourceAuthorizationServerSettings>) -> Self {
         Self(servers.into())
     }
 
     /// Each of them, in the order of the configuration.
-    pub fn iter(&self) -> impl Iterator<Item = &ResourceServerSettings> {
+    pub fn iter(&self) -> impl Iterator<Item = &ResourceAuthorizationServerSettings> {
         self.0.iter()
     }
 
     /// The one that issues the tokens for `target`.
-    pub fn of(&self, target: &Target) -> Option<&ResourceServerSettings> {
+    pub fn of(&self, target: &Target) -> Option<&ResourceAuthorizationServerSettings> {
         let name = target.authorization_server.as_ref()?;
         self.0.iter().find(|server| server.name == *name)
     }
@@ -65,14 +65,14 @@ impl ResourceServers {
 
 /// Such a server, as the gateway asks it.
 #[derive(Debug)]
-pub(super) struct ResourceServer {
-    settings: ResourceServerSettings,
+pub(super) struct ResourceAuthorizationServer {
+    settings: ResourceAuthorizationServerSettings,
     label: IssuerName,
     client: OutboundClient,
     protection: Arc<Protection>,
 }
 
-impl ResourceServer {
+impl ResourceAuthorizationServer {
     /// Prepares to ask it. What `previous` has learned of the same server is taken over.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ impl ResourceServer {
     /// When one of its certificate authorities cannot be used.
     pub fn start(
         issuer: &IssuerName,
-        settings: &ResourceServerSettings,
+        settings: &ResourceAuthorizationServerSettings,
         previous: Option<&Self>,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, rustls::Error> {
@@ -99,14 +99,14 @@ impl ResourceServer {
         Ok(Self { settings: settings.clone(), label, client, protection })
     }
 
-    fn is_at_the_place_of(&self, settings: &ResourceServerSettings) -> bool {
+    fn is_at_the_place_of(&self, settings: &ResourceAuthorizationServerSettings) -> bool {
         self.settings.issuer == settings.issuer
             && self.settings.token_endpoint == settings.token_endpoint
             && self.settings.extra_roots == settings.extra_roots
     }
 
     /// What the configuration says about it.
-    pub fn settings(&self) -> &ResourceServerSettings {
+    pub fn settings(&self) -> &ResourceAuthorizationServerSettings {
         &self.settings
     }
 

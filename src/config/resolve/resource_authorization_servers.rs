@@ -1,4 +1,4 @@
-//! `exchange.resource_servers`: who issues tokens for connectors on the word of an issuer (ID-JAG).
+//! `exchange.resource_authorization_servers`: who issues tokens for connectors on the word of an issuer (ID-JAG).
 
 use super::files::authorities;
 use super::{Surroundings, exchange, values};
@@ -6,33 +6,35 @@ use crate::checked_url::PlainHttp;
 use crate::config::at::At;
 use crate::config::file;
 use crate::identity::Issuer;
-use crate::oauth::resource_server::{ResourceServerSettings, ResourceServers};
-use crate::tool::AuthorizationServerName;
+use crate::oauth::resource_authorization_server::{
+    ResourceAuthorizationServerSettings, ResourceAuthorizationServers,
+};
+use crate::tool::ResourceAuthorizationServerName;
 
 /// Checks all of them.
 pub fn settings(
     exchange: &file::Exchange,
     at: &At<'_>,
     surroundings: &Surroundings<'_>,
-) -> Option<ResourceServers> {
+) -> Option<ResourceAuthorizationServers> {
     const WHAT: &str =
         "with `id_jag` name at least one authorization server that issues tokens for connectors";
-    let servers = at.required(exchange.resource_servers.as_ref(), WHAT)?;
+    let servers = at.required(exchange.resource_authorization_servers.as_ref(), WHAT)?;
     if servers.0.is_empty() {
         at.fault(format_args!("is empty: {WHAT}"));
         return None;
     }
-    let checked: Vec<Option<ResourceServerSettings>> =
+    let checked: Vec<Option<ResourceAuthorizationServerSettings>> =
         servers.0.iter().map(|(name, server)| one(name, server, &at.key(name), surroundings)).collect();
-    checked.into_iter().collect::<Option<Vec<_>>>().map(ResourceServers::new)
+    checked.into_iter().collect::<Option<Vec<_>>>().map(ResourceAuthorizationServers::new)
 }
 
 fn one(
     name: &str,
-    server: &file::ResourceServer,
+    server: &file::ResourceAuthorizationServer,
     at: &At<'_>,
     surroundings: &Surroundings<'_>,
-) -> Option<ResourceServerSettings> {
+) -> Option<ResourceAuthorizationServerSettings> {
     values::check_name(at, name);
     let plain_http = values::plain_http(server.allow_plain_http);
     let issuer_at = at.key("issuer");
@@ -52,8 +54,8 @@ fn one(
     let client_auth =
         exchange::client_auth(server.client_auth.as_ref(), &at.key("client_auth"), surroundings);
     let extra_roots = authorities(&at.key("ca_file"), server.ca_file.as_deref());
-    Some(ResourceServerSettings {
-        name: AuthorizationServerName::new(name),
+    Some(ResourceAuthorizationServerSettings {
+        name: ResourceAuthorizationServerName::new(name),
         issuer: issuer?,
         token_endpoint: token_endpoint?,
         client_id: client_id?.into(),
