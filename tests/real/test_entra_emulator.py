@@ -108,7 +108,7 @@ def test_a_scope_that_nobody_has_registered_is_the_operators_to_mend(emulator, b
 
 
 def test_a_token_for_another_application_means_sign_in_again(emulator, beds):
-    # The gateway takes what Entra does not take from it. (The emulator says 500131 in the text, and 70008 as the number.)
+    # The gateway takes what Entra does not take from it. The emulator says 500131 in the text, 70008 as the number.
     bed = beds(audiences=[f"api://{AGENT}"])
     token = emulator.token("alice", audience=f"api://{AGENT}")
     assert refusal(bed.call(token)) == (401, "sign_in_required")
@@ -131,8 +131,8 @@ def test_a_disabled_account_is_not_served(emulator, beds):
     path = f"/users/{PEOPLE['bob']}"
     emulator.administer("PATCH", path, json={"accountEnabled": False})
     try:
-        # Entra's number for it is 50057, which blocks; the emulator has that in the text alone, which is not for programs,
-        # and 70008 as the number.
+        # Entra's number for it is 50057, which blocks. The emulator has that in the text alone, which is not for
+        # programs, and 70008 as the number.
         assert refusal(bed.call(emulator.token("bob"))) == (401, "sign_in_required")
         assert bed.connector.seen == []
     finally:

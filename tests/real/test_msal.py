@@ -17,7 +17,7 @@ from support.gateway import Gateway
 
 # What MSAL sends and the gateway does not, and why.
 ONLY_MSAL = {
-    "client_info": "asks for the home account, which names entries of MSAL's own cache; the gateway keys by `oid` and `tid`",
+    "client_info": "asks for the home account, a name in MSAL's own cache; the gateway keys by `oid` and `tid`",
 }
 # Scopes that MSAL adds by itself, and the gateway does not ask for.
 ONLY_MSAL_SCOPES = {
