@@ -57,7 +57,7 @@ pub enum ClaimsError {
     NoApplication,
     /// It is bound to a key (RFC 7800) in a way that nothing here can check.
     #[error("the token is bound to a key in a way that this gateway cannot check")]
-    Bound,
+    ConfirmationUnsupported,
     /// The configuration does not let this agent call.
     #[error("the agent is not allowed to call")]
     Agent,
@@ -92,10 +92,7 @@ pub fn check(
     // is wrong as well.
     check_purpose(reader)?;
     let names = &settings.claim_names;
-    let actor = match &names.agent {
-        Some(path) => reader.text_at(path, "claims.agent")?.map(Actor::new),
-        None => actor(reader)?,
-    };
+    let actor = agent(reader, settings)?;
     let scopes = match &names.scopes {
         Some(path) => scopes_of(reader.texts_at(path, "claims.scopes")?),
         None => scopes(reader)?,
@@ -171,13 +168,9 @@ pub fn check_agents_token(
     check_purpose(reader)?;
     // Nobody asks for a proof that goes with it.
     if reader.has("cnf") {
-        return Err(ClaimsError::Bound);
+        return Err(ClaimsError::ConfirmationUnsupported);
     }
-    let named = match &settings.claim_names.agent {
-        Some(path) => reader.text_at(path, "claims.agent")?.map(Actor::new),
-        None => actor(reader)?,
-    };
-    let actor = named.map_or_else(|| reader.text("sub").map(Actor::new), Ok)?;
+    let actor = agent(reader, settings)?.map_or_else(|| reader.text("sub").map(Actor::new), Ok)?;
     // A person's token was issued to an agent as well, and to the authorization server it would make them the actor.
     if !speaks_for_an_application(reader, reader.text("sub")?, Some(&actor))? {
         return Err(ClaimsError::NoApplication);
@@ -336,6 +329,14 @@ fn speaks_for_an_application(
         || ["clientHost", "clientAddress"].iter().any(|name| reader.has(name)))
 }
 
+/// The agent, by the claim that the configuration names, or those that servers have.
+fn agent(reader: Reader<'_>, settings: &IssuerSettings) -> Result<Option<Actor>, ClaimsError> {
+    match &settings.claim_names.agent {
+        Some(path) => Ok(reader.text_at(path, "claims.agent")?.map(Actor::new)),
+        None => actor(reader),
+    }
+}
+
 /// The agent: `azp` (OpenID Connect, Entra v2, Keycloak), `client_id` (RFC 9068), `appid` (Entra v1), `cid` (Okta).
 /// Two that disagree leave it open which one acts.
 fn actor(reader: Reader<'_>) -> Result<Option<Actor>, ClaimsError> {
@@ -421,18 +422,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A NumericDate (RFC 7519 section 2), in whole seconds. It may have a fraction; it may not be negative.
     fn time(self, name: &'static str) -> Result<Option<u64>, ClaimsError> {
         let Some(value) = self.0.get(name) else { return Ok(None) };
-        if let Some(seconds) = value.as_u64() {
-            return Ok(Some(seconds));
-        }
-        match value.as_f64() {
-            // The cast saturates, and a time that far ahead is as good as any other.
-            Some(seconds) if seconds.is_finite() && seconds >= 0.0 => Ok(Some(seconds as u64)),
-            _ => Err(ClaimsError::WrongType(name)),
-        }
+        numeric_date(value).map(Some).ok_or(ClaimsError::WrongType(name))
     }
+}
+
+/// A NumericDate (RFC 7519 section 2), in whole seconds. It may have a fraction; it may not be negative.
+pub fn numeric_date(value: &Value) -> Option<u64> {
+    // The cast saturates, and a time that far ahead is as good as any other.
+    let from_fraction = |seconds: f64| (seconds.is_finite() && seconds >= 0.0).then_some(seconds as u64);
+    value.as_u64().or_else(|| value.as_f64().and_then(from_fraction))
 }
 
 fn as_text<'a>(value: &'a Value, name: &'static str) -> Result<&'a str, ClaimsError> {
@@ -653,7 +653,7 @@ mod tests {
 
     #[test]
     fn only_access_tokens_of_people_are_taken() {
-        use ClaimsError::{Bound, NoPerson, NotAnAccessToken, WrongType};
+        use ClaimsError::{ConfirmationUnsupported, NoPerson, NotAnAccessToken, WrongType};
         check_refused(&entra(), entra_claims(), "idtyp", json!("app"), NoPerson);
         let mut application = entra_claims();
         application["roles"] = json!(["Mail.Read.All"]);
@@ -676,7 +676,7 @@ mod tests {
         check_refused(&oidc(), oidc_claims(), "typ", json!("Logout"), NotAnAccessToken(OtherToken::Other));
         check_refused(&oidc(), oidc_claims(), "at_hash", json!("x"), NotAnAccessToken(OtherToken::Id));
         check_refused(&oidc(), oidc_claims(), "events", json!({}), NotAnAccessToken(OtherToken::Logout));
-        check_refused(&oidc(), oidc_claims(), "cnf", json!({"kid": "x"}), Bound);
+        check_refused(&oidc(), oidc_claims(), "cnf", json!({"kid": "x"}), ConfirmationUnsupported);
         check_refused(&oidc(), oidc_claims(), "cnf", json!({"jkt": "x"}), WrongType("cnf"));
         check_refused(&oidc(), oidc_claims(), "may_act", json!("x"), WrongType("may_act"));
         check_refused(&oidc(), oidc_claims(), "groups", json!("staff"), WrongType("groups"));

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use super::claims::CLOCK_SKEW_SECONDS;
+use super::claims::{CLOCK_SKEW_SECONDS, numeric_date};
 use super::{ClaimPath, IssuerKind, IssuerSettings, TargetParameter};
 use crate::clock::Now;
 use crate::identity::{Caller, Issuer, Scopes};
@@ -74,72 +74,13 @@ pub fn check(
 ///
 /// When its time is over already, whatever the server said beside it.
 pub fn life_left(token: &str, now: Now) -> Result<Option<Duration>, &'static str> {
-    let expires_at = readable_claims(token)?.and_then(|claims| claims.get("exp")?.as_f64());
-    let Some(expires_at) = expires_at.filter(|at| *at >= 0.0) else { return Ok(None) };
-    // The cast saturates.
-    let expires_at = expires_at as u64;
+    let claims = readable_claims(token)?;
+    let Some(expires_at) = claims.and_then(|claims| numeric_date(claims.get("exp")?)) else {
+        return Ok(None);
+    };
     match expires_at.saturating_add(CLOCK_SKEW_SECONDS) <= now.unix_seconds() {
         true => Err("its token has expired"),
         false => Ok(Some(Duration::from_secs(expires_at.saturating_sub(now.unix_seconds())))),
-    }
-}
-
-/// What an ID-JAG has to say (draft-ietf-oauth-identity-assertion-authz-grant section 3.1).
-pub struct ExpectedIdJag<'a> {
-    /// Who vouches for the person.
-    pub issuer: &'a Issuer,
-    /// The authorization server that it is for, and nobody else.
-    pub audience: &'a Issuer,
-    /// The gateway's client identifier there.
-    pub client_id: &'a str,
-    /// The person.
-    pub caller: &'a Caller,
-    /// The token that it was exchanged for.
-    pub subject_token: &'a str,
-    /// Whether the same person may have another `sub` for each audience.
-    pub pairwise: bool,
-}
-
-impl ExpectedIdJag<'_> {
-    /// Checks what an ID-JAG says. Its signature is the business of whom it is for; but unlike a delegated token it is
-    /// never opaque, so that here what cannot be read is refused.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with it. It must then not be sent on.
-    pub fn check(&self, id_jag: &str, now: Now) -> Result<(), &'static str> {
-        let header = readable_part(id_jag, 0)?.ok_or("its ID-JAG is not a JWT")?;
-        let claims = readable_claims(id_jag)?.ok_or("its ID-JAG is not a JWT")?;
-        let text = |name| claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-        if !header.get("typ").and_then(Value::as_str).is_some_and(is_id_jag_type) {
-            return Err("its ID-JAG is of another type than `oauth-id-jag+jwt`");
-        }
-        if text("iss") != Some(self.issuer.as_str()) {
-            return Err("its ID-JAG is from another issuer");
-        }
-        let is_audience = match claims.get("aud") {
-            Some(Value::Array(audiences)) => audiences.as_slice() == [self.audience.as_str()],
-            Some(audience) => audience == self.audience.as_str(),
-            None => false,
-        };
-        if !is_audience {
-            return Err("its ID-JAG is for another audience");
-        }
-        if text("client_id") != Some(self.client_id) {
-            return Err("its ID-JAG is for another client");
-        }
-        let subject = text("sub").ok_or("its ID-JAG is for nobody")?;
-        // `claims.subject` can name the person by another claim; the subject token has both.
-        let claims_of_caller = readable_claims(self.subject_token)?;
-        let caller = claims_of_caller.as_ref().and_then(|claims| claims.get("sub")?.as_str());
-        if !self.pairwise && subject != caller.unwrap_or(self.caller.subject().as_str()) {
-            return Err("its ID-JAG is for another person");
-        }
-        match claims.get("exp").and_then(Value::as_f64) {
-            Some(end) if end > now.unix_seconds().saturating_sub(CLOCK_SKEW_SECONDS) as f64 => Ok(()),
-            Some(_) => Err("its ID-JAG has expired"),
-            None => Err("its ID-JAG does not say when it ends"),
-        }
     }
 }
 
@@ -157,12 +98,6 @@ pub fn check_audience(token: &str, issuer: &Issuer, target: &Target) -> Result<(
         }
         Some(_) | None => Ok(()),
     }
-}
-
-/// RFC 7515 section 4.1.9: a media type, whose `application/` may be left out, in any case.
-fn is_id_jag_type(typ: &str) -> bool {
-    let typ = typ.to_ascii_lowercase();
-    typ.strip_prefix("application/").unwrap_or(&typ) == "oauth-id-jag+jwt"
 }
 
 /// The scopes that were asked for and not granted.
@@ -193,17 +128,15 @@ pub fn not_asked(granted: &Scopes, asked: &Scopes) -> Scopes {
 /// # Errors
 ///
 /// When it gives a member twice: the connector could take it for somebody else's than we would.
-fn readable_claims(token: &str) -> Result<Option<Map<String, Value>>, &'static str> {
-    readable_part(token, 1)
-}
-
-/// One of the three parts of a JWT: its header, its claims.
-fn readable_part(token: &str, index: usize) -> Result<Option<Map<String, Value>>, &'static str> {
-    let parts: Vec<&str> = token.split('.').take(4).collect();
-    let [_, _, _] = parts.as_slice() else { return Ok(None) };
-    let Ok(part) = URL_SAFE_NO_PAD.decode(parts[index]) else { return Ok(None) };
-    match strict_json::parse_object(&part) {
-        Ok(members) => Ok(Some(members)),
+pub(super) fn readable_claims(token: &str) -> Result<Option<Map<String, Value>>, &'static str> {
+    let mut parts = token.split('.');
+    let (Some(_), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Ok(None);
+    };
+    let Ok(claims) = URL_SAFE_NO_PAD.decode(claims) else { return Ok(None) };
+    match strict_json::parse_object(&claims) {
+        Ok(claims) => Ok(Some(claims)),
         Err(error) if strict_json::is_repetition(&error) => Err("its token gives a member twice"),
         Err(_) => Ok(None),
     }
@@ -318,101 +251,6 @@ mod tests {
             assert_eq!(left(unreadable), Ok(None));
         }
         assert_eq!(life_left("opaque", now), Ok(None));
-    }
-
-    #[track_caller]
-    fn check_id_jag(
-        typ: Value,
-        change: &[(&str, Value)],
-        pairwise: bool,
-        expected: Result<(), &'static str>,
-    ) {
-        let mut claims = json!({"iss": "https://issuer.example", "sub": "ada", "aud": "https://crm.example",
-            "client_id": "gateway-at-crm", "jti": "j-1", "iat": 1_000, "exp": 1_300});
-        for (name, value) in change {
-            claims[*name] = value.clone();
-        }
-        let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
-        let id_jag = format!("{}.{}.c2ln", encode(&json!({"alg": "RS256", "typ": typ})), encode(&claims));
-        check_as_id_jag(&id_jag, "opaque", pairwise, expected);
-    }
-
-    #[track_caller]
-    fn check_as_id_jag(
-        id_jag: &str,
-        subject_token: &str,
-        pairwise: bool,
-        expected: Result<(), &'static str>,
-    ) {
-        let (issuer, audience) = (Issuer::new("https://issuer.example"), Issuer::new("https://crm.example"));
-        let (caller, client_id) = (ada(Tenant::Sole), "gateway-at-crm");
-        let expectations = ExpectedIdJag {
-            issuer: &issuer,
-            audience: &audience,
-            client_id,
-            caller: &caller,
-            subject_token,
-            pairwise,
-        };
-        let now = Now { wall: std::time::Duration::from_secs(1_100), ..Now::read() };
-        assert_eq!(expectations.check(id_jag, now), expected, "{id_jag}");
-    }
-
-    #[test]
-    fn an_id_jag_for_somebody_else_is_never_sent_on() {
-        let good = || json!("oauth-id-jag+jwt");
-        let check = |change: &[(&str, Value)], expected| check_id_jag(good(), change, false, expected);
-        check(&[], Ok(()));
-        check_id_jag(json!("application/OAuth-ID-JAG+jwt"), &[], false, Ok(()));
-        for typ in [json!("JWT"), json!("at+jwt"), json!(7), Value::Null] {
-            check_id_jag(typ, &[], false, Err("its ID-JAG is of another type than `oauth-id-jag+jwt`"));
-        }
-        for token in ["opaque", "a.b", "a.b.c", "e30.e30.e30.e30", "e30.e30.e30.e30.e30"] {
-            check_as_id_jag(token, "opaque", false, Err("its ID-JAG is not a JWT"));
-        }
-        for iss in [json!("https://issuer.example/"), json!(["https://issuer.example"]), Value::Null] {
-            check(&[("iss", iss)], Err("its ID-JAG is from another issuer"));
-        }
-        check(&[("aud", json!(["https://crm.example"]))], Ok(()));
-        for aud in [
-            json!("https://crm.example/"),
-            json!("https://erp.example"),
-            json!(["https://crm.example", "https://erp.example"]),
-            json!([]),
-            json!(7),
-            Value::Null,
-        ] {
-            check(&[("aud", aud)], Err("its ID-JAG is for another audience"));
-        }
-        for client_id in [json!("gateway"), json!(["gateway-at-crm"]), Value::Null] {
-            check(&[("client_id", client_id)], Err("its ID-JAG is for another client"));
-        }
-        check(&[("sub", json!("bob"))], Err("its ID-JAG is for another person"));
-        for sub in [json!(""), json!(7), Value::Null] {
-            check_id_jag(good(), &[("sub", sub)], true, Err("its ID-JAG is for nobody"));
-        }
-        // Where each client has its own name for a person, names say nothing.
-        check_id_jag(good(), &[("sub", json!("x"))], true, Ok(()));
-        check(&[("exp", json!(1_040))], Err("its ID-JAG has expired"));
-        check(&[("exp", json!(1_041))], Ok(()));
-        for exp in [json!("1300"), Value::Null] {
-            check(&[("exp", exp)], Err("its ID-JAG does not say when it ends"));
-        }
-    }
-
-    #[test]
-    fn an_id_jag_names_the_person_as_the_subject_token_does() {
-        // `claims.subject` of the configuration can be another claim than `sub`, by which the caller goes then.
-        let encode = |part: Value| URL_SAFE_NO_PAD.encode(part.to_string());
-        let id_jag = |sub: &str| {
-            let claims = json!({"iss": "https://issuer.example", "sub": sub, "aud": "https://crm.example",
-                "client_id": "gateway-at-crm", "exp": 1_300});
-            format!("{}.{}.c2ln", encode(json!({"typ": "oauth-id-jag+jwt"})), encode(claims))
-        };
-        let subject_token = jwt(json!({"uid": "ada", "sub": "ada@corp.example"}));
-        check_as_id_jag(&id_jag("ada@corp.example"), &subject_token, false, Ok(()));
-        let another = Err("its ID-JAG is for another person");
-        check_as_id_jag(&id_jag("ada"), &subject_token, false, another);
     }
 
     #[test]

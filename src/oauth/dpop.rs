@@ -1,5 +1,6 @@
 //! DPoP (RFC 9449): a proof, signed for one request, that the caller holds the key that its token is bound to.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use base64::Engine as _;
@@ -8,7 +9,7 @@ use http::Method;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::claims::CLOCK_SKEW_SECONDS;
+use super::claims::{CLOCK_SKEW_SECONDS, numeric_date};
 use super::jws::Parts;
 use super::keys::VerifyingKey;
 use crate::clock::Now;
@@ -26,13 +27,14 @@ const PROOF_BYTES_MAX: usize = 8_192;
 const ID_BYTES_MAX: usize = 256;
 /// How old a proof may be, beside the difference between two clocks: it is made for the request it comes with.
 const PROOF_AGE_SECONDS_MAX: u64 = 60;
-/// Header parameters that change how a proof is read, or that bring another key.
-const REFUSED_PARAMETERS: [&str; 7] = ["crit", "b64", "jku", "x5u", "x5c", "enc", "zip"];
 
 /// Why a proof is refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ProofError {
-    /// It is not a JWT of type `dpop+jwt` with a public key in its header, or lacks a claim.
+    /// A claim is missing, or of the wrong type.
+    #[error("the DPoP proof has no `{0}`")]
+    Missing(&'static str),
+    /// It is not a JWT of type `dpop+jwt` with a public key in its header.
     #[error("the DPoP proof is not one by RFC 9449: {0}")]
     Malformed(&'static str),
     /// Its signature is not that of the key it shows.
@@ -69,7 +71,7 @@ pub struct ProofChecker {
     /// The address by which agents reach the gateway, without a slash at its end.
     public_url: String,
     requires_nonce: bool,
-    memory: std::sync::Arc<ProofMemory>,
+    memory: Arc<ProofMemory>,
 }
 
 /// What the gateway remembers of proofs. It outlives reloads: a proof is good once, whatever the configuration.
@@ -80,7 +82,7 @@ pub struct ProofMemory {
 }
 
 /// What a proof has to be for.
-pub struct Expected<'a> {
+pub struct ProvedRequest<'a> {
     /// The method of the request.
     pub method: &'a Method,
     /// The path of the request.
@@ -93,7 +95,7 @@ pub struct Expected<'a> {
 
 impl ProofChecker {
     /// Checks proofs for requests to `public_url`, which has neither query nor fragment.
-    pub fn new(public_url: &Url, requires_nonce: bool, memory: std::sync::Arc<ProofMemory>) -> Self {
+    pub fn new(public_url: &Url, requires_nonce: bool, memory: Arc<ProofMemory>) -> Self {
         Self { public_url: public_url.as_str().trim_end_matches('/').to_owned(), requires_nonce, memory }
     }
 
@@ -102,7 +104,7 @@ impl ProofChecker {
     /// # Errors
     ///
     /// [`ProofError`] says what is wrong with it.
-    pub fn check(&self, proof: &str, expected: &Expected<'_>, now: Now) -> Result<(), ProofError> {
+    pub fn check(&self, proof: &str, expected: &ProvedRequest<'_>, now: Now) -> Result<(), ProofError> {
         let Proof { key, claims } = Proof::read(proof)?;
         if key != *expected.key {
             return Err(ProofError::OtherKey);
@@ -117,8 +119,7 @@ impl ProofChecker {
         if !self.is_address_of(text("htu")?, expected.path) {
             return Err(ProofError::OtherRequest("the address (`htu`)"));
         }
-        let made_at = claims.get("iat").and_then(Value::as_f64).filter(|at| *at >= 0.0);
-        let made_at = made_at.ok_or(ProofError::Malformed("`iat` is not a time"))? as u64;
+        let made_at = claims.get("iat").and_then(numeric_date).ok_or(ProofError::Missing("iat"))?;
         let seconds = now.unix_seconds();
         if made_at > seconds.saturating_add(CLOCK_SKEW_SECONDS)
             || seconds > made_at.saturating_add(PROOF_AGE_SECONDS_MAX + CLOCK_SKEW_SECONDS)
@@ -161,7 +162,7 @@ impl ProofChecker {
         match self.memory.used.take(digest.finish(), now) {
             Taken::ForTheFirstTime => Ok(()),
             Taken::Before => Err(ProofError::Replayed),
-            Taken::NotKnown => Err(ProofError::TooMany),
+            Taken::NoRoom => Err(ProofError::TooMany),
         }
     }
 }
@@ -180,12 +181,13 @@ impl Proof {
         if !parts.is_of_type("dpop+jwt") {
             return Err(ProofError::Malformed("its `typ` is not `dpop+jwt`"));
         }
-        if REFUSED_PARAMETERS.into_iter().any(|name| parts.header.contains_key(name)) {
+        if parts.refused_parameter().is_some() {
             return Err(ProofError::Malformed("its header has a parameter that is not accepted"));
         }
         let algorithm =
             parts.algorithm().map_err(|_| ProofError::Malformed("its algorithm is not accepted"))?;
-        let shown = parts.header.get("jwk").and_then(Value::as_object).and_then(VerifyingKey::shown);
+        let shown =
+            parts.header.get("jwk").and_then(Value::as_object).and_then(VerifyingKey::from_public_jwk);
         let key = shown.ok_or(ProofError::Malformed("its `jwk` is not a public key that can be used"))?;
         if !key.verifies(algorithm, parts.signed.as_bytes(), parts.signature) {
             return Err(ProofError::Signature);
@@ -195,15 +197,8 @@ impl Proof {
 }
 
 fn text<'a>(claims: &'a Map<String, Value>, name: &'static str) -> Result<&'a str, ProofError> {
-    match claims.get(name) {
-        Some(Value::String(text)) if !text.is_empty() => Ok(text),
-        _ => Err(ProofError::Malformed(match name {
-            "ath" => "it has no `ath`",
-            "htm" => "it has no `htm`",
-            "htu" => "it has no `htu`",
-            _ => "it has no `jti`",
-        })),
-    }
+    let text = claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    text.ok_or(ProofError::Missing(name))
 }
 
 #[cfg(test)]
@@ -212,7 +207,6 @@ mod tests {
     use jsonwebtoken::{Algorithm, EncodingKey};
     use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
     use serde_json::json;
-    use std::sync::Arc;
     use std::time::Duration;
 
     const NOW: u64 = 1_800_000_000;
@@ -237,7 +231,9 @@ mod tests {
         }
 
         fn thumbprint(&self) -> [u8; 32] {
-            VerifyingKey::shown(self.jwk().as_object().expect("an object")).expect("a key").thumbprint()
+            VerifyingKey::from_public_jwk(self.jwk().as_object().expect("an object"))
+                .expect("a key")
+                .thumbprint()
         }
 
         fn sign(&self, header: &Value, claims: &Value) -> String {
@@ -271,7 +267,8 @@ mod tests {
 
     fn check(checker: &ProofChecker, holder: &Holder, proof: &str) -> Result<(), ProofError> {
         let key = holder.thumbprint();
-        let expected = Expected { method: &Method::GET, path: "/mail/me", token: "the-token", key: &key };
+        let expected =
+            ProvedRequest { method: &Method::GET, path: "/mail/me", token: "the-token", key: &key };
         checker.check(proof, &expected, now())
     }
 
@@ -284,10 +281,10 @@ mod tests {
 
     #[test]
     fn a_proof_is_for_one_request_with_one_token_at_one_moment() {
-        use ProofError::{Malformed, OtherRequest, OtherToken, OutOfTime};
+        use ProofError::{Malformed, Missing, OtherRequest, OtherToken, OutOfTime};
         check_claim("extra", json!(1), Ok(()));
         check_claim("ath", json!(URL_SAFE_NO_PAD.encode(sha256(b"another"))), Err(OtherToken));
-        check_claim("ath", Value::Null, Err(Malformed("it has no `ath`")));
+        check_claim("ath", Value::Null, Err(Missing("ath")));
         check_claim("htm", json!("POST"), Err(OtherRequest("the method (`htm`)")));
         check_claim("htm", json!("get"), Err(OtherRequest("the method (`htm`)")));
         for good in ["https://gw.example/mail/me?x=1#y", "HTTPS://GW.example:443/mail/me"] {
@@ -309,8 +306,8 @@ mod tests {
         check_claim("iat", json!(NOW - 121), Err(OutOfTime));
         check_claim("iat", json!(NOW + 61), Err(OutOfTime));
         check_claim("iat", json!(u64::MAX), Err(OutOfTime));
-        check_claim("iat", json!("1800000000"), Err(Malformed("`iat` is not a time")));
-        check_claim("jti", json!(7), Err(Malformed("it has no `jti`")));
+        check_claim("iat", json!("1800000000"), Err(Missing("iat")));
+        check_claim("jti", json!(7), Err(Missing("jti")));
         check_claim("jti", json!("j".repeat(300)), Err(Malformed("`jti` is too long")));
     }
 

@@ -138,7 +138,7 @@ impl VerifyingKey {
     /// Reads a single key that somebody shows as their own: a public one, and nothing more.
     ///
     /// `None` when it cannot verify a signature, or gives a private part away.
-    pub fn shown(jwk: &Map<String, Value>) -> Option<Self> {
+    pub fn from_public_jwk(jwk: &Map<String, Value>) -> Option<Self> {
         // RFC 7518 section 6: `d` is the private part of every asymmetric key, `k` the secret of a symmetric one.
         let is_private = jwk.contains_key("d") || jwk.contains_key("k");
         read_key(jwk).ok().filter(|_| !is_private).map(|(_, key)| key)
@@ -389,11 +389,14 @@ mod tests {
         // The example of RFC 7638 section 3.1.
         let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
         let jwk = json!({"kty": "RSA", "n": n, "e": "AQAB", "alg": "RS256", "kid": "2011-04-29"});
-        let key = VerifyingKey::shown(jwk.as_object().expect("an object")).expect("a key");
+        let key = VerifyingKey::from_public_jwk(jwk.as_object().expect("an object")).expect("a key");
         assert_eq!(URL_SAFE_NO_PAD.encode(key.thumbprint()), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
         for secret in ["d", "k"] {
             let shown = with(jwk.clone(), secret, json!("x"));
-            assert!(VerifyingKey::shown(shown.as_object().expect("an object")).is_none(), "{secret}");
+            assert!(
+                VerifyingKey::from_public_jwk(shown.as_object().expect("an object")).is_none(),
+                "{secret}"
+            );
         }
     }
 

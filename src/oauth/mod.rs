@@ -19,6 +19,7 @@ pub mod delegated;
 pub mod dpop;
 pub mod error_response;
 pub mod exchange;
+pub mod id_jag;
 pub mod introspection;
 pub mod jws;
 pub mod key_set;

@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::claims::ClaimsError;
-use super::dpop::{Expected, ProofChecker, ProofError};
+use super::dpop::{ProofChecker, ProofError, ProvedRequest};
 use crate::clock::Now;
 use crate::identity::Confirmation;
 
@@ -53,7 +53,7 @@ impl<'a> Presented<'a> {
 pub enum PossessionError {
     /// It is bound to a key, and came as a plain bearer token.
     #[error("the token is bound to a key, and came without a DPoP proof")]
-    NoProof,
+    CameAsBearer,
     /// The configuration does not say for which address proofs have to be.
     #[error("the token is bound to a key, and without `public_url` the gateway cannot check proofs")]
     ProofsNotServed,
@@ -85,7 +85,7 @@ pub fn confirmation(cnf: Option<&Value>) -> Result<Option<Confirmation>, ClaimsE
         let place = match name.as_str() {
             "jkt" => &mut confirmation.key,
             "x5t#S256" => &mut confirmation.certificate,
-            _ => return Err(ClaimsError::Bound),
+            _ => return Err(ClaimsError::ConfirmationUnsupported),
         };
         let bytes = value.as_str().and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
         let digest = bytes.and_then(|bytes| bytes.try_into().ok());
@@ -109,11 +109,11 @@ pub fn check(
     match (key, presented.scheme) {
         (None, Scheme::Bearer) => {}
         (None, Scheme::Dpop { .. }) => return Err(PossessionError::NotBound),
-        (Some(_), Scheme::Bearer) => return Err(PossessionError::NoProof),
+        (Some(_), Scheme::Bearer) => return Err(PossessionError::CameAsBearer),
         (Some(key), Scheme::Dpop { proof }) => {
             let Presented { method, path, token, .. } = *presented;
             let proofs = proofs.ok_or(PossessionError::ProofsNotServed)?;
-            proofs.check(proof, &Expected { method, path, token, key: &key }, now)?;
+            proofs.check(proof, &ProvedRequest { method, path, token, key: &key }, now)?;
         }
     }
     match (certificate, presented.certificate) {
@@ -147,8 +147,11 @@ mod tests {
         check_confirmation(json!({"x5t#S256": thumbprint}), Ok((false, true)));
         check_confirmation(json!({"jkt": thumbprint, "x5t#S256": thumbprint}), Ok((true, true)));
         for other in ["jwk", "jwe", "kid", "jku", "x5t", "osc"] {
-            check_confirmation(json!({ other: "x" }), Err(ClaimsError::Bound));
-            check_confirmation(json!({"jkt": thumbprint, other: "x"}), Err(ClaimsError::Bound));
+            check_confirmation(json!({ other: "x" }), Err(ClaimsError::ConfirmationUnsupported));
+            check_confirmation(
+                json!({"jkt": thumbprint, other: "x"}),
+                Err(ClaimsError::ConfirmationUnsupported),
+            );
         }
         let short = URL_SAFE_NO_PAD.encode([7; 20]);
         for bad in [json!({}), json!(null), json!("x"), json!({"jkt": 7}), json!({"jkt": short})] {
@@ -166,7 +169,7 @@ mod tests {
         // A bound key is missed before anything else, and a proof of nothing is none.
         let bound_to_key = Confirmation { key: Some([1; 32]), ..confirmation.unwrap_or_default() };
         let missed = check(Some(&bound_to_key), &presented, None, now);
-        assert_eq!(missed, Err(PossessionError::NoProof));
+        assert_eq!(missed, Err(PossessionError::CameAsBearer));
         let presented = Presented { scheme: Scheme::Dpop { proof: "proof" }, ..presented };
         assert_eq!(check(confirmation.as_ref(), &presented, None, now), Err(PossessionError::NotBound));
         let not_served = check(Some(&bound_to_key), &presented, None, now);

@@ -130,7 +130,7 @@ const fn actor_token_refused() -> Answer {
 
 fn answer_to_possession(error: &PossessionError) -> Answer {
     match error {
-        PossessionError::NoProof => Answer {
+        PossessionError::CameAsBearer => Answer {
             challenge: Challenge::Dpop(DpopError::InvalidToken),
             ..Answer::invalid_token(
                 "token_bound",
@@ -187,6 +187,7 @@ fn answer_to_possession(error: &PossessionError) -> Answer {
         ),
         PossessionError::Proof(
             ProofError::Malformed(_)
+            | ProofError::Missing(_)
             | ProofError::Signature
             | ProofError::OtherKey
             | ProofError::OtherToken
@@ -251,7 +252,7 @@ fn answer_to_claims(error: &ClaimsError) -> Answer {
             "Sign in first: the gateway acts for people, not for an application alone.",
         ),
         ClaimsError::NoApplication => actor_token_refused(),
-        ClaimsError::Bound => Answer::invalid_token(
+        ClaimsError::ConfirmationUnsupported => Answer::invalid_token(
             "token_bound",
             Fault::Agent,
             "The agent has to ask for an access token that is bound by DPoP, by its client certificate, or not at all.",

@@ -11,8 +11,9 @@ use crate::clock::Now;
 use crate::identity::{Caller, SecretToken};
 use crate::oauth::ExchangeSettings;
 use crate::oauth::authorization_server::AuthorizationServer;
-use crate::oauth::delegated::{self, ExpectedIdJag};
+use crate::oauth::delegated;
 use crate::oauth::error_response::ErrorResponse;
+use crate::oauth::id_jag::ExpectedIdJag;
 use crate::oauth::protection::EXCHANGE_TIMEOUT;
 use crate::oauth::resource_authorization_server::{
     ResourceAuthorizationServer, ResourceAuthorizationServerSettings,
