@@ -36,7 +36,7 @@ pub struct File {
     /// With `public_url`: demand a nonce of the gateway's in every DPoP proof, so that none can be made ahead of time.
     /// Each gateway knows its own nonces alone, so an agent's calls have to come to the same one. Default: false.
     pub require_dpop_nonce: Option<bool>,
-    /// The address of the admin endpoints (health, metrics). Default: `127.0.0.1:9464`.
+    /// The address of the admin endpoints (health, metrics, `forget`). Default: `127.0.0.1:9464`.
     pub admin: Option<String>,
     /// File with the bearer token by which someone on another machine may have a person forgotten at the admin
     /// endpoints. Without it, only this machine may.
@@ -96,8 +96,7 @@ pub struct Timeouts {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Issuer {
-    /// `entra`: Microsoft Entra ID, where the endpoints follow from the tenant. `oidc`: any other server that
-    /// issues JWT access tokens.
+    /// `entra`: Microsoft Entra ID, where the endpoints follow from the tenant. `oidc`: any other server.
     #[schemars(required)]
     pub kind: Option<IssuerKind>,
     /// Entra: the tenant whose users may call, as a GUID.
@@ -128,7 +127,8 @@ pub struct Issuer {
     /// What `aud` of a token must name: the gateway, as this server knows it. One of them is enough.
     #[schemars(required, length(min = 1))]
     pub audiences: Option<Vec<String>>,
-    /// The agents that may call: their `azp`, `appid` or `client_id`. Without the key, any agent may.
+    /// The agents that may call: their `azp`, `appid` or `client_id`, in the person's token, or in their own with
+    /// `actor_token: agent`. Without the key, any agent may.
     #[schemars(length(min = 1))]
     pub agents: Option<Vec<String>>,
     /// Scopes that every token must hold.
@@ -302,6 +302,18 @@ pub enum Grant {
     TokenExchange,
     JwtBearer,
     IdJag,
+}
+
+impl Grant {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OnBehalfOf => "on_behalf_of",
+            Self::TokenExchange => "token_exchange",
+            Self::JwtBearer => "jwt_bearer",
+            Self::IdJag => "id_jag",
+        }
+    }
 }
 
 /// Which parameter names the connector to the server.

@@ -4,7 +4,7 @@
 //! beyond the token's own end, and never as long as a signature would.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::{Map, Value};
@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::authorization_server::AuthorizationServer;
 use super::claims;
-use super::verifier::{Remembered, VerifyError};
+use super::verifier::{Remembered, Validity, VerifyError};
 use crate::clock::Now;
 use crate::flight::Flights;
 use crate::identity::SecretToken;
@@ -103,10 +103,8 @@ async fn ask(
         _ => return Err(failed("its answer does not say whether the token is active")),
     }
     let verified = claims::check(&completed(members, server, now), server.settings(), now)?;
-    let expires_at = verified.expires_at;
-    let lifetime = Duration::from_secs(expires_at.saturating_sub(now.unix_seconds())).min(ACTIVE_FOR);
-    let forgotten_at = now.monotonic.checked_add(lifetime).unwrap_or_else(Instant::now);
-    Ok(Arc::new(Remembered::introspected(verified, token, Arc::clone(server), expires_at, forgotten_at)))
+    let validity = Validity::until(verified.expires_at, ACTIVE_FOR, None, now);
+    Ok(Arc::new(Remembered::introspected(verified, token, Arc::clone(server), validity)))
 }
 
 /// RFC 7662 section 2.2 requires nothing but `active`. Who answers is who was asked; an end that is not named is near.

@@ -104,21 +104,40 @@ pub struct Verifier {
 pub struct Remembered {
     caller: Arc<Caller>,
     server: Arc<AuthorizationServer>,
-    /// `None`: no key has vouched for it, but its issuer when asked.
-    key_generation: Option<u64>,
-    /// By the wall clock, in seconds since 1970 UTC.
-    expires_at: u64,
-    /// By the monotonic clock, which nobody sets back.
-    forgotten_at: Instant,
+    validity: Validity,
 }
 
 /// What was learned from an agent's own token, and until when it holds.
 struct RememberedAgent {
     actor: Actor,
     issuer: Issuer,
-    key_generation: u64,
+    validity: Validity,
+}
+
+/// Until when something that was learned from a token holds.
+pub struct Validity {
     /// By the wall clock, in seconds since 1970 UTC.
     expires_at: u64,
+    /// By the monotonic clock, which nobody sets back.
+    forgotten_at: Instant,
+    /// The keys that vouched for it. `None`: its issuer did, when asked.
+    key_generation: Option<u64>,
+}
+
+impl Validity {
+    /// Until `expires_at` by the wall clock, in seconds since 1970 UTC, and for `longest` at most.
+    pub fn until(expires_at: u64, longest: Duration, key_generation: Option<u64>, now: Now) -> Self {
+        let lifetime = Duration::from_secs(expires_at.saturating_sub(now.unix_seconds())).min(longest);
+        // Where clocks cannot count that far, it is not believed again.
+        let forgotten_at = now.monotonic.checked_add(lifetime).unwrap_or(now.monotonic);
+        Self { expires_at, forgotten_at, key_generation }
+    }
+
+    fn holds(&self, server: &AuthorizationServer, now: Now) -> bool {
+        now.unix_seconds() < self.expires_at
+            && now.monotonic < self.forgotten_at
+            && self.key_generation.is_none_or(|made_with| server.key_set().generation() == made_with)
+    }
 }
 
 impl Verifier {
@@ -165,7 +184,7 @@ impl Verifier {
     async fn recognise(&self, token: &str, now: Now) -> Result<Arc<Remembered>, VerifyError> {
         let digest = sha256(token.as_bytes());
         if let Some(remembered) = self.remembered.get(&digest) {
-            if remembered.holds(now) {
+            if remembered.validity.holds(&remembered.server, now) {
                 return Ok(remembered);
             }
             self.remembered.invalidate(&digest);
@@ -183,15 +202,10 @@ impl Verifier {
         }
         let verified = claims::check(&jws.claims, server.settings(), now)?;
         let expires_at = verified.expires_at.saturating_add(CLOCK_SKEW_SECONDS);
-        let lifetime =
-            Duration::from_secs(expires_at.saturating_sub(now.unix_seconds())).min(REMEMBERED_FOR_MAX);
         let remembered = Arc::new(Remembered {
             caller: Arc::new(Caller::verified(verified, SecretToken::new(token))),
             server: Arc::clone(server),
-            key_generation: Some(key_generation),
-            expires_at,
-            // Where clocks cannot count that far, it is not believed again.
-            forgotten_at: now.monotonic.checked_add(lifetime).unwrap_or(now.monotonic),
+            validity: Validity::until(expires_at, REMEMBERED_FOR_MAX, Some(key_generation), now),
         });
         self.remembered.insert(digest, Arc::clone(&remembered));
         Ok(remembered)
@@ -223,9 +237,7 @@ impl Verifier {
     ) -> Result<Arc<RememberedAgent>, VerifyError> {
         let (digest, settings) = (sha256(token.as_bytes()), server.settings());
         let holds = |agent: &Arc<RememberedAgent>| {
-            now.unix_seconds() < agent.expires_at
-                && agent.issuer == settings.issuer
-                && agent.key_generation == server.key_set().generation()
+            agent.issuer == settings.issuer && agent.validity.holds(server, now)
         };
         if let Some(agent) = self.agents.get(&digest).filter(holds) {
             return Ok(agent);
@@ -236,8 +248,9 @@ impl Verifier {
         }
         let key_generation = check_signature_with_keys_of(server, &jws, now).await?;
         let (actor, expires_at) = claims::check_agents_token(&jws.claims, settings, now)?;
-        let agent =
-            Arc::new(RememberedAgent { actor, issuer: settings.issuer.clone(), key_generation, expires_at });
+        let expires_at = expires_at.saturating_add(CLOCK_SKEW_SECONDS);
+        let validity = Validity::until(expires_at, REMEMBERED_AGENT_FOR_MAX, Some(key_generation), now);
+        let agent = Arc::new(RememberedAgent { actor, issuer: settings.issuer.clone(), validity });
         self.agents.insert(digest, Arc::clone(&agent));
         Ok(agent)
     }
@@ -268,17 +281,9 @@ impl Remembered {
         verified: VerifiedClaims,
         token: SecretToken,
         server: Arc<AuthorizationServer>,
-        expires_at: u64,
-        forgotten_at: Instant,
+        validity: Validity,
     ) -> Self {
-        let caller = Arc::new(Caller::verified(verified, token));
-        Self { caller, server, key_generation: None, expires_at, forgotten_at }
-    }
-
-    fn holds(&self, now: Now) -> bool {
-        now.unix_seconds() < self.expires_at
-            && now.monotonic < self.forgotten_at
-            && self.key_generation.is_none_or(|made_with| self.server.key_set().generation() == made_with)
+        Self { caller: Arc::new(Caller::verified(verified, token)), server, validity }
     }
 }
 

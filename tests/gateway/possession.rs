@@ -1,5 +1,6 @@
 //! Tokens that are bound to a key: good with the proof that goes with them, and worth nothing without.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use obo_gateway::demo::certificates::{DevelopmentCertificates, KeyedCertificate};
@@ -32,9 +33,10 @@ impl Agent {
     /// The claims of a good proof for a GET of [`PATH`].
     fn claims(&self) -> Value {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-        let id = sha256_base64url(&std::time::Instant::now().elapsed().as_nanos().to_be_bytes());
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
         json!({
-            "jti": format!("{id}-{}", rand_text()), "htm": "GET", "htu": format!("{PUBLIC_URL}{PATH}"), "iat": now,
+            "jti": format!("proof-{id}"), "htm": "GET", "htu": format!("{PUBLIC_URL}{PATH}"), "iat": now,
             "ath": sha256_base64url(self.token.as_bytes()),
         })
     }
@@ -45,13 +47,6 @@ impl Agent {
         let header = json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": public });
         self.key.sign(Algorithm::Es256, &header.to_string(), &claims.to_string())
     }
-}
-
-/// Differs each time.
-fn rand_text() -> u64 {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 async fn bed(settings: &'static str) -> TestBed {

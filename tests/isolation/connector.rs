@@ -55,8 +55,6 @@ pub struct Seen {
     client: reqwest::Client,
     /// Requests received.
     pub requests: AtomicUsize,
-    /// Requests that it misbehaved on, as its manners want.
-    pub misbehaved: AtomicUsize,
     /// Requests whose token was not for whom the call was for.
     pub crossings: AtomicUsize,
     /// The first of them.
@@ -81,7 +79,6 @@ impl Connector {
             keys: tokio::sync::Mutex::default(),
             client: reqwest::Client::builder().no_proxy().build().map_err(io::Error::other)?,
             requests: AtomicUsize::new(0),
-            misbehaved: AtomicUsize::new(0),
             crossings: AtomicUsize::new(0),
             described: Mutex::default(),
             tokens,
@@ -256,7 +253,6 @@ impl Seen {
         if let Some(pause) = pause {
             tokio::time::sleep(pause).await;
         }
-        self.misbehaved.fetch_add(usize::from(misbehaviour.is_some()), Ordering::Relaxed);
         misbehaviour
     }
 }

@@ -1,4 +1,4 @@
-"""entra-emulator: Entra's on-behalf-of, and its errors, by code that nobody here wrote."""
+"""entra-emulator: Entra's on-behalf-of, and its errors, by a third party's code."""
 
 import pytest
 from support.bed import rest_connector

@@ -79,38 +79,30 @@ fn client_capabilities(exchange: &file::Exchange) -> Vec<Arc<str>> {
 
 /// Keys that a grant has no use for are faults: whoever wrote them expects something of them.
 fn refuse_what_does_not_go_with_the_grant(exchange: &file::Exchange, at: &At<'_>) {
-    use file::Grant::{IdJag, OnBehalfOf, TokenExchange};
+    use file::Grant::{IdJag, JwtBearer, OnBehalfOf, TokenExchange};
     let Some(grant) = exchange.grant else { return };
-    if exchange.target.is_some() && grant == OnBehalfOf {
-        at.key("target")
-            .fault("goes with `grant: token_exchange`; with `on_behalf_of` the scopes name the target");
-    }
-    if exchange.target.is_some() && grant == IdJag {
-        at.key("target").fault(
-            "goes with `grant: token_exchange`; with `id_jag` the connector's `authorization_server` names the target",
-        );
-    }
-    if exchange.resource_authorization_servers.is_some() && grant != IdJag {
-        at.key("resource_authorization_servers").fault("goes with `grant: id_jag`: leave it out");
-    }
-    if exchange.client_capabilities.is_some() && grant != OnBehalfOf {
-        at.key("client_capabilities").fault("goes with `grant: on_behalf_of`: leave it out");
+    let goes_with: [(&str, bool, &[file::Grant]); 7] = [
+        ("target", exchange.target.is_some(), &[TokenExchange, JwtBearer]),
+        ("subject_token_type", exchange.subject_token_type.is_some(), &[TokenExchange, IdJag]),
+        ("requested_token_type", exchange.requested_token_type.is_some(), &[TokenExchange]),
+        ("actor_token", exchange.actor_token.is_some(), &[TokenExchange]),
+        ("actor_scopes", exchange.actor_scopes.is_some(), &[TokenExchange]),
+        ("client_capabilities", exchange.client_capabilities.is_some(), &[OnBehalfOf]),
+        ("resource_authorization_servers", exchange.resource_authorization_servers.is_some(), &[IdJag]),
+    ];
+    for (key, _, grants) in goes_with.iter().filter(|(_, given, grants)| *given && !grants.contains(&grant)) {
+        let names: Vec<String> = grants.iter().map(|grant| format!("`grant: {}`", grant.as_str())).collect();
+        let instead = match (*key, grant) {
+            ("target", OnBehalfOf) => "; with `on_behalf_of` the scopes name the target",
+            ("target", IdJag) => "; with `id_jag` the connector's `authorization_server` names the target",
+            _ => ": leave it out",
+        };
+        at.key(key).fault(format_args!("goes with {}{instead}", names.join(" or ")));
     }
     if exchange.more_scopes == Some(file::MoreScopes::Refuse) && grant == OnBehalfOf {
         at.key("more_scopes").fault(
             "cannot be `refuse` with `on_behalf_of`: Entra grants all that was consented to, whatever is asked for",
         );
-    }
-    let of_rfc_8693 = [
-        ("subject_token_type", exchange.subject_token_type.is_some() && grant != IdJag),
-        ("requested_token_type", exchange.requested_token_type.is_some()),
-        ("actor_token", exchange.actor_token.is_some()),
-        ("actor_scopes", exchange.actor_scopes.is_some()),
-    ];
-    for (key, given) in of_rfc_8693 {
-        if given && grant != TokenExchange {
-            at.key(key).fault("goes with `grant: token_exchange`: leave it out");
-        }
     }
     let is_the_gateways = exchange.actor_token == Some(file::ActorToken::Gateway);
     if grant == TokenExchange && exchange.actor_scopes.is_some() && !is_the_gateways {

@@ -275,18 +275,15 @@ fn exchange(
     at: &At<'_>,
     surroundings: &Surroundings<'_>,
 ) -> Option<Option<ExchangeSettings>> {
-    match &issuer.exchange {
-        Some(exchange)
-            if issuer.kind == Some(file::IssuerKind::Entra) && exchange.grant == Some(file::Grant::IdJag) =>
-        {
-            at.key("exchange").key("grant").fault(
-                "`id_jag` goes with `kind: oidc`: an Entra tenant names its people by `oid`, and an ID-JAG by `sub`",
-            );
-            None
-        }
-        Some(exchange) => exchange::settings(exchange, &at.key("exchange"), surroundings).map(Some),
-        None => Some(None),
+    let Some(exchange) = &issuer.exchange else { return Some(None) };
+    let at = at.key("exchange");
+    let is_entra = issuer.kind == Some(file::IssuerKind::Entra);
+    if is_entra && exchange.grant == Some(file::Grant::IdJag) {
+        at.key("grant").fault(
+            "goes with `kind: oidc`: an Entra tenant names its people by `oid`, and an ID-JAG by `sub` (found \"id_jag\")",
+        );
     }
+    exchange::settings(exchange, &at, surroundings).map(Some)
 }
 
 fn oidc(issuer: &file::Issuer, at: &At<'_>) -> Option<Location> {

@@ -37,7 +37,7 @@ pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> O
     let issuers = issuers::settings(file, root, surroundings);
     let connectors = connectors::settings(file, root, &issuers);
     let policy = policy::policy(file, root);
-    traps::look(file, root);
+    traps::check(file, root);
     let audit = audit(file.audit.as_ref(), &root.key("audit"));
     Some(Config {
         server: server?,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 
 use super::files::{self, NamedFile};
@@ -145,12 +146,13 @@ fn certificate_and_key(tls: &Tls, at: &At<'_>, surroundings: &Surroundings<'_>) 
         certificate_at.required(tls.certificate.as_deref(), "name the PEM file with the certificate");
     let key = key_at.required(tls.key.as_deref(), "name the PEM file with the certificate's private key");
     let clients = client_certificates(tls, at);
-    files::server_tls(
+    let config = files::server_tls(
         NamedFile { at: &certificate_at, path: certificate? },
         NamedFile { at: &key_at, path: key? },
-        clients?,
+        clients.clone().unwrap_or_else(WebPkiClientVerifier::no_client_auth),
         surroundings.now,
-    )
+    );
+    clients.and(config)
 }
 
 /// What decides about agents' certificates.

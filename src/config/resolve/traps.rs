@@ -16,21 +16,21 @@ const OTHERS_AUDIENCES: [&str; 4] = [
 const SECRET_WORDS: [&str; 4] = ["secret", "password", "token", "key"];
 
 /// Looks at issuers, connectors and rules as a whole.
-pub fn look(file: &File, root: &At<'_>) {
+pub fn check(file: &File, root: &At<'_>) {
     let issuers_at = root.key("issuers");
     for (name, issuer) in file.issuers.iter().flat_map(|issuers| &issuers.0) {
-        look_at_issuer(issuer, &issuers_at.key(name));
+        check_issuer(issuer, &issuers_at.key(name));
     }
     let connectors_at = root.key("connectors");
     for (name, connector) in file.connectors.iter().flat_map(|connectors| &connectors.0) {
         for (issuer_name, issuer) in issuers_of(connector, file) {
-            look_at_connector(connector, issuer_name, issuer, &connectors_at.key(name));
+            check_connector(connector, issuer_name, issuer, &connectors_at.key(name));
         }
     }
-    look_at_rules(file, &root.key("policy").key("allow"));
+    check_rules(file, &root.key("policy").key("allow"));
 }
 
-fn look_at_issuer(issuer: &file::Issuer, at: &At<'_>) {
+fn check_issuer(issuer: &file::Issuer, at: &At<'_>) {
     let audiences_at = at.key("audiences");
     let audiences = issuer.audiences.as_deref().unwrap_or_default();
     for (index, audience) in audiences.iter().enumerate() {
@@ -52,9 +52,7 @@ fn look_at_issuer(issuer: &file::Issuer, at: &At<'_>) {
     }
     let Some(exchange) = exchange else { return };
     let exchange_at = at.key("exchange");
-    if exchange.subject_token_type.as_deref() == Some("id_token")
-        && exchange.grant == Some(file::Grant::TokenExchange)
-    {
+    if exchange.subject_token_type.as_deref() == Some("id_token") {
         exchange_at.key("subject_token_type").warn(
             "calls the person's token an ID token: the gateway takes access tokens alone, so leave it out unless this \
              server wants it so",
@@ -70,7 +68,7 @@ fn look_at_issuer(issuer: &file::Issuer, at: &At<'_>) {
     }
 }
 
-fn look_at_connector(connector: &file::Connector, issuer_name: &str, issuer: &file::Issuer, at: &At<'_>) {
+fn check_connector(connector: &file::Connector, issuer_name: &str, issuer: &file::Issuer, at: &At<'_>) {
     let own = |name: &Option<String>| {
         let name = name.as_deref().map(|name| name.trim_end_matches('/'));
         let audiences = issuer.audiences.iter().flatten();
@@ -103,12 +101,17 @@ fn look_at_connector(connector: &file::Connector, issuer_name: &str, issuer: &fi
                  name them",
             );
         }
-        Some(_) | None => {}
+        Some(file::Grant::IdJag) => at.key("scopes").warn(
+            "are not named, so tokens may do whatever the server gives by default, and nothing of it is checked: name \
+             them",
+        ),
+        // Others name the target by the scopes, and without any there is a fault.
+        Some(file::Grant::OnBehalfOf | file::Grant::TokenExchange | file::Grant::JwtBearer) | None => {}
     }
 }
 
 /// Rules name people by what never changes: an address may be somebody else's tomorrow.
-fn look_at_rules(file: &File, at: &At<'_>) {
+fn check_rules(file: &File, at: &At<'_>) {
     let rules = file.policy.iter().filter_map(|policy| policy.allow.as_deref()).flatten();
     for (index, rule) in rules.enumerate() {
         let ids = rule.subjects.iter().filter_map(|subjects| subjects.ids.as_deref()).flatten();

@@ -36,9 +36,11 @@ fn a_token_exchange_sends_the_audience_unless_told_otherwise() {
     assert_eq!(grant("grant: token_exchange\n      target: resource"), by(TargetParameter::Resource));
     check(
         &[("grant: on_behalf_of", "grant: on_behalf_of\n      target: audience")],
-        &["9: issuers.contoso.exchange.target: goes with `grant: token_exchange`; with `on_behalf_of` the \
+        &[
+            "9: issuers.contoso.exchange.target: goes with `grant: token_exchange` or `grant: jwt_bearer`; with `on_behalf_of` the \
              scopes name \
-             the target"],
+             the target",
+        ],
     );
 }
 
@@ -90,15 +92,16 @@ fn dialects_of_rfc_8693_are_settings() {
     assert_eq!(actor, ActorToken::Gateway { scopes: Scopes::parse("act") });
     let grant = |text: &str| exchange(&[audience, ("grant: on_behalf_of", text)]).grant;
     assert_eq!(grant("grant: jwt_bearer"), Grant::JwtBearer { target: TargetParameter::Audience });
-    for (key, value) in [
-        ("subject_token_type", "jwt"),
-        ("requested_token_type", "jwt"),
-        ("actor_token", "gateway"),
-        ("actor_scopes", "[act]"),
+    let token_exchange = "`grant: token_exchange`";
+    for (key, value, grants) in [
+        ("subject_token_type", "jwt", "`grant: token_exchange` or `grant: id_jag`"),
+        ("requested_token_type", "jwt", token_exchange),
+        ("actor_token", "gateway", token_exchange),
+        ("actor_scopes", "[act]", token_exchange),
     ] {
         check(
             &[("grant: on_behalf_of", &format!("grant: on_behalf_of\n      {key}: {value}"))],
-            &[&format!("9: issuers.contoso.exchange.{key}: goes with `grant: token_exchange`: leave it out")],
+            &[&format!("9: issuers.contoso.exchange.{key}: goes with {grants}: leave it out")],
         );
     }
     check(
@@ -274,13 +277,11 @@ fn a_resource_authorization_server_is_named_by_each_connector_of_its_issuer() {
 #[test]
 fn resource_authorization_servers_go_with_their_grant_alone() {
     let at = "issuers.contoso.exchange";
-    for (grant, line) in [("on_behalf_of", 9), ("jwt_bearer", 9), ("token_exchange", 9)] {
+    for grant in ["on_behalf_of", "jwt_bearer", "token_exchange"] {
         let written = format!("grant: {grant}\n      resource_authorization_servers: {{ {CRM} }}");
         check(
             &[("kind: rest", "kind: rest\n    audience: api://mail"), ("grant: on_behalf_of", &written)],
-            &[&format!(
-                "{line}: {at}.resource_authorization_servers: goes with `grant: id_jag`: leave it out"
-            )],
+            &[&format!("9: {at}.resource_authorization_servers: goes with `grant: id_jag`: leave it out")],
         );
     }
     let what = "with `id_jag` name at least one authorization server that issues tokens for connectors";
@@ -296,8 +297,8 @@ fn resource_authorization_servers_go_with_their_grant_alone() {
     check(
         &[("grant: on_behalf_of", &grant), ISSUED_BY_CRM],
         &[&format!(
-            "8: {at}.grant: `id_jag` goes with `kind: oidc`: an Entra tenant names its people by `oid`, and an ID-JAG \
-             by `sub`"
+            "8: {at}.grant: goes with `kind: oidc`: an Entra tenant names its people by `oid`, and an ID-JAG by `sub` \
+             (found \"id_jag\")"
         )],
     );
     for (key, value, remedy) in [
@@ -307,7 +308,7 @@ fn resource_authorization_servers_go_with_their_grant_alone() {
         (
             "target",
             "audience",
-            "goes with `grant: token_exchange`; with `id_jag` the connector's `authorization_server` names the target",
+            "goes with `grant: token_exchange` or `grant: jwt_bearer`; with `id_jag` the connector's `authorization_server` names the target",
         ),
     ] {
         let grant = format!("{grant}\n      {key}: {value}");

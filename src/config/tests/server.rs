@@ -109,3 +109,33 @@ fn proofs_are_checked_against_the_public_address() {
          (found \"http://gateway.example\")",
     );
 }
+
+#[test]
+fn agents_certificates_are_asked_for_where_that_is_wanted() {
+    let with = |keys: &str| format!("tls: {{ certificate: a, key: b, {keys} }}\nissuers:");
+    let missing = |key: &str, file: &str| {
+        format!(
+            "2: tls.{key}: names a file that is not there; relative names start at the working directory (found \"{file}\")"
+        )
+    };
+    let check_tls = |keys: &str, more: &[&str]| {
+        let mut expected = vec![missing("certificate", "a"), missing("key", "b")];
+        expected.extend(more.iter().map(ToString::to_string));
+        expected.sort();
+        let (mut faults, _) = faults_of(&edited(&[("issuers:", &with(keys))]));
+        faults.sort();
+        assert_eq!(faults, expected);
+    };
+    check_tls("client_certificates: optional", &[]);
+    check_tls(
+        "client_ca_file: c",
+        &[
+            "2: tls.client_ca_file: goes with `client_certificates`: add `optional` or `required` there, or leave this out",
+        ],
+    );
+    check_tls("client_certificates: required, client_ca_file: c", &[&missing("client_ca_file", "c")]);
+    check_tls(
+        "client_certificates: maybe",
+        &["2: tls.client_certificates: must be one of `none`, `optional`, `required` (found \"maybe\")"],
+    );
+}

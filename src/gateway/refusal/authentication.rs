@@ -100,19 +100,31 @@ fn answer_to_token(error: &VerifyError) -> Answer {
         ),
         VerifyError::Claims(error) => answer_to_claims(error),
         VerifyError::Possession(error) => answer_to_possession(error),
-        VerifyError::Agent(AgentError::NoToken) => Answer::invalid_token(
+        VerifyError::Agent(error) => answer_to_agent(error),
+    }
+}
+
+fn answer_to_agent(error: &AgentError) -> Answer {
+    match error {
+        AgentError::NoToken => Answer::invalid_token(
             "actor_token_required",
             Fault::Agent,
             "The agent has to send an access token of its own in the Obo-Actor-Token header, beside yours.",
         ),
-        VerifyError::Agent(AgentError::Token(error)) => match &**error {
-            VerifyError::KeysUnavailable { .. } | VerifyError::IntrospectionFailed { .. } => {
-                answer_to_token(error)
-            }
-            VerifyError::Claims(ClaimsError::Agent) => answer_to_token(error),
-            _ => actor_token_refused(),
+        AgentError::Token(error) => match &**error {
+            VerifyError::KeysUnavailable { .. }
+            | VerifyError::IntrospectionFailed { .. }
+            | VerifyError::Claims(ClaimsError::Agent) => answer_to_token(error),
+            VerifyError::Form(_)
+            | VerifyError::UnknownIssuer
+            | VerifyError::UnknownKey
+            | VerifyError::Signature
+            | VerifyError::Inactive
+            | VerifyError::Claims(_)
+            | VerifyError::Possession(_)
+            | VerifyError::Agent(_) => actor_token_refused(),
         },
-        VerifyError::Agent(AgentError::Another) => Answer::forbidden(
+        AgentError::Another => Answer::forbidden(
             "actor_not_authorized",
             Fault::Agent,
             "Sign in through this agent: your access token was issued to another one, which does not let it act for you.",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-# Its makers' own tests cover it, and the module proxies of some networks do not have it: a run without it counts, and says so.
+# Not every Go module proxy has it, and nothing else can be done about that: a run without it counts, and says so.
 OPTIONAL = {"entra-emulator"}
 IN_CI = os.environ.get("CI", "") not in ("", "false", "0")
 

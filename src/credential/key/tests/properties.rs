@@ -30,7 +30,7 @@ const ALIKE: &[&[&str]] = &[
     &["\0\0\0\0\0\0\0\u{1}", "\0\0\0\0\0\0\0\u{1}a", "\u{1}"],
 ];
 
-/// The fields that are one text, in the order of the digest. Neighbours stand side by side there.
+/// The fields that are one text, in the order of the digest, where lists stand between some of them.
 const TEXTS: usize = 10;
 
 /// Key fields as plain values, which know nothing of digests.
