@@ -1,4 +1,4 @@
-//! What fuzzing runs: one function for each reader of what strangers and other servers send.
+//! What fuzzing runs: one function for each of the readers that strangers and other servers reach first.
 //!
 //! Each takes any bytes, asserts what must hold of whatever is accepted, and says in a word what came of it. The targets
 //! in `fuzz/fuzz_targets` call these functions, and so does the test below for every file of `fuzz/corpus`: in a corpus,

@@ -265,3 +265,26 @@ fn the_readme_lists_every_metric() {
         assert!(!is_metric || section.contains(&format!("`{name}`")), "`{name}` is not in the README");
     }
 }
+
+#[test]
+fn the_readme_says_what_each_outcome_of_an_exchange_comes_down_to() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("the README");
+    let mut outcomes = Vec::new();
+    for (path, function) in
+        [("src/oauth/exchange.rs", "fn outcome("), ("src/oauth/error_response.rs", "fn as_str(")]
+    {
+        let code = code(&root().join(path));
+        let (_, body) = code.split_once(function).expect("the function that names them");
+        let (body, _) = body.split_once("\n    }\n").expect("its end");
+        outcomes.extend(body.split('"').skip(1).step_by(2).map(str::to_owned));
+    }
+    assert!(outcomes.len() > 15, "{outcomes:?}");
+    let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with("| ")).collect();
+    for outcome in outcomes {
+        let is_there = rows.iter().any(|row| {
+            let class = row.split(" | ").nth(1);
+            class.is_some_and(|class| class.contains(&format!("`{outcome}`")))
+        });
+        assert!(is_there, "`{outcome}` is in no row of the README");
+    }
+}

@@ -60,6 +60,21 @@ fn keycloak() {
 }
 
 #[test]
+fn id_jag() {
+    let files = Files::new();
+    files.pair("client", &PKCS_RSA_SHA256, [2026, 2036]);
+    check_example(
+        "id-jag.yaml",
+        &files,
+        &[],
+        "CONNECTOR  TOOL           MATCH               IDENTITY      ALLOWED BY  SCOPES\n\
+         crm        list_accounts  GET /accounts       on_behalf_of  allow[0]    accounts.read\n\
+         \x20          read_account   GET /accounts/{id}  on_behalf_of  allow[0]    accounts.read\n\
+         \ngood: 1 issuer, 1 connector, 2 tools, 1 rule\n",
+    );
+}
+
+#[test]
 fn demo() {
     let files = Files::new();
     for name in ["ca", "gateway", "client"] {
@@ -86,5 +101,5 @@ fn each_example_has_a_test() {
     let entries = std::fs::read_dir(folder).expect("the examples");
     let mut names: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();
     names.sort();
-    assert_eq!(names, ["demo.yaml", "entra-graph.yaml", "keycloak.yaml"]);
+    assert_eq!(names, ["demo.yaml", "entra-graph.yaml", "id-jag.yaml", "keycloak.yaml"]);
 }
