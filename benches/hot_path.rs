@@ -25,8 +25,10 @@ use obo_gateway::oauth::verifier::Verifier;
 use obo_gateway::oauth::{
     ClaimNames, ClientAuth, Endpoints, ExchangeSettings, Grant, IssuerKind, IssuerSettings, Profile, Reuse,
 };
-use obo_gateway::policy::{Permit, Policy, Rule};
-use obo_gateway::tool::{ConnectorName, IdentityMode, RequiredSignIn, Target, Tool, ToolName};
+use obo_gateway::policy::{Circumstances, Permit, Policy, Rule};
+use obo_gateway::tool::{
+    Annotations, Arguments, ConnectorName, IdentityMode, Primitive, RequiredSignIn, Target, Tool, ToolName,
+};
 use tokio::runtime::Runtime;
 
 /// Counts what each stage allocates.
@@ -89,7 +91,7 @@ impl Bed {
         let now = Now::read();
         let caller =
             runtime.block_on(verifier.verify(&Presented::bearer(&rs256), now)).expect("a good token");
-        let permit = policy.decide(caller, Arc::clone(&tool), now).expect("a permit");
+        let permit = policy.decide(caller, Arc::clone(&tool), circumstances(now)).expect("a permit");
         runtime.block_on(credentials.obtain(&permit, now)).expect("a delegated token");
         Self {
             runtime,
@@ -160,7 +162,10 @@ async fn until_keys_are_known(server: &AuthorizationServer) {
 fn tool() -> Tool {
     Tool {
         connector: ConnectorName::new("mail"),
+        primitive: Primitive::Tool,
         name: ToolName::new("list_messages"),
+        annotations: Annotations::default(),
+        arguments: Arc::default(),
         identity: IdentityMode::OnBehalfOf,
         target: Target {
             audience: Some(Audience::new(MAIL_AUDIENCE)),
@@ -174,9 +179,15 @@ fn tool() -> Tool {
     }
 }
 
+static NO_ARGUMENTS: Arguments = Arguments::new();
+
+fn circumstances(now: Now) -> Circumstances<'static> {
+    Circumstances { arguments: &NO_ARGUMENTS, client: [127, 0, 0, 1].into(), now }
+}
+
 fn policy() -> Policy {
     let tools = vec!["mail/*".parse().expect("a pattern")];
-    Policy::new(vec![Rule { name: RuleName::new("staff"), subjects: None, agents: None, tools }])
+    Policy::new(vec![Rule { tools, ..Rule::named(RuleName::new("staff")) }])
 }
 
 fn record() -> CallRecord {
@@ -210,7 +221,9 @@ fn remembered_verify(bencher: Bencher<'_, '_>) {
 fn decide(bencher: Bencher<'_, '_>) {
     let (bed, now) = (&*BED, Now::read());
     let caller = bed.remembered(now);
-    bencher.bench(|| bed.policy.decide(Arc::clone(&caller), Arc::clone(&bed.tool), now).expect("a permit"));
+    bencher.bench(|| {
+        bed.policy.decide(Arc::clone(&caller), Arc::clone(&bed.tool), circumstances(now)).expect("a permit")
+    });
 }
 
 #[divan::bench]
@@ -247,9 +260,9 @@ fn whole_call(bencher: Bencher<'_, '_>) {
         let (now, slot, mut record) = (Now::read(), bed.audit.reserve().expect("a place"), record());
         let caller = bed.remembered(now);
         record.caller = Some(Arc::clone(&caller));
-        let permit = bed.policy.decide(caller, Arc::clone(&bed.tool), now).expect("a permit");
+        let permit = bed.policy.decide(caller, Arc::clone(&bed.tool), circumstances(now)).expect("a permit");
         record.tool = Some(Arc::clone(permit.tool()));
-        record.rule = Some(permit.rule().clone());
+        record.policies = Arc::clone(permit.policies());
         let obtained = bed.credentials.obtain(&permit, now).now_or_never();
         let credential = obtained.expect("nothing to wait for: it is kept").expect("a credential");
         record.granted = credential.granted().cloned();

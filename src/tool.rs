@@ -1,5 +1,6 @@
 //! What a tool is, as its connector declares it: a name, whose identity it runs with, and what it may ask for.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ word! {
     ConnectorName
 }
 word! {
-    /// The name of a tool on its connector. Safe as a metric label.
+    /// The name of a tool on its connector. Safe as a metric label where it is written in the configuration.
     ToolName
 }
 word! {
@@ -23,7 +24,7 @@ word! {
     Resource
 }
 
-/// The name of the one tool that a REST connector without a list of tools has.
+/// What everything is called on a connector that lists no tools: in the configuration, and in metrics.
 pub const ANY_TOOL: &str = "any";
 
 /// Who the connector sees. Declared for each tool; nothing ever falls back from one to another.
@@ -67,13 +68,88 @@ pub struct Target {
     pub scopes: Scopes,
 }
 
+/// What a name on a connector stands for. A REST API has tools alone; an MCP server has prompts and resources as well,
+/// which are decided about in the same way.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Primitive {
+    /// An operation: `tools/call`, or a method and a path.
+    Tool,
+    /// A prompt: `prompts/get`.
+    Prompt,
+    /// A resource, named by its URI: `resources/read`.
+    Resource,
+    /// A method of the protocol that is about none of these, such as `initialize` or `tools/list`. It is for whoever may
+    /// use something on the connector.
+    Method,
+}
+
+impl Primitive {
+    /// As it stands in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tool => "tool",
+            Self::Prompt => "prompt",
+            Self::Resource => "resource",
+            Self::Method => "method",
+        }
+    }
+}
+
+/// What a tool does, as its declaration says. `None`: it says nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Annotations {
+    /// It changes nothing.
+    pub read_only: Option<bool>,
+    /// What it changes may be lost.
+    pub destructive: Option<bool>,
+    /// Calling it twice is as calling it once.
+    pub idempotent: Option<bool>,
+    /// It reaches beyond its connector.
+    pub open_world: Option<bool>,
+}
+
+/// What kind of value an argument has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ArgumentType {
+    /// A text.
+    String,
+    /// A whole number of 64 bits.
+    Integer,
+    /// True or false.
+    Boolean,
+    /// Texts, in any order.
+    Strings,
+}
+
+/// The value of an argument.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Argument {
+    /// A text.
+    String(String),
+    /// A whole number.
+    Integer(i64),
+    /// True or false.
+    Boolean(bool),
+    /// Texts.
+    Strings(Vec<String>),
+}
+
+/// The arguments of a call that policy may look at: those that its tool declares, as far as the call has them.
+pub type Arguments = BTreeMap<Arc<str>, Argument>;
+
 /// One named operation on a connector, with everything declared for it.
 #[derive(Clone, Debug)]
 pub struct Tool {
     /// The connector it is on.
     pub connector: ConnectorName,
+    /// What it is.
+    pub primitive: Primitive,
     /// Its name there.
     pub name: ToolName,
+    /// What it does.
+    pub annotations: Annotations,
+    /// The arguments that policy may look at.
+    pub arguments: Arc<BTreeMap<Arc<str>, ArgumentType>>,
     /// Who the connector sees.
     pub identity: IdentityMode,
     /// What its credential has to be good for.
@@ -100,5 +176,24 @@ pub struct RequiredSignIn {
 impl fmt::Display for Tool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.connector, self.name)
+    }
+}
+
+#[cfg(any(fuzzing, test))]
+impl Tool {
+    /// What a test needs of a tool without anything special: on behalf of the people of `contoso`.
+    pub fn of(connector: &str, name: &str) -> Self {
+        Self {
+            connector: ConnectorName::new(connector),
+            primitive: Primitive::Tool,
+            name: ToolName::new(name),
+            annotations: Annotations::default(),
+            arguments: Arc::default(),
+            identity: IdentityMode::OnBehalfOf,
+            target: Target::default(),
+            issuers: [IssuerName::new("contoso")].into(),
+            required_scopes: Scopes::default(),
+            required_sign_in: RequiredSignIn::default(),
+        }
     }
 }

@@ -25,7 +25,7 @@ const FLOORS: &[&[&str]] = &[
 const PROOFS: &[(&str, &str)] = &[
     ("Caller::verified(", "src/oauth/verifier.rs"),
     (".acting_by(", "src/oauth/verifier.rs"),
-    ("Permit { caller", "src/policy.rs"),
+    ("Permit { caller", "src/policy/mod.rs"),
     ("Delegated { method", "src/gateway/rewrite.rs"),
     ("Credential { authorization", "src/credential/on_behalf_of.rs"),
 ];

@@ -426,14 +426,16 @@ fn actor(record: &CallRecord) -> Actor<'_> {
 }
 
 fn authorizations(record: &CallRecord) -> Vec<Authorization<'_>> {
-    match (&record.rule, &record.refusal) {
-        (Some(rule), _) => {
-            vec![Authorization { decision: "Allowed", policy: Some(Policy { name: rule.as_str() }) }]
-        }
-        (None, Some(refusal)) if refusal.denied => {
-            vec![Authorization { decision: "Denied", policy: None }]
-        }
-        (None, _) => Vec::new(),
+    match &record.refusal {
+        Some(refusal) if refusal.denied => vec![Authorization { decision: "Denied", policy: None }],
+        Some(_) | None => record
+            .policies
+            .iter()
+            .map(|policy| Authorization {
+                decision: "Allowed",
+                policy: Some(Policy { name: policy.as_str() }),
+            })
+            .collect(),
     }
 }
 
@@ -537,10 +539,10 @@ mod tests {
     use super::*;
     use crate::audit::RefusalNote;
     use crate::identity::RuleName;
-    use crate::identity::{Actor as Agent, IssuerName, Peer, Scopes, SecretToken, Tenant, VerifiedClaims};
+    use crate::identity::{Actor as Agent, Peer, Scopes, SecretToken, Tenant, VerifiedClaims};
     use crate::identity::{Audience, Caller};
     use crate::metrics::CacheLookup;
-    use crate::tool::{ConnectorName, IdentityMode, Target, Tool, ToolName};
+    use crate::tool::{ConnectorName, Target, Tool};
     use http::StatusCode;
     use serde_json::{Value, json};
     use std::sync::Arc;
@@ -569,24 +571,18 @@ mod tests {
             ..VerifiedClaims::of("o-1")
         };
         let tool = Tool {
-            connector: ConnectorName::new("mail"),
-            name: ToolName::new("list_messages"),
-            identity: IdentityMode::OnBehalfOf,
             target: Target {
                 audience: Some(Audience::new("https://graph.example")),
-                resource: None,
-                authorization_server: None,
                 scopes: Scopes::parse("Mail.Read"),
+                ..Target::default()
             },
-            issuers: [IssuerName::new("contoso")].into(),
-            required_scopes: Scopes::default(),
-            required_sign_in: crate::tool::RequiredSignIn::default(),
+            ..Tool::of("mail", "list_messages")
         };
         CallRecord {
             connector: Some(ConnectorName::new("mail")),
             caller: Some(Arc::new(Caller::verified(claims, SecretToken::new("token-canary")))),
             tool: Some(Arc::new(tool)),
-            rule: Some(RuleName::new("staff")),
+            policies: [RuleName::new("staff")].into(),
             lookup: Some(CacheLookup::Hit),
             granted: Some(Scopes::parse("Mail.Read User.Read")),
             status: Some(StatusCode::OK),

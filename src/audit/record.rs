@@ -151,8 +151,8 @@ pub struct CallRecord {
     pub caller: Option<Arc<Caller>>,
     /// On which tool.
     pub tool: Option<Arc<Tool>>,
-    /// With whose permission.
-    pub rule: Option<RuleName>,
+    /// By which rules and policies. Empty: nothing has been decided, or nothing said yes.
+    pub policies: Arc<[RuleName]>,
     /// Where the credential came from.
     pub lookup: Option<CacheLookup>,
     /// Why the call was sent a second time with another credential, if it was.
@@ -197,7 +197,7 @@ impl CallRecord {
             connector: None,
             caller: None,
             tool: None,
-            rule: None,
+            policies: Arc::default(),
             lookup: None,
             second_try: None,
             forgotten: None,

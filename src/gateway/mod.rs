@@ -24,8 +24,8 @@ use crate::metrics::{Metrics, ToolMetrics};
 use crate::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
 use crate::oauth::dpop::{ProofChecker, ProofMemory};
 use crate::oauth::verifier::Verifier;
-use crate::policy::Policy;
-use crate::tool::ConnectorName;
+use crate::policy::{Circumstances, Policy};
+use crate::tool::{Arguments, ConnectorName};
 
 mod answer;
 mod authenticate;
@@ -228,8 +228,10 @@ impl Gateway {
         call.record.tool = Some(Arc::clone(&found.tool));
         call.counts_as(&found.metrics);
 
-        let permit = self.policy.decide(caller, Arc::clone(&found.tool), now)?;
-        call.record.rule = Some(permit.rule().clone());
+        let circumstances =
+            Circumstances { arguments: &Arguments::new(), client: call.peer().address.ip(), now };
+        let permit = self.policy.decide(caller, Arc::clone(&found.tool), circumstances)?;
+        call.record.policies = Arc::clone(permit.policies());
 
         let mut credential = self.credentials.obtain(&permit, now).await?;
         call.record.lookup = Some(credential.lookup());

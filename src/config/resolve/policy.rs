@@ -55,6 +55,8 @@ fn rule(rule: &file::Rule, name: Option<RuleName>, at: &At<'_>, known: &KnownToo
         subjects: subjects?,
         agents: agents.map(|agents| agents.iter().map(|agent| Actor::new(agent.as_str())).collect()),
         tools: tools?,
+        prompts: Vec::new(),
+        resources: Vec::new(),
     })
 }
 

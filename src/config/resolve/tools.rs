@@ -10,7 +10,9 @@ use crate::config::file::{self, Identity, Named};
 use crate::gateway::Tools;
 use crate::gateway::rest::{Operations, ToolMatch, ToolMatchError};
 use crate::identity::{IssuerName, Scopes};
-use crate::tool::{ANY_TOOL, ConnectorName, IdentityMode, RequiredSignIn, Target, Tool, ToolName};
+use crate::tool::{
+    ANY_TOOL, Annotations, ConnectorName, IdentityMode, Primitive, RequiredSignIn, Target, Tool, ToolName,
+};
 
 /// A connector, as far as its tools need it.
 pub struct Host<'a> {
@@ -35,7 +37,10 @@ pub fn tools(host: &Host<'_>) -> Option<Tools> {
         None => {
             let tool = Tool {
                 connector: host.name.clone(),
+                primitive: Primitive::Tool,
                 name: ToolName::new(ANY_TOOL),
+                annotations: Annotations::default(),
+                arguments: Arc::default(),
                 identity: host.identity?,
                 target: host.target(scopes?, &scopes_at)?,
                 issuers: host.issuers.clone()?,
@@ -109,7 +114,10 @@ impl Host<'_> {
         served.then_some(())?;
         Some(Arc::new(Tool {
             connector: self.name.clone(),
+            primitive: Primitive::Tool,
             name: ToolName::new(name),
+            annotations: Annotations::default(),
+            arguments: Arc::default(),
             identity: identity?,
             target: target?,
             issuers: self.issuers.clone()?,

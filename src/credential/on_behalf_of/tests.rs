@@ -9,12 +9,12 @@ use crate::checked_url::{CheckedUrl, PlainHttp};
 use crate::demo::authorization_server::{self as demo, Endpoint, Fault, MAIL_AUDIENCE};
 use crate::demo::script::Reply;
 use crate::identity::{
-    Actor, Audience, Authentication, Issuer, IssuerName, Person, Realm, RuleName, Scopes, SecretToken,
-    Subject, Tenant, VerifiedClaims,
+    Actor, Audience, Authentication, Issuer, Person, Realm, RuleName, Scopes, SecretToken, Subject, Tenant,
+    VerifiedClaims,
 };
 use crate::oauth::{ClientAuth, ExchangeSettings, Grant, IssuerKind, IssuerSettings, Reuse};
-use crate::policy::{Policy, Rule, ToolPattern};
-use crate::tool::{ConnectorName, Tool, ToolName};
+use crate::policy::{Circumstances, Policy, Rule, ToolPattern};
+use crate::tool::{Arguments, Tool};
 
 struct Bed {
     demo: demo::AuthorizationServer,
@@ -66,23 +66,20 @@ impl Bed {
 
     fn permit_for(&self, claims: VerifiedClaims, token: String) -> Permit {
         let tool = Tool {
-            connector: ConnectorName::new("mail"),
-            name: ToolName::new("list"),
-            identity: IdentityMode::OnBehalfOf,
             target: Target {
                 audience: Some(Audience::new(MAIL_AUDIENCE)),
-                resource: None,
-                authorization_server: None,
                 scopes: Scopes::new([format!("{MAIL_AUDIENCE}/Mail.Read")]),
+                ..Target::default()
             },
-            issuers: [IssuerName::new("contoso")].into(),
-            required_scopes: Scopes::default(),
-            required_sign_in: crate::tool::RequiredSignIn::default(),
+            ..Tool::of("mail", "list")
         };
         let tools = vec!["mail/*".parse::<ToolPattern>().expect("a pattern")];
-        let rule = Rule { name: RuleName::new("all"), subjects: None, agents: None, tools };
+        let rule = Rule { tools, ..Rule::named(RuleName::new("all")) };
         let caller = Arc::new(Caller::verified(claims, SecretToken::new(token)));
-        Policy::new(vec![rule]).decide(caller, Arc::new(tool), Now::read()).expect("a permit")
+        let arguments = Arguments::new();
+        let circumstances =
+            Circumstances { arguments: &arguments, client: [127, 0, 0, 1].into(), now: Now::read() };
+        Policy::new(vec![rule]).decide(caller, Arc::new(tool), circumstances).expect("a permit")
     }
 
     fn permit(&self) -> Permit {

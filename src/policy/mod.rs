@@ -2,11 +2,16 @@
 //!
 //! Pure: no HTTP, no clock, no I/O. Silence means no.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::clock::Now;
-use crate::identity::{Actor, Caller, RuleName, Scopes, Subject};
-use crate::tool::{IdentityMode, RequiredSignIn, Target, Tool};
+use crate::identity::{Caller, RuleName, Scopes};
+use crate::tool::{Arguments, IdentityMode, RequiredSignIn, Target, Tool};
+
+mod rules;
+
+pub use rules::{Rule, Subjects, ToolPattern, ToolPatternError};
 
 /// The rules of a site. Deny by default: what no rule allows is denied.
 #[derive(Clone, Debug, Default)]
@@ -14,48 +19,23 @@ pub struct Policy {
     allow: Vec<Rule>,
 }
 
-/// One line of policy. It covers a call when each of its parts does.
-#[derive(Clone, Debug)]
-pub struct Rule {
-    /// What it is called in records.
-    pub name: RuleName,
-    /// Which people. `None`: any person who authenticated.
-    pub subjects: Option<Subjects>,
-    /// Which agents. `None`: any that the issuer lets in.
-    pub agents: Option<Vec<Actor>>,
-    /// Which tools. Empty: none.
-    pub tools: Vec<ToolPattern>,
-}
-
-/// People, named one by one, by group or by role. One match is enough; nothing listed matches nobody.
-#[derive(Clone, Debug, Default)]
-pub struct Subjects {
-    /// Subject identifiers.
-    pub ids: Vec<Subject>,
-    /// Groups, as the token names them.
-    pub groups: Vec<Arc<str>>,
-    /// Roles, as the token names them.
-    pub roles: Vec<Arc<str>>,
-}
-
-/// `connector/tool`, where `*` stands for any run of characters within its part.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ToolPattern {
-    connector: Arc<str>,
-    tool: Arc<str>,
-}
-
-/// Why a pattern cannot be read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("a tool pattern is `connector/tool`, where `*` stands for any run of characters within its part")]
-pub struct ToolPatternError;
-
 /// Proof that policy let this caller use this tool.
 #[derive(Clone, Debug)]
 pub struct Permit {
     caller: Arc<Caller>,
     tool: Arc<Tool>,
-    rule: RuleName,
+    policies: Arc<[RuleName]>,
+}
+
+/// What a decision looks at beside who calls what.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'a> {
+    /// The arguments of the call that its tool declares.
+    pub arguments: &'a Arguments,
+    /// Where the call comes from.
+    pub client: IpAddr,
+    /// When.
+    pub now: Now,
 }
 
 /// The no of a policy.
@@ -98,7 +78,12 @@ impl Policy {
     /// # Errors
     ///
     /// A [`Denial`] when the tool is not for this caller, or no rule covers the call.
-    pub fn decide(&self, caller: Arc<Caller>, tool: Arc<Tool>, now: Now) -> Result<Permit, Denial> {
+    pub fn decide(
+        &self,
+        caller: Arc<Caller>,
+        tool: Arc<Tool>,
+        circumstances: Circumstances<'_>,
+    ) -> Result<Permit, Denial> {
         if !tool.issuers.contains(caller.issuer_name()) {
             return Err(Denial::IssuerNotAccepted);
         }
@@ -107,8 +92,15 @@ impl Policy {
             return Err(Denial::ScopesMissing { required: tool.required_scopes.clone(), missing });
         }
         let rule = self.allow.iter().find(|rule| rule.covers(&caller, &tool)).ok_or(Denial::NoRule)?;
-        check_sign_in(&tool.required_sign_in, &caller, now)?;
-        Ok(Permit { caller, tool, rule: rule.name.clone() })
+        check_sign_in(&tool.required_sign_in, &caller, circumstances.now)?;
+        let policies = [rule.name.clone()].into();
+        Ok(Permit { caller, tool, policies })
+    }
+
+    /// Whether `caller` may call `tool` with some arguments or other: whether a list of tools shows it. `client` and
+    /// `now` are of the call that asks for the list.
+    pub fn shows(&self, caller: &Caller, tool: &Tool, _client: IpAddr, _now: Now) -> bool {
+        tool.issuers.contains(caller.issuer_name()) && self.allow.iter().any(|rule| rule.covers(caller, tool))
     }
 
     /// The rules, in the order in which they are asked.
@@ -168,80 +160,18 @@ impl Permit {
         self.tool.identity
     }
 
-    /// The rule that said yes.
-    pub fn rule(&self) -> &RuleName {
-        &self.rule
+    /// The rules and policies that said yes.
+    pub fn policies(&self) -> &Arc<[RuleName]> {
+        &self.policies
     }
-}
-
-impl Rule {
-    fn covers(&self, caller: &Caller, tool: &Tool) -> bool {
-        self.tools.iter().any(|pattern| pattern.matches(tool))
-            && self.subjects.as_ref().is_none_or(|subjects| subjects.include(caller))
-            && self.agents.as_ref().is_none_or(|agents| includes_actor(agents, caller.actor()))
-    }
-}
-
-/// An agent that the token does not name is on no list.
-fn includes_actor(agents: &[Actor], actor: Option<&Actor>) -> bool {
-    actor.is_some_and(|actor| agents.contains(actor))
-}
-
-impl Subjects {
-    fn include(&self, caller: &Caller) -> bool {
-        self.ids.contains(caller.subject())
-            || caller.groups().iter().any(|group| self.groups.contains(group))
-            || caller.roles().iter().any(|role| self.roles.contains(role))
-    }
-}
-
-impl ToolPattern {
-    /// Whether this pattern covers `tool`.
-    pub fn matches(&self, tool: &Tool) -> bool {
-        self.matches_names(tool.connector.as_str(), tool.name.as_str())
-    }
-
-    /// Whether this pattern covers the tool of these names.
-    pub fn matches_names(&self, connector: &str, tool: &str) -> bool {
-        glob(&self.connector, connector) && glob(&self.tool, tool)
-    }
-}
-
-impl std::str::FromStr for ToolPattern {
-    type Err = ToolPatternError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once('/') {
-            Some((connector, tool)) if !connector.is_empty() && !tool.is_empty() && !tool.contains('/') => {
-                Ok(Self { connector: connector.into(), tool: tool.into() })
-            }
-            _ => Err(ToolPatternError),
-        }
-    }
-}
-
-/// Whether `text` fits `pattern`, where `*` stands for any run of characters.
-fn glob(pattern: &str, text: &str) -> bool {
-    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(mut text) = text.strip_prefix(head) else { return false };
-    let mut pieces = rest.split('*').peekable();
-    while let Some(piece) = pieces.next() {
-        if pieces.peek().is_none() {
-            return text.ends_with(piece);
-        }
-        // The leftmost fit leaves the most room for the pieces that follow.
-        let Some(at) = text.find(piece) else { return false };
-        text = &text[at + piece.len()..];
-    }
-    true
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::identity::Authentication;
-    use crate::identity::{IssuerName, SecretToken, VerifiedClaims};
-    use crate::tool::{ANY_TOOL, ConnectorName, ToolName};
+    use crate::identity::{Actor, IssuerName, SecretToken, Subject, VerifiedClaims};
+    use crate::tool::ANY_TOOL;
     use std::time::{Duration, Instant};
 
     const NOW: u64 = 1_800_000_000;
@@ -261,34 +191,33 @@ mod tests {
     }
 
     fn tool(connector: &str, name: &str) -> Arc<Tool> {
-        Arc::new(Tool {
-            connector: ConnectorName::new(connector),
-            name: ToolName::new(name),
-            identity: IdentityMode::OnBehalfOf,
-            target: Target::default(),
-            issuers: [IssuerName::new("contoso")].into(),
-            required_scopes: Scopes::default(),
-            required_sign_in: RequiredSignIn::default(),
-        })
+        Arc::new(Tool::of(connector, name))
+    }
+
+    static NO_ARGUMENTS: Arguments = Arguments::new();
+
+    fn circumstances() -> Circumstances<'static> {
+        Circumstances { arguments: &NO_ARGUMENTS, client: [192, 0, 2, 1].into(), now: now() }
     }
 
     fn rule(subjects: Option<Subjects>, agents: Option<&[&str]>, tools: &[&str]) -> Rule {
         Rule {
-            name: RuleName::new("allow[0]"),
             subjects,
             agents: agents.map(|agents| agents.iter().copied().map(Actor::new).collect()),
             tools: tools.iter().map(|tool| tool.parse().expect("a pattern of the test")).collect(),
+            ..Rule::named(RuleName::new("allow[0]"))
         }
     }
 
     #[track_caller]
     fn check(rule: Rule, caller: Arc<Caller>, tool: Arc<Tool>, allowed: bool) {
-        assert_eq!(Policy::new(vec![rule]).decide(caller, tool, now()).is_ok(), allowed);
+        assert_eq!(Policy::new(vec![rule]).decide(caller, tool, circumstances()).is_ok(), allowed);
     }
 
     #[test]
     fn nothing_listed_means_nothing_allowed() {
-        let denial = Policy::default().decide(caller("ada", None, &[], &[]), tool("mail", "read"), now());
+        let denial =
+            Policy::default().decide(caller("ada", None, &[], &[]), tool("mail", "read"), circumstances());
         assert_eq!(denial.expect_err("no rule"), Denial::NoRule);
         check(rule(None, None, &[]), caller("ada", None, &[], &[]), tool("mail", "read"), false);
         let nobody = Some(Subjects::default());
@@ -343,7 +272,7 @@ mod tests {
                 Tool { issuers: [IssuerName::new(issuer)].into(), ..Tool::clone(&tool("mail", "read")) };
             Arc::new(Tool { required_scopes: Scopes::parse(scopes), ..tool })
         };
-        let decide = |tool| policy.decide(caller("ada", None, &[], &[]), tool, now()).map(|_| ());
+        let decide = |tool| policy.decide(caller("ada", None, &[], &[]), tool, circumstances()).map(|_| ());
         assert_eq!(decide(strict("contoso", "")), Ok(()));
         assert_eq!(decide(strict("fabrikam", "")), Err(Denial::IssuerNotAccepted));
         let (required, missing) = (Scopes::parse("a b"), Scopes::parse("a b"));
@@ -366,7 +295,7 @@ mod tests {
             };
             let caller = Arc::new(Caller::verified(claims, SecretToken::new("token")));
             let tool = Tool { required_sign_in: required.clone(), ..Tool::clone(&tool("mail", "read")) };
-            policy.decide(caller, Arc::new(tool), now()).map(|_| ())
+            policy.decide(caller, Arc::new(tool), circumstances()).map(|_| ())
         };
         let contexts = RequiredSignIn { acrs: text(&["c1", "c2"]), ..RequiredSignIn::default() };
         assert_eq!(decide(&contexts, None, &["c2", "c1"], None), Ok(()));
@@ -387,7 +316,7 @@ mod tests {
         // Who may not call at all is not sent to sign in again for nothing.
         let nobody = Policy::default();
         let tool = Tool { required_sign_in: contexts, ..Tool::clone(&tool("mail", "read")) };
-        let denial = nobody.decide(caller("ada", None, &[], &[]), Arc::new(tool), now());
+        let denial = nobody.decide(caller("ada", None, &[], &[]), Arc::new(tool), circumstances());
         assert_eq!(denial.expect_err("no rule"), Denial::NoRule);
     }
 

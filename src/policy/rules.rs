@@ -1,0 +1,150 @@
+//! Simple rules: some people, through some agents, some tools.
+
+use std::sync::Arc;
+
+use crate::identity::{Actor, Caller, RuleName, Subject};
+use crate::tool::{Primitive, Tool};
+
+/// One line of policy. It covers a call when each of its parts does.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// What it is called in records.
+    pub name: RuleName,
+    /// Which people. `None`: any person who authenticated.
+    pub subjects: Option<Subjects>,
+    /// Which agents. `None`: any that the issuer lets in.
+    pub agents: Option<Vec<Actor>>,
+    /// Which tools. Empty: none.
+    pub tools: Vec<ToolPattern>,
+    /// Which prompts. Empty: none.
+    pub prompts: Vec<ToolPattern>,
+    /// Which resources, by their URIs. Empty: none.
+    pub resources: Vec<ToolPattern>,
+}
+
+/// People, named one by one, by group or by role. One match is enough; nothing listed matches nobody.
+#[derive(Clone, Debug, Default)]
+pub struct Subjects {
+    /// Subject identifiers.
+    pub ids: Vec<Subject>,
+    /// Groups, as the token names them.
+    pub groups: Vec<Arc<str>>,
+    /// Roles, as the token names them.
+    pub roles: Vec<Arc<str>>,
+}
+
+/// `connector/tool`, where `*` stands for any run of characters within its part.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ToolPattern {
+    connector: Arc<str>,
+    tool: Arc<str>,
+}
+
+/// Why a pattern cannot be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a tool pattern is `connector/tool`, where `*` stands for any run of characters within its part")]
+pub struct ToolPatternError;
+
+impl Rule {
+    /// A rule of this name, for any person through any agent, that names nothing yet.
+    pub fn named(name: RuleName) -> Self {
+        Self {
+            name,
+            subjects: None,
+            agents: None,
+            tools: Vec::new(),
+            prompts: Vec::new(),
+            resources: Vec::new(),
+        }
+    }
+
+    /// Whether it is about this call.
+    pub(super) fn covers(&self, caller: &Caller, tool: &Tool) -> bool {
+        self.is_about(tool)
+            && self.subjects.as_ref().is_none_or(|subjects| subjects.include(caller))
+            && self.agents.as_ref().is_none_or(|agents| includes_actor(agents, caller.actor()))
+    }
+
+    /// Whether it names this tool. What a protocol needs besides is for whoever may use something on the connector.
+    pub fn is_about(&self, tool: &Tool) -> bool {
+        let named = |patterns: &[ToolPattern]| patterns.iter().any(|pattern| pattern.matches(tool));
+        match tool.primitive {
+            Primitive::Tool => named(&self.tools),
+            Primitive::Prompt => named(&self.prompts),
+            Primitive::Resource => named(&self.resources),
+            Primitive::Method => {
+                let mut patterns = self.tools.iter().chain(&self.prompts).chain(&self.resources);
+                patterns.any(|pattern| glob(&pattern.connector, tool.connector.as_str()))
+            }
+        }
+    }
+}
+
+/// An agent that the token does not name is on no list.
+fn includes_actor(agents: &[Actor], actor: Option<&Actor>) -> bool {
+    actor.is_some_and(|actor| agents.contains(actor))
+}
+
+impl Subjects {
+    fn include(&self, caller: &Caller) -> bool {
+        self.ids.contains(caller.subject())
+            || caller.groups().iter().any(|group| self.groups.contains(group))
+            || caller.roles().iter().any(|role| self.roles.contains(role))
+    }
+}
+
+impl ToolPattern {
+    /// Reads a pattern for resources: `connector/uri`, where `*` in the URI stands for any run of characters, slashes
+    /// among them.
+    ///
+    /// # Errors
+    ///
+    /// When it does not have two parts.
+    pub fn of_resource(text: &str) -> Result<Self, ToolPatternError> {
+        match text.split_once('/') {
+            Some((connector, uri)) if !connector.is_empty() && !uri.is_empty() => {
+                Ok(Self { connector: connector.into(), tool: uri.into() })
+            }
+            _ => Err(ToolPatternError),
+        }
+    }
+
+    /// Whether this pattern covers `tool`.
+    pub fn matches(&self, tool: &Tool) -> bool {
+        self.matches_names(tool.connector.as_str(), tool.name.as_str())
+    }
+
+    /// Whether this pattern covers the tool of these names.
+    pub fn matches_names(&self, connector: &str, tool: &str) -> bool {
+        glob(&self.connector, connector) && glob(&self.tool, tool)
+    }
+}
+
+impl std::str::FromStr for ToolPattern {
+    type Err = ToolPatternError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('/') {
+            Some((connector, tool)) if !connector.is_empty() && !tool.is_empty() && !tool.contains('/') => {
+                Ok(Self { connector: connector.into(), tool: tool.into() })
+            }
+            _ => Err(ToolPatternError),
+        }
+    }
+}
+
+/// Whether `text` fits `pattern`, where `*` stands for any run of characters.
+fn glob(pattern: &str, text: &str) -> bool {
+    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(head) else { return false };
+    let mut pieces = rest.split('*').peekable();
+    while let Some(piece) = pieces.next() {
+        if pieces.peek().is_none() {
+            return text.ends_with(piece);
+        }
+        // The leftmost fit leaves the most room for the pieces that follow.
+        let Some(at) = text.find(piece) else { return false };
+        text = &text[at + piece.len()..];
+    }
+    true
+}
