@@ -164,6 +164,7 @@ fn tool() -> Tool {
         connector: ConnectorName::new("mail"),
         primitive: Primitive::Tool,
         name: ToolName::new("list_messages"),
+        description: None,
         annotations: Annotations::default(),
         arguments: Arc::default(),
         identity: IdentityMode::OnBehalfOf,

@@ -121,6 +121,18 @@ pub enum ArgumentType {
     Strings,
 }
 
+impl ArgumentType {
+    /// As it stands in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Integer => "integer",
+            Self::Boolean => "boolean",
+            Self::Strings => "strings",
+        }
+    }
+}
+
 /// The value of an argument.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Argument {
@@ -146,6 +158,8 @@ pub struct Tool {
     pub primitive: Primitive,
     /// Its name there.
     pub name: ToolName,
+    /// What it does, in a sentence.
+    pub description: Option<Arc<str>>,
     /// What it does.
     pub annotations: Annotations,
     /// The arguments that policy may look at.
@@ -187,6 +201,7 @@ impl Tool {
             connector: ConnectorName::new(connector),
             primitive: Primitive::Tool,
             name: ToolName::new(name),
+            description: None,
             annotations: Annotations::default(),
             arguments: Arc::default(),
             identity: IdentityMode::OnBehalfOf,

@@ -391,13 +391,13 @@ pub enum SecretMethod {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Connector {
-    /// `rest`: an HTTP API. `mcp`: an MCP server; not served by this version.
+    /// `rest`: an HTTP API. `mcp`: an MCP server (Streamable HTTP).
     #[schemars(required)]
     pub kind: Option<ConnectorKind>,
     /// The path under which agents call it, such as `/mail`.
     #[schemars(required)]
     pub path: Option<String>,
-    /// Where calls go. What follows `path` in a call is appended to this address.
+    /// Where calls go. REST: what follows `path` in a call is appended to this address. MCP: the server's endpoint.
     #[schemars(required)]
     pub upstream: Option<String>,
     /// The issuer whose users may call it. Can be left out when the file has one issuer.
@@ -429,7 +429,8 @@ pub struct Connector {
     /// How long ago the caller may have signed in (`auth_time`), such as `15m` or `12h`; a tool can say otherwise.
     #[schemars(regex(pattern = DURATION))]
     pub max_age: Option<String>,
-    /// What agents can call, by name. Without the key, all of the connector is one tool that is called `any`.
+    /// What agents can call, by name. Without the key, all of a REST connector is one tool that is called `any`, and
+    /// an MCP connector serves what policy allows by name.
     #[schemars(extend("minProperties" = 1))]
     pub tools: Option<Named<Tool>>,
     /// PEM file with certificate authorities that are trusted for this connector beside those of the system.
@@ -440,6 +441,19 @@ pub struct Connector {
     pub pass_headers: Option<Vec<String>>,
     /// How long to wait for the connector.
     pub timeouts: Option<ConnectorTimeouts>,
+    /// MCP: what an agent gets that asks for a list without a person, with a token of its own. `refuse`: nothing.
+    /// `app_only`: the server's list, got with the application's identity. `configured`: the tools that are written
+    /// here. Default: `refuse`.
+    pub list_without_person: Option<ListWithoutPerson>,
+}
+
+/// What an agent gets that asks for a list without a person.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ListWithoutPerson {
+    Refuse,
+    AppOnly,
+    Configured,
 }
 
 /// How a connector is spoken to.
@@ -479,7 +493,7 @@ pub struct ConnectorTimeouts {
 #[serde(deny_unknown_fields)]
 pub struct Tool {
     /// REST: the method and the path after the connector's, such as `GET /me/messages/{id}`. A `{name}`
-    /// stands for one segment.
+    /// stands for one segment. An MCP tool has none: its name is the server's.
     #[serde(rename = "match")]
     #[schemars(regex(pattern = r"^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)\s+/\S*$"))]
     pub matches: Option<String>,
@@ -499,6 +513,46 @@ pub struct Tool {
     /// How long ago the caller may have signed in (`auth_time`), such as `15m` or `12h`, in place of the connector's setting.
     #[schemars(regex(pattern = DURATION))]
     pub max_age: Option<String>,
+    /// What the tool does, in a sentence: for people, and for a list that is served from configuration.
+    pub description: Option<String>,
+    /// What the tool does, for policies. What an MCP server says of itself is not relied on.
+    pub annotations: Option<Annotations>,
+    /// The arguments that policies can look at, by name. MCP: members of the call's `arguments`.
+    pub arguments: Option<Named<Argument>>,
+}
+
+/// What a tool does.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Annotations {
+    /// It changes nothing.
+    pub read_only: Option<bool>,
+    /// What it changes may be lost.
+    pub destructive: Option<bool>,
+    /// Calling it twice is as calling it once.
+    pub idempotent: Option<bool>,
+    /// It reaches beyond its connector.
+    pub open_world: Option<bool>,
+}
+
+/// An argument that policies can look at.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Argument {
+    /// What kind of value it has. A call that gives another kind is refused.
+    #[serde(rename = "type")]
+    #[schemars(required)]
+    pub kind: Option<ArgumentType>,
+}
+
+/// A kind of value: a text, a whole number, true or false, a list of texts.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ArgumentType {
+    String,
+    Integer,
+    Boolean,
+    Strings,
 }
 
 /// Who may call what.

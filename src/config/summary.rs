@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Config;
-use crate::gateway::Tools;
+use crate::gateway::{McpTools, Tools};
 use crate::policy::{Policy, Rule};
 use crate::tool::Tool;
 
@@ -29,6 +29,12 @@ pub fn summary(config: &Config, colour: bool) -> String {
                 .iter()
                 .map(|(operation, tool)| row(tool, operation.to_string(), &config.policy))
                 .collect(),
+            Tools::Mcp(McpTools { listed: Some(tools), .. }) => {
+                tools.iter().map(|tool| row(tool, format!("MCP {}", tool.name), &config.policy)).collect()
+            }
+            Tools::Mcp(McpTools { unlisted, listed: None, .. }) => {
+                vec![row(unlisted, "MCP *".to_owned(), &config.policy)]
+            }
         })
         .collect();
     let mut widths = HEADINGS.map(str::len);

@@ -25,13 +25,14 @@ use crate::oauth::authorization_server::{AuthorizationServer, AuthorizationServe
 use crate::oauth::dpop::{ProofChecker, ProofMemory};
 use crate::oauth::verifier::Verifier;
 use crate::policy::{Circumstances, Policy};
-use crate::tool::{Arguments, ConnectorName};
+use crate::tool::ConnectorName;
 
 mod answer;
 mod authenticate;
 mod body;
 mod call;
 mod forward;
+mod mcp;
 pub mod path;
 mod readers;
 mod refusal;
@@ -40,6 +41,7 @@ pub mod rest;
 mod rewrite;
 mod routes;
 mod settings;
+mod tool_call;
 mod turned_away;
 mod upload;
 
@@ -50,12 +52,13 @@ pub use call::Calls;
 pub use forward::UpstreamError;
 pub use readers::Readers;
 pub use refusal::Refusal;
-pub use settings::{ConnectorSettings, ConnectorTimeouts, Tools};
+pub use settings::{ConnectorSettings, ConnectorTimeouts, ListWithoutPerson, McpTools, Tools};
 
 use answer::DPOP_NONCE;
 use call::Call;
 use path::CanonicalPath;
 use routes::{ConnectorAnswer, Routes};
+use tool_call::ToolCall;
 pub(crate) use turned_away::TurnedAway;
 
 /// Everything a call needs, made from one configuration. A reload makes a new one; a call keeps the one it began
@@ -224,13 +227,13 @@ impl Gateway {
         call.record.caller = Some(Arc::clone(&caller));
 
         let inner_path = connector.path_within(path);
-        let found = connector.identify(request.method(), inner_path).ok_or(Refusal::NoTool)?;
-        call.record.tool = Some(Arc::clone(&found.tool));
-        call.counts_as(&found.metrics);
+        let ToolCall { tool, metrics, arguments, body } =
+            connector.identify(request.method(), inner_path, body).ok_or(Refusal::NoTool)?;
+        call.record.tool = Some(Arc::clone(&tool));
+        call.counts_as(&metrics);
 
-        let circumstances =
-            Circumstances { arguments: &Arguments::new(), client: call.peer().address.ip(), now };
-        let permit = self.policy.decide(caller, Arc::clone(&found.tool), circumstances)?;
+        let circumstances = Circumstances { arguments: &arguments, client: call.peer().address.ip(), now };
+        let permit = self.policy.decide(caller, tool, circumstances)?;
         call.record.policies = Arc::clone(permit.policies());
 
         let mut credential = self.credentials.obtain(&permit, now).await?;
@@ -242,11 +245,12 @@ impl Gateway {
         let delegate = |credential: &Credential| {
             rewrite::delegate(&request, inner_path, &connector.pass_headers, &permit, credential, request_id)
         };
+        let read = body.read().cloned();
         let mut answer = connector.forward(delegate(&credential)?, body, call).await?;
         if let Some(turned_away) = TurnedAway::read(&answer.response) {
             let claims = turned_away.claims.as_deref();
             if let Some(renewed) = self.credentials.renew(&permit, &credential, claims, Now::read()).await? {
-                let body = answer.take_request_body().ok_or(Refusal::NotRepeated)?;
+                let body = read.or_else(|| answer.take_request_body()).ok_or(Refusal::NotRepeated)?;
                 self.metrics.connector_retried(connector.name.as_str(), turned_away.reason());
                 call.record.second_try = Some(turned_away.reason());
                 call.record.granted = renewed.granted().cloned();

@@ -15,10 +15,11 @@ use super::path::{CanonicalPath, ConnectorPath};
 use super::readers::Reader;
 use super::rest::Operations;
 use super::rewrite::Delegated;
-use super::settings::{ConnectorSettings, Tools};
+use super::settings::{ConnectorSettings, McpTools, Tools};
+use super::tool_call::{CallBody, ToolCall};
 use super::upload::{Upload, UploadBody};
 use crate::metrics::{Metrics, ToolMetrics};
-use crate::tool::{ConnectorName, Tool};
+use crate::tool::{Arguments, ConnectorName, Tool};
 
 /// All connectors, by path.
 pub struct Routes {
@@ -49,6 +50,7 @@ pub struct CountedTool {
 enum ConnectorTools {
     Any(CountedTool),
     Listed(Operations<CountedTool>),
+    Mcp(#[expect(dead_code, reason = "the stages that use it come with the next change")] McpTools),
 }
 
 impl Routes {
@@ -104,6 +106,7 @@ impl ConnectorTools {
                 }
                 Self::Listed(operations)
             }
+            Tools::Mcp(tools) => Self::Mcp(tools),
         }
     }
 }
@@ -115,11 +118,18 @@ impl Connector {
     }
 
     /// The tool that a request calls; `None` when the connector lists its tools and this is none of them.
-    pub fn identify(&self, method: &Method, path: CanonicalPath<'_>) -> Option<&CountedTool> {
-        match &self.tools {
-            ConnectorTools::Any(tool) => Some(tool),
-            ConnectorTools::Listed(operations) => operations.find(method, path),
-        }
+    pub fn identify(&self, method: &Method, path: CanonicalPath<'_>, body: Incoming) -> Option<ToolCall> {
+        let CountedTool { tool, metrics } = match &self.tools {
+            ConnectorTools::Any(tool) => tool,
+            ConnectorTools::Listed(operations) => operations.find(method, path)?,
+            ConnectorTools::Mcp(_) => return None,
+        };
+        Some(ToolCall {
+            tool: Arc::clone(tool),
+            metrics: Arc::clone(metrics),
+            arguments: Arguments::new(),
+            body: CallBody::Streamed(body),
+        })
     }
 
     /// Forwards a request with this body, and waits for the head of the answer.
@@ -130,10 +140,13 @@ impl Connector {
     pub async fn forward(
         &self,
         delegated: Delegated,
-        body: Incoming,
+        body: CallBody,
         call: &mut Call,
     ) -> Result<ConnectorAnswer, ForwardError> {
-        let (body, upload) = UploadBody::new(body, self.upstream.timeouts().idle);
+        let (body, upload) = match body {
+            CallBody::Streamed(body) => UploadBody::new(body, self.upstream.timeouts().idle),
+            CallBody::Read(body) => UploadBody::read(body),
+        };
         call.track_upload(&upload);
         self.send(delegated, body, upload, Duration::ZERO, call).await
     }

@@ -37,6 +37,31 @@ pub enum Tools {
     Any(Arc<Tool>),
     /// These alone.
     Listed(Vec<(ToolMatch, Arc<Tool>)>),
+    /// Those of an MCP server.
+    Mcp(McpTools),
+}
+
+/// What agents can call on an MCP server.
+#[derive(Clone, Debug)]
+pub struct McpTools {
+    /// What holds for everything that is not listed: prompts, resources, the protocol's own methods, and tools where
+    /// none are listed. Its name stands for theirs.
+    pub unlisted: Arc<Tool>,
+    /// The tools that are served. `None`: those that policy allows by name.
+    pub listed: Option<Vec<Arc<Tool>>>,
+    /// What an agent gets that asks for a list without a person.
+    pub list_without_person: ListWithoutPerson,
+}
+
+/// What an agent gets that asks for a list without a person, with a token of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ListWithoutPerson {
+    /// Nothing.
+    Refuse,
+    /// What the server lists for the application.
+    AppOnly,
+    /// The tools that are listed in the configuration.
+    Configured,
 }
 
 /// How long to wait for a connector.

@@ -161,6 +161,8 @@ pub struct UploadBody {
 /// Where the body comes from.
 enum Source {
     Agent(Incoming),
+    /// It was read before, and this goes on in its place.
+    Read(Option<Bytes>),
     /// The copy that was kept of it.
     Kept(Option<Bytes>),
 }
@@ -170,6 +172,12 @@ impl UploadBody {
     pub fn new(body: Incoming, idle_timeout: Duration) -> (Self, Arc<Upload>) {
         let kept = if body.is_end_stream() { Kept::Whole(Bytes::new()) } else { Kept::Part(Vec::new()) };
         Self::from(Source::Agent(body), kept, idle_timeout)
+    }
+
+    /// Sends a body that has been read.
+    pub fn read(body: Bytes) -> (Self, Arc<Upload>) {
+        let body = Some(body).filter(|body| !body.is_empty());
+        Self::from(Source::Read(body), Kept::Gone, Duration::MAX)
     }
 
     /// Sends the kept copy of a body.
@@ -195,6 +203,11 @@ impl HttpBody for UploadBody {
         let this = &mut *self;
         let body = match &mut this.body {
             Source::Agent(body) => body,
+            Source::Read(body) => {
+                let body = body.take();
+                this.upload.progressed(body.as_ref().map_or(0, Bytes::len));
+                return Poll::Ready(body.map(|body| Ok(Frame::data(body))));
+            }
             Source::Kept(body) => {
                 this.upload.progressed(0);
                 return Poll::Ready(body.take().map(|body| Ok(Frame::data(body))));
@@ -232,14 +245,16 @@ impl HttpBody for UploadBody {
     fn is_end_stream(&self) -> bool {
         match &self.body {
             Source::Agent(body) => body.is_end_stream(),
-            Source::Kept(body) => body.is_none(),
+            Source::Read(body) | Source::Kept(body) => body.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.body {
             Source::Agent(body) => body.size_hint(),
-            Source::Kept(body) => SizeHint::with_exact(body.as_ref().map_or(0, Bytes::len) as u64),
+            Source::Read(body) | Source::Kept(body) => {
+                SizeHint::with_exact(body.as_ref().map_or(0, Bytes::len) as u64)
+            }
         }
     }
 }

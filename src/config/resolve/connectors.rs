@@ -45,11 +45,7 @@ fn connector_settings(
     path: Option<ConnectorPath>,
     issuers: &Issuers,
 ) -> Option<ConnectorSettings> {
-    let kind = at.key("kind").required(connector.kind, "`rest` for an HTTP API");
-    let rest = kind == Some(ConnectorKind::Rest);
-    if kind == Some(ConnectorKind::Mcp) {
-        at.key("kind").fault("`mcp` is not served by this version, only `rest` is: leave this connector out");
-    }
+    let kind = at.key("kind").required(connector.kind, "`rest` for an HTTP API, `mcp` for an MCP server");
     let upstream = upstream(connector, &at.key("upstream"));
     let extra_roots = authorities(&at.key("ca_file"), connector.ca_file.as_deref());
     let pass_headers = headers::passed(&at.key("pass_headers"), connector.pass_headers.as_deref());
@@ -57,9 +53,6 @@ fn connector_settings(
     let issuers = issuers_of(connector, at, issuers);
     let names = TargetNames::of(connector, at, upstream.as_ref());
     let identity = tools::identity(&at.key("identity"), connector.identity);
-    if !rest {
-        return None;
-    }
     let delegation = issuers.as_ref().and_then(|issuers| target::delegation(issuers, at));
     let host = Host {
         name: ConnectorName::new(name),
@@ -70,7 +63,10 @@ fn connector_settings(
         connector,
         at,
     };
-    let tools = tools::tools(&host);
+    let tools = kind.and_then(|kind| match kind {
+        ConnectorKind::Rest => tools::rest_tools(&host),
+        ConnectorKind::Mcp => tools::mcp_tools(&host),
+    });
     Some(ConnectorSettings {
         name: host.name,
         path: path?,

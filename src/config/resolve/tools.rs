@@ -1,17 +1,18 @@
 //! `tools`: the operations of a connector, and whose identity each runs with.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::target::{Delegation, TargetNames};
 use super::values;
 use crate::config::at::At;
 use crate::config::file::{self, Identity, Named};
-use crate::gateway::Tools;
 use crate::gateway::rest::{Operations, ToolMatch, ToolMatchError};
+use crate::gateway::{ListWithoutPerson, McpTools, Tools};
 use crate::identity::{IssuerName, Scopes};
 use crate::tool::{
-    ANY_TOOL, Annotations, ConnectorName, IdentityMode, Primitive, RequiredSignIn, Target, Tool, ToolName,
+    ANY_TOOL, Annotations, ArgumentType, ConnectorName, IdentityMode, Primitive, RequiredSignIn, Target,
+    Tool, ToolName,
 };
 
 /// A connector, as far as its tools need it.
@@ -26,28 +27,75 @@ pub struct Host<'a> {
     pub at: &'a At<'a>,
 }
 
-/// Checks the tools of a connector.
-pub fn tools(host: &Host<'_>) -> Option<Tools> {
+/// Checks the tools of a REST connector.
+pub fn rest_tools(host: &Host<'_>) -> Option<Tools> {
     let at = host.at.key("tools");
-    let scopes_at = host.at.key("scopes");
-    let scopes = scopes(&scopes_at, host.connector.scopes.as_deref());
+    if host.at.key("list_without_person").is_written() {
+        host.at
+            .key("list_without_person")
+            .fault("is for an MCP server: leave it out, since a REST API has no list of tools");
+    }
+    let scopes = host.scopes();
     match &host.connector.tools {
         Some(tools) => listed(host, tools, &at, scopes),
         None if at.is_written() => None,
-        None => {
-            let tool = Tool {
-                connector: host.name.clone(),
-                primitive: Primitive::Tool,
-                name: ToolName::new(ANY_TOOL),
-                annotations: Annotations::default(),
-                arguments: Arc::default(),
-                identity: host.identity?,
-                target: host.target(scopes?, &scopes_at)?,
-                issuers: host.issuers.clone()?,
-                required_scopes: host.required_scopes(None)?,
-                required_sign_in: host.required_sign_in(None)?,
-            };
-            Some(Tools::Any(Arc::new(tool)))
+        None => Some(Tools::Any(Arc::new(host.unlisted(Primitive::Tool, scopes)?))),
+    }
+}
+
+/// Checks the tools of an MCP server.
+pub fn mcp_tools(host: &Host<'_>) -> Option<Tools> {
+    let at = host.at.key("tools");
+    let scopes = host.scopes();
+    let listed = match &host.connector.tools {
+        Some(tools) if tools.0.is_empty() => {
+            at.fault(
+                "is empty, so no tool could be called; leave the key out to serve those that policy allows",
+            );
+            None
+        }
+        Some(tools) => {
+            let checked: Vec<_> =
+                tools.0.iter().map(|(name, tool)| mcp_tool(host, name, tool, &at, scopes.as_ref())).collect();
+            checked.into_iter().collect::<Option<Vec<_>>>().map(Some)
+        }
+        None => (!at.is_written()).then_some(None),
+    };
+    let list_without_person = list_without_person(host);
+    let unlisted = host.unlisted(Primitive::Method, scopes).map(Arc::new);
+    Some(Tools::Mcp(McpTools {
+        unlisted: unlisted?,
+        listed: listed?,
+        list_without_person: list_without_person?,
+    }))
+}
+
+fn mcp_tool(
+    host: &Host<'_>,
+    name: &str,
+    tool: &file::Tool,
+    at: &At<'_>,
+    scopes: Option<&Scopes>,
+) -> Option<Arc<Tool>> {
+    let at = at.key(name);
+    check_tool_name(&at, name);
+    if tool.matches.is_some() {
+        at.key("match").fault("is for a REST API: leave it out, since an MCP tool is called by its name");
+    }
+    host.tool(name, tool, &at, scopes.cloned())
+}
+
+fn list_without_person(host: &Host<'_>) -> Option<ListWithoutPerson> {
+    match host.connector.list_without_person {
+        None | Some(file::ListWithoutPerson::Refuse) => Some(ListWithoutPerson::Refuse),
+        Some(file::ListWithoutPerson::AppOnly) => Some(ListWithoutPerson::AppOnly),
+        Some(file::ListWithoutPerson::Configured) if host.connector.tools.is_some() => {
+            Some(ListWithoutPerson::Configured)
+        }
+        Some(file::ListWithoutPerson::Configured) => {
+            let at = host.at.key("list_without_person");
+            at.fault("is `configured`, and no tools are: list them under `tools`");
+            None
         }
     }
 }
@@ -62,9 +110,9 @@ fn listed(host: &Host<'_>, tools: &Named<file::Tool>, at: &At<'_>, scopes: Optio
     let mut checked = Vec::new();
     for (name, tool) in &tools.0 {
         let at = at.key(name);
-        values::check_name(&at, name);
-        if name == ANY_TOOL {
-            at.fault("is what the one tool of a connector without `tools` is called: choose another name");
+        check_tool_name(&at, name);
+        if at.key("arguments").is_written() {
+            at.key("arguments").fault("is for MCP tools in this version: leave it out");
         }
         let operation = operation(tool, &at.key("match"));
         if let Some(operation) = &operation {
@@ -80,6 +128,13 @@ fn listed(host: &Host<'_>, tools: &Named<file::Tool>, at: &At<'_>, scopes: Optio
     checked.map(Tools::Listed)
 }
 
+fn check_tool_name(at: &At<'_>, name: &str) {
+    values::check_name(at, name);
+    if name == ANY_TOOL {
+        at.fault("is what tools are called that are not listed: choose another name");
+    }
+}
+
 fn operation(tool: &file::Tool, at: &At<'_>) -> Option<ToolMatch> {
     let text =
         at.required(tool.matches.as_deref(), "give the method and the path, like `GET /me/messages/{id}`")?;
@@ -89,6 +144,27 @@ fn operation(tool: &file::Tool, at: &At<'_>) -> Option<ToolMatch> {
 }
 
 impl Host<'_> {
+    fn scopes(&self) -> Option<Scopes> {
+        scopes(&self.at.key("scopes"), self.connector.scopes.as_deref())
+    }
+
+    /// What holds for whatever is not listed.
+    fn unlisted(&self, primitive: Primitive, scopes: Option<Scopes>) -> Option<Tool> {
+        Some(Tool {
+            connector: self.name.clone(),
+            primitive,
+            name: ToolName::new(ANY_TOOL),
+            description: None,
+            annotations: Annotations::default(),
+            arguments: Arc::default(),
+            identity: self.identity?,
+            target: self.target(scopes?, &self.at.key("scopes"))?,
+            issuers: self.issuers.clone()?,
+            required_scopes: self.required_scopes(None)?,
+            required_sign_in: self.required_sign_in(None)?,
+        })
+    }
+
     fn tool(
         &self,
         name: &str,
@@ -110,14 +186,16 @@ impl Host<'_> {
         let required_sign_in = self.required_sign_in(Some((tool, at)));
         // Only an exchange asks for a target; what is not served needs no second fault.
         let target = identity.and(scopes).and_then(|scopes| self.target(scopes, &scopes_at));
+        let arguments = arguments(tool, &at.key("arguments"));
         let served = is_served(tool, at);
         served.then_some(())?;
         Some(Arc::new(Tool {
             connector: self.name.clone(),
             primitive: Primitive::Tool,
             name: ToolName::new(name),
-            annotations: Annotations::default(),
-            arguments: Arc::default(),
+            description: tool.description.as_deref().map(Into::into),
+            annotations: annotations(tool),
+            arguments: Arc::new(arguments?),
             identity: identity?,
             target: target?,
             issuers: self.issuers.clone()?,
@@ -169,6 +247,35 @@ pub fn identity(at: &At<'_>, identity: Option<Identity>) -> Option<IdentityMode>
     };
     at.fault(format_args!("`{mode}` is not served by this version, only `on_behalf_of` is"));
     None
+}
+
+fn annotations(tool: &file::Tool) -> Annotations {
+    tool.annotations.map_or_else(Annotations::default, |given| {
+        let file::Annotations { read_only, destructive, idempotent, open_world } = given;
+        Annotations { read_only, destructive, idempotent, open_world }
+    })
+}
+
+/// The arguments that policies can look at, with the type of each.
+fn arguments(tool: &file::Tool, at: &At<'_>) -> Option<BTreeMap<Arc<str>, ArgumentType>> {
+    let given = tool.arguments.as_ref().map(|arguments| arguments.0.as_slice()).unwrap_or_default();
+    let checked: Vec<_> = given
+        .iter()
+        .map(|(name, argument)| {
+            let at = at.key(name);
+            values::check_name(&at, name);
+            let kind =
+                at.key("type").required(argument.kind, "give `string`, `integer`, `boolean` or `strings`")?;
+            let kind = match kind {
+                file::ArgumentType::String => ArgumentType::String,
+                file::ArgumentType::Integer => ArgumentType::Integer,
+                file::ArgumentType::Boolean => ArgumentType::Boolean,
+                file::ArgumentType::Strings => ArgumentType::Strings,
+            };
+            Some((Arc::from(name.as_str()), kind))
+        })
+        .collect();
+    checked.into_iter().collect()
 }
 
 /// What a tool asks for and would not get must be refused: ignored, it would be weaker than it says.

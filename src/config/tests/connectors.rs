@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::gateway::{ConnectorTimeouts, Tools};
-use crate::tool::{IdentityMode, RequiredSignIn, Tool};
+use crate::gateway::{ConnectorTimeouts, ListWithoutPerson, McpTools, Tools};
+use crate::tool::{Annotations, ArgumentType, IdentityMode, Primitive, RequiredSignIn, Tool};
 
 /// The tools of the first connector.
 fn tools(edits: &[(&str, &str)]) -> Vec<(String, std::sync::Arc<Tool>)> {
@@ -11,6 +11,7 @@ fn tools(edits: &[(&str, &str)]) -> Vec<(String, std::sync::Arc<Tool>)> {
         Tools::Listed(tools) => {
             tools.into_iter().map(|(matches, tool)| (matches.to_string(), tool)).collect()
         }
+        Tools::Mcp(_) => panic!("the connector of these tests is a REST API"),
     }
 }
 
@@ -50,13 +51,71 @@ fn a_connector_without_tools_is_one_tool() {
     );
 }
 
+/// The MCP server that the first connector becomes with these tools.
+#[track_caller]
+fn mcp(tools: &str) -> McpTools {
+    let edits = [("kind: rest", "kind: mcp\n    scopes: [Notes.Read]"), (ALL_TOOLS, tools)];
+    match config(&edits).connectors.remove(0).tools {
+        Tools::Mcp(tools) => tools,
+        other => panic!("the connector is an MCP server: {other:?}"),
+    }
+}
+
+#[test]
+fn an_mcp_server_serves_what_it_lists_or_else_what_policy_allows() {
+    let tools = mcp("");
+    assert!(tools.listed.is_none());
+    assert_eq!(tools.list_without_person, ListWithoutPerson::Refuse);
+    assert_eq!(tools.unlisted.primitive, Primitive::Method);
+    assert_eq!(tools.unlisted.target.scopes.canonical(), "https://graph.microsoft.com/Notes.Read");
+
+    let tools = mcp(
+        "    list_without_person: configured\n    tools:\n      read:\n        description: Reads.\n        \
+                     annotations: { read_only: true }\n        arguments: { id: { type: string }, tags: { type: strings } }\n      \
+                     write: { scopes: [Notes.Write] }\n",
+    );
+    assert_eq!(tools.list_without_person, ListWithoutPerson::Configured);
+    let listed = tools.listed.expect("a list");
+    let [read, write] = listed.as_slice() else { panic!("two tools: {listed:?}") };
+    assert_eq!((read.to_string().as_str(), read.primitive), ("mail/read", Primitive::Tool));
+    assert_eq!(read.annotations, Annotations { read_only: Some(true), ..Annotations::default() });
+    assert_eq!(read.arguments.get("tags"), Some(&ArgumentType::Strings));
+    assert_eq!(read.description.as_deref(), Some("Reads."));
+    assert_eq!(write.target.scopes.canonical(), "https://graph.microsoft.com/Notes.Write");
+}
+
+#[test]
+fn what_an_mcp_server_cannot_have_is_refused() {
+    let mcp = |tools: &'static str| [("kind: rest", "kind: mcp\n    scopes: [a]"), (ALL_TOOLS, tools)];
+    check(
+        &mcp("    tools:\n      any: {}\n      read: { match: GET /read, arguments: { id: {} } }\n"),
+        &[
+            "18: connectors.mail.tools.any: is what tools are called that are not listed: choose another name",
+            "19: connectors.mail.tools.read.match: is for a REST API: leave it out, since an MCP tool is \
+             called by its name",
+            "19: connectors.mail.tools.read.arguments.id.type: is required: give `string`, `integer`, \
+             `boolean` or `strings`",
+        ],
+    );
+    check(
+        &mcp("    tools: {}\n"),
+        &["17: connectors.mail.tools: is empty, so no tool could be called; leave the key out to serve \
+             those that policy allows"],
+    );
+    check(
+        &mcp("    list_without_person: configured\n"),
+        &["17: connectors.mail.list_without_person: is `configured`, and no tools are: list them under \
+             `tools`"],
+    );
+    check(
+        &[("kind: rest", "kind: rest\n    list_without_person: app_only")],
+        &["14: connectors.mail.list_without_person: is for an MCP server: leave it out, since a REST API \
+             has no list of tools"],
+    );
+}
+
 #[test]
 fn what_this_version_does_not_serve_is_refused_and_never_ignored() {
-    check(
-        &[("kind: rest", "kind: mcp")],
-        &["13: connectors.mail.kind: `mcp` is not served by this version, only `rest` is: leave this \
-             connector out"],
-    );
     check(
         &[("kind: rest", "kind: rest\n    identity: app_only")],
         &["14: connectors.mail.identity: `app_only` is not served by this version, only `on_behalf_of` is"],
@@ -125,8 +184,7 @@ fn names_are_plain() {
     );
     check(
         &[("list:", "any:")],
-        &["17: connectors.mail.tools.any: is what the one tool of a connector without `tools` is called: \
-             choose another name"],
+        &["17: connectors.mail.tools.any: is what tools are called that are not listed: choose another name"],
     );
 }
 

@@ -25,7 +25,8 @@ fn yaml_that_readers_could_take_differently_is_refused() {
     check(
         &[("kind: rest", "<<: { kind: rest }"), ("/mail", "!!str /mail")],
         &[
-            "12: connectors.mail.kind: is required: `rest` for an HTTP API",
+            "12: connectors.mail.kind: is required: `rest` for an HTTP API, `mcp` for an MCP \
+             server",
             "13: connectors.mail: merges another mapping (`<<`): write its keys out",
             "14: connectors.mail.path: has a tag (`!name`), which is not supported: leave it out",
         ],

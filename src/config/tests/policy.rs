@@ -78,11 +78,6 @@ fn a_pattern_for_a_faulty_tool_is_no_second_fault() {
         ],
         &["17: connectors.mail.tools.list.mtach: is not a key here; did you mean `match`?"],
     );
-    check(
-        &[("kind: rest", "kind: mcp"), ("[\"mail/*\"]", "[mail/list]")],
-        &["13: connectors.mail.kind: `mcp` is not served by this version, only `rest` is: leave this \
-             connector out"],
-    );
 }
 
 #[test]
