@@ -1,0 +1,230 @@
+//! What the protocol wants of a message's `params`, and what can be read of them once they are as it wants.
+
+use serde_json::{Map, Value};
+
+use super::message::{ID_BYTES_MAX, Id, MessageFault};
+use super::method::{Method, NotificationKind};
+use crate::strict_json::{fold, same_but_for_case};
+
+/// Longest name of a tool or a prompt. The protocol counsels 128 at most; there are servers with longer ones.
+pub const NAME_BYTES_MAX: usize = 256;
+/// Longest URI of a resource, and longest `taskId`. In the `Mcp-Name` header they grow by a third, and still fit where
+/// servers take 8 KiB.
+pub const URI_BYTES_MAX: usize = 4_096;
+
+/// The members of `params` that the protocol knows. One that is written otherwise is refused, because there are servers
+/// that would take it for this one.
+const PARAMS: [&str; 20] = [
+    "_meta",
+    "argument",
+    "arguments",
+    "capabilities",
+    "clientInfo",
+    "context",
+    "cursor",
+    "inputResponses",
+    "level",
+    "name",
+    "notifications",
+    "progress",
+    "progressToken",
+    "protocolVersion",
+    "ref",
+    "requestId",
+    "requestState",
+    "task",
+    "taskId",
+    "uri",
+];
+/// The members of `_meta` that the gateway or servers act on.
+const META: [&str; 5] = [
+    super::META_PROTOCOL_VERSION,
+    super::META_CLIENT_CAPABILITIES,
+    "io.modelcontextprotocol/clientInfo",
+    "io.modelcontextprotocol/related-task",
+    "progressToken",
+];
+/// The members of `ref` in `completion/complete`.
+const REF: [&str; 3] = ["type", "name", "uri"];
+/// The members of `notifications` in `subscriptions/listen`.
+const NOTIFICATIONS: [&str; 4] =
+    ["toolsListChanged", "promptsListChanged", "resourcesListChanged", "resourceSubscriptions"];
+
+const AN_OBJECT: &str = "an object";
+const A_TEXT: &str = "a text";
+
+/// Whose arguments are to be completed (`completion/complete`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Completed<'a> {
+    /// The prompt's of this name.
+    Prompt(&'a str),
+    /// The resource template's of this URI.
+    Template(&'a str),
+}
+
+impl<'a> Completed<'a> {
+    /// What `params.ref` names. `None`: nothing that is known.
+    pub(super) fn of(params: &'a Map<String, Value>) -> Option<Self> {
+        let reference = params.get("ref")?.as_object()?;
+        match reference.get("type")?.as_str()? {
+            "ref/prompt" => Some(Self::Prompt(reference.get("name")?.as_str()?)),
+            "ref/resource" => Some(Self::Template(reference.get("uri")?.as_str()?)),
+            _ => None,
+        }
+    }
+}
+
+/// The resources that `params.notifications` names.
+pub(super) fn resource_subscriptions(params: &Map<String, Value>) -> impl Iterator<Item = &str> {
+    let wanted = params.get("notifications").and_then(|wanted| wanted.get("resourceSubscriptions"));
+    wanted.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// Checks what the protocol wants of a request's parameters.
+pub(super) fn check_request(method: Method, params: Option<&Map<String, Value>>) -> Result<(), MessageFault> {
+    let nothing = Map::new();
+    let params = params.unwrap_or(&nothing);
+    check_common(params)?;
+    match method {
+        Method::ToolsCall | Method::PromptsGet => {
+            required_text(params, "name", "params.name", NAME_BYTES_MAX)?;
+            if let Some(arguments) = object(params, "arguments", "params.arguments")? {
+                check_distinct(arguments, &[], "params.arguments")?;
+            }
+            Ok(())
+        }
+        Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
+            required_text(params, "uri", "params.uri", URI_BYTES_MAX)
+        }
+        Method::TasksGet | Method::TasksResult | Method::TasksCancel | Method::TasksUpdate => {
+            required_text(params, "taskId", "params.taskId", URI_BYTES_MAX)
+        }
+        Method::Initialize => {
+            required_text(params, "protocolVersion", "params.protocolVersion", NAME_BYTES_MAX)
+        }
+        Method::CompletionComplete => check_completion(params),
+        Method::SubscriptionsListen => check_subscriptions(params),
+        Method::Ping
+        | Method::ToolsList
+        | Method::PromptsList
+        | Method::ResourcesList
+        | Method::ResourceTemplatesList
+        | Method::LoggingSetLevel
+        | Method::TasksList
+        | Method::ServerDiscover
+        | Method::Unknown => Ok(()),
+    }
+}
+
+/// Checks what the protocol wants of a notification's parameters.
+pub(super) fn check_notification(
+    kind: NotificationKind,
+    params: Option<&Map<String, Value>>,
+) -> Result<(), MessageFault> {
+    let Some(params) = params else { return Ok(()) };
+    check_common(params)?;
+    match (kind, params.get("requestId")) {
+        (NotificationKind::Cancelled, Some(id)) => match Id::read(id) {
+            Some(_) => Ok(()),
+            None if id.is_string() => Err(MessageFault::TooLong("params.requestId", ID_BYTES_MAX)),
+            None => Err(MessageFault::WrongType("params.requestId", "a text or a whole number")),
+        },
+        (NotificationKind::Cancelled, None)
+        | (
+            NotificationKind::Initialized
+            | NotificationKind::Progress
+            | NotificationKind::RootsListChanged
+            | NotificationKind::TaskStatus
+            | NotificationKind::Unknown,
+            _,
+        ) => Ok(()),
+    }
+}
+
+fn check_common(params: &Map<String, Value>) -> Result<(), MessageFault> {
+    check_distinct(params, &PARAMS, "params")?;
+    if let Some(meta) = object(params, "_meta", "params._meta")? {
+        check_distinct(meta, &META, "params._meta")?;
+    }
+    object(params, "inputResponses", "params.inputResponses")?;
+    match params.get("requestState") {
+        None | Some(Value::String(_)) => Ok(()),
+        Some(_) => Err(MessageFault::WrongType("params.requestState", A_TEXT)),
+    }
+}
+
+fn check_completion(params: &Map<String, Value>) -> Result<(), MessageFault> {
+    let reference = object(params, "ref", "params.ref")?.ok_or(MessageFault::Missing("params.ref"))?;
+    check_distinct(reference, &REF, "params.ref")?;
+    match reference.get("type").and_then(Value::as_str) {
+        Some("ref/prompt") => required_text(reference, "name", "params.ref.name", NAME_BYTES_MAX),
+        Some("ref/resource") => required_text(reference, "uri", "params.ref.uri", URI_BYTES_MAX),
+        Some(_) | None => {
+            Err(MessageFault::WrongType("params.ref.type", "\"ref/prompt\" or \"ref/resource\""))
+        }
+    }
+}
+
+fn check_subscriptions(params: &Map<String, Value>) -> Result<(), MessageFault> {
+    const RESOURCES: &str = "params.notifications.resourceSubscriptions";
+    let Some(wanted) = object(params, "notifications", "params.notifications")? else { return Ok(()) };
+    check_distinct(wanted, &NOTIFICATIONS, "params.notifications")?;
+    match wanted.get("resourceSubscriptions") {
+        None => Ok(()),
+        Some(Value::Array(resources)) => {
+            let too_long =
+                |uri: &Value| uri.as_str().is_some_and(|uri| !(1..=URI_BYTES_MAX).contains(&uri.len()));
+            match (resources.iter().all(Value::is_string), resources.iter().any(too_long)) {
+                (true, false) => Ok(()),
+                (true, true) => Err(MessageFault::TooLong(RESOURCES, URI_BYTES_MAX)),
+                (false, _) => Err(MessageFault::WrongType(RESOURCES, "an array of texts")),
+            }
+        }
+        Some(_) => Err(MessageFault::WrongType(RESOURCES, "an array of texts")),
+    }
+}
+
+/// The object that a member is, if there is such a member.
+pub(super) fn object<'a>(
+    members: &'a Map<String, Value>,
+    member: &str,
+    place: &'static str,
+) -> Result<Option<&'a Map<String, Value>>, MessageFault> {
+    match members.get(member) {
+        None => Ok(None),
+        Some(Value::Object(object)) => Ok(Some(object)),
+        Some(_) => Err(MessageFault::WrongType(place, AN_OBJECT)),
+    }
+}
+
+fn required_text(
+    members: &Map<String, Value>,
+    member: &str,
+    place: &'static str,
+    bytes_max: usize,
+) -> Result<(), MessageFault> {
+    match members.get(member) {
+        None => Err(MessageFault::Missing(place)),
+        Some(Value::String(text)) if text.is_empty() => Err(MessageFault::Missing(place)),
+        Some(Value::String(text)) if text.len() > bytes_max => Err(MessageFault::TooLong(place, bytes_max)),
+        Some(Value::String(_)) => Ok(()),
+        Some(_) => Err(MessageFault::WrongType(place, A_TEXT)),
+    }
+}
+
+/// No two members, nor one and one of the protocol's, may differ in case alone: there are servers to whom they are the same
+/// (CVE-2026-27896), and which of the two they take is not known here.
+fn check_distinct(
+    members: &Map<String, Value>,
+    known: &[&str],
+    place: &'static str,
+) -> Result<(), MessageFault> {
+    let mut seen = std::collections::HashSet::with_capacity(members.len());
+    for name in members.keys() {
+        let is_twin = |known: &&str| **known != *name && same_but_for_case(known, name);
+        if known.iter().any(|known| is_twin(&known)) || !seen.insert(fold(name).collect::<String>()) {
+            return Err(MessageFault::CaseTwin(place));
+        }
+    }
+    Ok(())
+}
