@@ -119,30 +119,41 @@ fn is_kept(number: &str) -> bool {
     }
 }
 
-/// A number without its sign: its digits as a whole number, without zeros at either end, times a power of ten.
-#[derive(PartialEq, Eq)]
-struct Decimal {
+/// The value of a JSON number: its digits as a whole number, without zeros at either end, times a power of ten. Two are
+/// equal when they are the same number, however it is written.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Decimal {
+    is_negative: bool,
     digits: String,
     exponent: i64,
 }
 
 impl Decimal {
-    fn read(number: &str) -> Option<Self> {
-        let number = number.trim_start_matches('-');
-        let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    /// Reads a number as JSON has it. `None`: it is none, or its exponent is beyond all reason.
+    pub fn read(number: &str) -> Option<Self> {
+        let magnitude = number.strip_prefix('-').unwrap_or(number);
+        let (mantissa, exponent) = magnitude.split_once(['e', 'E']).unwrap_or((magnitude, "0"));
         let exponent: i64 = exponent.parse().ok().filter(|exponent: &i64| exponent.abs() <= EXPONENT_MAX)?;
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let digits = format!("{whole}{fraction}");
-        if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        let (whole, fraction) = match mantissa.split_once('.') {
+            Some((whole, fraction)) => (whole, Some(fraction)),
+            None => (mantissa, None),
+        };
+        let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !are_digits(whole)
+            || (whole.len() > 1 && whole.starts_with('0'))
+            || !fraction.is_none_or(are_digits)
+        {
             return None;
         }
+        let fraction = fraction.unwrap_or_default();
+        let digits = format!("{whole}{fraction}");
         let trimmed = digits.trim_end_matches('0');
         let dropped = i64::try_from(digits.len() - trimmed.len()).ok()?;
-        let fraction = i64::try_from(fraction.len()).ok()?;
+        let exponent = exponent - i64::try_from(fraction.len()).ok()? + dropped;
         let digits = trimmed.trim_start_matches('0').to_owned();
         match digits.is_empty() {
-            true => Some(Self { digits, exponent: 0 }),
-            false => Some(Self { exponent: exponent - fraction + dropped, digits }),
+            true => Some(Self { is_negative: false, digits, exponent: 0 }),
+            false => Some(Self { is_negative: number.starts_with('-'), digits, exponent }),
         }
     }
 }
@@ -214,5 +225,22 @@ mod tests {
         }
         assert!(same_but_for_case("taskId", "ta\u{17f}\u{212a}id"));
         assert!(!same_but_for_case("name", "names"));
+    }
+
+    #[test]
+    fn numbers_are_equal_however_they_are_written() {
+        for same in ["42", "42.0", "42.000", "4.2e1", "420E-1", "0.42e+2"] {
+            assert_eq!(Decimal::read(same), Decimal::read("42"), "{same}");
+        }
+        assert_eq!(Decimal::read("-0.0"), Decimal::read("0"));
+        for other in ["-42", "420", "4.2", "0"] {
+            assert!(Decimal::read(other).is_some());
+            assert_ne!(Decimal::read(other), Decimal::read("42"), "{other}");
+        }
+        for none in
+            ["", "-", ".", "4.", ".4", "042", "+42", "--42", " 42", "42 ", "4e", "0x2a", "1e9999999", "NaN"]
+        {
+            assert_eq!(Decimal::read(none), None, "{none:?}");
+        }
     }
 }

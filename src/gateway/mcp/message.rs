@@ -198,7 +198,12 @@ impl Message {
                 params::check_notification(kind, params)?;
                 Ok(Self::Notification(Notification { kind, members }))
             }
-            (None, Some(id), true, false) if params.is_none() => Ok(Self::Response(Response { id, members })),
+            (None, Some(id), true, false) if params.is_none() => {
+                if let Some(Value::Object(result)) = members.get("result") {
+                    params::check_meta(result, "result._meta")?;
+                }
+                Ok(Self::Response(Response { id, members }))
+            }
             (None, Some(id), false, true) if params.is_none() => {
                 let error = members.get("error").and_then(Value::as_object).ok_or(MessageFault::Error)?;
                 match (error.get("code"), error.get("message")) {
@@ -225,6 +230,10 @@ impl Message {
 fn method_name(method: &Value) -> Result<&str, MessageFault> {
     let name = method.as_str().filter(|name| (1..=METHOD_BYTES_MAX).contains(&name.len()));
     name.ok_or(MessageFault::Method)
+}
+
+fn method_of(members: &Map<String, Value>) -> &str {
+    members.get("method").and_then(Value::as_str).unwrap_or_default()
 }
 
 fn written(members: &Map<String, Value>) -> Bytes {
@@ -259,6 +268,11 @@ impl Request {
     /// What it asks for.
     pub fn method(&self) -> Method {
         self.method
+    }
+
+    /// What it asks for, as it was sent. Never a metric label.
+    pub fn method_name(&self) -> &str {
+        method_of(&self.members)
     }
 
     /// The parameters, if it has any.
@@ -308,7 +322,15 @@ impl Request {
     /// The resources whose changes it asks to hear of (`subscriptions/listen`).
     pub fn resource_subscriptions(&self) -> impl Iterator<Item = &str> {
         let params = self.params().filter(|_| self.method == Method::SubscriptionsListen);
-        params.into_iter().flat_map(params::resource_subscriptions)
+        params.into_iter().flat_map(|params| params::subscriptions(params, "resourceSubscriptions"))
+    }
+
+    /// The tasks that it names: the one that it is about, those whose changes it asks to hear of (`subscriptions/listen`),
+    /// and those that it says it belongs to.
+    pub fn tasks(&self) -> impl Iterator<Item = &str> {
+        let params = self.params().filter(|_| self.method == Method::SubscriptionsListen);
+        let subscribed = params.into_iter().flat_map(|params| params::subscriptions(params, "taskIds"));
+        self.task_id().into_iter().chain(subscribed).chain(params::related_tasks(self.meta()))
     }
 
     /// The revision that it asks for (`initialize`).
@@ -338,6 +360,11 @@ impl Notification {
         self.kind
     }
 
+    /// What it tells of, as it was sent. Never a metric label.
+    pub fn method_name(&self) -> &str {
+        method_of(&self.members)
+    }
+
     /// The parameters, if it has any.
     pub fn params(&self) -> Option<&Map<String, Value>> {
         self.members.get("params").and_then(Value::as_object)
@@ -352,6 +379,11 @@ impl Notification {
     pub fn cancelled_request_id(&self) -> Option<Id> {
         let params = self.params().filter(|_| self.kind == NotificationKind::Cancelled)?;
         params.get("requestId").and_then(Id::read)
+    }
+
+    /// The tasks that it says it belongs to.
+    pub fn tasks(&self) -> impl Iterator<Item = &str> {
+        params::related_tasks(self.meta())
     }
 
     /// The message, written anew from what was read.
@@ -376,6 +408,12 @@ impl Response {
             Some(error) => Err(error),
             None => Ok(self.members.get("result").unwrap_or(&Value::Null)),
         }
+    }
+
+    /// The tasks that it says it belongs to.
+    pub fn tasks(&self) -> impl Iterator<Item = &str> {
+        let meta = self.members.get("result").and_then(|result| result.get("_meta"));
+        params::related_tasks(meta.and_then(Value::as_object))
     }
 
     /// The message, written anew from what was read.

@@ -5,6 +5,8 @@ pub mod handles;
 #[cfg_attr(not(test), expect(dead_code, reason = "the stages that use it come with the next change"))]
 pub mod message;
 pub mod method;
+#[cfg_attr(not(test), expect(dead_code, reason = "the stages that use it come with the next change"))]
+pub mod mirror;
 pub mod params;
 
 /// The member of `_meta` with the revision of the protocol, since 2026-07-28.

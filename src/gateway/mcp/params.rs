@@ -37,18 +37,23 @@ const PARAMS: [&str; 20] = [
     "uri",
 ];
 /// The members of `_meta` that the gateway or servers act on.
-const META: [&str; 5] = [
+const META: [&str; 6] = [
     super::META_PROTOCOL_VERSION,
     super::META_CLIENT_CAPABILITIES,
     "io.modelcontextprotocol/clientInfo",
-    "io.modelcontextprotocol/related-task",
+    RELATED_TASK,
+    RELATED_TASKS,
     "progressToken",
 ];
+/// The member of `_meta` with the task that a message belongs to, in 2025-11-25.
+const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
+/// The member of `_meta` with tasks that have to do with a request, in the Tasks extension.
+const RELATED_TASKS: &str = "io.modelcontextprotocol/relatedTaskIds";
 /// The members of `ref` in `completion/complete`.
 const REF: [&str; 3] = ["type", "name", "uri"];
 /// The members of `notifications` in `subscriptions/listen`.
-const NOTIFICATIONS: [&str; 4] =
-    ["toolsListChanged", "promptsListChanged", "resourcesListChanged", "resourceSubscriptions"];
+const NOTIFICATIONS: [&str; 5] =
+    ["toolsListChanged", "promptsListChanged", "resourcesListChanged", "resourceSubscriptions", "taskIds"];
 
 const AN_OBJECT: &str = "an object";
 const A_TEXT: &str = "a text";
@@ -74,10 +79,17 @@ impl<'a> Completed<'a> {
     }
 }
 
-/// The resources that `params.notifications` names.
-pub(super) fn resource_subscriptions(params: &Map<String, Value>) -> impl Iterator<Item = &str> {
-    let wanted = params.get("notifications").and_then(|wanted| wanted.get("resourceSubscriptions"));
-    wanted.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+/// What a list within `params.notifications` names.
+pub(super) fn subscriptions<'a>(params: &'a Map<String, Value>, list: &str) -> impl Iterator<Item = &'a str> {
+    let list = params.get("notifications").and_then(|wanted| wanted.get(list));
+    list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// The tasks that `_meta` names.
+pub(super) fn related_tasks(meta: Option<&Map<String, Value>>) -> impl Iterator<Item = &str> {
+    let task = meta.and_then(|meta| meta.get(RELATED_TASK)?.get("taskId"));
+    let tasks = meta.and_then(|meta| meta.get(RELATED_TASKS)?.as_array());
+    task.into_iter().chain(tasks.into_iter().flatten()).filter_map(Value::as_str)
 }
 
 /// Checks what the protocol wants of a request's parameters.
@@ -143,14 +155,23 @@ pub(super) fn check_notification(
 
 fn check_common(params: &Map<String, Value>) -> Result<(), MessageFault> {
     check_distinct(params, &PARAMS, "params")?;
-    if let Some(meta) = object(params, "_meta", "params._meta")? {
-        check_distinct(meta, &META, "params._meta")?;
-    }
+    check_meta(params, "params._meta")?;
     object(params, "inputResponses", "params.inputResponses")?;
     match params.get("requestState") {
         None | Some(Value::String(_)) => Ok(()),
         Some(_) => Err(MessageFault::WrongType("params.requestState", A_TEXT)),
     }
+}
+
+/// Checks what the protocol wants of `_meta`.
+pub(super) fn check_meta(members: &Map<String, Value>, place: &'static str) -> Result<(), MessageFault> {
+    let Some(meta) = object(members, "_meta", place)? else { return Ok(()) };
+    check_distinct(meta, &META, place)?;
+    if let Some(task) = object(meta, RELATED_TASK, RELATED_TASK)? {
+        check_distinct(task, &["taskId"], RELATED_TASK)?;
+        required_text(task, "taskId", RELATED_TASK, URI_BYTES_MAX)?;
+    }
+    check_texts(meta, RELATED_TASKS, RELATED_TASKS)
 }
 
 fn check_completion(params: &Map<String, Value>) -> Result<(), MessageFault> {
@@ -166,21 +187,22 @@ fn check_completion(params: &Map<String, Value>) -> Result<(), MessageFault> {
 }
 
 fn check_subscriptions(params: &Map<String, Value>) -> Result<(), MessageFault> {
-    const RESOURCES: &str = "params.notifications.resourceSubscriptions";
     let Some(wanted) = object(params, "notifications", "params.notifications")? else { return Ok(()) };
     check_distinct(wanted, &NOTIFICATIONS, "params.notifications")?;
-    match wanted.get("resourceSubscriptions") {
-        None => Ok(()),
-        Some(Value::Array(resources)) => {
-            let too_long =
-                |uri: &Value| uri.as_str().is_some_and(|uri| !(1..=URI_BYTES_MAX).contains(&uri.len()));
-            match (resources.iter().all(Value::is_string), resources.iter().any(too_long)) {
-                (true, false) => Ok(()),
-                (true, true) => Err(MessageFault::TooLong(RESOURCES, URI_BYTES_MAX)),
-                (false, _) => Err(MessageFault::WrongType(RESOURCES, "an array of texts")),
-            }
-        }
-        Some(_) => Err(MessageFault::WrongType(RESOURCES, "an array of texts")),
+    check_texts(wanted, "resourceSubscriptions", "params.notifications.resourceSubscriptions")?;
+    check_texts(wanted, "taskIds", "params.notifications.taskIds")
+}
+
+/// Whether a member, if there is one, is an array of URIs or of tasks.
+fn check_texts(members: &Map<String, Value>, member: &str, place: &'static str) -> Result<(), MessageFault> {
+    let texts = match members.get(member) {
+        None => return Ok(()),
+        Some(Value::Array(texts)) if texts.iter().all(Value::is_string) => texts,
+        Some(_) => return Err(MessageFault::WrongType(place, "an array of texts")),
+    };
+    match texts.iter().filter_map(Value::as_str).all(|text| text.len() <= URI_BYTES_MAX) {
+        true => Ok(()),
+        false => Err(MessageFault::TooLong(place, URI_BYTES_MAX)),
     }
 }
 

@@ -283,19 +283,30 @@ fn what_else_the_params_hold_is_of_its_kind() {
         r#"{"ref":{"type":"ref/prompt","uri":"a"}}"#,
         MessageFault::Missing("params.ref.name"),
     );
-    let resources = "params.notifications.resourceSubscriptions";
-    for wrong in ["{}", "\"a:b\"", "[1]", "[\"a:b\",null]"] {
-        check_params(
-            "subscriptions/listen",
-            &format!(r#"{{"notifications":{{"resourceSubscriptions":{wrong}}}}}"#),
-            MessageFault::WrongType(resources, "an array of texts"),
-        );
+    let long = format!("[\"{}\"]", "u".repeat(params::URI_BYTES_MAX + 1));
+    for (list, place) in [
+        ("resourceSubscriptions", "params.notifications.resourceSubscriptions"),
+        ("taskIds", "params.notifications.taskIds"),
+    ] {
+        let listen = |list_value: &str, fault| {
+            let params = format!(r#"{{"notifications":{{"{list}":{list_value}}}}}"#);
+            check_params("subscriptions/listen", &params, fault);
+        };
+        for wrong in ["{}", "\"a:b\"", "[1]", "[\"a:b\",null]"] {
+            listen(wrong, MessageFault::WrongType(place, "an array of texts"));
+        }
+        listen(&long, MessageFault::TooLong(place, params::URI_BYTES_MAX));
     }
-    let long = "u".repeat(params::URI_BYTES_MAX + 1);
-    check_params(
-        "subscriptions/listen",
-        &format!(r#"{{"notifications":{{"resourceSubscriptions":["{long}"]}}}}"#),
-        MessageFault::TooLong(resources, params::URI_BYTES_MAX),
+    let related = "io.modelcontextprotocol/related-task";
+    let with_meta = |meta: &str, fault| {
+        check_params("tools/call", &format!(r#"{{"name":"a","_meta":{{{meta}}}}}"#), fault);
+    };
+    with_meta(&format!(r#""{related}":"t""#), MessageFault::WrongType(related, "an object"));
+    with_meta(&format!(r#""{related}":{{"taskId":1}}"#), MessageFault::WrongType(related, "a text"));
+    with_meta(&format!(r#""{related}":{{"taskId":"a","TaskID":"b"}}"#), MessageFault::CaseTwin(related));
+    with_meta(
+        r#""io.modelcontextprotocol/relatedTaskIds":"t""#,
+        MessageFault::WrongType("io.modelcontextprotocol/relatedTaskIds", "an array of texts"),
     );
 }
 
@@ -323,6 +334,22 @@ fn a_request_says_what_it_is_about() {
 }
 
 #[test]
+fn a_message_says_which_tasks_it_names() {
+    let tasks =
+        |method: &str, params: &str| request(method, params).tasks().map(str::to_owned).collect::<Vec<_>>();
+    let related = r#""_meta":{"io.modelcontextprotocol/related-task":{"taskId":"r"},"io.modelcontextprotocol/relatedTaskIds":["x","y"]}"#;
+    assert_eq!(tasks("tasks/get", &format!(r#"{{"taskId":"t",{related}}}"#)), ["t", "r", "x", "y"]);
+    assert_eq!(tasks("subscriptions/listen", r#"{"notifications":{"taskIds":["a","b"]}}"#), ["a", "b"]);
+    assert!(tasks("tools/call", r#"{"name":"n","taskId":"t","notifications":{"taskIds":["a"]}}"#).is_empty());
+    let answer = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{{related}}}}}"#);
+    let Ok(Message::Response(answer)) = parse(&answer) else { panic!("{answer}") };
+    assert_eq!(answer.tasks().collect::<Vec<_>>(), ["r", "x", "y"]);
+    let wrong = r#"{"jsonrpc":"2.0","id":1,"result":{"_meta":{"io.modelcontextprotocol/related-task":[]}}}"#;
+    let fault = MessageFault::WrongType("io.modelcontextprotocol/related-task", "an object");
+    check_refused(wrong, fault);
+}
+
+#[test]
 fn params_can_be_changed_before_they_are_written() {
     let mut call = request("tools/call", r#"{"name":"n","requestState":"ours","z":1}"#);
     call.params_mut().shift_remove("requestState");
@@ -345,7 +372,8 @@ fn methods_are_known_by_their_exact_name() {
         assert_eq!(NotificationKind::named(kind.as_str()), kind);
     }
     for other in ["Tools/Call", "tools/call ", "tools", "unknown", "notifications/initialized"] {
-        assert_eq!(request(other, r#"{"name":"a"}"#).method(), Method::Unknown, "{other}");
+        let request = request(other, r#"{"name":"a"}"#);
+        assert_eq!((request.method(), request.method_name()), (Method::Unknown, other));
     }
     assert_eq!(NotificationKind::named("tools/call"), NotificationKind::Unknown);
 }
@@ -355,7 +383,11 @@ fn a_notification_names_the_request_that_is_cancelled() {
     let cancelled = |params: &str| {
         let text = format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{params}}}"#);
         match parse(&text) {
-            Ok(Message::Notification(cancelled)) => Ok(cancelled.cancelled_request_id()),
+            Ok(Message::Notification(cancelled)) => {
+                assert_eq!(cancelled.kind().as_str(), cancelled.method_name());
+                assert_eq!((cancelled.meta(), cancelled.tasks().count()), (None, 0));
+                Ok(cancelled.cancelled_request_id())
+            }
             Ok(other) => panic!("{other:?}"),
             Err(fault) => Err(fault),
         }
