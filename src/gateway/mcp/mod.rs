@@ -3,7 +3,11 @@
 #[cfg_attr(not(test), expect(dead_code, reason = "the stages that use it come with the next change"))]
 pub mod era;
 #[cfg_attr(not(test), expect(dead_code, reason = "the stages that use it come with the next change"))]
+pub mod event_stream;
+#[cfg_attr(not(test), expect(dead_code, reason = "the stages that use it come with the next change"))]
 pub mod handles;
+#[cfg_attr(not(test), expect(dead_code, reason = "the stages that use it come with the next change"))]
+pub mod lists;
 #[cfg_attr(not(test), expect(dead_code, reason = "the stages that use it come with the next change"))]
 pub mod message;
 pub mod method;
