@@ -288,6 +288,8 @@ pub struct VerifiedClaims {
     pub expires_at: u64,
     /// Whether the client said that it can act on claims challenges (`xms_cc` holds `cp1`).
     pub handles_claims_challenges: bool,
+    /// Whether there is no person: an agent that speaks for itself, and is the subject as well.
+    pub is_agent_alone: bool,
 }
 
 /// What a token is bound to (RFC 7800): its sender has to prove to hold each key that is named.
@@ -332,6 +334,7 @@ impl VerifiedClaims {
             issued_at: None,
             expires_at: 0,
             handles_claims_challenges: false,
+            is_agent_alone: false,
         }
     }
 }
@@ -426,6 +429,12 @@ impl Caller {
     /// When the subject token expires, in seconds since 1970 UTC.
     pub fn expires_at(&self) -> u64 {
         self.verified.expires_at
+    }
+
+    /// Whether there is no person behind the call: an agent asks for itself. It may see lists, where a connector lets it,
+    /// and nothing else.
+    pub fn is_agent_alone(&self) -> bool {
+        self.verified.is_agent_alone
     }
 
     /// Whether the client said that it can act on claims challenges.

@@ -123,6 +123,7 @@ impl Process {
             metrics: Arc::clone(&metrics),
             calls: Calls::default(),
             proofs: Arc::default(),
+            handles: Arc::default(),
         };
         let server_settings = config.server.clone();
         let current = Current {

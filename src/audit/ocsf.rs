@@ -456,14 +456,14 @@ fn severity(record: &CallRecord) -> u32 {
         (Ending::Panicked, _) | (_, Some(Fault::Gateway)) => 4,
         (Ending::ConnectorBroke, _) | (_, Some(Fault::AuthorizationServer | Fault::Connector)) => 3,
         (Ending::Refused, _) => 2,
-        (Ending::Answered | Ending::AgentLeft | Ending::GatewayStopped, _) => 1,
+        (Ending::Answered | Ending::AgentLeft | Ending::TokenExpired | Ending::GatewayStopped, _) => 1,
     }
 }
 
 /// Allowed, Blocked, Unauthorized, Error.
 fn disposition(record: &CallRecord) -> u32 {
     match (record.ending, record.refusal.as_ref().map(|refusal| refusal.fault)) {
-        (Ending::Answered | Ending::AgentLeft | Ending::GatewayStopped, _) => 1,
+        (Ending::Answered | Ending::AgentLeft | Ending::TokenExpired | Ending::GatewayStopped, _) => 1,
         (Ending::Refused, Some(Fault::Agent | Fault::User)) if record.caller.is_none() => 26,
         (Ending::Refused, Some(Fault::Agent | Fault::User)) => 2,
         _ => 27,

@@ -82,6 +82,8 @@ pub enum Ending {
     AgentLeft,
     /// The connector broke off within its answer.
     ConnectorBroke,
+    /// The caller's token expired, and with it a stream that was under way.
+    TokenExpired,
     /// The gateway stopped, and the call outlasted the deadline for that.
     GatewayStopped,
     /// The gateway's own code failed.
@@ -96,6 +98,7 @@ impl Ending {
             Self::Refused => "refused",
             Self::AgentLeft => "agent_left",
             Self::ConnectorBroke => "answer_broke_off",
+            Self::TokenExpired => "stream_expired",
             Self::GatewayStopped => "gateway_stopped",
             Self::Panicked => "panicked",
         }

@@ -75,7 +75,7 @@ fn row(tool: &Tool, operation: String, policy: &Policy) -> [String; 6] {
         "" => "–".to_owned(),
         scopes => scopes.to_owned(),
     };
-    let covers = |rule: &&Rule| rule.tools.iter().any(|pattern| pattern.matches(tool));
+    let covers = |rule: &&Rule| rule.is_about(tool);
     let rules: Vec<_> = policy.rules().iter().filter(covers).map(|rule| rule.name.to_string()).collect();
     let rules = if rules.is_empty() { "nobody".to_owned() } else { rules.join(", ") };
     [tool.connector.to_string(), tool.name.to_string(), operation, tool.identity.to_string(), rules, scopes]

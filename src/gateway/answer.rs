@@ -6,8 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::audit::{Fault, RefusalNote, RequestId};
 use crate::identity::Scopes;
@@ -126,7 +127,15 @@ impl Answer {
 
     /// The answer as an HTTP response.
     pub fn response(&self, note: &RefusalNote, request_id: RequestId) -> Response<Bytes> {
-        let retry_after = self.retry_after.map(|after| after.as_secs().max(1));
+        let mut response = Response::new(Bytes::from(self.problem(note, request_id).to_string()));
+        *response.status_mut() = self.status;
+        self.add_headers(note, response.headers_mut());
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response
+    }
+
+    /// The answer as the members of a problem (RFC 9457).
+    pub fn problem(&self, note: &RefusalNote, request_id: RequestId) -> Value {
         let problem = Problem {
             kind: format!("urn:obo-gateway:refusal:{}", self.code),
             title: self.status.canonical_reason().unwrap_or("Refused"),
@@ -142,14 +151,13 @@ impl Answer {
             required_scopes: self.scopes.as_ref().map(|scopes| scopes.iter().collect()),
             acr_values: self.acr_values(),
             max_age: self.max_age(),
-            retry_after_seconds: retry_after,
+            retry_after_seconds: self.retry_after_seconds(),
         };
-        // Texts and numbers only: writing them into memory does not fail.
-        let body = serde_json::to_vec(&problem).unwrap_or_default();
-        let mut response = Response::new(Bytes::from(body));
-        *response.status_mut() = self.status;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        serde_json::to_value(&problem).expect("texts and numbers are JSON")
+    }
+
+    /// The headers that go with the answer, whatever its form.
+    pub fn add_headers(&self, note: &RefusalNote, headers: &mut HeaderMap) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(challenge) = self.challenge_value(&note.detail) {
             headers.insert(WWW_AUTHENTICATE, challenge);
@@ -157,10 +165,13 @@ impl Answer {
         if let Some(nonce) = self.dpop_nonce.as_ref().and_then(|nonce| HeaderValue::from_str(nonce).ok()) {
             headers.insert(DPOP_NONCE, nonce);
         }
-        if let Some(seconds) = retry_after {
+        if let Some(seconds) = self.retry_after_seconds() {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        response
+    }
+
+    fn retry_after_seconds(&self) -> Option<u64> {
+        self.retry_after.map(|after| after.as_secs().max(1))
     }
 
     fn challenge_value(&self, detail: &str) -> Option<HeaderValue> {

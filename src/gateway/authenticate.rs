@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, Request};
 
 use crate::clock::Now;
 use crate::identity::{Caller, Peer};
+use crate::oauth::claims::ClaimsError;
 use crate::oauth::possession::{Presented, Scheme};
 use crate::oauth::verifier::{Verifier, VerifyError};
 
@@ -63,6 +64,30 @@ pub async fn authenticate(
         },
     };
     Ok(verifier.verify(&presented, now).await?)
+}
+
+/// The agent that a request's token speaks for, when it speaks for nobody else.
+///
+/// # Errors
+///
+/// [`AuthenticateError`] when the token is refused.
+pub async fn authenticate_agent_alone(
+    verifier: &Verifier,
+    request: &Request<()>,
+    now: Now,
+) -> Result<Arc<Caller>, AuthenticateError> {
+    match presented_token(request.headers())? {
+        (token, Scheme::Bearer) => Ok(verifier.verify_agent_alone(token, now).await?),
+        // A token that is bound to a key would need the proof checked; no agent sends one to see a list.
+        (_, Scheme::Dpop { .. }) => Err(AuthenticateError::OtherScheme),
+    }
+}
+
+impl AuthenticateError {
+    /// Whether the token is an application's, and nothing else was found wrong with it.
+    pub fn is_for_no_person(&self) -> bool {
+        matches!(self, Self::Token(VerifyError::Claims(ClaimsError::NoPerson)))
+    }
 }
 
 /// The token in the one header that there is, and how it came.

@@ -11,13 +11,24 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::sync::Semaphore;
+use tokio::time::Sleep;
 
 use super::call::Call;
+use super::mcp::screen::{Screen, ScreenError};
 use super::readers::Reader;
 use super::rewrite;
 use super::upload::IdleDeadline;
 use crate::audit::Ending;
+
+/// Most bodies that are read at a time though nobody takes them: a connection each.
+static READ_ON: Semaphore = Semaphore::const_new(1_024);
+/// How much of such a body is read. Results are below a megabyte; what is larger is a stream of its own.
+const READ_ON_BYTES_MAX: usize = 16 * 1_048_576;
+/// How long such a body is read: as long as a tool may well take.
+const READ_ON_TIME_MAX: Duration = Duration::from_secs(600);
 
 /// Why a body breaks off. Whoever reads it sees a broken connection, never a shorter body that looks whole.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +39,9 @@ pub enum BodyError {
     /// Nothing came for too long.
     #[error("nothing came for {0:?}")]
     Stalled(Duration),
+    /// An MCP server sent what cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] ScreenError),
     /// Our own code failed.
     #[error("the body's reader panicked")]
     Panicked,
@@ -50,7 +64,108 @@ enum Source {
     /// One of ours.
     Whole(Option<Bytes>),
     /// The connector's.
-    Connector { body: Incoming, idle: IdleDeadline },
+    Connector(ConnectorBody),
+}
+
+/// What the connector sends, and what becomes of it.
+pub struct ConnectorBody {
+    body: Incoming,
+    idle: IdleDeadline,
+    /// What an MCP server sends is looked at.
+    screen: Option<Box<Screen>>,
+    /// When the stream ends: the caller's token does.
+    until: Option<Pin<Box<Sleep>>>,
+    /// It is read to its end though nobody takes it: to hang up would tell the connector to stop.
+    outlives_agent: bool,
+    /// Nothing more comes from the connector.
+    over: Option<Ending>,
+}
+
+impl ConnectorBody {
+    /// A body that is passed on as it comes, as long as something comes at least every `idle_timeout`.
+    pub fn new(body: Incoming, idle_timeout: Duration) -> Self {
+        Self {
+            body,
+            idle: IdleDeadline::new(idle_timeout),
+            screen: None,
+            until: None,
+            outlives_agent: false,
+            over: None,
+        }
+    }
+
+    /// It goes through `screen` on its way.
+    pub fn screened(&mut self, screen: Screen) {
+        self.screen = Some(Box::new(screen));
+    }
+
+    /// It ends at this moment, whether or not the connector has more to say.
+    pub fn ends_at(&mut self, until: Instant) {
+        self.until = Some(Box::pin(tokio::time::sleep_until(until.into())));
+    }
+
+    /// It is read to its end though the agent leaves.
+    pub fn outlives_agent(&mut self) {
+        self.outlives_agent = true;
+    }
+
+    /// The connector's own body, for whoever reads it whole.
+    pub fn into_incoming(self) -> Incoming {
+        self.body
+    }
+
+    /// Whether nothing more comes. HTTP/2 may say so in a frame of its own, after the last byte that was announced.
+    fn is_over(&self) -> bool {
+        is_over(&self.body) && self.screen.as_ref().is_none_or(|screen| screen.is_empty())
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.body).poll_frame(cx)));
+        match polled {
+            Ok(Poll::Ready(frame)) => {
+                self.idle.restart();
+                Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broke)))
+            }
+            Ok(Poll::Pending) => {
+                ready!(self.idle.poll(cx));
+                Poll::Ready(Some(Err(BodyError::Stalled(self.idle.timeout))))
+            }
+            Err(_) => Poll::Ready(Some(Err(BodyError::Panicked))),
+        }
+    }
+
+    /// The next piece for the agent. Once there is none, `over` says how it ended.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            if let Some(piece) = self.screen.as_mut().and_then(|screen| screen.take()) {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            if self.over.is_some() {
+                return Poll::Ready(None);
+            }
+            if let Some(until) = &mut self.until
+                && until.as_mut().poll(cx).is_ready()
+            {
+                self.over = Some(Ending::TokenExpired);
+                self.screen.iter_mut().for_each(|screen| screen.expire());
+                continue;
+            }
+            let Some(frame) = ready!(self.poll_body(cx)) else {
+                self.over = Some(Ending::Answered);
+                if let Some(Err(error)) = self.screen.as_mut().map(|screen| screen.finish()) {
+                    return Poll::Ready(Some(Err(error.into())));
+                }
+                continue;
+            };
+            let (Ok(frame), Some(screen)) = (&frame, &mut self.screen) else { return Poll::Ready(Some(frame)) };
+            // Trailers of an MCP server have no meaning, and nothing has judged them.
+            if let Some(data) = frame.data_ref()
+                && let Err(error) = screen.push(data, is_over(&self.body))
+            {
+                return Poll::Ready(Some(Err(error.into())));
+            }
+        }
+    }
 }
 
 impl Body {
@@ -61,18 +176,12 @@ impl Body {
 
     /// The connector's body. The call ends when it does. `reader` is watched where nothing else would tell that the
     /// agent has stopped reading.
-    pub fn from_connector(
-        body: Incoming,
-        idle_timeout: Duration,
-        mut call: Box<Call>,
-        reader: Option<Reader>,
-    ) -> Self {
+    pub fn from_connector(body: ConnectorBody, mut call: Box<Call>, reader: Option<Reader>) -> Self {
         // Nobody polls a body that is over from the start, or that an answer of this kind does not have.
-        if is_over(&body) || call.has_bodyless_answer() {
+        if body.is_over() || call.has_bodyless_answer() {
             call.end(Ending::Answered);
         }
-        let source = Source::Connector { body, idle: IdleDeadline::new(idle_timeout) };
-        Self { source, call: Some(call), reader }
+        Self { source: Source::Connector(body), call: Some(call), reader }
     }
 
     fn end(&mut self, ending: Ending) {
@@ -80,23 +189,15 @@ impl Body {
             call.end(ending);
         }
     }
+}
 
-    fn poll_connector(
-        body: &mut Incoming,
-        idle: &mut IdleDeadline,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *body).poll_frame(cx)));
-        match polled {
-            Ok(Poll::Ready(frame)) => {
-                idle.restart();
-                Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broke)))
-            }
-            Ok(Poll::Pending) => {
-                ready!(idle.poll(cx));
-                Poll::Ready(Some(Err(BodyError::Stalled(idle.timeout))))
-            }
-            Err(_) => Poll::Ready(Some(Err(BodyError::Panicked))),
+impl Drop for Body {
+    fn drop(&mut self) {
+        let source = std::mem::replace(&mut self.source, Source::Whole(None));
+        if let Source::Connector(ConnectorBody { body, idle, over: None, outlives_agent: true, .. }) = source
+            && !is_over(&body)
+        {
+            read_on(body, idle.timeout);
         }
     }
 }
@@ -110,7 +211,7 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let (body, idle) = match &mut this.source {
+        let body = match &mut this.source {
             Source::Whole(bytes) => {
                 let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
                 // The call ends with the only piece: whoever took it may never ask again.
@@ -119,14 +220,15 @@ impl HttpBody for Body {
                 }
                 return Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))));
             }
-            Source::Connector { body, idle } => (body, idle),
+            Source::Connector(body) => body,
         };
         if let Some(reader) = &this.reader {
             reader.asks();
         }
-        match ready!(Self::poll_connector(body, idle, cx)) {
+        match ready!(body.poll_piece(cx)) {
             None => {
-                this.end(Ending::Answered);
+                let ending = body.over.unwrap_or(Ending::Answered);
+                this.end(ending);
                 Poll::Ready(None)
             }
             Some(Ok(mut frame)) => {
@@ -137,7 +239,7 @@ impl HttpBody for Body {
                     rewrite::clean_response(trailers);
                 }
                 // A reader that knows the length does not ask again after the last byte.
-                if is_over(body) {
+                if body.is_over() {
                     this.end(Ending::Answered);
                 }
                 if let Some(reader) = &this.reader {
@@ -147,7 +249,9 @@ impl HttpBody for Body {
             }
             Some(Err(error)) => {
                 this.end(match error {
-                    BodyError::Broke(_) | BodyError::Stalled(_) => Ending::ConnectorBroke,
+                    BodyError::Broke(_) | BodyError::Stalled(_) | BodyError::Unreadable(_) => {
+                        Ending::ConnectorBroke
+                    }
                     BodyError::Panicked => Ending::Panicked,
                 });
                 Poll::Ready(Some(Err(error)))
@@ -158,7 +262,7 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            Source::Connector { body, .. } => body.is_end_stream(),
+            Source::Connector(body) => body.body.is_end_stream() && body.is_over(),
         }
     }
 
@@ -167,7 +271,10 @@ impl HttpBody for Body {
             Source::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Source::Connector { body, .. } => body.size_hint(),
+            Source::Connector(body) if body.screen.as_ref().is_some_and(|screen| screen.rewrites()) => {
+                SizeHint::default()
+            }
+            Source::Connector(body) => body.body.size_hint(),
         }
     }
 }
@@ -175,4 +282,24 @@ impl HttpBody for Body {
 /// Whether nothing more comes. HTTP/2 may say so in a frame of its own, after the last byte that was announced.
 fn is_over(body: &Incoming) -> bool {
     body.is_end_stream() || body.size_hint().exact() == Some(0)
+}
+
+/// Reads a body that nobody takes any more to its end, so that the connector is not told to stop. There are bounds: what
+/// goes beyond them is cut.
+pub fn read_on(mut body: Incoming, idle_timeout: Duration) {
+    let Ok(permit) = READ_ON.try_acquire() else { return };
+    tokio::spawn(async move {
+        let _permit = permit;
+        let reading = async {
+            let mut bytes = 0;
+            while let Ok(Some(Ok(frame))) = tokio::time::timeout(idle_timeout, body.frame()).await {
+                bytes += frame.data_ref().map_or(0, Bytes::len);
+                if bytes > READ_ON_BYTES_MAX {
+                    return;
+                }
+            }
+        };
+        // Whether it came to its end makes no difference to anybody.
+        let _ = tokio::time::timeout(READ_ON_TIME_MAX, reading).await;
+    });
 }

@@ -8,6 +8,7 @@ use http::{Method, Request, StatusCode};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::mcp::McpCall;
 use super::upload::Upload;
 use crate::audit::{CallRecord, Ending, RefusalNote, RequestId, Slot};
 use crate::clock::Now;
@@ -19,6 +20,8 @@ use crate::metrics::{Metrics, ToolMetrics};
 pub struct Call {
     /// What is known about it. The stages fill it in.
     pub record: CallRecord,
+    /// How the agent speaks, when it calls an MCP connector.
+    pub mcp: Option<McpCall>,
     slot: Option<Slot>,
     peer: Peer,
     arrived: Now,
@@ -66,6 +69,7 @@ impl Call {
         let (calls, running) = (calls.clone(), calls.running.token());
         Self {
             record,
+            mcp: None,
             slot: Some(slot),
             peer,
             arrived,

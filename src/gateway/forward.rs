@@ -169,7 +169,10 @@ impl Upstream {
 
     /// The address of `target` on this connector.
     fn address(&self, target: &str) -> Result<Uri, ForwardError> {
-        let target = [&*self.base_path, target].concat();
+        let target = match [&*self.base_path, target].concat() {
+            empty if empty.is_empty() => "/".to_owned(),
+            target => target,
+        };
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());

@@ -19,13 +19,13 @@ use url::Url;
 use crate::audit::{AuditLog, AuditUnavailable, CallRecord, Ending, Forgotten, RequestId};
 use crate::clock::Now;
 use crate::credential::{Credential, CredentialCache, Credentials};
-use crate::identity::{Issuer, IssuerName, Peer, Person};
+use crate::identity::{Caller, Issuer, IssuerName, Peer, Person};
 use crate::metrics::{Metrics, ToolMetrics};
 use crate::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
 use crate::oauth::dpop::{ProofChecker, ProofMemory};
 use crate::oauth::verifier::Verifier;
-use crate::policy::{Circumstances, Policy};
-use crate::tool::ConnectorName;
+use crate::policy::{Circumstances, Permit, Policy};
+use crate::tool::{Arguments, ConnectorName, Tool};
 
 mod answer;
 mod authenticate;
@@ -50,14 +50,17 @@ pub(crate) use authenticate::presented_token;
 pub use body::Body;
 pub use call::Calls;
 pub use forward::UpstreamError;
+pub use mcp::handles::Handles;
 pub use readers::Readers;
 pub use refusal::Refusal;
 pub use settings::{ConnectorSettings, ConnectorTimeouts, ListWithoutPerson, McpTools, Tools};
 
 use answer::DPOP_NONCE;
 use call::Call;
+use authenticate::AuthenticateError;
+use mcp::{Answering, Arrival, Asking, McpCall};
 use path::CanonicalPath;
-use routes::{ConnectorAnswer, Routes};
+use routes::{Connector, ConnectorAnswer, Routes};
 use tool_call::ToolCall;
 pub(crate) use turned_away::TurnedAway;
 
@@ -66,7 +69,8 @@ pub(crate) use turned_away::TurnedAway;
 pub struct Gateway {
     verifier: Verifier,
     routes: Routes,
-    policy: Policy,
+    policy: Arc<Policy>,
+    handles: Arc<Handles>,
     credentials: Credentials,
     cache: Arc<CredentialCache>,
     audit: AuditLog,
@@ -91,6 +95,8 @@ pub struct Shared {
     pub calls: Calls,
     /// Which DPoP proofs have been used.
     pub proofs: Arc<ProofMemory>,
+    /// Whose sessions and tasks at MCP servers are whose.
+    pub handles: Arc<Handles>,
 }
 
 /// How agents prove that a token which is bound to a key is theirs.
@@ -117,13 +123,14 @@ impl Gateway {
         shared: Shared,
         previous: Option<&Self>,
     ) -> Result<Self, (ConnectorName, UpstreamError)> {
-        let Shared { cache, audit, metrics, calls, proofs: memory } = shared;
+        let Shared { cache, audit, metrics, calls, proofs: memory, handles } = shared;
         let ProofSettings { public_url, requires_nonce } = proofs;
         let proofs = public_url.as_ref().map(|url| ProofChecker::new(url, *requires_nonce, memory));
         Ok(Self {
             routes: Routes::new(connectors, &metrics, previous.map(|previous| &previous.routes))?,
             verifier: Verifier::new(Arc::clone(&servers), proofs),
-            policy,
+            policy: Arc::new(policy),
+            handles,
             credentials: Credentials::new(Arc::clone(&servers), Arc::clone(&cache), Arc::clone(&metrics)),
             cache,
             audit,
@@ -179,6 +186,7 @@ impl Gateway {
             credentials: self.cache.forget(person, now),
             remembered_tokens: self.verifier.forget(person),
         };
+        self.handles.forget(person);
         tracing::info!(?forgotten, "Person forgotten");
         let mut record = CallRecord::begin(request, peer, now.wall);
         record.forgotten = Some((person.clone(), forgotten));
@@ -222,18 +230,19 @@ impl Gateway {
         let connector = self.routes.connector(path).ok_or(Refusal::NoConnector)?;
         call.record.connector = Some(connector.name.clone());
         call.counts_as(&connector.metrics);
+        call.mcp = connector.mcp().map(|_| McpCall::unread(&request));
 
-        let caller = authenticate::authenticate(&self.verifier, &request, call.peer(), now).await?;
+        let caller = self.authenticate(connector, &request, call).await?;
         call.record.caller = Some(Arc::clone(&caller));
 
-        let inner_path = connector.path_within(path);
-        let ToolCall { tool, metrics, arguments, body } =
-            connector.identify(request.method(), inner_path, body).ok_or(Refusal::NoTool)?;
-        call.record.tool = Some(Arc::clone(&tool));
-        call.counts_as(&metrics);
+        let tool_call = self.identify(connector, &request, path, body, &caller, call).await?;
+        call.record.tool = Some(Arc::clone(&tool_call.tool.tool));
+        call.counts_as(&tool_call.tool.metrics);
+        if let Some(written) = self.answer_from_configuration(connector, &caller, call)? {
+            return Ok(written);
+        }
 
-        let circumstances = Circumstances { arguments: &arguments, client: call.peer().address.ip(), now };
-        let permit = self.policy.decide(caller, tool, circumstances)?;
+        let permit = self.decide(&caller, &tool_call, call)?;
         call.record.policies = Arc::clone(permit.policies());
 
         let mut credential = self.credentials.obtain(&permit, now).await?;
@@ -243,10 +252,12 @@ impl Gateway {
 
         let request_id = call.request_id();
         let delegate = |credential: &Credential| {
-            rewrite::delegate(&request, inner_path, &connector.pass_headers, &permit, credential, request_id)
+            let (path, headers) = (&tool_call.path, &tool_call.headers);
+            rewrite::delegate(&request, path, &connector.pass_headers, headers, &permit, credential, request_id)
         };
-        let read = body.read().cloned();
-        let mut answer = connector.forward(delegate(&credential)?, body, call).await?;
+        let read = tool_call.body.read().cloned();
+        let mut answer =
+            connector.forward(delegate(&credential)?, tool_call.body, tool_call.outlives_agent, call).await?;
         if let Some(turned_away) = TurnedAway::read(&answer.response) {
             let claims = turned_away.claims.as_deref();
             if let Some(renewed) = self.credentials.renew(&permit, &credential, claims, Now::read()).await? {
@@ -266,7 +277,104 @@ impl Gateway {
             let nonce = self.verifier.next_nonce(now).and_then(|nonce| HeaderValue::from_str(&nonce).ok());
             answer.response.headers_mut().extend(nonce.map(|nonce| (DPOP_NONCE, nonce)));
         }
-        Ok(answer)
+        match (&call.mcp, connector.mcp()) {
+            (Some(spoken), Some(served)) => {
+                let answering = Answering {
+                    spoken,
+                    connector: &connector.name,
+                    served,
+                    policy: &self.policy,
+                    handles: &self.handles,
+                    caller: permit.caller(),
+                    client: call.peer().address.ip(),
+                    now,
+                };
+                Ok(answering.screen(answer).await?)
+            }
+            (Some(_), None) | (None, _) => Ok(answer),
+        }
+    }
+
+    /// Who calls: a person through an agent, or where lists are for agents alone, an agent for itself.
+    async fn authenticate(
+        &self,
+        connector: &Connector,
+        request: &Request<()>,
+        call: &Call,
+    ) -> Result<Arc<Caller>, AuthenticateError> {
+        let lists_without_person = connector.mcp().is_some_and(|served| served.lists_without_person());
+        match authenticate::authenticate(&self.verifier, request, call.peer(), call.arrived()).await {
+            Err(error) if lists_without_person && error.is_for_no_person() => {
+                authenticate::authenticate_agent_alone(&self.verifier, request, call.arrived()).await
+            }
+            authenticated => authenticated,
+        }
+    }
+
+    /// The list that an agent without a person gets from the configuration, where that is what the connector says.
+    fn answer_from_configuration(
+        &self,
+        connector: &Connector,
+        agent: &Caller,
+        call: &Call,
+    ) -> Result<Option<ConnectorAnswer>, Refusal> {
+        let (Some(served), Some(spoken)) = (connector.mcp(), &call.mcp) else { return Ok(None) };
+        if !agent.is_agent_alone() || served.list_without_person != ListWithoutPerson::Configured {
+            return Ok(None);
+        }
+        let asking = Asking { agent, client: call.peer().address.ip(), now: call.arrived() };
+        let mut response = mcp::answer_from_configuration(spoken, served, &self.policy, &asking)?;
+        rewrite::set_request_id(response.headers_mut(), call.request_id());
+        Ok(Some(ConnectorAnswer::written(response)))
+    }
+
+    /// What the request is about.
+    async fn identify(
+        &self,
+        connector: &Connector,
+        request: &Request<()>,
+        path: CanonicalPath<'_>,
+        body: Incoming,
+        caller: &Caller,
+        call: &mut Call,
+    ) -> Result<ToolCall, Refusal> {
+        let Some(served) = connector.mcp() else {
+            let inner_path = connector.path_within(path);
+            return connector.identify(request.method(), inner_path, body).ok_or(Refusal::NoTool);
+        };
+        let arrival = Arrival {
+            request,
+            caller,
+            connector: &connector.name,
+            endpoint: connector.path.as_str(),
+            served,
+            handles: &self.handles,
+            idle_timeout: connector.idle_timeout(),
+        };
+        let spoken = call.mcp.get_or_insert_with(|| McpCall::unread(request));
+        Ok(arrival.identify(body, spoken).await?)
+    }
+
+    /// Whether policy allows the call, with everything that it is about.
+    fn decide(&self, caller: &Arc<Caller>, tool_call: &ToolCall, call: &Call) -> Result<Permit, Refusal> {
+        if caller.is_agent_alone() {
+            return Ok(self.policy.decide_list(Arc::clone(caller), Arc::clone(&tool_call.tool.tool))?);
+        }
+        let (client, now) = (call.peer().address.ip(), call.arrived());
+        let decide = |tool: &Arc<Tool>, arguments: &Arguments| {
+            let circumstances = Circumstances { arguments, client, now };
+            self.policy.decide(Arc::clone(caller), Arc::clone(tool), circumstances).map_err(|denial| {
+                // To those who may not use it in any way, a tool of an MCP server is one that is not there.
+                match call.mcp.is_some() && !self.policy.shows(caller, tool, client, now) {
+                    true => Refusal::Hidden(denial),
+                    false => Refusal::Denied(denial),
+                }
+            })
+        };
+        for tool in &tool_call.also {
+            decide(tool, &Arguments::new())?;
+        }
+        decide(&tool_call.tool.tool, &tool_call.arguments)
     }
 
     fn refuse(&self, refusal: &Refusal, mut call: Box<Call>) -> Response<Body> {
@@ -278,9 +386,9 @@ impl Gateway {
         }
         tracing::debug!(request_id = %call.request_id(), code = answer.code, detail = %note.detail, "Call refused");
         let request_id = call.request_id();
-        let mut response = answer.response(&note, request_id);
+        let mut response = refusal.response(&answer, &note, call.mcp.as_ref(), request_id);
         rewrite::set_request_id(response.headers_mut(), request_id);
-        call.refused(note, answer.status, ending);
+        call.refused(note, response.status(), ending);
         if call.record.method == Method::HEAD {
             // The length of the body there would be, and no body (RFC 9110 section 9.3.2).
             let length = HeaderValue::from(response.body().len());

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{Response, StatusCode};
 use serde_json::json;
 
 use super::answer::{Answer, Challenge};
@@ -14,18 +15,22 @@ use super::authenticate::AuthenticateError;
 use super::forward::ForwardError;
 use super::path::PathError;
 use super::request::RequestError;
-use crate::audit::{AuditUnavailable, Fault, RefusalNote};
+use super::mcp::{McpCall, McpError};
+use crate::audit::{AuditUnavailable, Fault, RefusalNote, RequestId};
 use crate::credential::ObtainError;
 use crate::error_chain::ErrorChain;
 use crate::identity::{Caller, Scopes};
+use crate::oauth::claims::ClaimsError;
 use crate::oauth::error_response::ErrorResponse;
 use crate::oauth::exchange::ExchangeError;
 use crate::policy::Denial;
 
 mod authentication;
+mod mcp;
 mod obtaining;
 
-use authentication::answer_to_authentication;
+use authentication::{answer_to_authentication, answer_to_claims};
+use mcp::{answer_to_mcp, mcp_response};
 use obtaining::answer_to_obtaining;
 
 /// What a person can do about a sign-in that is not enough.
@@ -55,6 +60,12 @@ pub enum Refusal {
     /// Policy says no.
     #[error("policy: {0}")]
     Denied(#[from] Denial),
+    /// Policy says no, to somebody who does not get to know that there is such a tool.
+    #[error("policy, hidden: {0}")]
+    Hidden(Denial),
+    /// The request is none that an MCP connector takes, or its answer none that can be judged.
+    #[error(transparent)]
+    Mcp(#[from] McpError),
     /// There is no credential.
     #[error(transparent)]
     Obtain(#[from] ObtainError),
@@ -100,25 +111,8 @@ impl Refusal {
                 Fault::Agent,
                 "This operation is not among the tools of the connector; use one that is, or ask an administrator to add it.",
             ),
-            Self::Denied(Denial::IssuerNotAccepted) => Answer::forbidden(
-                "issuer_not_accepted",
-                Fault::User,
-                "Sign in with an account of the organisation that this connector is for.",
-            ),
-            Self::Denied(Denial::ScopesMissing { required, .. }) => insufficient_scope(required),
-            Self::Denied(Denial::NoRule) => Answer::forbidden(
-                "policy_denied",
-                Fault::User,
-                "You are not allowed to use this tool through this agent; an administrator can allow it.",
-            ),
-            Self::Denied(Denial::ContextsMissing { missing }) => {
-                step_up(Some(&demand_for_contexts(missing)), caller)
-            }
-            Self::Denied(Denial::SignIn(required)) => Answer {
-                challenge: Challenge::InsufficientUserAuthentication,
-                sign_in: Some(required.clone()),
-                ..Answer::new(StatusCode::UNAUTHORIZED, "step_up_required", Fault::User, STEP_UP_REMEDY)
-            },
+            Self::Mcp(error) => answer_to_mcp(error),
+            Self::Denied(denial) | Self::Hidden(denial) => answer_to_denial(denial, caller),
             Self::Obtain(error) => answer_to_obtaining(error, caller),
             Self::Forward(error) => answer_to_forwarding(error),
             Self::ClaimsDemanded { claims } => step_up(Some(claims), caller),
@@ -140,13 +134,27 @@ impl Refusal {
         }
     }
 
+    /// What the agent hears, in the form that it understands: RFC 9457, or for an MCP client what MCP has for it.
+    pub fn response(
+        &self,
+        answer: &Answer,
+        note: &RefusalNote,
+        mcp: Option<&McpCall>,
+        request_id: RequestId,
+    ) -> Response<Bytes> {
+        match mcp {
+            Some(spoken) => mcp_response(self, answer, note, spoken, request_id),
+            None => answer.response(note, request_id),
+        }
+    }
+
     /// What the record says.
     pub fn note(&self, answer: &Answer) -> RefusalNote {
         RefusalNote {
             code: answer.code,
             fault: answer.fault,
             detail: ErrorChain(self).to_string(),
-            denied: matches!(self, Self::Denied(_)),
+            denied: matches!(self, Self::Denied(_) | Self::Hidden(_)),
             issuer_correlation_id: self
                 .exchange_refused()
                 .and_then(|refused| refused.correlation_id.as_ref().map(|id| id.as_str().to_owned())),
@@ -158,6 +166,31 @@ impl Refusal {
             Self::Obtain(ObtainError::Exchange(ExchangeError::Refused { refused, .. })) => Some(refused),
             _ => None,
         }
+    }
+}
+
+fn answer_to_denial(denial: &Denial, caller: Option<&Caller>) -> Answer {
+    match denial {
+        Denial::AgentAlone => answer_to_claims(&ClaimsError::NoPerson),
+        Denial::IssuerNotAccepted => Answer::forbidden(
+            "issuer_not_accepted",
+            Fault::User,
+            "Sign in with an account of the organisation that this connector is for.",
+        ),
+        Denial::ScopesMissing { required, .. } => insufficient_scope(required),
+        Denial::NoRule => Answer::forbidden(
+            "policy_denied",
+            Fault::User,
+            "You are not allowed to use this tool through this agent; an administrator can allow it.",
+        ),
+        Denial::ContextsMissing { missing } => {
+            step_up(Some(&demand_for_contexts(missing)), caller)
+        }
+        Denial::SignIn(required) => Answer {
+            challenge: Challenge::InsufficientUserAuthentication,
+            sign_in: Some(required.clone()),
+            ..Answer::new(StatusCode::UNAUTHORIZED, "step_up_required", Fault::User, STEP_UP_REMEDY)
+        },
     }
 }
 

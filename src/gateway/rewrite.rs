@@ -15,7 +15,6 @@ use http::header::{
 };
 use http::{Method, Request, Response, StatusCode, Version};
 
-use super::path::CanonicalPath;
 use super::request::RequestError;
 use crate::audit::RequestId;
 use crate::credential::Credential;
@@ -132,23 +131,25 @@ impl Delegated {
 }
 
 /// Takes the agent's credentials off a request and puts `credential` on. `path` is what of the request's path the
-/// connector sees; `pass_headers` are let through beside the standard ones.
+/// connector sees; `pass_headers` are let through beside the standard ones; `own_headers` take the place of what the agent
+/// sent under their names.
 ///
 /// # Errors
 ///
 /// [`RequestError::TokenMisplaced`] when the caller's own token stands in the address.
 pub fn delegate(
     request: &Request<()>,
-    path: CanonicalPath<'_>,
+    path: &str,
     pass_headers: &[HeaderName],
+    own_headers: &[(HeaderName, HeaderValue)],
     permit: &Permit,
     credential: &Credential,
     request_id: RequestId,
 ) -> Result<Delegated, RequestError> {
     let caller = permit.caller();
     let target = match request.uri().query() {
-        Some(query) => [path.as_str(), "?", query].concat(),
-        None => path.as_str().to_owned(),
+        Some(query) => [path, "?", query].concat(),
+        None => path.to_owned(),
     };
     if caller.has_token_within(target.as_bytes()) {
         return Err(RequestError::TokenMisplaced);
@@ -167,6 +168,9 @@ pub fn delegate(
     }
     if lists(inbound, &TE, "trailers") {
         headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    for (name, value) in own_headers {
+        headers.insert(name.clone(), value.clone());
     }
     headers.insert(VIA, via(request.version()));
     set_request_id(&mut headers, request_id);

@@ -7,19 +7,22 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderName, Method, Response};
 use hyper::body::Incoming;
+use tokio::sync::oneshot;
 
-use super::body::Body;
+use super::body::{Body, ConnectorBody, read_on};
 use super::call::Call;
 use super::forward::{ForwardError, Upstream, UpstreamError};
+use super::mcp::Served;
 use super::path::{CanonicalPath, ConnectorPath};
 use super::readers::Reader;
 use super::rest::Operations;
 use super::rewrite::Delegated;
-use super::settings::{ConnectorSettings, McpTools, Tools};
-use super::tool_call::{CallBody, ToolCall};
+use super::settings::{ConnectorSettings, Tools};
+use super::tool_call::{CallBody, CountedTool, ToolCall};
+use crate::audit::Ending;
 use super::upload::{Upload, UploadBody};
 use crate::metrics::{Metrics, ToolMetrics};
-use crate::tool::{Arguments, ConnectorName, Tool};
+use crate::tool::{Arguments, ConnectorName};
 
 /// All connectors, by path.
 pub struct Routes {
@@ -35,22 +38,15 @@ pub struct Connector {
     pub pass_headers: Vec<HeaderName>,
     /// How calls are counted that match none of its tools.
     pub metrics: Arc<ToolMetrics>,
-    path: ConnectorPath,
+    /// The path under which agents call it.
+    pub path: ConnectorPath,
     tools: ConnectorTools,
-}
-
-/// A tool, and the metric handles for calls of it.
-pub struct CountedTool {
-    /// The tool.
-    pub tool: Arc<Tool>,
-    /// The handles.
-    pub metrics: Arc<ToolMetrics>,
 }
 
 enum ConnectorTools {
     Any(CountedTool),
     Listed(Operations<CountedTool>),
-    Mcp(#[expect(dead_code, reason = "the stages that use it come with the next change")] McpTools),
+    Mcp(Arc<Served>),
 }
 
 impl Routes {
@@ -94,19 +90,18 @@ impl Routes {
 
 impl ConnectorTools {
     fn new(tools: Tools, metrics: &Metrics) -> Self {
-        let counted = |tool: Arc<Tool>| CountedTool { metrics: metrics.tool(&tool), tool };
         match tools {
-            Tools::Any(tool) => Self::Any(counted(tool)),
+            Tools::Any(tool) => Self::Any(CountedTool::new(tool, metrics)),
             Tools::Listed(listed) => {
                 let mut operations = Operations::default();
                 for (operation, tool) in listed {
                     operations
-                        .add(&operation, counted(tool))
+                        .add(&operation, CountedTool::new(tool, metrics))
                         .expect("no two tools overlap: resolve() refuses them");
                 }
                 Self::Listed(operations)
             }
-            Tools::Mcp(tools) => Self::Mcp(tools),
+            Tools::Mcp(tools) => Self::Mcp(Arc::new(Served::new(tools, metrics))),
         }
     }
 }
@@ -117,19 +112,35 @@ impl Connector {
         path.under(&self.path).expect("the path was routed here by this prefix")
     }
 
-    /// The tool that a request calls; `None` when the connector lists its tools and this is none of them.
+    /// What it serves, where it is an MCP server.
+    pub fn mcp(&self) -> Option<&Arc<Served>> {
+        match &self.tools {
+            ConnectorTools::Any(_) | ConnectorTools::Listed(_) => None,
+            ConnectorTools::Mcp(served) => Some(served),
+        }
+    }
+
+    /// The REST tool that a request calls; `None` when the connector lists its tools and this is none of them.
     pub fn identify(&self, method: &Method, path: CanonicalPath<'_>, body: Incoming) -> Option<ToolCall> {
-        let CountedTool { tool, metrics } = match &self.tools {
+        let tool = match &self.tools {
             ConnectorTools::Any(tool) => tool,
             ConnectorTools::Listed(operations) => operations.find(method, path)?,
             ConnectorTools::Mcp(_) => return None,
         };
         Some(ToolCall {
-            tool: Arc::clone(tool),
-            metrics: Arc::clone(metrics),
+            tool: tool.clone(),
             arguments: Arguments::new(),
+            also: Vec::new(),
+            path: path.as_str().into(),
+            headers: Vec::new(),
             body: CallBody::Streamed(body),
+            outlives_agent: false,
         })
+    }
+
+    /// How long nothing may come of a body.
+    pub fn idle_timeout(&self) -> Duration {
+        self.upstream.timeouts().idle
     }
 
     /// Forwards a request with this body, and waits for the head of the answer.
@@ -141,6 +152,7 @@ impl Connector {
         &self,
         delegated: Delegated,
         body: CallBody,
+        outlives_agent: bool,
         call: &mut Call,
     ) -> Result<ConnectorAnswer, ForwardError> {
         let (body, upload) = match body {
@@ -148,7 +160,7 @@ impl Connector {
             CallBody::Read(body) => UploadBody::read(body),
         };
         call.track_upload(&upload);
-        self.send(delegated, body, upload, Duration::ZERO, call).await
+        self.send(delegated, body, upload, Duration::ZERO, outlives_agent, call).await
     }
 
     /// Forwards a request a second time, with the copy of its body that was kept; `turned_away` is the answer to the
@@ -165,7 +177,7 @@ impl Connector {
         call: &mut Call,
     ) -> Result<ConnectorAnswer, ForwardError> {
         let (body, upload) = UploadBody::again(body);
-        self.send(delegated, body, upload, turned_away.latency, call).await
+        self.send(delegated, body, upload, turned_away.latency, turned_away.outlives_agent, call).await
     }
 
     async fn send(
@@ -174,35 +186,96 @@ impl Connector {
         body: UploadBody,
         upload: Arc<Upload>,
         latency_before: Duration,
+        outlives_agent: bool,
         call: &mut Call,
     ) -> Result<ConnectorAnswer, ForwardError> {
         let forwarded = Instant::now();
-        let response = self.upstream.send(delegated, body, &upload).await?;
+        let response = match outlives_agent {
+            true => self.send_detached(delegated, body, Arc::clone(&upload)).await?,
+            false => self.upstream.send(delegated, body, &upload).await?,
+        };
         call.record.connector_request_id = response.headers().get("request-id").cloned();
         let latency = latency_before + forwarded.elapsed();
-        Ok(ConnectorAnswer { response, upload, latency, idle_timeout: self.upstream.timeouts().idle })
+        let idle_timeout = self.idle_timeout();
+        let response = response.map(|body| {
+            let mut body = ConnectorBody::new(body, idle_timeout);
+            if outlives_agent {
+                body.outlives_agent();
+            }
+            AnswerBody::Connector(body)
+        });
+        Ok(ConnectorAnswer { response, upload, latency, idle_timeout, outlives_agent })
+    }
+
+    /// Sends a request that goes on though the agent leaves while it waits.
+    async fn send_detached(
+        &self,
+        delegated: Delegated,
+        body: UploadBody,
+        upload: Arc<Upload>,
+    ) -> Result<Response<Incoming>, ForwardError> {
+        let (upstream, idle_timeout) = (self.upstream.clone(), self.idle_timeout());
+        let (answered, answer) = oneshot::channel();
+        tokio::spawn(async move {
+            let response = upstream.send(delegated, body, &upload).await;
+            if let Err(Ok(response)) = answered.send(response) {
+                read_on(response.into_body(), idle_timeout);
+            }
+        });
+        answer.await.unwrap_or_else(|_| Err(ForwardError::Broke("the request's task failed".to_owned())))
     }
 }
 
 /// The connector's answer, on its way to the agent.
 pub struct ConnectorAnswer {
-    /// Its head, and its body still to come.
-    pub response: Response<Incoming>,
+    /// Its head, and its body.
+    pub response: Response<AnswerBody>,
     upload: Arc<Upload>,
     latency: Duration,
     idle_timeout: Duration,
+    outlives_agent: bool,
+}
+
+/// The body of a connector's answer.
+pub enum AnswerBody {
+    /// Still to come.
+    Connector(ConnectorBody),
+    /// It was read, and this was written anew from it.
+    Written(Bytes),
 }
 
 impl ConnectorAnswer {
+    /// An answer that the gateway gives in the connector's place.
+    pub fn written(response: Response<Bytes>) -> Self {
+        Self {
+            response: response.map(AnswerBody::Written),
+            upload: UploadBody::read(Bytes::new()).1,
+            latency: Duration::ZERO,
+            idle_timeout: Duration::MAX,
+            outlives_agent: false,
+        }
+    }
+
     /// The body of the request that it answers, for sending it a second time; `None` when it was too large to keep,
     /// or has not come to its end.
     pub fn take_request_body(&self) -> Option<Bytes> {
         self.upload.take_whole()
     }
 
+    /// How long nothing may come of its body.
+    pub fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
+    }
+
     /// The answer for the agent. Its body carries the call to its end.
     pub fn into_response(self, mut call: Box<Call>, reader: Option<Reader>) -> Response<Body> {
         call.answered(self.response.status(), self.latency);
-        self.response.map(|body| Body::from_connector(body, self.idle_timeout, call, reader))
+        self.response.map(|body| match body {
+            AnswerBody::Connector(body) => Body::from_connector(body, call, reader),
+            AnswerBody::Written(bytes) => {
+                call.end(Ending::Answered);
+                Body::whole(bytes, Some(call))
+            }
+        })
     }
 }

@@ -3,21 +3,44 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
 use hyper::body::Incoming;
 
-use crate::metrics::ToolMetrics;
+use crate::metrics::{Metrics, ToolMetrics};
 use crate::tool::{Arguments, Tool};
 
 /// A request for one tool, ready to be decided about.
 pub struct ToolCall {
-    /// The tool.
-    pub tool: Arc<Tool>,
-    /// How calls of it are counted.
-    pub metrics: Arc<ToolMetrics>,
+    /// The tool, and how calls of it are counted.
+    pub tool: CountedTool,
     /// The arguments that the tool declares, as far as the call has them.
     pub arguments: Arguments,
+    /// What the call is about besides. Policy has to allow each.
+    pub also: Vec<Arc<Tool>>,
+    /// What of the request's path the connector sees: a canonical path, or nothing where its address is the whole of it.
+    pub path: Arc<str>,
+    /// Headers that go on to the connector, in place of what the agent sent under these names.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     /// What goes on to the connector.
     pub body: CallBody,
+    /// The connector is heard to the end though the agent leaves: to hang up would tell it to stop.
+    pub outlives_agent: bool,
+}
+
+/// A tool, and the metric handles for calls of it.
+#[derive(Clone)]
+pub struct CountedTool {
+    /// The tool.
+    pub tool: Arc<Tool>,
+    /// The handles.
+    pub metrics: Arc<ToolMetrics>,
+}
+
+impl CountedTool {
+    /// A tool whose name is written in the configuration, or is one of a closed set.
+    pub fn new(tool: Arc<Tool>, metrics: &Metrics) -> Self {
+        Self { metrics: metrics.tool(&tool), tool }
+    }
 }
 
 /// The body of a request.
@@ -25,7 +48,6 @@ pub enum CallBody {
     /// As it comes from the agent. Nothing in it was looked at.
     Streamed(Incoming),
     /// It was read to be judged, and this was written anew from what was read.
-    #[expect(dead_code, reason = "the readers that make it come with the next change")]
     Read(Bytes),
 }
 

@@ -151,6 +151,44 @@ pub fn check(
             .texts_or_text("xms_cc")?
             .iter()
             .any(|capability| capability.eq_ignore_ascii_case("cp1")),
+        is_agent_alone: false,
+    })
+}
+
+/// Checks the claims of a token that an agent sends for itself, without a person. The subject is the agent.
+///
+/// # Errors
+///
+/// [`ClaimsError`] says what is wrong with it.
+pub fn check_agent_alone(
+    claims: &Map<String, Value>,
+    settings: &IssuerSettings,
+    now: Now,
+) -> Result<VerifiedClaims, ClaimsError> {
+    let (actor, expires_at) = check_agents_token(claims, settings, now)?;
+    let reader = Reader(claims);
+    Ok(VerifiedClaims {
+        issuer_name: settings.name.clone(),
+        issuer: settings.issuer.clone(),
+        tenant: match &settings.kind {
+            IssuerKind::Entra { tenant } => tenant.clone(),
+            IssuerKind::Oidc => Tenant::Sole,
+        },
+        subject: Subject::new(actor.as_str()),
+        actor: Some(actor),
+        may_act: None,
+        confirmation: None,
+        scopes: Scopes::default(),
+        groups: Vec::new(),
+        roles: Vec::new(),
+        token_id: reader.optional_text("jti")?.map(Into::into),
+        session: None,
+        authentication: Arc::default(),
+        authenticated_at: None,
+        issued_at: reader.time("iat")?,
+        expires_at,
+        handles_claims_challenges: false,
+        is_agent_alone: true,
     })
 }
 
@@ -172,7 +210,10 @@ pub fn check_agents_token(
     }
     let actor = agent(reader, settings)?.map_or_else(|| reader.text("sub").map(Actor::new), Ok)?;
     // A person's token was issued to an agent as well, and to the authorization server it would make them the actor.
-    if !speaks_for_an_application(reader, reader.text("sub")?, Some(&actor))? {
+    let has_roles_alone = matches!(settings.kind, IssuerKind::Entra { .. })
+        && scopes(reader)?.is_empty()
+        && reader.has("roles");
+    if !has_roles_alone && !speaks_for_an_application(reader, reader.text("sub")?, Some(&actor))? {
         return Err(ClaimsError::NoApplication);
     }
     check_audience(reader, settings)?;

@@ -175,6 +175,20 @@ impl Verifier {
         }
     }
 
+    /// The agent that sent a token of its own, without a person. Nothing is remembered of it: agents ask for lists when they
+    /// start.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError`] says why it is refused.
+    pub async fn verify_agent_alone(&self, token: &str, now: Now) -> Result<Arc<Caller>, VerifyError> {
+        let jws = Jws::parse(token)?;
+        let server = self.issuer_of(&jws)?;
+        check_signature_with_keys_of(server, &jws, now).await?;
+        let verified = claims::check_agent_alone(&jws.claims, server.settings(), now)?;
+        Ok(Arc::new(Caller::verified(verified, SecretToken::new(token))))
+    }
+
     /// The nonce for an agent's next DPoP proof, where one is needed.
     pub fn next_nonce(&self, now: Now) -> Option<String> {
         self.proofs.as_ref()?.next_nonce(now)

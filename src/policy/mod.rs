@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::clock::Now;
 use crate::identity::{Caller, RuleName, Scopes};
-use crate::tool::{Arguments, IdentityMode, RequiredSignIn, Target, Tool};
+use crate::tool::{Arguments, IdentityMode, Primitive, RequiredSignIn, Target, Tool};
 
 mod rules;
 
@@ -41,6 +41,9 @@ pub struct Circumstances<'a> {
 /// The no of a policy.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Denial {
+    /// There is no person behind the call.
+    #[error("an agent without a person may see lists, where a connector lets it, and nothing else")]
+    AgentAlone,
     /// The tool is for the people of other issuers.
     #[error("the tool is not for callers from this issuer")]
     IssuerNotAccepted,
@@ -84,6 +87,9 @@ impl Policy {
         tool: Arc<Tool>,
         circumstances: Circumstances<'_>,
     ) -> Result<Permit, Denial> {
+        if caller.is_agent_alone() {
+            return Err(Denial::AgentAlone);
+        }
         if !tool.issuers.contains(caller.issuer_name()) {
             return Err(Denial::IssuerNotAccepted);
         }
@@ -95,6 +101,24 @@ impl Policy {
         check_sign_in(&tool.required_sign_in, &caller, circumstances.now)?;
         let policies = [rule.name.clone()].into();
         Ok(Permit { caller, tool, policies })
+    }
+
+    /// Decides whether an agent without a person may ask for lists by `method`, with the application's identity and no other.
+    ///
+    /// # Errors
+    ///
+    /// A [`Denial`] when that is not what is asked for, or the connector is for agents of other issuers.
+    pub fn decide_list(&self, agent: Arc<Caller>, method: Arc<Tool>) -> Result<Permit, Denial> {
+        let lists_alone = agent.is_agent_alone()
+            && method.identity == IdentityMode::AppOnly
+            && method.primitive == Primitive::Method;
+        if !lists_alone {
+            return Err(Denial::AgentAlone);
+        }
+        if !method.issuers.contains(agent.issuer_name()) {
+            return Err(Denial::IssuerNotAccepted);
+        }
+        Ok(Permit { caller: agent, tool: method, policies: Arc::default() })
     }
 
     /// Whether `caller` may call `tool` with some arguments or other: whether a list of tools shows it. `client` and

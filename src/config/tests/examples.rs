@@ -75,6 +75,23 @@ fn id_jag() {
 }
 
 #[test]
+fn mcp() {
+    let files = Files::new();
+    files.write("keycloak-client-secret", "change-me\n");
+    check_example(
+        "mcp.yaml",
+        &files,
+        &[("KEYCLOAK_URL", "http://127.0.0.1:8081")],
+        "CONNECTOR  TOOL         MATCH            IDENTITY      ALLOWED BY      SCOPES\n\
+         notes      list_notes   MCP list_notes   on_behalf_of  everyone reads  notes.read\n\
+         \x20          read_note    MCP read_note    on_behalf_of  everyone reads  notes.read\n\
+         \x20          delete_note  MCP delete_note  on_behalf_of  editors delete  notes.write\n\
+         wiki       any          MCP *            on_behalf_of  everyone reads  wiki.read\n\
+         \ngood: 1 issuer, 2 connectors, 4 tools, 2 rules\n",
+    );
+}
+
+#[test]
 fn demo() {
     let files = Files::new();
     for name in ["ca", "gateway", "client"] {
@@ -101,5 +118,5 @@ fn each_example_has_a_test() {
     let entries = std::fs::read_dir(folder).expect("the examples");
     let mut names: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();
     names.sort();
-    assert_eq!(names, ["demo.yaml", "entra-graph.yaml", "id-jag.yaml", "keycloak.yaml"]);
+    assert_eq!(names, ["demo.yaml", "entra-graph.yaml", "id-jag.yaml", "keycloak.yaml", "mcp.yaml"]);
 }

@@ -20,11 +20,12 @@ pub fn error(id: Option<&Id>, code: i32, message: &str, data: Option<Value>) -> 
     written(&members.into())
 }
 
-/// The result of a tool that says what went wrong, so that the model reads it: the text, and the same for programs.
-pub fn tool_error(id: &Id, era: Era, text: &str, structured: Option<Value>) -> Bytes {
+/// The result of a tool that says what went wrong, so that the model reads it: the text, and the same for programs. That
+/// goes into `_meta`: clients compare structured content with the tool's own schema.
+pub fn tool_error(id: &Id, era: Era, text: &str, meta: Option<Value>) -> Bytes {
     let mut result = complete_result(era);
     result.insert("content".to_owned(), json!([{ "type": "text", "text": text }]));
-    result.extend(structured.map(|structured| ("structuredContent".to_owned(), structured)));
+    result.extend(meta.map(|meta| ("_meta".to_owned(), meta)));
     result.insert("isError".to_owned(), true.into());
     self::result(id, result)
 }
@@ -84,7 +85,7 @@ mod tests {
                 "Ask your administrator.",
                 Some(json!({"code": "denied"})),
             ),
-            r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","content":[{"type":"text","text":"Ask your administrator."}],"structuredContent":{"code":"denied"},"isError":true}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","content":[{"type":"text","text":"Ask your administrator."}],"_meta":{"code":"denied"},"isError":true}}"#,
         );
         check(
             &tool_error(&Id::Integer(1), Era::Legacy, "line\nline", None),

@@ -220,7 +220,7 @@ fn proof_invalid() -> Answer {
     }
 }
 
-fn answer_to_claims(error: &ClaimsError) -> Answer {
+pub fn answer_to_claims(error: &ClaimsError) -> Answer {
     match error {
         ClaimsError::Missing(_) => Answer::invalid_token(
             "claim_missing",

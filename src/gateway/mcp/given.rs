@@ -1,0 +1,98 @@
+//! What an MCP server gives out in its answers, remembered for whom it was given to.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::handles::{Handle, Handles};
+use crate::digest::FieldDigest;
+use crate::identity::Caller;
+use crate::strict_json;
+use crate::tool::ConnectorName;
+
+/// Members of results that give something out. A message that holds neither word gives nothing.
+const WORDS: [&[u8]; 2] = [b"\"taskId\"", b"\"requestState\""];
+/// What of a call's parameters may differ when it goes on after its person was asked.
+const CHANGING: [&str; 3] = ["_meta", "requestState", "inputResponses"];
+
+/// To whom what an answer gives out is given.
+#[derive(Clone)]
+pub struct Given {
+    /// Where it is remembered.
+    pub handles: Arc<Handles>,
+    /// The connector.
+    pub connector: ConnectorName,
+    /// Who.
+    pub caller: Arc<Caller>,
+    /// The call that it is the answer to.
+    pub call: [u8; 32],
+}
+
+impl Given {
+    /// Remembers what a message gives out.
+    pub fn read(&self, message: &[u8]) {
+        if !WORDS.iter().any(|word| message.windows(word.len()).any(|window| window == *word)) {
+            return;
+        }
+        // What cannot be read gives nothing out: whoever brings it is then refused.
+        let Ok(message) = strict_json::parse_object(message) else { return };
+        let Some(result) = message.get("result").and_then(Value::as_object) else { return };
+        let text = |of: &Map<String, Value>, member: &str| of.get(member)?.as_str().map(str::to_owned);
+        if let Some(state) = text(result, "requestState") {
+            self.handles.given(&self.connector, Handle::State(&state, self.call), &self.caller);
+        }
+        let task = result.get("task").and_then(Value::as_object).and_then(|task| text(task, "taskId"));
+        if let Some(task) = task.or_else(|| text(result, "taskId")) {
+            self.handles.given(&self.connector, Handle::Task(&task), &self.caller);
+        }
+    }
+
+    /// Whether a task is the caller's.
+    pub fn has_task(&self, task: &str) -> bool {
+        self.handles.is_of(&self.connector, Handle::Task(task), &self.caller)
+    }
+}
+
+/// What a call is, apart from what may differ when it goes on after its person was asked. The order of members makes no
+/// difference.
+pub fn call_digest(method: &str, params: Option<&Map<String, Value>>) -> [u8; 32] {
+    let mut digest = FieldDigest::new("mcp-call/1");
+    digest.field(method.as_bytes());
+    for (name, value) in sorted(params.into_iter().flatten()) {
+        if !CHANGING.contains(&name.as_str()) {
+            digest.field(name.as_bytes());
+            add(&mut digest, value);
+        }
+    }
+    digest.finish()
+}
+
+fn sorted<'a>(members: impl Iterator<Item = (&'a String, &'a Value)>) -> Vec<(&'a String, &'a Value)> {
+    let mut members: Vec<_> = members.collect();
+    members.sort_by_key(|(name, _)| *name);
+    members
+}
+
+/// The depth is bounded: the message was read.
+fn add(digest: &mut FieldDigest, value: &Value) {
+    match value {
+        Value::Object(members) => {
+            digest.field(b"{");
+            for (name, value) in sorted(members.iter()) {
+                digest.field(name.as_bytes());
+                add(digest, value);
+            }
+            digest.field(b"}");
+        }
+        Value::Array(items) => {
+            digest.field(b"[");
+            items.iter().for_each(|item| add(digest, item));
+            digest.field(b"]");
+        }
+        Value::String(text) => {
+            digest.field(b"\"");
+            digest.field(text.as_bytes());
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => digest.field(value.to_string().as_bytes()),
+    }
+}
