@@ -12,6 +12,7 @@ pub mod clock;
 pub mod connector;
 pub mod jws;
 pub mod mail;
+pub mod notes;
 pub mod people;
 pub mod script;
 
