@@ -43,8 +43,8 @@ mod tests;
 pub use self::fault::Fault;
 pub use self::record::{Exchange, GrantKind};
 pub use self::settings::{
-    AgentClient, AppRole, Consent, GatewayClient, MAIL_AUDIENCE, Resource, Scope, Settings, TENANT,
-    TrustedIssuer,
+    AgentClient, AppRole, Consent, GatewayClient, MAIL_AUDIENCE, NOTES_AUDIENCE, Resource, Scope, Settings,
+    TENANT, TrustedIssuer,
 };
 pub use self::tenant::Endpoint;
 pub use self::tokens::TokenBuilder;

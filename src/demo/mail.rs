@@ -8,21 +8,16 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
-use aws_lc_rs::digest;
-use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
-use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use rustls::{RootCertStore, ServerConfig};
 
 use self::mailbox::Mailboxes;
-use self::record::BODY_BYTES_KEPT;
-use self::verify::Verifier;
 use super::authorization_server::{AuthorizationServer, MAIL_AUDIENCE};
 use super::body::{self, Body};
+use super::connector::{BODY_BYTES_KEPT, Entry, Received, Requests, Verifier};
 use super::host::{Answer, Host, Respond, Socket};
-use super::jws::base64url;
 use super::kept::Kept;
 use super::lock;
 use super::people::Person;
@@ -31,13 +26,11 @@ use super::script::Script;
 mod graph;
 mod mailbox;
 mod plain;
-mod record;
-mod verify;
 
 #[cfg(test)]
 mod tests;
 
-pub use self::record::{Caller, ReceivedRequest};
+pub use super::connector::{AnswerEnd, Caller, ReceivedRequest};
 
 /// What a mail connector begins with.
 #[derive(Clone)]
@@ -109,7 +102,7 @@ impl MailConnector {
             verifier: verifier.map_err(io::Error::other)?,
             mailboxes: Mutex::new(mailbox::mailboxes(&settings.people)),
             sent: Mutex::default(),
-            requests: Mutex::default(),
+            requests: Requests::default(),
             script: Script::default(),
             in_flight: Arc::new(()),
             settings,
@@ -135,7 +128,7 @@ impl MailConnector {
 
     /// Every request received, oldest first.
     pub fn requests(&self) -> Vec<ReceivedRequest> {
-        lock(&self.connector.requests).to_vec()
+        self.connector.requests.to_vec()
     }
 
     /// The one request received.
@@ -151,7 +144,7 @@ impl MailConnector {
 
     /// Forgets the requests received so far.
     pub fn forget_requests(&self) {
-        lock(&self.connector.requests).clear();
+        self.connector.requests.clear();
     }
 
     /// Every mail sent, oldest first.
@@ -187,105 +180,41 @@ struct Connector {
     verifier: Verifier,
     mailboxes: Mutex<Mailboxes>,
     sent: Mutex<Kept<SentMail>>,
-    requests: Mutex<Kept<ReceivedRequest>>,
+    requests: Requests,
     script: Script,
     /// Nothing but a count of who holds it.
     in_flight: Arc<()>,
-}
-
-/// A request body, read to its end.
-#[derive(Default)]
-struct Received {
-    kept: Bytes,
-    bytes: u64,
-    sha256: String,
-    complete: bool,
 }
 
 impl Respond for Connector {
     async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let _answering = Arc::clone(&self.in_flight);
         let (head, body) = request.into_parts();
-        let number = self.record(&head);
+        let entry = self.requests.begin(&head);
         let reply = self.script.next();
         let body = if reply.is_before_the_body() {
             Received { complete: true, ..Received::default() }
         } else {
             let keep = if head.uri.path() == "/v1.0/upload" { 0 } else { BODY_BYTES_KEPT };
-            self.receive(number, body, keep).await
+            entry.receive(body, keep).await
         };
         if !body.complete {
             // Who broke off in the middle of a request gets no answer, and nothing is done for them.
             return Answer::Reset;
         }
-        let answer = reply.play(self.answer(number, &head, &body)).await;
-        if let (Answer::Response(response), Some(request)) = (&answer, lock(&self.requests).get_mut(number)) {
-            request.status = Some(response.status());
-        }
-        answer
+        let answer = reply.play(self.answer(&entry, &head, &body)).await;
+        entry.answered(answer)
     }
 }
 
 impl Connector {
-    async fn answer(&self, number: usize, head: &Parts, body: &Received) -> Response<Body> {
+    async fn answer(&self, entry: &Entry, head: &Parts, body: &Received) -> Response<Body> {
         let path: Vec<&str> = head.uri.path().trim_start_matches('/').split('/').collect();
         let ["v1.0", path @ ..] = path.as_slice() else { return not_found() };
         if let Some(response) = self.answer_plain(head, path, body) {
             return response;
         }
-        self.answer_graph(number, head, path, &body.kept).await
-    }
-
-    fn record(&self, head: &Parts) -> usize {
-        lock(&self.requests).push(ReceivedRequest {
-            method: head.method.clone(),
-            uri: head.uri.clone(),
-            version: head.version,
-            headers: head.headers.clone(),
-            body: Bytes::new(),
-            body_bytes: 0,
-            body_complete: false,
-            trailers: None,
-            caller: None,
-            status: None,
-        })
-    }
-
-    fn record_caller(&self, number: usize, caller: Caller) {
-        if let Some(request) = lock(&self.requests).get_mut(number) {
-            request.caller = Some(caller);
-        }
-    }
-
-    /// Reads a body to its end, keeps its beginning, and records what came of it.
-    async fn receive(&self, number: usize, mut body: Incoming, keep: usize) -> Received {
-        let mut kept = BytesMut::new();
-        let mut received = Received { complete: true, ..Received::default() };
-        let mut sum = digest::Context::new(&digest::SHA256);
-        let mut trailers = None;
-        while let Some(frame) = body.frame().await {
-            let Ok(frame) = frame else {
-                received.complete = false;
-                break;
-            };
-            match frame.into_data() {
-                Ok(data) => {
-                    received.bytes += data.len() as u64;
-                    sum.update(&data);
-                    kept.extend_from_slice(&data[..data.len().min(keep - kept.len())]);
-                }
-                Err(frame) => trailers = frame.into_trailers().ok(),
-            }
-        }
-        received.sha256 = base64url(sum.finish().as_ref());
-        received.kept = kept.freeze();
-        if let Some(request) = lock(&self.requests).get_mut(number) {
-            request.body = received.kept.clone();
-            request.body_bytes = received.bytes;
-            request.body_complete = received.complete;
-            request.trailers = trailers;
-        }
-        received
+        self.answer_graph(entry, head, path, &body.kept).await
     }
 }
 

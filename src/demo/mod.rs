@@ -9,8 +9,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub mod authorization_server;
 pub mod certificates;
 pub mod clock;
+pub mod connector;
 pub mod jws;
 pub mod mail;
+pub mod notes;
 pub mod people;
 pub mod script;
 

@@ -61,9 +61,15 @@ impl Script {
         lock(&self.0).once.len()
     }
 
+    /// The next reply, which is the normal one if nothing was said.
     pub(super) fn next(&self) -> Reply {
+        self.take().unwrap_or_else(Reply::normal)
+    }
+
+    /// The next reply, if anything was said about it.
+    pub(super) fn take(&self) -> Option<Reply> {
         let mut lines = lock(&self.0);
-        lines.once.pop_front().or_else(|| lines.always.clone()).unwrap_or_else(Reply::normal)
+        lines.once.pop_front().or_else(|| lines.always.clone())
     }
 }
 

@@ -12,6 +12,9 @@ use crate::demo::people::Person;
 /// The audience of the demo mail connector.
 pub const MAIL_AUDIENCE: &str = "https://graph.demo.test";
 
+/// The audience of the demo notes connector.
+pub const NOTES_AUDIENCE: &str = "api://notes";
+
 /// The tenant a server plays unless told otherwise.
 pub const TENANT: &str = "7c1e5b0a-4b1d-4c59-9f43-2d6f1a8be100";
 
@@ -54,10 +57,16 @@ impl Default for Settings {
     fn default() -> Self {
         let gateway = GatewayClient::default();
         let people = vec![Person::ada(), Person::bob()];
+        let consented = [
+            (MAIL_AUDIENCE, "Mail.Read"),
+            (MAIL_AUDIENCE, "User.Read"),
+            (NOTES_AUDIENCE, "Notes.Read"),
+            (NOTES_AUDIENCE, "Notes.ReadWrite"),
+        ];
         let consents = people
             .iter()
-            .flat_map(|person| ["Mail.Read", "User.Read"].map(|scope| (person, scope)))
-            .map(|(person, scope)| Consent::new(&person.oid, &gateway.client_id, MAIL_AUDIENCE, scope))
+            .flat_map(|person| consented.map(|consented| (person, consented)))
+            .map(|(person, (audience, scope))| Consent::new(&person.oid, &gateway.client_id, audience, scope))
             .collect();
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -66,7 +75,7 @@ impl Default for Settings {
             people,
             gateway,
             agent: AgentClient::default(),
-            resources: vec![Resource::mail()],
+            resources: vec![Resource::mail(), Resource::notes()],
             consents,
             trusted_issuers: Vec::new(),
             public_subjects: false,
@@ -121,7 +130,10 @@ impl Default for GatewayClient {
             secret: "development-secret-not-for-production".to_owned(),
             certificates: Vec::new(),
             workload_tokens: Vec::new(),
-            app_roles: vec![AppRole { audience: MAIL_AUDIENCE.to_owned(), role: "Mail.Send".to_owned() }],
+            app_roles: vec![
+                AppRole { audience: MAIL_AUDIENCE.to_owned(), role: "Mail.Send".to_owned() },
+                AppRole { audience: NOTES_AUDIENCE.to_owned(), role: "Notes.Publish".to_owned() },
+            ],
         }
     }
 }
@@ -165,6 +177,18 @@ impl Resource {
                 Scope::new("Mail.Read", "Read your mail"),
                 Scope::new("Mail.Send", "Send mail as you"),
                 Scope::new("MailboxSettings.Read", "Read your mailbox settings"),
+            ],
+        }
+    }
+
+    /// The demo notes connector.
+    pub fn notes() -> Self {
+        Self {
+            audience: NOTES_AUDIENCE.to_owned(),
+            name: "Demo notes".to_owned(),
+            scopes: vec![
+                Scope::new("Notes.Read", "Read your notes"),
+                Scope::new("Notes.ReadWrite", "Read, write and delete your notes"),
             ],
         }
     }

@@ -5,10 +5,9 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::mailbox::Page;
-use super::record::{self, Caller};
-use super::verify::TokenFault;
 use super::{Connector, SentMail};
 use crate::demo::body::{self, Body};
+use crate::demo::connector::{Caller, Entry, TokenFault, bearer};
 use crate::demo::people::Person;
 use crate::demo::{clock, lock, random};
 
@@ -130,7 +129,7 @@ impl GraphFault {
         headers.insert("request-id", HeaderValue::from_str(&request_id).expect("a GUID is ASCII"));
         if self.status == StatusCode::UNAUTHORIZED {
             let authority = issuer.strip_suffix("/v2.0").unwrap_or(issuer);
-            let error = if record::bearer(request).is_some() { ", error=\"invalid_token\"" } else { "" };
+            let error = if bearer(request).is_some() { ", error=\"invalid_token\"" } else { "" };
             let challenge =
                 format!("Bearer realm=\"\", authorization_uri=\"{authority}/oauth2/v2.0/authorize\"{error}");
             if let Ok(challenge) = HeaderValue::from_str(&challenge) {
@@ -148,12 +147,12 @@ impl Connector {
     /// Answers a request to `/v1.0/` and this path.
     pub(super) async fn answer_graph(
         &self,
-        number: usize,
+        entry: &Entry,
         head: &Parts,
         path: &[&str],
         body: &[u8],
     ) -> Response<Body> {
-        match self.graph(number, head, path, body).await {
+        match self.graph(entry, head, path, body).await {
             Ok(mut response) => {
                 let request_id = HeaderValue::from_str(&random::guid()).expect("a GUID is ASCII");
                 response.headers_mut().insert("request-id", request_id);
@@ -168,14 +167,14 @@ impl Connector {
 
     async fn graph(
         &self,
-        number: usize,
+        entry: &Entry,
         head: &Parts,
         path: &[&str],
         body: &[u8],
     ) -> Result<Response<Body>, GraphFault> {
-        let token = record::bearer(&head.headers).ok_or_else(|| GraphFault::token(None))?;
+        let token = bearer(&head.headers).ok_or_else(|| GraphFault::token(None))?;
         let caller = self.verifier.verify(token).await.map_err(|fault| GraphFault::token(Some(fault)))?;
-        self.record_caller(number, caller.clone());
+        entry.caller(&caller);
         let (owner, rest) = match path {
             ["me", rest @ ..] => (self.caller_himself(&caller)?, rest),
             ["users", user, rest @ ..] => (self.other(&caller, &decode(user))?, rest),

@@ -11,8 +11,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use http_body::Frame;
 use serde_json::{Value, json};
 
-use super::{Connector, Received};
+use super::Connector;
 use crate::demo::body::{self, Body};
+use crate::demo::connector::Received;
 
 /// Bytes of one frame of a download.
 const FRAME_BYTES: usize = 65_536;

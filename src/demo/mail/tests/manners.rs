@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::digest;
 use http::Version;
 use serde_json::json;
 use tempfile::TempDir;
@@ -10,6 +11,7 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::demo::certificates::DevelopmentCertificates;
+use crate::demo::jws::base64url;
 use crate::demo::script::Reply;
 use crate::demo::testing::{client_builder, header};
 

@@ -1,4 +1,4 @@
-//! The connector's own check of the token it is sent, by keys it fetched itself.
+//! A connector's own check of the token it is sent, by keys it fetched itself.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -29,7 +29,7 @@ const SKEW_SECONDS: i64 = 60;
 
 /// Why a token is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TokenFault {
+pub(in crate::demo) enum TokenFault {
     Malformed,
     BadSignature,
     OtherIssuer,
@@ -40,7 +40,7 @@ pub(super) enum TokenFault {
 }
 
 /// Checks tokens for one audience of one issuer.
-pub(super) struct Verifier {
+pub(in crate::demo) struct Verifier {
     issuer: String,
     audience: String,
     jwks_uri: Uri,
@@ -49,7 +49,7 @@ pub(super) struct Verifier {
 }
 
 impl Verifier {
-    pub(super) fn new(
+    pub(in crate::demo) fn new(
         issuer: String,
         audience: String,
         jwks_uri: Uri,
@@ -67,7 +67,7 @@ impl Verifier {
     }
 
     /// Who a token speaks for, if everything about it is right.
-    pub(super) async fn verify(&self, token: &str) -> Result<Caller, TokenFault> {
+    pub(in crate::demo) async fn verify(&self, token: &str) -> Result<Caller, TokenFault> {
         let jws = Jws::parse(token).ok_or(TokenFault::Malformed)?;
         let algorithm = jws
             .header("alg")
