@@ -11,6 +11,7 @@ mod http;
 mod http2;
 mod id_jag;
 mod lifecycle;
+mod mcp;
 mod possession;
 mod records;
 mod second_try;

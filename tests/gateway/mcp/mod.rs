@@ -1,0 +1,6 @@
+//! MCP servers behind the gateway, in both eras.
+
+mod bed;
+
+mod legacy;
+mod modern;
