@@ -276,8 +276,11 @@ impl Gateway {
         if let Refusal::Unauthenticated(_) = refusal {
             self.metrics.authentication_failed(answer.code);
         }
-        tracing::debug!(request_id = %call.request_id(), code = answer.code, detail = %note.detail, "Call refused");
-        let request_id = call.request_id();
+        if let Refusal::Denied(denial) = refusal {
+            call.record.policies = denial.policies();
+        }
+        let (request_id, policies) = (call.request_id(), &call.record.policies);
+        tracing::debug!(%request_id, code = answer.code, detail = %note.detail, ?policies, "Call refused");
         let mut response = answer.response(&note, request_id);
         rewrite::set_request_id(response.headers_mut(), request_id);
         call.refused(note, answer.status, ending);

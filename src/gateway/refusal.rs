@@ -111,6 +111,11 @@ impl Refusal {
                 Fault::User,
                 "You are not allowed to use this tool through this agent; an administrator can allow it.",
             ),
+            Self::Denied(Denial::Forbidden { .. }) => Answer::forbidden(
+                "policy_forbidden",
+                Fault::User,
+                "A rule of your organisation forbids this call; the agent should not try it again, and an administrator can tell you more.",
+            ),
             Self::Denied(Denial::ContextsMissing { missing }) => {
                 step_up(Some(&demand_for_contexts(missing)), caller)
             }
