@@ -116,6 +116,12 @@ impl Refusal {
                 Fault::User,
                 "A rule of your organisation forbids this call; the agent should not try it again, and an administrator can tell you more.",
             ),
+            Self::Denied(Denial::PolicyError { .. }) => Answer::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "policy_failed",
+                Fault::Gateway,
+                "Whether you are allowed to do this cannot be told; give the request id to the gateway's operators.",
+            ),
             Self::Denied(Denial::ContextsMissing { missing }) => {
                 step_up(Some(&demand_for_contexts(missing)), caller)
             }

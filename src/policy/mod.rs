@@ -9,6 +9,8 @@ use crate::clock::Now;
 use crate::identity::{Caller, RuleName, Scopes};
 use crate::tool::{Arguments, IdentityMode, RequiredSignIn, Target, Tool};
 
+#[cfg(feature = "cedar")]
+pub mod cedar;
 mod rule_index;
 mod rules;
 
@@ -22,6 +24,8 @@ use rules::Kind;
 pub struct Policy {
     allow: Rules,
     deny: Rules,
+    #[cfg(feature = "cedar")]
+    cedar: Option<cedar::CedarPolicies>,
 }
 
 /// Proof that policy let this caller use this tool.
@@ -66,6 +70,14 @@ pub enum Denial {
         /// Which ones. They are for the gateway's operators, not for the agent.
         policies: Arc<[RuleName]>,
     },
+    /// A policy could not be evaluated. Nobody can tell what it would have said, so it is a no.
+    #[error("a policy could not be evaluated: {failure}")]
+    PolicyError {
+        /// Which ones. They are for the gateway's operators, not for the agent.
+        policies: Arc<[RuleName]>,
+        /// What went wrong.
+        failure: PolicyFailure,
+    },
     /// The person has not passed every authentication context that the tool demands.
     #[error("the tool demands the authentication contexts {}", missing.join(", "))]
     ContextsMissing {
@@ -75,6 +87,23 @@ pub enum Denial {
     /// The person has signed in too weakly, too long ago, or the token does not say how.
     #[error("the tool demands another sign-in{}", .0.why())]
     SignIn(RequiredSignIn),
+}
+
+/// Why a policy could not be evaluated. It never says with which values: they may be arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PolicyFailure {
+    /// A sum or product is beyond 64 bits.
+    #[error("a number became too large")]
+    Overflow,
+    /// It is nested too deeply.
+    #[error("it is nested too deeply")]
+    TooDeep,
+    /// An operation has no result for these values.
+    #[error("it has no result for this call")]
+    Undefined,
+    /// The call has something that policies have no words for, such as a time after the year 9999.
+    #[error("the call cannot be put into its words")]
+    Inexpressible,
 }
 
 impl Policy {
@@ -88,12 +117,19 @@ impl Policy {
         Self { deny: Rules::new(deny), ..self }
     }
 
+    /// The same policy, with these policies beside the rules.
+    #[cfg(feature = "cedar")]
+    pub fn with_cedar(self, policies: cedar::CedarPolicies) -> Self {
+        Self { cedar: Some(policies), ..self }
+    }
+
     /// Decides whether `caller` may use `tool`: first whom the tool is for, then the rules, and last what only another
     /// sign-in can mend.
     ///
     /// # Errors
     ///
-    /// A [`Denial`] when the tool is not for this caller, a rule forbids the call, or none allows it.
+    /// A [`Denial`] when the tool is not for this caller, something forbids the call, nothing allows it, or a policy could not
+    /// be evaluated.
     pub fn decide(
         &self,
         caller: Arc<Caller>,
@@ -107,15 +143,19 @@ impl Policy {
             let missing = tool.required_scopes.missing_from(caller.scopes());
             return Err(Denial::ScopesMissing { required: tool.required_scopes.clone(), missing });
         }
-        let policies = self.judge(&caller, &tool)?;
-        check_sign_in(&tool.required_sign_in, &caller, circumstances.now)?;
+        let Circumstances { arguments, client, now } = circumstances;
+        let policies = self.judge(&caller, &tool, Some(arguments), client, now)?;
+        check_sign_in(&tool.required_sign_in, &caller, now)?;
         Ok(Permit { caller, tool, policies })
     }
 
     /// Whether `caller` may call `tool` with some arguments or other: whether a list of tools shows it. `client` and
     /// `now` are of the call that asks for the list.
-    pub fn shows(&self, caller: &Caller, tool: &Tool, _client: IpAddr, _now: Now) -> bool {
-        tool.issuers.contains(caller.issuer_name()) && self.judge(caller, tool).is_ok()
+    pub fn shows(&self, caller: &Caller, tool: &Tool, client: IpAddr, now: Now) -> bool {
+        // A tool that declares no arguments shows none to policies, so all is known already.
+        let no_arguments = Arguments::new();
+        let arguments = tool.arguments.is_empty().then_some(&no_arguments);
+        tool.issuers.contains(caller.issuer_name()) && self.judge(caller, tool, arguments, client, now).is_ok()
     }
 
     /// The rules that allow, in the order in which they are asked.
@@ -128,44 +168,119 @@ impl Policy {
         self.deny.all()
     }
 
-    /// What allows this call. Silence means no.
-    fn judge(&self, caller: &Caller, tool: &Tool) -> Result<Arc<[RuleName]>, Denial> {
-        if Kind::of(tool.primitive).is_none() {
-            return self.judge_method(caller, tool);
+    /// The Cedar policies.
+    #[cfg(feature = "cedar")]
+    pub fn cedar(&self) -> Option<&cedar::CedarPolicies> {
+        self.cedar.as_ref()
+    }
+
+    /// What allows this call. Silence means no. Without arguments: what may allow it with some.
+    fn judge(
+        &self,
+        caller: &Caller,
+        tool: &Tool,
+        arguments: Option<&Arguments>,
+        client: IpAddr,
+        now: Now,
+    ) -> Result<Arc<[RuleName]>, Denial> {
+        let Some(kind) = Kind::of(tool.primitive) else { return self.judge_method(caller, tool, client, now) };
+        let deny = self.deny.first(caller, tool).map(|rule| rule.name.clone());
+        if let Some(deny) = deny {
+            return Voices { forbids: vec![deny], ..Voices::default() }.verdict();
         }
-        let deny = self.deny.first(caller, tool).map(|rule| &rule.name);
-        let allow = self.allow.first(caller, tool).map(|rule| &rule.name);
-        Voices { permits: allow.cloned().into_iter().collect(), forbids: deny.cloned().into_iter().collect() }.verdict()
+        let allow = self.allow.first(caller, tool).map(|rule| rule.name.clone());
+        let rules = Voices { permits: allow.into_iter().collect(), ..Voices::default() };
+        rules.and(self.cedar_voices(Call { caller, tool, kind, arguments, client, now })).verdict()
     }
 
     /// What allows a method of the protocol. It is for whoever may use something on the connector, so it takes a yes to
     /// something of a kind of which not everything is forbidden.
-    fn judge_method(&self, caller: &Caller, method: &Tool) -> Result<Arc<[RuleName]>, Denial> {
+    fn judge_method(
+        &self,
+        caller: &Caller,
+        method: &Tool,
+        client: IpAddr,
+        now: Now,
+    ) -> Result<Arc<[RuleName]>, Denial> {
         let connector = method.connector.as_str();
         let mut denial = Denial::NoRule;
         for kind in Kind::ALL {
-            let deny = self.deny.first_naming_all(caller, kind, connector).map(|rule| &rule.name);
-            let allow = self.allow.first_naming_some(caller, kind, connector).map(|rule| &rule.name);
-            let voices =
-                Voices { permits: allow.cloned().into_iter().collect(), forbids: deny.cloned().into_iter().collect() };
-            match voices.verdict() {
+            let deny = self.deny.first_naming_all(caller, kind, connector).map(|rule| rule.name.clone());
+            let allow = self.allow.first_naming_some(caller, kind, connector).map(|rule| rule.name.clone());
+            let rules = Voices {
+                permits: allow.into_iter().collect(),
+                forbids: deny.into_iter().collect(),
+                ..Voices::default()
+            };
+            let call = Call { caller, tool: method, kind, arguments: None, client, now };
+            match rules.and(self.cedar_voices_about_connector(call)).verdict() {
                 Ok(policies) => return Ok(policies),
-                Err(Denial::NoRule) => {}
+                Err(weaker) if weaker.weight() <= denial.weight() => {}
                 Err(stronger) => denial = stronger,
             }
         }
         Err(denial)
     }
+
+    #[cfg(feature = "cedar")]
+    fn cedar_voices(&self, call: Call<'_>) -> Voices {
+        self.cedar.as_ref().map(|cedar| cedar.voices(&call)).unwrap_or_default()
+    }
+
+    #[cfg(feature = "cedar")]
+    fn cedar_voices_about_connector(&self, call: Call<'_>) -> Voices {
+        self.cedar.as_ref().map(|cedar| cedar.voices_about_connector(&call)).unwrap_or_default()
+    }
+
+    #[cfg(not(feature = "cedar"))]
+    fn cedar_voices(&self, _call: Call<'_>) -> Voices {
+        Voices::default()
+    }
+
+    #[cfg(not(feature = "cedar"))]
+    fn cedar_voices_about_connector(&self, _call: Call<'_>) -> Voices {
+        Voices::default()
+    }
+}
+
+/// What is being decided.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "cedar"), expect(dead_code, reason = "rules look at less than policies do"))]
+struct Call<'a> {
+    caller: &'a Caller,
+    tool: &'a Tool,
+    kind: Kind,
+    /// `None`: not known yet.
+    arguments: Option<&'a Arguments>,
+    client: IpAddr,
+    now: Now,
 }
 
 /// What rules and policies say about a call, each for itself.
+#[derive(Default)]
 struct Voices {
     permits: Vec<RuleName>,
     forbids: Vec<RuleName>,
+    /// Those that could not be evaluated.
+    failed: Vec<RuleName>,
+    /// Why something could not be evaluated.
+    failure: Option<PolicyFailure>,
 }
 
 impl Voices {
+    fn and(mut self, others: Self) -> Self {
+        self.permits.extend(others.permits);
+        self.forbids.extend(others.forbids);
+        self.failed.extend(others.failed);
+        self.failure = self.failure.or(others.failure);
+        self
+    }
+
+    /// A failure weighs more than any word, and a no more than any yes.
     fn verdict(self) -> Result<Arc<[RuleName]>, Denial> {
+        if let Some(failure) = self.failure {
+            return Err(Denial::PolicyError { policies: self.failed.into(), failure });
+        }
         if !self.forbids.is_empty() {
             return Err(Denial::Forbidden { policies: self.forbids.into() });
         }
@@ -180,12 +295,25 @@ impl Denial {
     /// The rules and policies that said no, or failed to say anything.
     pub fn policies(&self) -> Arc<[RuleName]> {
         match self {
-            Self::Forbidden { policies } => Arc::clone(policies),
+            Self::Forbidden { policies } | Self::PolicyError { policies, .. } => Arc::clone(policies),
             Self::IssuerNotAccepted
             | Self::ScopesMissing { .. }
             | Self::NoRule
             | Self::ContextsMissing { .. }
             | Self::SignIn(_) => Arc::default(),
+        }
+    }
+
+    /// Of several reasons, the one that weighs most is told.
+    const fn weight(&self) -> u8 {
+        match self {
+            Self::IssuerNotAccepted
+            | Self::ScopesMissing { .. }
+            | Self::NoRule
+            | Self::ContextsMissing { .. }
+            | Self::SignIn(_) => 0,
+            Self::Forbidden { .. } => 1,
+            Self::PolicyError { .. } => 2,
         }
     }
 }
