@@ -14,6 +14,7 @@ use super::CedarPolicies;
 use super::source::{self, Place};
 use super::vocabulary::Vocabulary;
 use crate::identity::RuleName;
+use crate::policy::rules::Kind;
 
 /// A file of policies.
 #[derive(Clone, Debug)]
@@ -74,7 +75,7 @@ impl Draft {
                 match Policy::parse(None, &text[span.clone()]) {
                     Ok(policy) => {
                         let written = policy.annotation("id").filter(|id| !id.is_empty()).map(str::to_owned);
-                        let name = RuleName::new(written.unwrap_or_else(|| format!("{name}:{}", place.line)));
+                        let name = RuleName::new(written.unwrap_or_else(|| default_name(name, place, &policies)));
                         policies.push(DraftPolicy { policy, name, file, offset, place });
                     }
                     Err(errors) => faults.extend(errors.iter().map(|error| PolicyFault {
@@ -139,18 +140,32 @@ impl Draft {
         let named = self.policies.iter().map(|policy| policy.named());
         let set = PolicySet::from_policies(named).map_err(|error| defect(&error))?;
         let result = Validator::new(schema).validate(&set, ValidationMode::Strict);
-        let mut faults: Vec<PolicyFault> = result
-            .validation_errors()
-            .map(|error| self.fault(error, error.policy_id(), false))
-            .chain(result.validation_warnings().map(|warning| {
-                // A forbid that can never apply forbids nothing, which nobody can have meant.
-                let is_fault = matches!(
-                    warning,
-                    ValidationWarning::ImpossiblePolicy(_) | ValidationWarning::InvalidActionApplication(_)
-                );
-                self.fault(warning, warning.policy_id(), !is_fault)
-            }))
-            .collect();
+        let errors = result.validation_errors().map(|error| self.fault(error, error.policy_id()));
+        let mut faults = once_for_all_actions(errors.collect());
+        let faulty: HashSet<&PolicyId> = result.validation_errors().map(|error| error.policy_id()).collect();
+        let warnings: Vec<&ValidationWarning> = result.validation_warnings().collect();
+        for warning in &warnings {
+            let policy = warning.policy_id();
+            // That a policy with an error applies to nothing follows from the error.
+            match warning {
+                ValidationWarning::InvalidActionApplication(_) | ValidationWarning::ImpossiblePolicy(_)
+                    if faulty.contains(policy) => {}
+                ValidationWarning::InvalidActionApplication(_) => faults.push(PolicyFault {
+                    message: NEVER_APPLICABLE.to_owned(),
+                    ..self.fault(*warning, policy)
+                }),
+                ValidationWarning::ImpossiblePolicy(_) => {
+                    let is_told = |other: &&ValidationWarning| {
+                        matches!(other, ValidationWarning::InvalidActionApplication(_)) && other.policy_id() == policy
+                    };
+                    if !warnings.iter().any(|other| is_told(other)) {
+                        let message = NEVER_TRUE.to_owned();
+                        faults.push(PolicyFault { message, ..self.fault(*warning, policy) });
+                    }
+                }
+                _ => faults.push(PolicyFault { is_warning: true, ..self.fault(*warning, policy) }),
+            }
+        }
         faults.sort_by(|a, b| (a.place, &a.message).cmp(&(b.place, &b.message)));
         faults.dedup();
         if faults.iter().any(|fault| !fault.is_warning) {
@@ -160,14 +175,14 @@ impl Draft {
         Ok((policies, faults))
     }
 
-    fn fault(&self, error: &dyn Diagnostic, policy: &PolicyId, is_warning: bool) -> PolicyFault {
+    fn fault(&self, error: &dyn Diagnostic, policy: &PolicyId) -> PolicyFault {
         let policy = self.policies.iter().find(|written| written.name.as_str() == AsRef::<str>::as_ref(policy));
         let place = policy.and_then(|policy| {
             let text = &self.files[policy.file].text;
             place_of(error, policy.file, text, policy.offset).or(Some(policy.place))
         });
         let top = Place { file: 0, line: 1, column: 1, length: 1 };
-        PolicyFault { place: place.unwrap_or(top), message: message_of(error), is_warning }
+        PolicyFault { place: place.unwrap_or(top), message: message_of(error), is_warning: false }
     }
 }
 
@@ -185,6 +200,53 @@ impl DraftPolicy {
     /// The policy under its own name.
     pub(super) fn named(&self) -> Policy {
         self.policy.new_id(PolicyId::new(self.name.as_str()))
+    }
+}
+
+/// A policy that never applies allows nothing, or forbids nothing, which nobody can have meant.
+const NEVER_APPLICABLE: &str =
+    "can never apply: there is no call with such an action on such a resource; `call` is for tools, `get` for prompts, \
+     `read` for resources";
+const NEVER_TRUE: &str = "can never apply: what it says is false for every call";
+
+/// Cedar tells an error of a policy anew for each action that the policy is about.
+fn once_for_all_actions(faults: Vec<PolicyFault>) -> Vec<PolicyFault> {
+    const FOR: &str = " for Action::\"";
+    let mut merged: Vec<(PolicyFault, usize)> = Vec::new();
+    let without_action = |message: &str| {
+        let (before, rest) = message.split_once(FOR)?;
+        let (_, after) = rest.split_once('"')?;
+        Some(format!("{before}{after}"))
+    };
+    for fault in &faults {
+        let Some(message) = without_action(&fault.message) else {
+            merged.push((fault.clone(), Kind::ALL.len()));
+            continue;
+        };
+        let same = |(other, _): &&mut (PolicyFault, usize)| other.place == fault.place && other.message == message;
+        match merged.iter_mut().find(same) {
+            Some((_, count)) => *count += 1,
+            None => merged.push((PolicyFault { message, ..fault.clone() }, 1)),
+        }
+    }
+    let everywhere = |fault: &PolicyFault| {
+        merged.iter().any(|(other, count)| {
+            *count >= Kind::ALL.len()
+                && other.place == fault.place
+                && without_action(&fault.message).is_some_and(|message| message == other.message)
+        })
+    };
+    let here_and_there = faults.iter().filter(|fault| without_action(&fault.message).is_some() && !everywhere(fault));
+    let everywhere = merged.iter().filter(|(_, count)| *count >= Kind::ALL.len()).map(|(fault, _)| fault);
+    everywhere.chain(here_and_there).cloned().collect()
+}
+
+/// What a policy without a name is called: its place.
+fn default_name(file: &str, place: Place, earlier: &[DraftPolicy]) -> String {
+    let beside_another = |other: &DraftPolicy| (other.place.file, other.place.line) == (place.file, place.line);
+    match earlier.last().is_some_and(beside_another) {
+        true => format!("{file}:{}:{}", place.line, place.column),
+        false => format!("{file}:{}", place.line),
     }
 }
 
