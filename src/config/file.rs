@@ -563,6 +563,17 @@ pub struct Policy {
     pub allow: Option<Vec<Rule>>,
     /// What is denied, whatever allows it: a call that one of these rules covers.
     pub deny: Option<Vec<Rule>>,
+    /// Policies in the Cedar language, beside the rules: one that forbids weighs more than anything that allows.
+    pub cedar: Option<Cedar>,
+}
+
+/// Policies in the Cedar language. `obo-gateway policy schema` says what they can speak of.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cedar {
+    /// The files that they are in.
+    #[schemars(required, length(min = 1))]
+    pub files: Option<Vec<String>>,
 }
 
 /// Some people, through some agents, and some of what connectors have: a call is covered when all three fit. A rule names

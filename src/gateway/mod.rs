@@ -24,7 +24,7 @@ use crate::metrics::{Metrics, ToolMetrics};
 use crate::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
 use crate::oauth::dpop::{ProofChecker, ProofMemory};
 use crate::oauth::verifier::Verifier;
-use crate::policy::{Circumstances, Policy};
+use crate::policy::{Circumstances, Denial, Policy};
 use crate::tool::ConnectorName;
 
 mod answer;
@@ -276,10 +276,15 @@ impl Gateway {
         if let Refusal::Unauthenticated(_) = refusal {
             self.metrics.authentication_failed(answer.code);
         }
+        let request_id = call.request_id();
         if let Refusal::Denied(denial) = refusal {
             call.record.policies = denial.policies();
+            if let Denial::PolicyError { policies, failure } = denial {
+                self.metrics.policy_errors.inc();
+                tracing::error!(%request_id, ?policies, %failure, "Policy not evaluated, call denied");
+            }
         }
-        let (request_id, policies) = (call.request_id(), &call.record.policies);
+        let policies = &call.record.policies;
         tracing::debug!(%request_id, code = answer.code, detail = %note.detail, ?policies, "Call refused");
         let mut response = answer.response(&note, request_id);
         rewrite::set_request_id(response.headers_mut(), request_id);

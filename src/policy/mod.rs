@@ -168,10 +168,21 @@ impl Policy {
         self.deny.all()
     }
 
-    /// The Cedar policies.
-    #[cfg(feature = "cedar")]
-    pub fn cedar(&self) -> Option<&cedar::CedarPolicies> {
-        self.cedar.as_ref()
+    /// How many Cedar policies there are, where there are any to speak of.
+    pub fn policy_count(&self) -> Option<usize> {
+        #[cfg(feature = "cedar")]
+        let count = self.cedar.as_ref().map(cedar::CedarPolicies::count);
+        #[cfg(not(feature = "cedar"))]
+        let count = None;
+        count
+    }
+
+    /// The rules and policies that allow this tool to somebody, as far as their heads tell.
+    pub fn permits_about(&self, tool: &Tool) -> Vec<&RuleName> {
+        let rules = self.allow.all().iter().filter(|rule| rule.is_about(tool)).map(|rule| &rule.name);
+        #[cfg(feature = "cedar")]
+        let rules = rules.chain(self.cedar.iter().flat_map(|cedar| cedar.permits_about(tool)));
+        rules.collect()
     }
 
     /// What allows this call. Silence means no. Without arguments: what may allow it with some.

@@ -2,32 +2,72 @@
 
 use std::collections::HashMap;
 
-use super::values;
+use super::{Surroundings, values};
 use crate::config::at::At;
 use crate::config::file::{self, ConnectorKind, File};
 use crate::config::nearest::suggestion;
-use crate::identity::RuleName;
-use crate::identity::{Actor, Subject};
+#[cfg(feature = "cedar")]
+use crate::config::vocabulary::vocabulary;
+use crate::gateway::ConnectorSettings;
+use crate::identity::{Actor, RuleName, Subject};
+use crate::oauth::IssuerSettings;
 use crate::policy::{Policy, Rule, Subjects, ToolPattern};
 use crate::tool::ANY_TOOL;
 
 /// Longest name of a rule; it stands in every record that the rule is the reason for.
 const RULE_NAME_CHARS_MAX: usize = 128;
 
-/// Checks the rules.
-pub fn policy(file: &File, root: &At<'_>) -> Option<Policy> {
+/// Checks the rules and policies. `sound` is what they can be about, when all of it is.
+pub fn policy(
+    file: &File,
+    root: &At<'_>,
+    sound: Option<(&Vec<IssuerSettings>, &[ConnectorSettings])>,
+    surroundings: &Surroundings<'_>,
+) -> Option<Policy> {
     let at = root.key("policy");
     let written = file.policy.as_ref();
     let allow = written.and_then(|policy| policy.allow.as_deref()).unwrap_or_default();
     let deny = written.and_then(|policy| policy.deny.as_deref()).unwrap_or_default();
-    if allow.is_empty() {
+    if allow.is_empty() && !at.key("cedar").is_written() {
         at.warn("allows nothing, so every call is denied: add rules under `policy.allow`");
     }
     let known = Known::of(file, root);
     let mut names = Names::default();
     let allow = rules("allow", allow, &at, &known, &mut names);
     let deny = rules("deny", deny, &at, &known, &mut names);
-    Some(Policy::new(allow?).denying(deny?))
+    let cedar = written.and_then(|policy| policy.cedar.as_ref()).filter(|_| !surroundings.without_cedar);
+    let cedar = with_cedar(cedar, &at.key("cedar"), sound, &mut names);
+    Some(cedar?(Policy::new(allow?).denying(deny?)))
+}
+
+/// What adds the Cedar policies to the rules.
+type AddCedar = Box<dyn FnOnce(Policy) -> Policy>;
+
+#[cfg(feature = "cedar")]
+fn with_cedar(
+    cedar: Option<&file::Cedar>,
+    at: &At<'_>,
+    sound: Option<(&Vec<IssuerSettings>, &[ConnectorSettings])>,
+    names: &mut Names,
+) -> Option<AddCedar> {
+    let Some(cedar) = cedar else { return Some(Box::new(|policy| policy)) };
+    let vocabulary = sound.map(|(issuers, connectors)| vocabulary(issuers, connectors));
+    let policies = super::cedar::policies(cedar, at, vocabulary.as_ref(), names)?;
+    Some(Box::new(|policy| policy.with_cedar(policies)))
+}
+
+#[cfg(not(feature = "cedar"))]
+fn with_cedar(
+    cedar: Option<&file::Cedar>,
+    at: &At<'_>,
+    _sound: Option<(&Vec<IssuerSettings>, &[ConnectorSettings])>,
+    _names: &mut Names,
+) -> Option<AddCedar> {
+    if cedar.is_some() {
+        at.fault("is not served by this build, which was made without the cargo feature `cedar`: use one with it");
+        return None;
+    }
+    Some(Box::new(|policy| policy))
 }
 
 fn rules(list: &str, rules: &[file::Rule], at: &At<'_>, known: &Known, names: &mut Names) -> Option<Vec<Rule>> {
@@ -76,22 +116,42 @@ const WHAT_RESOURCES: &str =
 
 /// The names of what has been said about policy so far: records tell by them what decided.
 #[derive(Default)]
-struct Names(HashMap<RuleName, String>);
+pub struct Names(HashMap<RuleName, String>);
 
 impl Names {
     /// The name that is given, or else the place.
     fn take(&mut self, name: Option<&str>, place: String, at: &At<'_>) -> Option<RuleName> {
-        let name = name.unwrap_or(&place);
-        if name.chars().count() > RULE_NAME_CHARS_MAX {
-            at.fault(format_args!("is longer than {RULE_NAME_CHARS_MAX} characters"));
-            return None;
-        }
-        let name = RuleName::new(name);
-        if let Some(other) = self.0.insert(name.clone(), place) {
-            at.fault_found(format_args!("is already the name of {other}: give each rule its own"));
+        let name = RuleName::new(name.unwrap_or(&place));
+        match self.claim(&name, place) {
+            Ok(()) => {}
+            Err(fault @ NameFault::TooLong) => {
+                at.fault(fault);
+                return None;
+            }
+            Err(fault @ NameFault::Taken(_)) => at.fault_found(fault),
         }
         Some(name)
     }
+
+    /// Keeps a name for whatever is at a place.
+    pub fn claim(&mut self, name: &RuleName, place: String) -> Result<(), NameFault> {
+        if name.as_str().chars().count() > RULE_NAME_CHARS_MAX {
+            return Err(NameFault::TooLong);
+        }
+        match self.0.insert(name.clone(), place) {
+            Some(other) => Err(NameFault::Taken(other)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why a name cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum NameFault {
+    #[error("is longer than {RULE_NAME_CHARS_MAX} characters")]
+    TooLong,
+    #[error("is already the name of {0}: give each rule its own")]
+    Taken(String),
 }
 
 fn subjects(rule: &file::Rule, at: &At<'_>) -> Option<Option<Subjects>> {

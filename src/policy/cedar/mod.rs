@@ -89,12 +89,18 @@ impl CedarPolicies {
 
     /// The permits whose heads fit this tool, for whomever.
     pub fn permits_about(&self, tool: &Tool) -> Vec<&RuleName> {
-        let Some(kind) = Kind::of(tool.primitive) else { return Vec::new() };
-        let resources = self.0.requests.resources(tool, kind);
-        let about = self.indices(kind).exact.about(&resources);
-        let permits = about.filter(|policy| policy.effect() == Effect::Permit);
+        let requests = &self.0.requests;
+        let about: Vec<&Policy> = match Kind::of(tool.primitive) {
+            Some(kind) => self.indices(kind).exact.about(&requests.resources(tool, kind)).collect(),
+            None => {
+                let connector = [requests.connector(tool.connector.as_str())];
+                self.0.by_kind.iter().flat_map(|indices| indices.method.about(&connector)).collect()
+            }
+        };
+        let permits = about.into_iter().filter(|policy| policy.effect() == Effect::Permit);
         let mut names: Vec<_> = permits.filter_map(|policy| self.0.names.get(policy.id())).collect();
         names.sort();
+        names.dedup();
         names
     }
 

@@ -428,7 +428,7 @@ fn what_is_wrong_with_a_policy_is_said_with_its_place() {
     check_faults(
         "permit(principal, action, resource) when { context.arguments has to && context.arguments.to.contains(\"x\") };\n\
          permit(principal, action != Action::\"call\", resource);",
-        &["2:26+2: invalid operator in the policy scope: !=; policy scopes can only contain `==` or `in`"],
+        &["2:19+24: invalid operator in the action scope: !=; action scope clauses can only use `==` or `in`"],
     );
     check_faults(
         "permit(principal, action in [Action::\"get\", Action::\"call\"], resource) when { context.arguments.to == [] };",
