@@ -50,8 +50,8 @@ enum Command {
     },
     /// Check a configuration and show what it comes to; exit 64 when it is bad
     ///
-    /// Reads the file, the certificates, keys and secrets it names, and reports every fault at once, each with its
-    /// line, its place, and what to write instead. It makes no network calls.
+    /// Reads the file, the certificates, keys, secrets and policies it names, and reports every fault at once, each with
+    /// its line, its place, and what to write instead. It makes no network calls.
     Check {
         #[command(flatten)]
         config: ConfigFile,
@@ -72,6 +72,12 @@ enum Command {
         /// The person: Entra's object id (`oid`), elsewhere `sub`
         #[arg(long, value_name = "ID")]
         subject: String,
+    },
+    /// Work with policies
+    #[cfg(feature = "cedar")]
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
     },
     /// Work with the configuration file
     Config {
@@ -94,6 +100,19 @@ enum Command {
 enum ConfigCommand {
     /// Print the JSON Schema of the configuration file
     Schema,
+}
+
+#[cfg(feature = "cedar")]
+#[derive(Subcommand)]
+enum PolicyCommand {
+    /// Print the Cedar schema of what policies can speak of, made from the configuration
+    ///
+    /// The people, agents, connectors and tools, and what a call has to look at: for editors, and for `cedar validate`.
+    /// `check` validates the policies themselves.
+    Schema {
+        #[command(flatten)]
+        config: ConfigFile,
+    },
 }
 
 #[derive(clap::Args)]
@@ -119,6 +138,13 @@ fn main() -> ExitCode {
         Command::Check { config } => check(&config.path),
         Command::Forget { config, issuer, tenant, subject } => {
             forget(&config.path, &forget::Request { issuer, tenant, subject })
+        }
+        #[cfg(feature = "cedar")]
+        Command::Policy { command: PolicyCommand::Schema { config } } => {
+            match config::policy_schema(&config.path, &environment) {
+                Ok(schema) => print(&schema),
+                Err(error) => bad_configuration(&error),
+            }
         }
         Command::Config { command: ConfigCommand::Schema } => {
             print(&format!("{:#}", config::schema().as_value()))

@@ -104,6 +104,8 @@ pub struct Metrics {
     cache_removals: IntCounterVec,
     cache_refreshes: IntCounterVec,
     key_set_refreshes: IntCounterVec,
+    /// Calls denied because a policy could not be evaluated.
+    pub policy_errors: IntCounter,
     /// Credentials held in the cache.
     pub cache_entries: IntGauge,
     /// Connections from agents.
@@ -236,6 +238,10 @@ impl Metrics {
                 "key_set_refreshes_total",
                 "Fetches of an issuer's key set, by result.",
                 &["issuer", "result"],
+            ),
+            policy_errors: counter(
+                "policy_errors_total",
+                "Calls denied because a policy could not be evaluated. Each is in the log, with the policy.",
             ),
             cache_entries: gauge("credential_cache_entries", "Credentials held in the cache."),
             open_connections: gauge("open_connections", "Connections from agents that are open."),

@@ -426,17 +426,13 @@ fn actor(record: &CallRecord) -> Actor<'_> {
 }
 
 fn authorizations(record: &CallRecord) -> Vec<Authorization<'_>> {
-    match &record.refusal {
-        Some(refusal) if refusal.denied => vec![Authorization { decision: "Denied", policy: None }],
-        Some(_) | None => record
-            .policies
-            .iter()
-            .map(|policy| Authorization {
-                decision: "Allowed",
-                policy: Some(Policy { name: policy.as_str() }),
-            })
-            .collect(),
+    let denied = record.refusal.as_ref().is_some_and(|refusal| refusal.denied);
+    let decision = if denied { "Denied" } else { "Allowed" };
+    if denied && record.policies.is_empty() {
+        return vec![Authorization { decision, policy: None }];
     }
+    let policies = record.policies.iter().map(|policy| Policy { name: policy.as_str() });
+    policies.map(|policy| Authorization { decision, policy: Some(policy) }).collect()
 }
 
 /// Create, Read, Update, Delete, Other.
@@ -658,6 +654,25 @@ mod tests {
         expect("/metadata/correlation_uid", json!("c-1"));
         expect("/unmapped/obo/fault", json!("user"));
         expect("/unmapped/obo/outcome", json!("token_expired"));
+    }
+
+    #[test]
+    fn a_denial_names_the_rules_that_denied() {
+        let denied = |policies: &[&str]| {
+            let refusal = RefusalNote {
+                code: "policy_forbidden",
+                fault: Fault::User,
+                detail: "policy: a rule forbids it".into(),
+                denied: true,
+                issuer_correlation_id: None,
+            };
+            let policies = policies.iter().map(|&policy| RuleName::new(policy)).collect();
+            let (_, value) = line(&CallRecord { refusal: Some(refusal), policies, ..record() });
+            value["authorizations"].clone()
+        };
+        let by = |name: &str| json!({"decision": "Denied", "policy": {"name": name}});
+        assert_eq!(denied(&["a", "b"]), json!([by("a"), by("b")]));
+        assert_eq!(denied(&[]), json!([{"decision": "Denied"}]));
     }
 
     #[test]

@@ -154,7 +154,8 @@ pub struct CallRecord {
     pub caller: Option<Arc<Caller>>,
     /// On which tool.
     pub tool: Option<Arc<Tool>>,
-    /// By which rules and policies. Empty: nothing has been decided, or nothing said yes.
+    /// Which rules and policies decided: those that said yes or, where policy said no, those that did. Empty: nothing has
+    /// been decided, or nothing said anything.
     pub policies: Arc<[RuleName]>,
     /// Where the credential came from.
     pub lookup: Option<CacheLookup>,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::document::{Lost, Node, Value};
-use super::fault::{Report, Severity, Span};
+use super::fault::{NamedText, Report, Severity, Span};
 
 /// A key or an element, whether it is there or not, and the way to note a fault about it.
 #[derive(Clone)]
@@ -107,6 +107,11 @@ impl<'a> At<'a> {
         if !self.hushed {
             self.report.note(Severity::Warning, self.span, &self.path, message);
         }
+    }
+
+    /// Notes something about a file that is named here.
+    pub fn note_in(&self, file: &NamedText, severity: Severity, span: Span, message: impl fmt::Display) {
+        self.report.note_in(file, severity, span, message);
     }
 
     /// Keeps what is written here out of the pictures of faults.

@@ -21,6 +21,8 @@ pub struct Fault {
     path: String,
     message: String,
     source: String,
+    /// Whether it is in a file that the configuration names, and not in the configuration itself.
+    in_named_file: bool,
 }
 
 /// Whether the gateway can run regardless.
@@ -128,10 +130,16 @@ impl Fault {
     }
 }
 
-/// `config/gateway.yaml:12: issuers.contoso.token_endpoint: must be https (found "http://login.example")`
+/// `config/gateway.yaml:12: issuers.contoso.token_endpoint: must be https (found "http://login.example")`, or
+/// `policies.cedar:3:14: …` in a file that the configuration names.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: ", clean(&self.file), self.span.line)?;
+        write!(f, "{}:{}", clean(&self.file), self.span.line)?;
+        // A place in the configuration has a path; elsewhere the column has to do.
+        if self.in_named_file {
+            write!(f, ":{}", self.span.column)?;
+        }
+        f.write_str(": ")?;
         if self.severity == Severity::Warning {
             f.write_str("warning: ")?;
         }
@@ -179,18 +187,35 @@ struct Note {
     span: Span,
     path: String,
     message: String,
+    /// `None`: in the configuration itself.
+    file: Option<NamedText>,
+}
+
+/// A file that the configuration names, with what is in it.
+#[derive(Clone)]
+pub(super) struct NamedText {
+    /// Its path, as the configuration has it.
+    pub path: Arc<str>,
+    pub text: Arc<str>,
 }
 
 impl Note {
-    fn order(&self) -> (usize, usize, &str, &str) {
-        (self.span.line, self.span.column, &self.path, &self.message)
+    fn order(&self) -> (Option<&str>, usize, usize, &str, &str) {
+        let file = self.file.as_ref().map(|file| file.path.as_ref());
+        (file, self.span.line, self.span.column, &self.path, &self.message)
     }
 }
 
 impl Report {
     pub fn note(&self, severity: Severity, span: Span, path: &str, message: impl fmt::Display) {
-        let note = Note { severity, span, path: path.to_owned(), message: message.to_string() };
+        let note = Note { severity, span, path: path.to_owned(), message: message.to_string(), file: None };
         self.notes.borrow_mut().push(note);
+    }
+
+    /// Notes something about a file that the configuration names.
+    pub fn note_in(&self, file: &NamedText, severity: Severity, span: Span, message: impl fmt::Display) {
+        let (path, message) = (String::new(), message.to_string());
+        self.notes.borrow_mut().push(Note { severity, span, path, message, file: Some(file.clone()) });
     }
 
     /// Keeps a stretch of the file out of all pictures: it may be a secret in the wrong place.
@@ -210,13 +235,21 @@ impl Report {
         let mut notes = self.notes.into_inner();
         notes.sort_by(|a, b| a.order().cmp(&b.order()));
         notes.dedup_by(|a, b| a.order() == b.order());
-        let faults = notes.into_iter().map(|note| Fault {
-            severity: note.severity,
-            file: Arc::clone(&file),
-            span: note.span,
-            path: note.path,
-            message: note.message,
-            source: source.get(note.span.line - 1).cloned().unwrap_or_default(),
+        let faults = notes.into_iter().map(|note| {
+            let line = note.span.line - 1;
+            let (file, source, in_named_file) = match &note.file {
+                None => (Arc::clone(&file), source.get(line).cloned(), false),
+                Some(named) => (Arc::clone(&named.path), named.text.lines().nth(line).map(str::to_owned), true),
+            };
+            Fault {
+                severity: note.severity,
+                file,
+                span: note.span,
+                path: note.path,
+                message: note.message,
+                source: source.unwrap_or_default(),
+                in_named_file,
+            }
         });
         faults.partition(|fault| fault.severity == Severity::Error)
     }
@@ -247,6 +280,7 @@ mod tests {
             path: "issuers.contoso.token_endpoint".to_owned(),
             message: "must be https (found \"http://login.example\")".to_owned(),
             source: source.to_owned(),
+            in_named_file: false,
         }
     }
 
@@ -270,6 +304,20 @@ mod tests {
              12 |     token_endpoint: http://login.example\n\
              \x20  |                     ^^^^^^^^^^^^^^^^^^^^\n"
         );
+    }
+
+    #[test]
+    fn a_fault_in_another_file_is_shown_there() {
+        let file = NamedText { path: "p.cedar".into(), text: "permit(\n  x);".into() };
+        let report = Report::default();
+        let span = Span { line: 2, column: 3, end_line: 2, end_column: 4 };
+        report.note_in(&file, Severity::Error, span, "is odd");
+        report.note(Severity::Error, span, "policy", "is odd as well");
+        let (faults, _) = report.finish("gateway.yaml", "a: b\nc: d");
+        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        assert_eq!(lines, ["gateway.yaml:2: policy: is odd as well", "p.cedar:2:3: is odd"]);
+        let picture = faults[1].render(false);
+        assert_eq!(picture, "error: is odd\n --> p.cedar:2:3\n  |\n2 |   x);\n  |   ^\n");
     }
 
     #[test]

@@ -16,6 +16,8 @@ mod shape;
 mod summary;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "cedar")]
+mod vocabulary;
 
 use std::fmt;
 use std::fs::File;
@@ -25,6 +27,8 @@ use std::path::{Path, PathBuf};
 pub use fault::{Fault, Severity};
 pub use schema::schema;
 pub use summary::summary;
+#[cfg(feature = "cedar")]
+pub use vocabulary::policy_schema;
 
 use at::At;
 use fault::{Report, Span};
@@ -107,25 +111,29 @@ impl LoadError {
 ///
 /// [`LoadError`] holds every fault of the file.
 pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, LoadError> {
+    load_with(path, environment, false)
+}
+
+fn load_with(
+    path: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+    without_cedar: bool,
+) -> Result<Loaded, LoadError> {
     let unreadable = |source| LoadError::Unreadable { path: path.to_owned(), source };
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
     file.take(document::FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    read(&path.display().to_string(), &bytes, environment, Now::read().unix_seconds())
+    let surroundings = Surroundings { environment, now: Now::read().unix_seconds(), without_cedar };
+    read(&path.display().to_string(), &bytes, &surroundings)
 }
 
-fn read(
-    name: &str,
-    bytes: &[u8],
-    environment: &dyn Fn(&str) -> Option<String>,
-    now: u64,
-) -> Result<Loaded, LoadError> {
+fn read(name: &str, bytes: &[u8], surroundings: &Surroundings<'_>) -> Result<Loaded, LoadError> {
     let report = Report::default();
     let text = read_text(bytes, &report);
     let config = text.and_then(|text| {
-        let mut root = document::parse(text, environment, &report)?;
+        let mut root = document::parse(text, surroundings.environment, &report)?;
         let file = shape::read(&mut root, &report)?;
-        resolve::resolve(&file, &At::root(&root, &report), &Surroundings { environment, now })
+        resolve::resolve(&file, &At::root(&root, &report), surroundings)
     });
     if config.is_none() && !report.has_errors() {
         report.note(

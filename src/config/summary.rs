@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use super::Config;
 use crate::gateway::{McpTools, Tools};
-use crate::policy::{Policy, Rule};
+use crate::policy::Policy;
 use crate::tool::Tool;
 
 const HEADINGS: [&str; 6] = ["CONNECTOR", "TOOL", "MATCH", "IDENTITY", "ALLOWED BY", "SCOPES"];
 /// Between two columns.
 const GAP: &str = "  ";
 
-/// A table of the tools: connector, tool, what a request must look like, who the connector sees, the rules that may
-/// allow it, and the scopes that are asked for; then how much there is of everything. Each line ends with a line break.
+/// A table of the tools: connector, tool, what a request must look like, who the connector sees, the rules and policies
+/// that may allow it, and the scopes that are asked for; then how much there is of everything. Each line ends with a line break.
 pub fn summary(config: &Config, colour: bool) -> String {
     let rows: Vec<[String; 6]> = config
         .connectors
@@ -56,12 +56,19 @@ pub fn summary(config: &Config, colour: bool) -> String {
         lines.push(line(&[shown, tool, operation, identity, rules, scopes], &widths));
     }
     let issuers: BTreeSet<_> = config.issuers.iter().map(|issuer| issuer.name.as_str()).collect();
-    let counted = [
+    let policy = &config.policy;
+    let mut counted = vec![
         count(issuers.len(), "issuer"),
         count(config.connectors.len(), "connector"),
         count(rows.len(), "tool"),
-        count(config.policy.rules().len(), "rule"),
+        count(policy.rules().len() + policy.denials().len(), "rule"),
     ];
+    if let Some(policies) = policy.policy_count() {
+        counted.push(match policies {
+            1 => "1 policy".to_owned(),
+            count => format!("{count} policies"),
+        });
+    }
     lines.extend([String::new(), format!("good: {}", counted.join(", "))]);
     lines.into_iter().map(|line| line + "\n").collect()
 }
@@ -75,8 +82,7 @@ fn row(tool: &Tool, operation: String, policy: &Policy) -> [String; 6] {
         "" => "–".to_owned(),
         scopes => scopes.to_owned(),
     };
-    let covers = |rule: &&Rule| rule.is_about(tool);
-    let rules: Vec<_> = policy.rules().iter().filter(covers).map(|rule| rule.name.to_string()).collect();
+    let rules: Vec<_> = policy.permits_about(tool).into_iter().map(ToString::to_string).collect();
     let rules = if rules.is_empty() { "nobody".to_owned() } else { rules.join(", ") };
     [tool.connector.to_string(), tool.name.to_string(), operation, tool.identity.to_string(), rules, scopes]
 }

@@ -24,7 +24,7 @@ use crate::metrics::{Metrics, ToolMetrics};
 use crate::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
 use crate::oauth::dpop::{ProofChecker, ProofMemory};
 use crate::oauth::verifier::Verifier;
-use crate::policy::{Circumstances, Permit, Policy};
+use crate::policy::{Circumstances, Denial, Permit, Policy};
 use crate::tool::{Arguments, ConnectorName, Tool};
 
 mod answer;
@@ -364,8 +364,10 @@ impl Gateway {
         let decide = |tool: &Arc<Tool>, arguments: &Arguments| {
             let circumstances = Circumstances { arguments, client, now };
             self.policy.decide(Arc::clone(caller), Arc::clone(tool), circumstances).map_err(|denial| {
-                // To those who may not use it in any way, a tool of an MCP server is one that is not there.
-                match call.mcp.is_some() && !self.policy.shows(caller, tool, client, now) {
+                // To those who may not use it in any way, a tool of an MCP server is one that is not there. A policy that
+                // cannot be evaluated is the operators' to mend, and says nothing about the tool.
+                let is_failure = matches!(denial, Denial::PolicyError { .. });
+                match call.mcp.is_some() && !is_failure && !self.policy.shows(caller, tool, client, now) {
                     true => Refusal::Hidden(denial),
                     false => Refusal::Denied(denial),
                 }
@@ -384,8 +386,16 @@ impl Gateway {
         if let Refusal::Unauthenticated(_) = refusal {
             self.metrics.authentication_failed(answer.code);
         }
-        tracing::debug!(request_id = %call.request_id(), code = answer.code, detail = %note.detail, "Call refused");
         let request_id = call.request_id();
+        if let Refusal::Denied(denial) | Refusal::Hidden(denial) = refusal {
+            call.record.policies = denial.policies();
+            if let Denial::PolicyError { policies, failure } = denial {
+                self.metrics.policy_errors.inc();
+                tracing::error!(%request_id, ?policies, %failure, "Policy not evaluated, call denied");
+            }
+        }
+        let policies = &call.record.policies;
+        tracing::debug!(%request_id, code = answer.code, detail = %note.detail, ?policies, "Call refused");
         let mut response = refusal.response(&answer, &note, call.mcp.as_ref(), request_id);
         rewrite::set_request_id(response.headers_mut(), request_id);
         call.refused(note, response.status(), ending);

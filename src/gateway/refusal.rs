@@ -183,6 +183,17 @@ fn answer_to_denial(denial: &Denial, caller: Option<&Caller>) -> Answer {
             Fault::User,
             "You are not allowed to use this tool through this agent; an administrator can allow it.",
         ),
+        Denial::Forbidden { .. } => Answer::forbidden(
+            "policy_forbidden",
+            Fault::User,
+            "A rule of your organisation forbids this call; the agent should not try it again, and an administrator can tell you more.",
+        ),
+        Denial::PolicyError { .. } => Answer::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "policy_failed",
+            Fault::Gateway,
+            "Whether you are allowed to do this cannot be told; give the request id to the gateway's operators.",
+        ),
         Denial::ContextsMissing { missing } => {
             step_up(Some(&demand_for_contexts(missing)), caller)
         }

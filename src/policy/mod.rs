@@ -9,14 +9,23 @@ use crate::clock::Now;
 use crate::identity::{Caller, RuleName, Scopes};
 use crate::tool::{Arguments, IdentityMode, Primitive, RequiredSignIn, Target, Tool};
 
+#[cfg(feature = "cedar")]
+pub mod cedar;
+mod rule_index;
 mod rules;
 
 pub use rules::{Rule, Subjects, ToolPattern, ToolPatternError};
 
-/// The rules of a site. Deny by default: what no rule allows is denied.
+use rule_index::Rules;
+use rules::Kind;
+
+/// What a site has decided. Deny by default: what nothing allows is denied, and a no weighs more than any yes.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    allow: Vec<Rule>,
+    allow: Rules,
+    deny: Rules,
+    #[cfg(feature = "cedar")]
+    cedar: Option<cedar::CedarPolicies>,
 }
 
 /// Proof that policy let this caller use this tool.
@@ -58,6 +67,20 @@ pub enum Denial {
     /// No rule covers the call.
     #[error("no rule allows it")]
     NoRule,
+    /// Rules say no.
+    #[error("a rule forbids it")]
+    Forbidden {
+        /// Which ones. They are for the gateway's operators, not for the agent.
+        policies: Arc<[RuleName]>,
+    },
+    /// A policy could not be evaluated. Nobody can tell what it would have said, so it is a no.
+    #[error("a policy could not be evaluated: {failure}")]
+    PolicyError {
+        /// Which ones. They are for the gateway's operators, not for the agent.
+        policies: Arc<[RuleName]>,
+        /// What went wrong.
+        failure: PolicyFailure,
+    },
     /// The person has not passed every authentication context that the tool demands.
     #[error("the tool demands the authentication contexts {}", missing.join(", "))]
     ContextsMissing {
@@ -69,10 +92,38 @@ pub enum Denial {
     SignIn(RequiredSignIn),
 }
 
+/// Why a policy could not be evaluated. It never says with which values: they may be arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PolicyFailure {
+    /// A sum or product is beyond 64 bits.
+    #[error("a number became too large")]
+    Overflow,
+    /// It is nested too deeply.
+    #[error("it is nested too deeply")]
+    TooDeep,
+    /// An operation has no result for these values.
+    #[error("it has no result for this call")]
+    Undefined,
+    /// The call has something that policies have no words for, such as a time after the year 9999.
+    #[error("the call cannot be put into its words")]
+    Inexpressible,
+}
+
 impl Policy {
-    /// A policy of these rules.
+    /// A policy that allows what one of these rules covers.
     pub fn new(allow: Vec<Rule>) -> Self {
-        Self { allow }
+        Self { allow: Rules::new(allow), ..Self::default() }
+    }
+
+    /// The same policy, without what one of these rules covers.
+    pub fn denying(self, deny: Vec<Rule>) -> Self {
+        Self { deny: Rules::new(deny), ..self }
+    }
+
+    /// The same policy, with these policies beside the rules.
+    #[cfg(feature = "cedar")]
+    pub fn with_cedar(self, policies: cedar::CedarPolicies) -> Self {
+        Self { cedar: Some(policies), ..self }
     }
 
     /// Decides whether `caller` may use `tool`: first whom the tool is for, then the rules, and last what only another
@@ -80,7 +131,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// A [`Denial`] when the tool is not for this caller, or no rule covers the call.
+    /// A [`Denial`] when the tool is not for this caller, something forbids the call, nothing allows it, or a policy could not
+    /// be evaluated.
     pub fn decide(
         &self,
         caller: Arc<Caller>,
@@ -97,9 +149,9 @@ impl Policy {
             let missing = tool.required_scopes.missing_from(caller.scopes());
             return Err(Denial::ScopesMissing { required: tool.required_scopes.clone(), missing });
         }
-        let rule = self.allow.iter().find(|rule| rule.covers(&caller, &tool)).ok_or(Denial::NoRule)?;
-        check_sign_in(&tool.required_sign_in, &caller, circumstances.now)?;
-        let policies = [rule.name.clone()].into();
+        let Circumstances { arguments, client, now } = circumstances;
+        let policies = self.judge(&caller, &tool, Some(arguments), client, now)?;
+        check_sign_in(&tool.required_sign_in, &caller, now)?;
         Ok(Permit { caller, tool, policies })
     }
 
@@ -123,13 +175,199 @@ impl Policy {
 
     /// Whether `caller` may call `tool` with some arguments or other: whether a list of tools shows it. `client` and
     /// `now` are of the call that asks for the list.
-    pub fn shows(&self, caller: &Caller, tool: &Tool, _client: IpAddr, _now: Now) -> bool {
-        tool.issuers.contains(caller.issuer_name()) && self.allow.iter().any(|rule| rule.covers(caller, tool))
+    pub fn shows(&self, caller: &Caller, tool: &Tool, client: IpAddr, now: Now) -> bool {
+        if caller.is_agent_alone() {
+            return self.shows_to_agent_alone(caller, tool);
+        }
+        // A tool that declares no arguments shows none to policies, so all is known already.
+        let no_arguments = Arguments::new();
+        let arguments = tool.arguments.is_empty().then_some(&no_arguments);
+        tool.issuers.contains(caller.issuer_name()) && self.judge(caller, tool, arguments, client, now).is_ok()
     }
 
-    /// The rules, in the order in which they are asked.
+    /// Whether somebody or other may call `tool` through this agent.
+    fn shows_to_agent_alone(&self, agent: &Caller, tool: &Tool) -> bool {
+        let is_through_it = |rule: &&Rule| rule.is_about(tool) && rule.is_for_agent(agent);
+        let is_denied_to_all = |rule: &Rule| rule.subjects.is_none();
+        let allowed = self.allow.all().iter().any(|rule| is_through_it(&rule));
+        #[cfg(feature = "cedar")]
+        let allowed =
+            allowed || self.cedar.as_ref().is_some_and(|cedar| !cedar.permits_about(tool).is_empty());
+        tool.issuers.contains(agent.issuer_name())
+            && allowed
+            && !self.deny.all().iter().filter(is_through_it).any(is_denied_to_all)
+    }
+
+    /// The rules that allow, in the order in which they are asked.
     pub fn rules(&self) -> &[Rule] {
-        &self.allow
+        self.allow.all()
+    }
+
+    /// The rules that deny.
+    pub fn denials(&self) -> &[Rule] {
+        self.deny.all()
+    }
+
+    /// How many Cedar policies there are, where there are any to speak of.
+    pub fn policy_count(&self) -> Option<usize> {
+        #[cfg(feature = "cedar")]
+        let count = self.cedar.as_ref().map(cedar::CedarPolicies::count);
+        #[cfg(not(feature = "cedar"))]
+        let count = None;
+        count
+    }
+
+    /// The rules and policies that allow this tool to somebody, as far as their heads tell.
+    pub fn permits_about(&self, tool: &Tool) -> Vec<&RuleName> {
+        let rules = self.allow.all().iter().filter(|rule| rule.is_about(tool)).map(|rule| &rule.name);
+        #[cfg(feature = "cedar")]
+        let rules = rules.chain(self.cedar.iter().flat_map(|cedar| cedar.permits_about(tool)));
+        rules.collect()
+    }
+
+    /// What allows this call. Silence means no. Without arguments: what may allow it with some.
+    fn judge(
+        &self,
+        caller: &Caller,
+        tool: &Tool,
+        arguments: Option<&Arguments>,
+        client: IpAddr,
+        now: Now,
+    ) -> Result<Arc<[RuleName]>, Denial> {
+        let Some(kind) = Kind::of(tool.primitive) else { return self.judge_method(caller, tool, client, now) };
+        let deny = self.deny.first(caller, tool).map(|rule| rule.name.clone());
+        if let Some(deny) = deny {
+            return Voices { forbids: vec![deny], ..Voices::default() }.verdict();
+        }
+        let allow = self.allow.first(caller, tool).map(|rule| rule.name.clone());
+        let rules = Voices { permits: allow.into_iter().collect(), ..Voices::default() };
+        rules.and(self.cedar_voices(Call { caller, tool, kind, arguments, client, now })).verdict()
+    }
+
+    /// What allows a method of the protocol. It is for whoever may use something on the connector, so it takes a yes to
+    /// something of a kind of which not everything is forbidden.
+    fn judge_method(
+        &self,
+        caller: &Caller,
+        method: &Tool,
+        client: IpAddr,
+        now: Now,
+    ) -> Result<Arc<[RuleName]>, Denial> {
+        let connector = method.connector.as_str();
+        let mut denial = Denial::NoRule;
+        for kind in Kind::ALL {
+            let deny = self.deny.first_naming_all(caller, kind, connector).map(|rule| rule.name.clone());
+            let allow = self.allow.first_naming_some(caller, kind, connector).map(|rule| rule.name.clone());
+            let rules = Voices {
+                permits: allow.into_iter().collect(),
+                forbids: deny.into_iter().collect(),
+                ..Voices::default()
+            };
+            let call = Call { caller, tool: method, kind, arguments: None, client, now };
+            match rules.and(self.cedar_voices_about_connector(call)).verdict() {
+                Ok(policies) => return Ok(policies),
+                Err(weaker) if weaker.weight() <= denial.weight() => {}
+                Err(stronger) => denial = stronger,
+            }
+        }
+        Err(denial)
+    }
+
+    #[cfg(feature = "cedar")]
+    fn cedar_voices(&self, call: Call<'_>) -> Voices {
+        self.cedar.as_ref().map(|cedar| cedar.voices(&call)).unwrap_or_default()
+    }
+
+    #[cfg(feature = "cedar")]
+    fn cedar_voices_about_connector(&self, call: Call<'_>) -> Voices {
+        self.cedar.as_ref().map(|cedar| cedar.voices_about_connector(&call)).unwrap_or_default()
+    }
+
+    #[cfg(not(feature = "cedar"))]
+    fn cedar_voices(&self, _call: Call<'_>) -> Voices {
+        Voices::default()
+    }
+
+    #[cfg(not(feature = "cedar"))]
+    fn cedar_voices_about_connector(&self, _call: Call<'_>) -> Voices {
+        Voices::default()
+    }
+}
+
+/// What is being decided.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "cedar"), expect(dead_code, reason = "rules look at less than policies do"))]
+struct Call<'a> {
+    caller: &'a Caller,
+    tool: &'a Tool,
+    kind: Kind,
+    /// `None`: not known yet.
+    arguments: Option<&'a Arguments>,
+    client: IpAddr,
+    now: Now,
+}
+
+/// What rules and policies say about a call, each for itself.
+#[derive(Default)]
+struct Voices {
+    permits: Vec<RuleName>,
+    forbids: Vec<RuleName>,
+    /// Those that could not be evaluated.
+    failed: Vec<RuleName>,
+    /// Why something could not be evaluated.
+    failure: Option<PolicyFailure>,
+}
+
+impl Voices {
+    fn and(mut self, others: Self) -> Self {
+        self.permits.extend(others.permits);
+        self.forbids.extend(others.forbids);
+        self.failed.extend(others.failed);
+        self.failure = self.failure.or(others.failure);
+        self
+    }
+
+    /// A failure weighs more than any word, and a no more than any yes.
+    fn verdict(self) -> Result<Arc<[RuleName]>, Denial> {
+        if let Some(failure) = self.failure {
+            return Err(Denial::PolicyError { policies: self.failed.into(), failure });
+        }
+        if !self.forbids.is_empty() {
+            return Err(Denial::Forbidden { policies: self.forbids.into() });
+        }
+        if self.permits.is_empty() {
+            return Err(Denial::NoRule);
+        }
+        Ok(self.permits.into())
+    }
+}
+
+impl Denial {
+    /// The rules and policies that said no, or failed to say anything.
+    pub fn policies(&self) -> Arc<[RuleName]> {
+        match self {
+            Self::Forbidden { policies } | Self::PolicyError { policies, .. } => Arc::clone(policies),
+            Self::AgentAlone
+            | Self::IssuerNotAccepted
+            | Self::ScopesMissing { .. }
+            | Self::NoRule
+            | Self::ContextsMissing { .. }
+            | Self::SignIn(_) => Arc::default(),
+        }
+    }
+
+    /// Of several reasons, the one that weighs most is told.
+    const fn weight(&self) -> u8 {
+        match self {
+            Self::AgentAlone
+            | Self::IssuerNotAccepted
+            | Self::ScopesMissing { .. }
+            | Self::NoRule
+            | Self::ContextsMissing { .. }
+            | Self::SignIn(_) => 0,
+            Self::Forbidden { .. } => 1,
+            Self::PolicyError { .. } => 2,
+        }
     }
 }
 
@@ -191,182 +429,4 @@ impl Permit {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::identity::Authentication;
-    use crate::identity::{Actor, IssuerName, SecretToken, Subject, VerifiedClaims};
-    use crate::tool::ANY_TOOL;
-    use std::time::{Duration, Instant};
-
-    const NOW: u64 = 1_800_000_000;
-
-    fn now() -> Now {
-        Now { wall: Duration::from_secs(NOW), monotonic: Instant::now() }
-    }
-
-    fn caller(subject: &str, actor: Option<&str>, groups: &[&str], roles: &[&str]) -> Arc<Caller> {
-        let claims = VerifiedClaims {
-            actor: actor.map(Actor::new),
-            groups: groups.iter().map(|&group| group.into()).collect(),
-            roles: roles.iter().map(|&role| role.into()).collect(),
-            ..VerifiedClaims::of(subject)
-        };
-        Arc::new(Caller::verified(claims, SecretToken::new("token")))
-    }
-
-    fn tool(connector: &str, name: &str) -> Arc<Tool> {
-        Arc::new(Tool::of(connector, name))
-    }
-
-    static NO_ARGUMENTS: Arguments = Arguments::new();
-
-    fn circumstances() -> Circumstances<'static> {
-        Circumstances { arguments: &NO_ARGUMENTS, client: [192, 0, 2, 1].into(), now: now() }
-    }
-
-    fn rule(subjects: Option<Subjects>, agents: Option<&[&str]>, tools: &[&str]) -> Rule {
-        Rule {
-            subjects,
-            agents: agents.map(|agents| agents.iter().copied().map(Actor::new).collect()),
-            tools: tools.iter().map(|tool| tool.parse().expect("a pattern of the test")).collect(),
-            ..Rule::named(RuleName::new("allow[0]"))
-        }
-    }
-
-    #[track_caller]
-    fn check(rule: Rule, caller: Arc<Caller>, tool: Arc<Tool>, allowed: bool) {
-        assert_eq!(Policy::new(vec![rule]).decide(caller, tool, circumstances()).is_ok(), allowed);
-    }
-
-    #[test]
-    fn nothing_listed_means_nothing_allowed() {
-        let denial =
-            Policy::default().decide(caller("ada", None, &[], &[]), tool("mail", "read"), circumstances());
-        assert_eq!(denial.expect_err("no rule"), Denial::NoRule);
-        check(rule(None, None, &[]), caller("ada", None, &[], &[]), tool("mail", "read"), false);
-        let nobody = Some(Subjects::default());
-        check(
-            rule(nobody, None, &["*/*"]),
-            caller("ada", None, &["staff"], &[]),
-            tool("mail", "read"),
-            false,
-        );
-    }
-
-    #[test]
-    fn a_rule_covers_people_by_id_group_or_role() {
-        let subjects = || {
-            Some(Subjects {
-                ids: vec![Subject::new("ada")],
-                groups: vec!["staff".into()],
-                roles: vec!["Mail.User".into()],
-            })
-        };
-        let mail = || tool("mail", "read");
-        check(rule(subjects(), None, &["mail/*"]), caller("ada", None, &[], &[]), mail(), true);
-        check(rule(subjects(), None, &["mail/*"]), caller("bob", None, &["staff"], &[]), mail(), true);
-        check(rule(subjects(), None, &["mail/*"]), caller("bob", None, &[], &["Mail.User"]), mail(), true);
-        check(rule(subjects(), None, &["mail/*"]), caller("bob", None, &["Staff"], &[]), mail(), false);
-        check(rule(subjects(), None, &["mail/*"]), caller("staff", None, &[], &["staff"]), mail(), false);
-    }
-
-    #[test]
-    fn a_rule_for_agents_does_not_cover_an_unnamed_agent() {
-        let agents: Option<&[&str]> = Some(&["planner"]);
-        check(
-            rule(None, agents, &["*/*"]),
-            caller("ada", Some("planner"), &[], &[]),
-            tool("mail", "read"),
-            true,
-        );
-        check(
-            rule(None, agents, &["*/*"]),
-            caller("ada", Some("other"), &[], &[]),
-            tool("mail", "read"),
-            false,
-        );
-        check(rule(None, agents, &["*/*"]), caller("ada", None, &[], &[]), tool("mail", "read"), false);
-    }
-
-    #[test]
-    fn a_tool_is_for_its_own_issuers_and_scopes_whatever_the_rules_say() {
-        let policy = Policy::new(vec![rule(None, None, &["*/*"])]);
-        let strict = |issuer: &str, scopes: &str| {
-            let tool =
-                Tool { issuers: [IssuerName::new(issuer)].into(), ..Tool::clone(&tool("mail", "read")) };
-            Arc::new(Tool { required_scopes: Scopes::parse(scopes), ..tool })
-        };
-        let decide = |tool| policy.decide(caller("ada", None, &[], &[]), tool, circumstances()).map(|_| ());
-        assert_eq!(decide(strict("contoso", "")), Ok(()));
-        assert_eq!(decide(strict("fabrikam", "")), Err(Denial::IssuerNotAccepted));
-        let (required, missing) = (Scopes::parse("a b"), Scopes::parse("a b"));
-        assert_eq!(decide(strict("contoso", "a b")), Err(Denial::ScopesMissing { required, missing }));
-    }
-
-    #[test]
-    fn a_tool_may_demand_how_the_person_signed_in() {
-        let policy = Policy::new(vec![rule(None, None, &["*/*"])]);
-        let text = |texts: &[&str]| texts.iter().map(|text| Arc::from(*text)).collect::<Vec<Arc<str>>>();
-        let decide = |required: &RequiredSignIn, acr: Option<&str>, acrs: &[&str], at: Option<u64>| {
-            let claims = VerifiedClaims {
-                authentication: Arc::new(Authentication {
-                    acr: acr.map(Into::into),
-                    acrs: text(acrs),
-                    amr: Vec::new(),
-                }),
-                authenticated_at: at,
-                ..VerifiedClaims::of("ada")
-            };
-            let caller = Arc::new(Caller::verified(claims, SecretToken::new("token")));
-            let tool = Tool { required_sign_in: required.clone(), ..Tool::clone(&tool("mail", "read")) };
-            policy.decide(caller, Arc::new(tool), circumstances()).map(|_| ())
-        };
-        let contexts = RequiredSignIn { acrs: text(&["c1", "c2"]), ..RequiredSignIn::default() };
-        assert_eq!(decide(&contexts, None, &["c2", "c1"], None), Ok(()));
-        assert_eq!(
-            decide(&contexts, None, &["c2"], None),
-            Err(Denial::ContextsMissing { missing: text(&["c1"]) })
-        );
-        let class = RequiredSignIn { acr: text(&["high", "higher"]), ..RequiredSignIn::default() };
-        assert_eq!(decide(&class, Some("higher"), &[], None), Ok(()));
-        for acr in [None, Some("low"), Some("")] {
-            assert_eq!(decide(&class, acr, &["high"], None), Err(Denial::SignIn(class.clone())));
-        }
-        let recent = RequiredSignIn { max_age: Some(Duration::from_secs(300)), ..RequiredSignIn::default() };
-        assert_eq!(decide(&recent, None, &[], Some(NOW - 300)), Ok(()));
-        for at in [None, Some(NOW - 301), Some(0)] {
-            assert_eq!(decide(&recent, None, &[], at), Err(Denial::SignIn(recent.clone())), "{at:?}");
-        }
-        // Who may not call at all is not sent to sign in again for nothing.
-        let nobody = Policy::default();
-        let tool = Tool { required_sign_in: contexts, ..Tool::clone(&tool("mail", "read")) };
-        let denial = nobody.decide(caller("ada", None, &[], &[]), Arc::new(tool), circumstances());
-        assert_eq!(denial.expect_err("no rule"), Denial::NoRule);
-    }
-
-    #[track_caller]
-    fn check_pattern(pattern: &str, connector: &str, name: &str, matches: bool) {
-        let pattern: ToolPattern = pattern.parse().expect("a pattern of the test");
-        assert_eq!(pattern.matches(&tool(connector, name)), matches, "{pattern:?} on {connector}/{name}");
-    }
-
-    #[test]
-    fn a_star_stays_within_its_part() {
-        check_pattern("mail/*", "mail", "send", true);
-        check_pattern("mail/*", "mail2", "send", false);
-        check_pattern("mail/list_*", "mail", "list_messages", true);
-        check_pattern("mail/list_*", "mail", "list", false);
-        check_pattern("*/read*ed*", "crm", "read_needed_items", true);
-        check_pattern("*/a*a", "crm", "a", false);
-        check_pattern("*/a*b*c", "crm", "a-b-b-c", true);
-        check_pattern("mail/any", "mail", ANY_TOOL, true);
-        check_pattern("Mail/*", "mail", "send", false);
-    }
-
-    #[test]
-    fn a_pattern_has_two_parts() {
-        for bad in ["mail", "/x", "mail/", "mail/a/b", "", "/"] {
-            assert_eq!(bad.parse::<ToolPattern>(), Err(ToolPatternError), "{bad:?}");
-        }
-    }
-}
+mod tests;

@@ -60,22 +60,73 @@ impl Rule {
 
     /// Whether it is about this call.
     pub(super) fn covers(&self, caller: &Caller, tool: &Tool) -> bool {
-        self.is_about(tool)
-            && self.subjects.as_ref().is_none_or(|subjects| subjects.include(caller))
-            && self.agents.as_ref().is_none_or(|agents| includes_actor(agents, caller.actor()))
+        self.is_about(tool) && self.is_for(caller)
+    }
+
+    /// Whether it is about this caller.
+    pub(super) fn is_for(&self, caller: &Caller) -> bool {
+        self.subjects.as_ref().is_none_or(|subjects| subjects.include(caller))
+            && self.is_for_agent(caller)
+    }
+
+    /// Whether it is about this caller's agent, whoever the person is.
+    pub(super) fn is_for_agent(&self, caller: &Caller) -> bool {
+        self.agents.as_ref().is_none_or(|agents| includes_actor(agents, caller.actor()))
     }
 
     /// Whether it names this tool. What a protocol needs besides is for whoever may use something on the connector.
     pub fn is_about(&self, tool: &Tool) -> bool {
-        let named = |patterns: &[ToolPattern]| patterns.iter().any(|pattern| pattern.matches(tool));
-        match tool.primitive {
-            Primitive::Tool => named(&self.tools),
-            Primitive::Prompt => named(&self.prompts),
-            Primitive::Resource => named(&self.resources),
-            Primitive::Method => {
-                let mut patterns = self.tools.iter().chain(&self.prompts).chain(&self.resources);
-                patterns.any(|pattern| glob(&pattern.connector, tool.connector.as_str()))
-            }
+        let connector = tool.connector.as_str();
+        match Kind::of(tool.primitive) {
+            Some(kind) => self.patterns(kind).iter().any(|pattern| pattern.matches(tool)),
+            None => Kind::ALL.into_iter().any(|kind| self.names_some(kind, connector)),
+        }
+    }
+
+    /// Whether it names something of this kind on the connector.
+    pub(super) fn names_some(&self, kind: Kind, connector: &str) -> bool {
+        self.patterns(kind).iter().any(|pattern| pattern.matches_connector(connector))
+    }
+
+    /// Whether it names everything of this kind on the connector.
+    pub(super) fn names_all(&self, kind: Kind, connector: &str) -> bool {
+        self.patterns(kind)
+            .iter()
+            .any(|pattern| pattern.tool.bytes().all(|byte| byte == b'*') && pattern.matches_connector(connector))
+    }
+
+    fn patterns(&self, kind: Kind) -> &[ToolPattern] {
+        match kind {
+            Kind::Tool => &self.tools,
+            Kind::Prompt => &self.prompts,
+            Kind::Resource => &self.resources,
+        }
+    }
+
+    /// The connectors that it names, as they are written. One with a `*` may stand for any.
+    pub(super) fn connectors(&self) -> impl Iterator<Item = &Arc<str>> {
+        Kind::ALL.into_iter().flat_map(|kind| self.patterns(kind)).map(|pattern| &pattern.connector)
+    }
+}
+
+/// What a connector has that a rule can name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Tool,
+    Prompt,
+    Resource,
+}
+
+impl Kind {
+    pub const ALL: [Self; 3] = [Self::Tool, Self::Prompt, Self::Resource];
+
+    /// A method of the protocol is of no kind: it serves all of them.
+    pub const fn of(primitive: Primitive) -> Option<Self> {
+        match primitive {
+            Primitive::Tool => Some(Self::Tool),
+            Primitive::Prompt => Some(Self::Prompt),
+            Primitive::Resource => Some(Self::Resource),
+            Primitive::Method => None,
         }
     }
 }
@@ -112,6 +163,11 @@ impl ToolPattern {
     /// Whether this pattern covers `tool`.
     pub fn matches(&self, tool: &Tool) -> bool {
         self.matches_names(tool.connector.as_str(), tool.name.as_str())
+    }
+
+    /// Whether this pattern covers something on this connector.
+    pub fn matches_connector(&self, connector: &str) -> bool {
+        glob(&self.connector, connector)
     }
 
     /// Whether this pattern covers the tool of these names.

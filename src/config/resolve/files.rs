@@ -145,6 +145,18 @@ pub fn secret(file: NamedFile<'_>) -> Option<SecretToken> {
     checked_secret(file.at, text)
 }
 
+/// Reads a text.
+pub fn text(file: NamedFile<'_>, bytes_max: usize) -> Option<String> {
+    let bytes = file.read(bytes_max)?;
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Some(text.to_owned()),
+        Err(_) => {
+            file.at.fault_found("names a file that is not UTF-8 text");
+            None
+        }
+    }
+}
+
 /// Takes a secret from wherever it was, unless it cannot be one.
 pub fn checked_secret(at: &At<'_>, text: &str) -> Option<SecretToken> {
     if text.is_empty() {

@@ -1,5 +1,7 @@
 //! The configuration as checked: what each module wants, or every fault at once.
 
+#[cfg(feature = "cedar")]
+mod cedar;
 mod connectors;
 mod exchange;
 mod files;
@@ -28,6 +30,8 @@ pub struct Surroundings<'a> {
     pub environment: &'a Environment<'a>,
     /// Seconds since 1970 UTC.
     pub now: u64,
+    /// Whether the policies in the Cedar language are left out: for whoever wants to know what they can speak of.
+    pub without_cedar: bool,
 }
 
 /// Checks a file as a whole. `None` when faults were noted.
@@ -36,7 +40,7 @@ pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> O
     let proofs = server::proofs(file, root);
     let issuers = issuers::settings(file, root, surroundings);
     let connectors = connectors::settings(file, root, &issuers);
-    let policy = policy::policy(file, root);
+    let policy = policy::policy(file, root, Some(&issuers.settings).zip(connectors.as_deref()), surroundings);
     traps::check(file, root);
     let audit = audit(file.audit.as_ref(), &root.key("audit"));
     Some(Config {

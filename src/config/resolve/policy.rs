@@ -2,45 +2,86 @@
 
 use std::collections::HashMap;
 
-use super::values;
+use super::{Surroundings, values};
 use crate::config::at::At;
 use crate::config::file::{self, ConnectorKind, File};
 use crate::config::nearest::suggestion;
-use crate::identity::RuleName;
-use crate::identity::{Actor, Subject};
+#[cfg(feature = "cedar")]
+use crate::config::vocabulary::vocabulary;
+use crate::gateway::ConnectorSettings;
+use crate::identity::{Actor, RuleName, Subject};
+use crate::oauth::IssuerSettings;
 use crate::policy::{Policy, Rule, Subjects, ToolPattern};
 use crate::tool::ANY_TOOL;
 
 /// Longest name of a rule; it stands in every record that the rule is the reason for.
 const RULE_NAME_CHARS_MAX: usize = 128;
 
-/// Checks the rules.
-pub fn policy(file: &File, root: &At<'_>) -> Option<Policy> {
+/// Checks the rules and policies. `sound` is what they can be about, when all of it is.
+pub fn policy(
+    file: &File,
+    root: &At<'_>,
+    sound: Option<(&Vec<IssuerSettings>, &[ConnectorSettings])>,
+    surroundings: &Surroundings<'_>,
+) -> Option<Policy> {
     let at = root.key("policy");
-    let allow_at = at.key("allow");
-    let rules = file.policy.as_ref().and_then(|policy| policy.allow.as_deref()).unwrap_or_default();
-    if rules.is_empty() {
+    let written = file.policy.as_ref();
+    let allow = written.and_then(|policy| policy.allow.as_deref()).unwrap_or_default();
+    let deny = written.and_then(|policy| policy.deny.as_deref()).unwrap_or_default();
+    if allow.is_empty() && !at.key("cedar").is_written() {
         at.warn("allows nothing, so every call is denied: add rules under `policy.allow`");
     }
-    let known = KnownTools::of(file, root);
-    let mut names: HashMap<RuleName, usize> = HashMap::new();
-    let mut checked = Vec::new();
-    for (index, rule) in rules.iter().enumerate() {
-        let at = allow_at.index(index);
-        let name = name(rule, index, &at);
-        if let Some(name) = &name
-            && let Some(other) = names.insert(name.clone(), index)
-        {
-            at.key("name")
-                .fault_found(format_args!("is already the name of allow[{other}]: give each rule its own"));
-        }
-        checked.push(self::rule(rule, name, &at, &known));
-    }
-    let checked: Option<Vec<Rule>> = checked.into_iter().collect();
-    checked.map(Policy::new)
+    let known = Known::of(file, root);
+    let mut names = Names::default();
+    let allow = rules("allow", allow, &at, &known, &mut names);
+    let deny = rules("deny", deny, &at, &known, &mut names);
+    let cedar = written.and_then(|policy| policy.cedar.as_ref()).filter(|_| !surroundings.without_cedar);
+    let cedar = with_cedar(cedar, &at.key("cedar"), sound, &mut names);
+    Some(cedar?(Policy::new(allow?).denying(deny?)))
 }
 
-fn rule(rule: &file::Rule, name: Option<RuleName>, at: &At<'_>, known: &KnownTools) -> Option<Rule> {
+/// What adds the Cedar policies to the rules.
+type AddCedar = Box<dyn FnOnce(Policy) -> Policy>;
+
+#[cfg(feature = "cedar")]
+fn with_cedar(
+    cedar: Option<&file::Cedar>,
+    at: &At<'_>,
+    sound: Option<(&Vec<IssuerSettings>, &[ConnectorSettings])>,
+    names: &mut Names,
+) -> Option<AddCedar> {
+    let Some(cedar) = cedar else { return Some(Box::new(|policy| policy)) };
+    let vocabulary = sound.map(|(issuers, connectors)| vocabulary(issuers, connectors));
+    let policies = super::cedar::policies(cedar, at, vocabulary.as_ref(), names)?;
+    Some(Box::new(|policy| policy.with_cedar(policies)))
+}
+
+#[cfg(not(feature = "cedar"))]
+fn with_cedar(
+    cedar: Option<&file::Cedar>,
+    at: &At<'_>,
+    _sound: Option<(&Vec<IssuerSettings>, &[ConnectorSettings])>,
+    _names: &mut Names,
+) -> Option<AddCedar> {
+    if cedar.is_some() {
+        at.fault("is not served by this build, which was made without the cargo feature `cedar`: use one with it");
+        return None;
+    }
+    Some(Box::new(|policy| policy))
+}
+
+fn rules(list: &str, rules: &[file::Rule], at: &At<'_>, known: &Known, names: &mut Names) -> Option<Vec<Rule>> {
+    let at = at.key(list);
+    let checked: Vec<_> = rules
+        .iter()
+        .enumerate()
+        .map(|(index, rule)| self::rule(rule, format!("{list}[{index}]"), &at.index(index), known, names))
+        .collect();
+    checked.into_iter().collect()
+}
+
+fn rule(rule: &file::Rule, place: String, at: &At<'_>, known: &Known, names: &mut Names) -> Option<Rule> {
+    let name = names.take(rule.name.as_deref(), place, &at.key("name"));
     let subjects = subjects(rule, &at.key("subjects"));
     let agents = rule.agents.as_deref();
     let agents_sound = values::not_empty(
@@ -48,25 +89,69 @@ fn rule(rule: &file::Rule, name: Option<RuleName>, at: &At<'_>, known: &KnownToo
         agents,
         "no agent fits it; leave the key out to cover any agent",
     );
-    let tools = tools(rule, &at.key("tools"), known);
+    let lists = [("tools", &rule.tools), ("prompts", &rule.prompts), ("resources", &rule.resources)];
+    if !lists.iter().any(|(key, _)| at.key(key).is_written()) {
+        at.key("tools").fault(format_args!("is required: {WHAT_TOOLS}; or list `prompts` or `resources`"));
+        return None;
+    }
+    let tools = patterns(&rule.tools, &at.key("tools"), WHAT_TOOLS, |text, at| known.tool(text, at));
+    let prompts = patterns(&rule.prompts, &at.key("prompts"), WHAT_PROMPTS, |text, at| known.prompt(text, at));
+    let resources =
+        patterns(&rule.resources, &at.key("resources"), WHAT_RESOURCES, |text, at| known.resource(text, at));
     agents_sound.then_some(())?;
     Some(Rule {
         name: name?,
         subjects: subjects?,
         agents: agents.map(|agents| agents.iter().map(|agent| Actor::new(agent.as_str())).collect()),
         tools: tools?,
-        prompts: Vec::new(),
-        resources: Vec::new(),
+        prompts: prompts?,
+        resources: resources?,
     })
 }
 
-fn name(rule: &file::Rule, index: usize, at: &At<'_>) -> Option<RuleName> {
-    let Some(name) = rule.name.as_deref() else { return Some(RuleName::new(format!("allow[{index}]"))) };
-    if name.chars().count() > RULE_NAME_CHARS_MAX {
-        at.key("name").fault(format_args!("is longer than {RULE_NAME_CHARS_MAX} characters"));
-        return None;
+const WHAT_TOOLS: &str = "name the tools it is about, like `[\"mail/*\"]`";
+const WHAT_PROMPTS: &str = "name the prompts it is about, like `[\"notes/*\"]`, or leave the key out";
+const WHAT_RESOURCES: &str =
+    "name the resources it is about, like `[\"notes/file:///shared/*\"]`, or leave the key out";
+
+/// The names of what has been said about policy so far: records tell by them what decided.
+#[derive(Default)]
+pub struct Names(HashMap<RuleName, String>);
+
+impl Names {
+    /// The name that is given, or else the place.
+    fn take(&mut self, name: Option<&str>, place: String, at: &At<'_>) -> Option<RuleName> {
+        let name = RuleName::new(name.unwrap_or(&place));
+        match self.claim(&name, place) {
+            Ok(()) => {}
+            Err(fault @ NameFault::TooLong) => {
+                at.fault(fault);
+                return None;
+            }
+            Err(fault @ NameFault::Taken(_)) => at.fault_found(fault),
+        }
+        Some(name)
     }
-    Some(RuleName::new(name))
+
+    /// Keeps a name for whatever is at a place.
+    pub fn claim(&mut self, name: &RuleName, place: String) -> Result<(), NameFault> {
+        if name.as_str().chars().count() > RULE_NAME_CHARS_MAX {
+            return Err(NameFault::TooLong);
+        }
+        match self.0.insert(name.clone(), place) {
+            Some(other) => Err(NameFault::Taken(other)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why a name cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum NameFault {
+    #[error("is longer than {RULE_NAME_CHARS_MAX} characters")]
+    TooLong,
+    #[error("is already the name of {0}: give each rule its own")]
+    Taken(String),
 }
 
 fn subjects(rule: &file::Rule, at: &At<'_>) -> Option<Option<Subjects>> {
@@ -91,49 +176,83 @@ fn subjects(rule: &file::Rule, at: &At<'_>) -> Option<Option<Subjects>> {
     }))
 }
 
-fn tools(rule: &file::Rule, at: &At<'_>, known: &KnownTools) -> Option<Vec<ToolPattern>> {
-    const WHAT: &str = "name the tools it allows, like `[\"mail/*\"]`";
-    let patterns = at.required(rule.tools.as_deref(), WHAT)?;
-    if !values::not_empty(at, Some(patterns), WHAT) {
+fn patterns(
+    list: &Option<Vec<String>>,
+    at: &At<'_>,
+    what: &str,
+    read: impl Fn(&str, &At<'_>) -> Option<ToolPattern>,
+) -> Option<Vec<ToolPattern>> {
+    if !values::not_empty(at, list.as_deref(), what) {
         return None;
     }
-    let patterns = patterns.iter().enumerate();
-    let checked: Vec<_> = patterns.map(|(index, text)| known.pattern(text, &at.index(index))).collect();
+    let texts = list.iter().flatten().enumerate();
+    let checked: Vec<_> = texts.map(|(index, text)| read(text, &at.index(index))).collect();
     checked.into_iter().collect()
 }
 
-/// The tools that are written in the file, sound or not, so that a pattern for a faulty tool is no fault.
-struct KnownTools {
+/// What is written in the file, sound or not, so that a pattern for a faulty tool is no fault.
+struct Known<'a> {
     /// Connector and tool; without a tool, any name may be one.
     tools: Vec<(String, Option<String>)>,
+    /// Each connector, and whether it is known to be a REST API.
+    connectors: Vec<(&'a str, bool)>,
     /// Whether connectors are missing that were written.
     unclear: bool,
 }
 
-impl KnownTools {
-    fn of(file: &File, root: &At<'_>) -> Self {
+impl<'a> Known<'a> {
+    fn of(file: &File, root: &At<'a>) -> Self {
         let at = root.key("connectors");
-        let connectors = file.connectors.iter().flat_map(|connectors| &connectors.0);
+        let written = file.connectors.iter().flat_map(|connectors| &connectors.0);
         let kinds: HashMap<&str, Option<ConnectorKind>> =
-            connectors.map(|(name, connector)| (name.as_str(), connector.kind)).collect();
-        let mut tools = Vec::new();
+            written.map(|(name, connector)| (name.as_str(), connector.kind)).collect();
+        let (mut tools, mut connectors) = (Vec::new(), Vec::new());
         for connector in at.names() {
             let tools_at = at.key(connector).key("tools");
             let names = tools_at.names();
+            let rest = kinds.get(connector) == Some(&Some(ConnectorKind::Rest));
+            connectors.push((connector, rest));
             if !names.is_empty() {
                 tools.extend(names.into_iter().map(|tool| (connector.to_owned(), Some(tool.to_owned()))));
-            } else if kinds.get(connector) == Some(&Some(ConnectorKind::Rest)) && !tools_at.is_written() {
+            } else if rest && !tools_at.is_written() {
                 tools.push((connector.to_owned(), Some(ANY_TOOL.to_owned())));
             } else {
                 tools.push((connector.to_owned(), None));
             }
         }
-        Self { unclear: tools.is_empty(), tools }
+        Self { unclear: tools.is_empty(), tools, connectors }
+    }
+
+    fn prompt(&self, text: &str, at: &At<'_>) -> Option<ToolPattern> {
+        self.of_mcp(at.checked(text.parse())?, "prompts", text, at)
+    }
+
+    fn resource(&self, text: &str, at: &At<'_>) -> Option<ToolPattern> {
+        self.of_mcp(at.checked(ToolPattern::of_resource(text))?, "resources", text, at)
+    }
+
+    /// Which prompts and resources there are, only the MCP server knows. Its name must be right.
+    fn of_mcp(&self, pattern: ToolPattern, what: &str, text: &str, at: &At<'_>) -> Option<ToolPattern> {
+        let mut covered = self.connectors.iter().filter(|(name, _)| pattern.matches_connector(name)).peekable();
+        if self.unclear {
+            return Some(pattern);
+        }
+        if covered.peek().is_none() {
+            let connector = text.split('/').next().unwrap_or_default();
+            let near = suggestion(connector, self.connectors.iter().map(|(name, _)| *name));
+            at.fault_found(format_args!("covers no connector{near}"));
+            return None;
+        }
+        if covered.all(|(_, rest)| *rest) {
+            at.fault_found(format_args!("covers REST connectors alone, and only MCP servers have {what}"));
+            return None;
+        }
+        Some(pattern)
     }
 
     /// Reads a pattern. One that covers nothing is a typing error, which would deny what someone meant to
     /// allow.
-    fn pattern(&self, text: &str, at: &At<'_>) -> Option<ToolPattern> {
+    fn tool(&self, text: &str, at: &At<'_>) -> Option<ToolPattern> {
         let pattern: ToolPattern = at.checked(text.parse())?;
         if !self.unclear
             && !self.tools.iter().any(|(connector, tool)| covers(&pattern, text, connector, tool))

@@ -27,7 +27,9 @@ pub fn check(file: &File, root: &At<'_>) {
             check_connector(connector, issuer_name, issuer, &connectors_at.key(name));
         }
     }
-    check_rules(file, &root.key("policy").key("allow"));
+    let (policy, at) = (file.policy.as_ref(), root.key("policy"));
+    check_rules(policy.and_then(|policy| policy.allow.as_deref()), &at.key("allow"));
+    check_rules(policy.and_then(|policy| policy.deny.as_deref()), &at.key("deny"));
 }
 
 fn check_issuer(issuer: &file::Issuer, at: &At<'_>) {
@@ -111,9 +113,8 @@ fn check_connector(connector: &file::Connector, issuer_name: &str, issuer: &file
 }
 
 /// Rules name people by what never changes: an address may be somebody else's tomorrow.
-fn check_rules(file: &File, at: &At<'_>) {
-    let rules = file.policy.iter().filter_map(|policy| policy.allow.as_deref()).flatten();
-    for (index, rule) in rules.enumerate() {
+fn check_rules(rules: Option<&[file::Rule]>, at: &At<'_>) {
+    for (index, rule) in rules.unwrap_or_default().iter().enumerate() {
         let ids = rule.subjects.iter().filter_map(|subjects| subjects.ids.as_deref()).flatten();
         let ids_at = at.index(index).key("subjects").key("ids");
         for (index, _) in ids.enumerate().filter(|(_, id)| id.contains('@')) {

@@ -1,5 +1,7 @@
 //! A sound configuration, edited in each test, and the faults that come of it.
 
+#[cfg(feature = "cedar")]
+mod cedar;
 mod connectors;
 mod document;
 mod examples;
@@ -56,8 +58,12 @@ fn environment(name: &str) -> Option<String> {
     }
 }
 
+fn surroundings(environment: &dyn Fn(&str) -> Option<String>) -> Surroundings<'_> {
+    Surroundings { environment, now: NOW, without_cedar: false }
+}
+
 fn read_text(text: &str) -> Result<Loaded, LoadError> {
-    read("gateway.yaml", text.as_bytes(), &environment, NOW)
+    read("gateway.yaml", text.as_bytes(), &surroundings(&environment))
 }
 
 /// Faults and warnings of a text, as they would be logged, without the file's name.

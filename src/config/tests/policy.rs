@@ -43,11 +43,12 @@ fn an_empty_list_is_not_a_key_left_out() {
     );
     check_rule(
         "- { tools: [] }",
-        &["21: policy.allow[0].tools: is an empty list: name the tools it allows, like `[\"mail/*\"]`"],
+        &["21: policy.allow[0].tools: is an empty list: name the tools it is about, like `[\"mail/*\"]`"],
     );
     check_rule(
         "- { agents: [planner] }",
-        &["21: policy.allow[0].tools: is required: name the tools it allows, like `[\"mail/*\"]`"],
+        &["21: policy.allow[0].tools: is required: name the tools it is about, like `[\"mail/*\"]`; or list \
+             `prompts` or `resources`"],
     );
 }
 
@@ -102,5 +103,50 @@ fn nothing_allowed_is_worth_a_warning() {
     check_warnings(
         &[(&SOUND[range], "policy: { allow: [] }\n")],
         &[&format!("19: warning: policy: {nothing}")],
+    );
+}
+
+#[test]
+fn what_denies_is_written_like_what_allows() {
+    let deny = |rules: &str| {
+        let audit = "audit: { file: audit.jsonl }";
+        faults_of(&edited(&[(audit, &format!("  deny:\n{rules}\n{audit}"))])).0
+    };
+    assert_eq!(deny("    - { tools: [mail/send], subjects: { ids: [ada] } }"), [""; 0]);
+    assert_eq!(
+        deny("    - { name: \"allow[0]\", tools: [mail/sned] }\n    - { agents: [], tools: [mail/send] }"),
+        [
+            "23: policy.deny[0].name: is already the name of allow[0]: give each rule its own (found \"allow[0]\")",
+            "23: policy.deny[0].tools[0]: covers no tool; did you mean `mail/send`? (found \"mail/sned\")",
+            "24: policy.deny[1].agents: is an empty list: no agent fits it; leave the key out to cover any agent",
+        ]
+    );
+    let audit = "audit: { file: audit.jsonl }";
+    let config = config(&[(audit, &format!("  deny: [{{ tools: [mail/send] }}]\n{audit}"))]);
+    let names = |rules: &[crate::policy::Rule]| rules.iter().map(|rule| rule.name.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(config.policy.rules()), ["allow[0]"]);
+    assert_eq!(names(config.policy.denials()), ["deny[0]"]);
+}
+
+#[test]
+fn prompts_and_resources_are_of_mcp_servers() {
+    check_rule(
+        "- { prompts: [mail/x], resources: [\"mail/file:///a/*\"] }",
+        &[
+            "21: policy.allow[0].prompts[0]: covers REST connectors alone, and only MCP servers have prompts \
+             (found \"mail/x\")",
+            "21: policy.allow[0].resources[0]: covers REST connectors alone, and only MCP servers have resources \
+             (found \"mail/file:///a/*\")",
+        ],
+    );
+    check_rule(
+        "- { prompts: [mial/x, y], resources: [x] }",
+        &[
+            "21: policy.allow[0].prompts[0]: covers no connector; did you mean `mail`? (found \"mial/x\")",
+            "21: policy.allow[0].prompts[1]: a tool pattern is `connector/tool`, where `*` stands for any run of \
+             characters within its part (found \"y\")",
+            "21: policy.allow[0].resources[0]: a tool pattern is `connector/tool`, where `*` stands for any run of \
+             characters within its part (found \"x\")",
+        ],
     );
 }

@@ -63,7 +63,8 @@ fn what_is_required_is_marked_so() {
         json!(["issuer", "token_endpoint", "client_id", "client_auth"])
     );
     assert_eq!(required("Connector"), json!(["kind", "path", "upstream"]));
-    assert_eq!(required("Rule"), json!(["tools"]));
+    let one_of = ["tools", "prompts", "resources"].map(|key| json!({ "required": [key] }));
+    assert_eq!(schema["$defs"]["Rule"]["anyOf"], json!(one_of));
     assert_eq!(required("Tls"), json!(["certificate", "key"]));
     assert_eq!(schema["properties"]["audit"]["required"], json!(["file"]));
     assert_eq!(required("Tool"), Value::Null);
