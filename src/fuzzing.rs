@@ -15,6 +15,8 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
 use crate::clock::Now;
+use crate::gateway::event_stream::{Event, EventError, EventReader};
+use crate::gateway::message::{MESSAGE_BYTES_MAX, Message};
 use crate::gateway::{TurnedAway, presented_token};
 use crate::identity::{Audience, Caller, Issuer, Scopes, SecretToken, Tenant, VerifiedClaims};
 use crate::oauth::claims::{self, CLOCK_SKEW_SECONDS};
@@ -34,13 +36,15 @@ use crate::tool::Target;
 pub type FuzzTarget = (&'static str, fn(&[u8]) -> &'static str);
 
 /// Every fuzz target.
-pub const TARGETS: [FuzzTarget; 6] = [
+pub const TARGETS: [FuzzTarget; 8] = [
     ("bearer_header", bearer_header),
     ("token", token),
     ("key_set", key_set),
     ("token_answer", token_answer),
     ("error_answer", error_answer),
     ("challenge", challenge),
+    ("json_rpc_message", json_rpc_message),
+    ("event_stream", event_stream),
 ];
 
 /// When the corpus was made: its good tokens are good at this time only, in seconds since 1970 UTC.
@@ -373,6 +377,92 @@ pub fn challenge(data: &[u8]) -> &'static str {
     assert!(text.contains("insufficient_claims"), "a demand from nowhere");
     assert!(text.contains("bearer"), "a demand of another scheme");
     "claims"
+}
+
+/// A message of JSON-RPC.
+pub fn json_rpc_message(data: &[u8]) -> &'static str {
+    let message = match Message::parse(data) {
+        Ok(message) => message,
+        Err(error) => {
+            assert!([-32_700, -32_600, -32_602].contains(&error.rpc_code()), "a code from nowhere");
+            return "refused";
+        }
+    };
+    assert!(data.len() <= MESSAGE_BYTES_MAX, "a message beyond the bound was read");
+    let written = message.to_bytes();
+    // Some numbers are longer once they are written anew.
+    if written.len() <= MESSAGE_BYTES_MAX {
+        let again = Message::parse(&written).expect("what was written is a message");
+        assert_eq!(again, message, "another message was written");
+        assert_eq!(again.to_bytes(), written, "it is written in two ways");
+    }
+    let read = |text: &[u8]| serde_json::from_slice::<Value>(text).expect("JSON: it has been read");
+    assert_eq!(read(data), read(&written), "another reader takes what is written differently");
+    match &message {
+        Message::Request(request) => {
+            let name = request.name().map(|name| ("name", name));
+            let uri = request.uri().map(|uri| ("uri", uri));
+            for (member, subject) in name.into_iter().chain(uri) {
+                let params = request.params().expect("it names something");
+                let like = params.keys().filter(|name| name.eq_ignore_ascii_case(member)).count();
+                assert_eq!(like, 1, "another reader finds another name");
+                assert!((1..=4_096).contains(&subject.len()), "a name beyond the bounds");
+            }
+            "request"
+        }
+        Message::Notification(_) => "notification",
+        Message::Response(_) => "response",
+    }
+}
+
+/// The first byte says in what pieces a stream of server-sent events comes; the rest is the stream.
+pub fn event_stream(data: &[u8]) -> &'static str {
+    const EVENT_BYTES: usize = 256;
+    let Some((size, stream)) = data.split_first() else { return "nothing" };
+    let whole = events(stream, stream.len().max(1), EVENT_BYTES);
+    for size in [1, 2, usize::from(*size).max(1)] {
+        assert_eq!(events(stream, size, EVENT_BYTES), whole, "in pieces it is another stream");
+    }
+    let (events_of_whole, left) = &whole;
+    let passed: Vec<u8> = events_of_whole.iter().flat_map(|event| event.raw.to_vec()).collect();
+    assert!(stream.starts_with(&passed), "what is passed on is not what came");
+    for event in events_of_whole {
+        assert!(event.raw.len() <= EVENT_BYTES, "an event beyond the bound");
+        let (data, other) = (event.data.as_deref().unwrap_or_default(), br#"{"tools":[]}"#);
+        for data in [data, other] {
+            let anew = event.with_data(data);
+            assert_eq!((anew.data.as_deref(), &anew.id), (Some(data), &event.id), "another event");
+            assert_eq!(events(&anew.raw, 1, 4_096), (vec![anew], Ok(0)), "it is read differently");
+        }
+    }
+    match left {
+        Err(EventError::TooLarge { .. }) => return "refused",
+        Ok(left) => assert_eq!(passed.len() + left, stream.len(), "bytes were lost"),
+    }
+    match events_of_whole.iter().any(|event| event.data.is_some()) {
+        true => "events",
+        false => "nothing",
+    }
+}
+
+/// The events of a stream that comes in pieces of this size, and how many bytes are left over.
+fn events(stream: &[u8], size: usize, bytes_max: usize) -> (Vec<Event>, Result<usize, EventError>) {
+    let mut reader = EventReader::bounded(bytes_max);
+    let mut events = Vec::new();
+    for piece in stream.chunks(size).map(Some).chain([None]) {
+        match piece {
+            Some(piece) => reader.push(piece),
+            None => reader.close(),
+        }
+        loop {
+            match reader.next_event() {
+                Ok(Some(event)) => events.push(event),
+                Ok(None) => break,
+                Err(error) => return (events, Err(error)),
+            }
+        }
+    }
+    (events, Ok(reader.unfinished()))
 }
 
 #[cfg(test)]

@@ -51,6 +51,8 @@ pub use body::Body;
 pub use call::Calls;
 pub use forward::UpstreamError;
 pub use mcp::handles::Handles;
+#[cfg(any(fuzzing, test))]
+pub(crate) use mcp::{event_stream, message};
 pub use readers::Readers;
 pub use refusal::Refusal;
 pub use settings::{ConnectorSettings, ConnectorTimeouts, ListWithoutPerson, McpTools, Tools};

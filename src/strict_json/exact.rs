@@ -133,7 +133,8 @@ impl Decimal {
     pub fn read(number: &str) -> Option<Self> {
         let magnitude = number.strip_prefix('-').unwrap_or(number);
         let (mantissa, exponent) = magnitude.split_once(['e', 'E']).unwrap_or((magnitude, "0"));
-        let exponent: i64 = exponent.parse().ok().filter(|exponent: &i64| exponent.abs() <= EXPONENT_MAX)?;
+        let exponent: i64 =
+            exponent.parse().ok().filter(|exponent| (-EXPONENT_MAX..=EXPONENT_MAX).contains(exponent))?;
         let (whole, fraction) = match mantissa.split_once('.') {
             Some((whole, fraction)) => (whole, Some(fraction)),
             None => (mantissa, None),
@@ -196,6 +197,7 @@ mod tests {
             "9007199254740993e0",
             "1e-400",
             "0.1e-99999999999999999999",
+            "1e-9223372036854775808",
         ] {
             check_number(beyond, Err(ExactError::Inexact));
         }

@@ -7,7 +7,7 @@ mod answer;
 mod arguments;
 mod configured;
 pub mod era;
-mod event_stream;
+pub mod event_stream;
 mod filter;
 mod given;
 pub mod handles;

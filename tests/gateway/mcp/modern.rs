@@ -42,9 +42,7 @@ async fn a_hidden_tool_is_answered_like_one_that_is_not_there() {
     let call = |name: &str| json!({ "name": name, "arguments": { "id": "n1" } });
     let (status, hidden) = bed.modern_answer("bob", "tools/call", call("delete_note")).await;
     assert_eq!(status, 200);
-    let unknown = |name: &str| {
-        json!({ "jsonrpc": "2.0", "id": 7, "error": { "code": -32602, "message": format!("Unknown tool: {name}") } })
-    };
+    let unknown = |name: &str| json!({ "jsonrpc": "2.0", "id": 7, "error": { "code": -32602, "message": format!("Unknown tool: {name}") } });
     assert_eq!(hidden, unknown("delete_note"));
     let (status, missing) = bed.modern_answer("bob", "tools/call", call("no_such_tool")).await;
     assert_eq!((status, missing), (200, unknown("no_such_tool")));

@@ -1,0 +1,1 @@
+data: aid: 2data: b
