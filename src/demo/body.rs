@@ -7,10 +7,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use http_body::{Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, BodyStream, Full, StreamBody};
 use tokio::time::{Sleep, sleep};
+
+/// How long a cut answer waits before it breaks, so that what came before it is on the wire.
+pub(super) const BEFORE_THE_CUT: Duration = Duration::from_millis(40);
 
 /// The body of every answer here.
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -31,6 +35,15 @@ pub(super) type Frames = Box<dyn Iterator<Item = io::Result<Frame<Bytes>>> + Sen
 /// Frames with a pause before each. The length is announced if it is given, whether or not it is kept.
 pub(super) fn paced(frames: Frames, every: Duration, length: Option<u64>) -> Body {
     Paced { frames, every, length, pause: None }.boxed_unsync()
+}
+
+/// So many frames of a body, as they come, and then a failure.
+pub(super) fn cut_after_frames(body: Body, frames: usize) -> Body {
+    let frames = BodyStream::new(body).take(frames).chain(stream::once(async {
+        sleep(BEFORE_THE_CUT).await;
+        Err(cut())
+    }));
+    StreamBody::new(frames).boxed_unsync()
 }
 
 /// How a connection breaks in the middle of an answer.

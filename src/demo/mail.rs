@@ -104,7 +104,6 @@ impl MailConnector {
             sent: Mutex::default(),
             requests: Requests::default(),
             script: Script::default(),
-            in_flight: Arc::new(()),
             settings,
         });
         let host = Arc::new(Host::serve(socket, tls, Arc::clone(&connector)));
@@ -154,7 +153,7 @@ impl MailConnector {
 
     /// How many requests are being answered, streams of events and downloads included.
     pub fn in_flight(&self) -> usize {
-        Arc::strong_count(&self.connector.in_flight) - 1
+        self.connector.requests.in_flight()
     }
 
     /// Its manners.
@@ -182,13 +181,10 @@ struct Connector {
     sent: Mutex<Kept<SentMail>>,
     requests: Requests,
     script: Script,
-    /// Nothing but a count of who holds it.
-    in_flight: Arc<()>,
 }
 
 impl Respond for Connector {
     async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Answer {
-        let _answering = Arc::clone(&self.in_flight);
         let (head, body) = request.into_parts();
         let entry = self.requests.begin(&head);
         let reply = self.script.next();
@@ -211,7 +207,7 @@ impl Connector {
     async fn answer(&self, entry: &Entry, head: &Parts, body: &Received) -> Response<Body> {
         let path: Vec<&str> = head.uri.path().trim_start_matches('/').split('/').collect();
         let ["v1.0", path @ ..] = path.as_slice() else { return not_found() };
-        if let Some(response) = self.answer_plain(head, path, body) {
+        if let Some(response) = plain::answer(head, path, body) {
             return response;
         }
         self.answer_graph(entry, head, path, &body.kept).await

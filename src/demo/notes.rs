@@ -17,10 +17,13 @@ use rustls::{RootCertStore, ServerConfig};
 use serde_json::Value;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use self::asking::Asking;
+use self::changes::{Change, Changes};
 use self::counting::Counting;
 use self::message::{Fault, Message, empty_response, json_response};
 use self::notebook::Notebooks;
 use self::session::Sessions;
+use self::tasks::Tasks;
 use super::authorization_server::{AuthorizationServer, NOTES_AUDIENCE};
 use super::body::Body;
 use super::connector::{BODY_BYTES_KEPT, Entry, Received, Requests, TokenFault, Verifier, bearer};
@@ -30,15 +33,20 @@ use super::lock;
 use super::people::Person;
 use super::script::{Reply, Script};
 
+mod asking;
 mod catalogue;
+mod changes;
 mod counting;
 mod events;
+pub mod faults;
 mod legacy;
 mod message;
 mod methods;
 mod modern;
 mod notebook;
+mod reading;
 mod session;
+mod tasks;
 mod tools;
 
 #[cfg(test)]
@@ -115,12 +123,14 @@ impl NotesConnector {
             notebooks: Mutex::new(notebook::notebooks(&settings.people)),
             announcements: Mutex::default(),
             counting: Counting::default(),
+            asking: Asking::default(),
+            tasks: Tasks::default(),
+            changes: changes::changes(),
             sessions: Sessions::default(),
             requests: Requests::default(),
             script: Script::default(),
             method_scripts: Mutex::default(),
             streams_always: AtomicBool::new(false),
-            in_flight: Arc::new(()),
             stopping: stopping.clone(),
         });
         let host = Arc::new(Host::serve(socket, settings.tls, Arc::clone(&connector)));
@@ -199,9 +209,34 @@ impl NotesConnector {
         self.connector.sessions.clear();
     }
 
+    /// Tells every session and subscription that wants to know that the list of tools changed.
+    pub fn tell_of_tools(&self) {
+        self.connector.tell(Change::Tools);
+    }
+
+    /// The same for the list of prompts.
+    pub fn tell_of_prompts(&self) {
+        self.connector.tell(Change::Prompts);
+    }
+
+    /// The same for the list of resources.
+    pub fn tell_of_resources(&self) {
+        self.connector.tell(Change::Resources);
+    }
+
+    /// How many subscriptions of the modern era are open.
+    pub fn subscriptions(&self) -> usize {
+        self.connector.changes.receiver_count()
+    }
+
+    /// Ends every subscription of the modern era as a server that shuts down does.
+    pub fn end_subscriptions(&self) {
+        self.connector.tell(Change::End);
+    }
+
     /// How many requests are being answered, streams included.
     pub fn in_flight(&self) -> usize {
-        Arc::strong_count(&self.connector.in_flight) - 1
+        self.connector.requests.in_flight()
     }
 
     /// Answers every request with a stream of events, also where one JSON object would do; or no longer.
@@ -237,19 +272,19 @@ struct Connector {
     notebooks: Mutex<Notebooks>,
     announcements: Mutex<Kept<Announcement>>,
     counting: Counting,
+    asking: Asking,
+    tasks: Tasks,
+    changes: Changes,
     sessions: Sessions,
     requests: Requests,
     script: Script,
     method_scripts: Mutex<HashMap<String, Script>>,
     streams_always: AtomicBool,
-    /// Nothing but a count of who holds it.
-    in_flight: Arc<()>,
     stopping: CancellationToken,
 }
 
 impl Respond for Connector {
     async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Answer {
-        let _answering = Arc::clone(&self.in_flight);
         let (head, body) = request.into_parts();
         let entry = self.requests.begin(&head);
         let reply = self.script.take();

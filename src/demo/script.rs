@@ -14,12 +14,9 @@ use http_body::Frame;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::body::{self, Body};
+use super::body::{self, BEFORE_THE_CUT, Body};
 use super::host::Answer;
 use super::{clock, lock};
-
-/// How long a cut answer waits before it breaks, so that what came before it is on the wire.
-const BEFORE_THE_CUT: Duration = Duration::from_millis(40);
 
 /// The manners of one endpoint. Cloning gives another handle to the same script.
 #[derive(Clone, Default)]
@@ -78,11 +75,14 @@ impl Script {
 pub struct Reply {
     act: Act,
     headers: HeaderMap,
+    replaced: HeaderMap,
+    alteration: Option<fn(Bytes) -> Bytes>,
     delay: Duration,
     held: Option<CancellationToken>,
     before_body: bool,
     pace: Option<Pace>,
     cut_after: Option<usize>,
+    cut_after_frames: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -161,6 +161,20 @@ impl Reply {
         self
     }
 
+    /// A header field in place of whatever the answer had under its name.
+    pub fn replacing_header(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
+        let name = HeaderName::from_bytes(name.as_ref()).expect("a script names a header field");
+        let value = HeaderValue::from_bytes(value.as_ref()).expect("a script's header value can be sent");
+        self.replaced.insert(name, value);
+        self
+    }
+
+    /// The body as this makes it of what it would have been.
+    pub fn altered(mut self, alteration: fn(Bytes) -> Bytes) -> Self {
+        self.alteration = Some(alteration);
+        self
+    }
+
     /// So many more header fields, each with a value of so many bytes.
     pub fn padded_with_headers(mut self, count: usize, value_bytes: usize) -> Self {
         for index in 0..count {
@@ -219,6 +233,12 @@ impl Reply {
         self
     }
 
+    /// Sends this many frames of the body as they come, such as the events of a stream, and breaks off.
+    pub fn cut_after_frames(mut self, frames: usize) -> Self {
+        self.cut_after_frames = Some(frames);
+        self
+    }
+
     /// Replies when the head of the request is in, and leaves its body unread.
     pub fn without_reading_the_body(mut self) -> Self {
         self.before_body = true;
@@ -252,6 +272,17 @@ impl Reply {
         for (name, value) in &self.headers {
             response.headers_mut().append(name, value.clone());
         }
+        for (name, value) in &self.replaced {
+            response.headers_mut().insert(name, value.clone());
+        }
+        if let Some(alteration) = self.alteration {
+            let (parts, body) = response.into_parts();
+            let Ok(bytes) = body::collect(body).await else { return Answer::Reset };
+            response = Response::from_parts(parts, body::full(alteration(bytes)));
+        }
+        if let Some(frames) = self.cut_after_frames {
+            return response.map(|body| body::cut_after_frames(body, frames)).into();
+        }
         if self.pace.is_none() && self.cut_after.is_none() && !endless {
             return response.into();
         }
@@ -266,7 +297,18 @@ impl Reply {
     fn acting(act: Act) -> Self {
         let headers = HeaderMap::new();
         let (delay, held) = (Duration::ZERO, None);
-        Self { act, headers, delay, held, before_body: false, pace: None, cut_after: None }
+        Self {
+            act,
+            headers,
+            replaced: HeaderMap::new(),
+            alteration: None,
+            delay,
+            held,
+            before_body: false,
+            pace: None,
+            cut_after: None,
+            cut_after_frames: None,
+        }
     }
 }
 

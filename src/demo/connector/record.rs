@@ -119,14 +119,18 @@ impl fmt::Debug for ReceivedRequest {
     }
 }
 
-/// Everything a connector received. Cloning gives another handle to the same list.
-#[derive(Clone, Default)]
-pub(in crate::demo) struct Requests(Arc<Mutex<Kept<ReceivedRequest>>>);
+/// Everything a connector received.
+#[derive(Default)]
+pub(in crate::demo) struct Requests {
+    list: Arc<Mutex<Kept<ReceivedRequest>>>,
+    /// Nothing but a count of who holds it: this, and each request until its answer has ended.
+    in_flight: Arc<()>,
+}
 
 impl Requests {
     /// Records that a request begins.
     pub(in crate::demo) fn begin(&self, head: &Parts) -> Entry {
-        let number = lock(&self.0).push(ReceivedRequest {
+        let number = lock(&self.list).push(ReceivedRequest {
             method: head.method.clone(),
             uri: head.uri.clone(),
             version: head.version,
@@ -139,22 +143,28 @@ impl Requests {
             status: None,
             answer_end: AnswerEnd::Pending,
         });
-        Entry { requests: self.clone(), number }
+        Entry { list: Arc::clone(&self.list), number, _in_flight: Arc::clone(&self.in_flight) }
     }
 
     pub(in crate::demo) fn to_vec(&self) -> Vec<ReceivedRequest> {
-        lock(&self.0).to_vec()
+        lock(&self.list).to_vec()
     }
 
     pub(in crate::demo) fn clear(&self) {
-        lock(&self.0).clear();
+        lock(&self.list).clear();
+    }
+
+    /// How many requests have no end yet.
+    pub(in crate::demo) fn in_flight(&self) -> usize {
+        Arc::strong_count(&self.in_flight) - 1
     }
 }
 
 /// One request's place in the list. Dropped before the answer's end, it says that the answer was cut.
 pub(in crate::demo) struct Entry {
-    requests: Requests,
+    list: Arc<Mutex<Kept<ReceivedRequest>>>,
     number: usize,
+    _in_flight: Arc<()>,
 }
 
 /// A request body, read to its end.
@@ -220,7 +230,7 @@ impl Entry {
     }
 
     fn change(&self, change: impl FnOnce(&mut ReceivedRequest)) {
-        if let Some(request) = lock(&self.requests.0).get_mut(self.number) {
+        if let Some(request) = lock(&self.list).get_mut(self.number) {
             change(request);
         }
     }

@@ -2,7 +2,6 @@
 //! them.
 
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +10,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use http_body::Frame;
 use serde_json::{Value, json};
 
-use super::Connector;
 use crate::demo::body::{self, Body};
 use crate::demo::connector::Received;
 
@@ -20,63 +18,51 @@ const FRAME_BYTES: usize = 65_536;
 
 static FRAME: [u8; FRAME_BYTES] = [b'd'; FRAME_BYTES];
 
-impl Connector {
-    /// Answers a request outside Graph, if it is one.
-    pub(super) fn answer_plain(
-        &self,
-        head: &Parts,
-        path: &[&str],
-        body: &Received,
-    ) -> Option<Response<Body>> {
-        let query = head.uri.query().unwrap_or_default();
-        let get = head.method == Method::GET;
-        Some(match path {
-            ["events"] if get => self.events(query),
-            ["download"] if get => self.download(query),
-            ["trailers"] if get => trailers(),
-            ["upload"] if head.method == Method::POST => json_response(&json!({
-                "bytes": body.bytes,
-                "sha256": body.sha256,
-            })),
-            ["echo"] if head.method == Method::POST => echo(head, body),
-            _ => return None,
-        })
-    }
+/// Answers a request outside Graph, if it is one.
+pub(super) fn answer(head: &Parts, path: &[&str], body: &Received) -> Option<Response<Body>> {
+    let query = head.uri.query().unwrap_or_default();
+    let get = head.method == Method::GET;
+    Some(match path {
+        ["events"] if get => events(query),
+        ["download"] if get => download(query),
+        ["trailers"] if get => trailers(),
+        ["upload"] if head.method == Method::POST => json_response(&json!({
+            "bytes": body.bytes,
+            "sha256": body.sha256,
+        })),
+        ["echo"] if head.method == Method::POST => echo(head, body),
+        _ => return None,
+    })
+}
 
-    /// `count` events, each after a pause of `every_ms`.
-    fn events(&self, query: &str) -> Response<Body> {
-        let count: u64 = number(query, "count").unwrap_or(5);
-        let every = Duration::from_millis(number(query, "every_ms").unwrap_or(10));
-        let in_flight = Arc::clone(&self.in_flight);
-        let frames = (1..=count).map(move |id| {
-            // Owned by the stream, so that the count falls when the stream is dropped.
-            let _open = &in_flight;
-            let event = format!("id: {id}\nevent: tick\ndata: {{\"number\":{id},\"of\":{count}}}\n\n");
-            Ok(Frame::data(Bytes::from(event)))
-        });
-        let mut response = Response::new(body::paced(Box::new(frames), every, None));
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        response
-    }
+/// `count` events, each after a pause of `every_ms`.
+fn events(query: &str) -> Response<Body> {
+    let count: u64 = number(query, "count").unwrap_or(5);
+    let every = Duration::from_millis(number(query, "every_ms").unwrap_or(10));
+    let frames = (1..=count).map(move |id| {
+        let event = format!("id: {id}\nevent: tick\ndata: {{\"number\":{id},\"of\":{count}}}\n\n");
+        Ok(Frame::data(Bytes::from(event)))
+    });
+    let mut response = Response::new(body::paced(Box::new(frames), every, None));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
 
-    /// `bytes` bytes, made as they are read.
-    fn download(&self, query: &str) -> Response<Body> {
-        let bytes: u64 = number(query, "bytes").unwrap_or(0);
-        let in_flight = Arc::clone(&self.in_flight);
-        let mut left = bytes;
-        let frames = std::iter::from_fn(move || {
-            let _open = &in_flight;
-            let size = usize::try_from(left).unwrap_or(FRAME_BYTES).min(FRAME_BYTES);
-            left -= size as u64;
-            (size > 0).then(|| Ok(Frame::data(Bytes::from_static(&FRAME[..size]))))
-        });
-        let mut response = Response::new(body::paced(Box::new(frames), Duration::ZERO, Some(bytes)));
-        let octets = HeaderValue::from_static("application/octet-stream");
-        response.headers_mut().insert(header::CONTENT_TYPE, octets);
-        response
-    }
+/// `bytes` bytes, made as they are read.
+fn download(query: &str) -> Response<Body> {
+    let bytes: u64 = number(query, "bytes").unwrap_or(0);
+    let mut left = bytes;
+    let frames = std::iter::from_fn(move || {
+        let size = usize::try_from(left).unwrap_or(FRAME_BYTES).min(FRAME_BYTES);
+        left -= size as u64;
+        (size > 0).then(|| Ok(Frame::data(Bytes::from_static(&FRAME[..size]))))
+    });
+    let mut response = Response::new(body::paced(Box::new(frames), Duration::ZERO, Some(bytes)));
+    let octets = HeaderValue::from_static("application/octet-stream");
+    response.headers_mut().insert(header::CONTENT_TYPE, octets);
+    response
 }
 
 /// A body and, after it, trailers.

@@ -183,6 +183,9 @@ pub(super) fn resource_templates() -> Value {
     ] })
 }
 
+/// The addresses in the list of resources.
+pub(super) const RESOURCES: [&str; 3] = [HANDBOOK, ANNOUNCEMENTS, LATEST];
+
 /// How to keep notes; the same for everybody.
 pub(super) const HANDBOOK: &str = "note://shared/handbook";
 /// What was announced; the same for everybody.

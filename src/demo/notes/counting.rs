@@ -64,6 +64,10 @@ impl Order {
         let every = number("every_ms", EVERY_MS_MAX)?.unwrap_or(EVERY_MS_DEFAULT);
         Ok(Self { to, every: Duration::from_millis(every) })
     }
+
+    pub(super) fn to(self) -> u64 {
+        self.to
+    }
 }
 
 /// Every count, and whether they are held.

@@ -73,10 +73,6 @@ impl Events {
         self.log.send_modify(|log| log.ended = true);
     }
 
-    pub(super) fn has_ended(&self) -> bool {
-        self.log.borrow().ended
-    }
-
     fn push(&self, event: &str) {
         // The number is taken and used under one lock, so no two events share it.
         self.log.send_modify(|log| {

@@ -9,12 +9,15 @@ use tokio_util::sync::CancellationToken;
 use super::message::{self, Fault, Members, Message, empty_response, json_response};
 use super::methods::{Call, INSTRUCTIONS, Outcome, Party, server_info};
 use super::session::Session;
-use super::{Connector, accepts, events, text};
+use super::{Connector, accepts, changes, events, text};
 use crate::demo::body::Body;
 use crate::demo::connector::Caller;
 
 /// The versions spoken, newest first.
 pub(super) const VERSIONS: [&str; 2] = ["2025-11-25", "2025-06-18"];
+
+/// The one version of this era that has tasks.
+pub(super) const VERSION_WITH_TASKS: &str = VERSIONS[0];
 
 /// What a client speaks that names no version after `initialize`.
 const VERSION_UNNAMED: &str = "2025-03-26";
@@ -70,13 +73,17 @@ impl Connector {
         let version = VERSIONS.into_iter().find(|version| *version == requested).unwrap_or(VERSIONS[0]);
         let capabilities = params.get("capabilities").cloned().unwrap_or_else(|| json!({}));
         let session = self.sessions.open(caller, version, capabilities);
+        let mut offered = json!({
+            "tools": { "listChanged": true },
+            "prompts": { "listChanged": true },
+            "resources": { "listChanged": true, "subscribe": true },
+        });
+        if version == VERSION_WITH_TASKS {
+            offered["tasks"] = json!({ "list": {}, "cancel": {}, "requests": { "tools": { "call": {} } } });
+        }
         let result = json!({
             "protocolVersion": version,
-            "capabilities": {
-                "tools": { "listChanged": true },
-                "prompts": { "listChanged": true },
-                "resources": { "listChanged": true, "subscribe": true },
-            },
+            "capabilities": offered,
             "serverInfo": server_info(),
             "instructions": INSTRUCTIONS,
         });
@@ -90,7 +97,11 @@ impl Connector {
         match call.method.as_str() {
             "ping" => Ok(Outcome::Now(json!({}))),
             "resources/subscribe" => {
-                session.subscribe(call.text("uri")?);
+                let uri = call.text("uri")?;
+                if !changes::exists(uri) {
+                    return Err(Fault::no_such_resource(uri));
+                }
+                session.subscribe(uri);
                 Ok(Outcome::Now(json!({})))
             }
             "resources/unsubscribe" => {

@@ -73,6 +73,12 @@ impl Connector {
                 page.map(Outcome::Now).ok_or_else(|| Fault::params("the cursor is unknown"))
             }
             "tools/call" => self.call_tool(call),
+            "prompts/list" => Ok(Outcome::Now(catalogue::prompts())),
+            "prompts/get" => self.prompt(call).map(Outcome::Now),
+            "resources/list" => Ok(Outcome::Now(catalogue::resources())),
+            "resources/templates/list" => Ok(Outcome::Now(catalogue::resource_templates())),
+            "resources/read" => self.resource(call).map(Outcome::Now),
+            method if method.starts_with("tasks/") => self.serve_task(call),
             method => Err(Fault::unknown_method(method)),
         }
     }

@@ -12,7 +12,7 @@ use super::catalogue::Tool;
 use super::events::Events;
 use super::message::{self, Fault, Members, Message, empty_response, json_response};
 use super::methods::{Call, Outcome, Party};
-use super::{Connector, legacy, text};
+use super::{Connector, legacy, tasks, text};
 use crate::demo::body::Body;
 use crate::demo::connector::Caller;
 
@@ -65,6 +65,7 @@ impl Connector {
             let call = Call { caller, id: id.clone(), method, params, party: Party::Modern { capabilities } };
             let outcome = match call.method.as_str() {
                 "server/discover" => Outcome::Now(discover()),
+                "subscriptions/listen" => self.subscribe(&call)?,
                 _ => self.serve(&call)?,
             };
             Ok(self.answer_modern(&call, outcome))
@@ -164,7 +165,10 @@ fn discover() -> Value {
     json!({
         "supportedVersions": VERSIONS,
         "capabilities": {
-            "tools": {}, "prompts": {}, "resources": {},
+            "tools": { "listChanged": true },
+            "prompts": { "listChanged": true },
+            "resources": { "listChanged": true, "subscribe": true },
+            "extensions": { tasks::EXTENSION: {} },
         },
         "_meta": { "io.modelcontextprotocol/serverInfo": super::methods::server_info() },
         "instructions": super::methods::INSTRUCTIONS,

@@ -129,6 +129,19 @@ impl Session {
         asked.is_some_and(|asked| asked.send(answer).is_ok())
     }
 
+    /// Asks no longer.
+    pub(super) fn forget_asking(&self, id: &str) {
+        lock(&self.asked).remove(id);
+    }
+
+    pub(super) fn owner(&self) -> &Caller {
+        &self.owner
+    }
+
+    pub(super) fn is_subscribed(&self, uri: &str) -> bool {
+        lock(&self.subscriptions).contains(uri)
+    }
+
     pub(super) fn subscribe(&self, uri: &str) {
         lock(&self.subscriptions).insert(uri.to_owned());
     }
@@ -169,6 +182,11 @@ impl Sessions {
     pub(super) fn end(&self, session: &Session) {
         lock(&self.0).retain(|one| one.id != session.id);
         session.close();
+    }
+
+    pub(super) fn each(&self, act: impl FnMut(&Arc<Session>)) {
+        let sessions = lock(&self.0).clone();
+        sessions.iter().for_each(act);
     }
 
     pub(super) fn len(&self) -> usize {

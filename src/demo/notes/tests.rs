@@ -1,5 +1,7 @@
 //! The connector over real sockets, with the real tokens of the authorization server beside it.
 
+use std::time::Duration;
+
 use reqwest::{RequestBuilder, Response};
 use serde_json::{Value, json};
 
@@ -7,8 +9,13 @@ use super::*;
 use crate::demo::authorization_server::{Settings, TokenBuilder};
 use crate::demo::testing::{client, header, json};
 
+mod changes;
+mod counting;
 mod legacy;
+mod manners;
 mod modern;
+mod questions;
+mod tasks;
 
 /// An authorization server and a connector that trusts it.
 struct Pair {
@@ -99,6 +106,11 @@ impl Talk<'_> {
         self.post(&request(id, method, params)).await
     }
 
+    /// Calls and reads the answer as a stream.
+    async fn stream(&self, id: u64, method: &str, params: Value) -> Stream {
+        Stream::of(self.call(id, method, params).await)
+    }
+
     async fn result(&self, method: &str, params: Value) -> Value {
         let response = self.call(7, method, params).await;
         assert_eq!(response.status(), 200);
@@ -109,6 +121,61 @@ impl Talk<'_> {
         let request = client().get(self.pair.notes.endpoint()).bearer_auth(self.token.mint());
         self.with_session(request.header("accept", "text/event-stream"))
     }
+}
+
+/// Events of an answer, one by one as they come.
+struct Stream {
+    response: Response,
+    unread: String,
+}
+
+/// One event: its id, and its data if that is a message.
+struct Event {
+    id: Option<String>,
+    message: Value,
+}
+
+impl Stream {
+    fn of(response: Response) -> Self {
+        assert_eq!(response.status(), 200);
+        assert_eq!(header(&response, "content-type"), "text/event-stream");
+        Self { response, unread: String::new() }
+    }
+
+    /// The next event, comments included; nothing at the end.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some((event, rest)) = self.unread.split_once("\n\n") {
+                let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
+                let id = field("id: ").map(str::to_owned);
+                let message = field("data: ").and_then(|data| serde_json::from_str(data).ok());
+                self.unread = rest.to_owned();
+                return Some(Event { id, message: message.unwrap_or_default() });
+            }
+            let chunk = self.response.chunk().await.ok()??;
+            self.unread.push_str(std::str::from_utf8(&chunk).expect("events are text"));
+        }
+    }
+
+    /// The next message.
+    async fn message(&mut self) -> Value {
+        loop {
+            let event = self.next().await.expect("there are more events");
+            if !event.message.is_null() {
+                return event.message;
+            }
+        }
+    }
+}
+
+/// Waits until something is so.
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 fn request(id: u64, method: &str, params: Value) -> Value {

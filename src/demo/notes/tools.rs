@@ -8,7 +8,7 @@ use super::catalogue::Tool;
 use super::message::{Fault, Members};
 use super::methods::{Call, Outcome};
 use super::notebook::{Note, Notebook};
-use super::{Announcement, Connector, counting};
+use super::{Announcement, Connector, counting, tasks};
 use crate::demo::lock;
 
 impl Connector {
@@ -17,6 +17,9 @@ impl Connector {
         let tool = Tool::named(name)
             .ok_or_else(|| Fault::params(format!("Unknown tool: {}", name.escape_debug())))?;
         call.require(tool.permission())?;
+        if tool != Tool::CountLater && tasks::is_wanted(call) {
+            return Err(Fault::unknown_method("tools/call of this tool as a task"));
+        }
         let none = Members::new();
         let arguments = match call.params.get("arguments") {
             None => &none,
@@ -46,26 +49,27 @@ impl Connector {
             }
             Tool::WriteNote => {
                 let (title, text) = (argument(arguments, "title")?, argument(arguments, "text")?);
-                Outcome::Now(self.with_notebook(call, |notebook| match notebook.write(title, text) {
-                    Some(id) => succeeded(&json!({ "id": id })),
-                    None => failed("You have too many notes. Delete one first."),
+                Outcome::Now(self.change_notebook(call, |notebook| {
+                    let id = notebook.write(title, text);
+                    id.ok_or("You have too many notes. Delete one first.")
                 }))
             }
             Tool::DeleteNote => {
                 let id = argument(arguments, "id")?;
-                Outcome::Now(self.with_notebook(call, |notebook| match notebook.delete(id) {
-                    true => succeeded(&json!({ "deleted": id })),
-                    false => failed("You have no such note."),
+                Outcome::Now(self.change_notebook(call, |notebook| {
+                    if notebook.delete(id) { Ok(id.to_owned()) } else { Err("You have no such note.") }
                 }))
             }
             Tool::PublishAnnouncement => {
                 let text = argument(arguments, "text")?.to_owned();
                 let by = if call.caller.person.is_none() { "application" } else { "person" };
                 lock(&self.announcements).push(Announcement { text, by: call.caller.clone() });
+                self.tell_of_announcement();
                 Outcome::Now(succeeded(&json!({ "published_by": by })))
             }
             Tool::CountSlowly => self.count_slowly(call, counting::Order::parse(arguments)?),
-            Tool::AskBack | Tool::CountLater => return Err(Fault::params("not yet")),
+            Tool::AskBack => self.ask_back(call)?,
+            Tool::CountLater => self.count_later(call, counting::Order::parse(arguments)?),
         })
     }
 
@@ -75,6 +79,26 @@ impl Connector {
             Some(oid) => act(lock(&self.notebooks).entry(oid.clone()).or_default()),
             None => failed("An application has no notes of its own."),
         }
+    }
+
+    /// Changes one of the caller's notes, and tells of it under the id that the change gives.
+    fn change_notebook(
+        &self,
+        call: &Call,
+        act: impl FnOnce(&mut Notebook) -> Result<String, &'static str>,
+    ) -> Value {
+        let mut changed = None;
+        let result = self.with_notebook(call, |notebook| match act(notebook) {
+            Ok(id) => {
+                changed = Some(id.clone());
+                succeeded(&json!({ "id": id }))
+            }
+            Err(why) => failed(why),
+        });
+        if let (Some(owner), Some(id)) = (&call.caller.person, changed) {
+            self.tell_of_note(owner, &id);
+        }
+        result
     }
 }
 
