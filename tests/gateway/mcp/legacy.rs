@@ -13,7 +13,7 @@ async fn a_session_is_opened_used_and_ended() {
     assert_eq!((status, names(&list["result"]["tools"])), (200, vec!["list_notes", "read_note"]));
     let (_, read) =
         session.answer("tools/call", json!({ "name": "read_note", "arguments": { "id": "n1" } })).await;
-    assert_eq!(read["result"]["isError"], json!(null), "{read:#}");
+    assert_eq!(read["result"]["isError"], json!(false), "{read:#}");
     let end = session.request(Method::DELETE).send().await.expect("an answer");
     assert_eq!(end.status(), 204);
     let (status, over) = session.answer("ping", json!({})).await;
