@@ -101,6 +101,7 @@ impl EventReader {
 
     /// How many bytes are held that are no event yet. Once the stream is over they are none, and are not to be passed on:
     /// nobody has looked at them.
+    #[cfg(any(fuzzing, test))]
     pub fn unfinished(&self) -> usize {
         self.buffer.len()
     }

@@ -280,12 +280,6 @@ impl Request {
         self.members.get("params").and_then(Value::as_object)
     }
 
-    /// The parameters, to change them; empty ones if it has none.
-    pub fn params_mut(&mut self) -> &mut Map<String, Value> {
-        let params = self.members.entry("params").or_insert_with(|| Value::Object(Map::new()));
-        params.as_object_mut().expect("params are an object: the message was refused otherwise")
-    }
-
     /// The tool or the prompt that it is about (`tools/call`, `prompts/get`).
     pub fn name(&self) -> Option<&str> {
         self.subject_named("name")
@@ -333,11 +327,6 @@ impl Request {
         self.task_id().into_iter().chain(subscribed).chain(params::related_tasks(self.meta()))
     }
 
-    /// The revision that it asks for (`initialize`).
-    pub fn initialize_version(&self) -> Option<&str> {
-        self.params().filter(|_| self.method == Method::Initialize)?.get("protocolVersion")?.as_str()
-    }
-
     /// What is said beside the parameters.
     pub fn meta(&self) -> Option<&Map<String, Value>> {
         self.params()?.get("_meta")?.as_object()
@@ -375,17 +364,6 @@ impl Notification {
         self.params()?.get("_meta")?.as_object()
     }
 
-    /// The request whose answer is no longer wanted (`notifications/cancelled`). Since 2025-11-25 it may be missing.
-    pub fn cancelled_request_id(&self) -> Option<Id> {
-        let params = self.params().filter(|_| self.kind == NotificationKind::Cancelled)?;
-        params.get("requestId").and_then(Id::read)
-    }
-
-    /// The tasks that it says it belongs to.
-    pub fn tasks(&self) -> impl Iterator<Item = &str> {
-        params::related_tasks(self.meta())
-    }
-
     /// The message, written anew from what was read.
     pub fn to_bytes(&self) -> Bytes {
         written(&self.members)
@@ -393,29 +371,6 @@ impl Notification {
 }
 
 impl Response {
-    /// The request that it answers.
-    pub fn id(&self) -> &Id {
-        &self.id
-    }
-
-    /// What came of the request, or what went wrong: an object with `code` and `message`.
-    ///
-    /// # Errors
-    ///
-    /// What went wrong.
-    pub fn outcome(&self) -> Result<&Value, &Value> {
-        match self.members.get("error") {
-            Some(error) => Err(error),
-            None => Ok(self.members.get("result").unwrap_or(&Value::Null)),
-        }
-    }
-
-    /// The tasks that it says it belongs to.
-    pub fn tasks(&self) -> impl Iterator<Item = &str> {
-        let meta = self.members.get("result").and_then(|result| result.get("_meta"));
-        params::related_tasks(meta.and_then(Value::as_object))
-    }
-
     /// The message, written anew from what was read.
     pub fn to_bytes(&self) -> Bytes {
         written(&self.members)

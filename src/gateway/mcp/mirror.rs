@@ -297,12 +297,11 @@ fn decode(value: &str) -> Option<String> {
 /// The header's value that stands for a text.
 fn encode(text: &str) -> String {
     let (start, end) = SENTINEL;
-    let is_plain = text.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
-        && !text.starts_with(' ')
-        && !text.ends_with(' ')
-        // In any case: there may be a reader that does not look at it.
-        && !(text.to_ascii_lowercase().starts_with(start) && text.ends_with(end));
-    match is_plain {
+    let is_printable = text.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
+    let is_padded = text.starts_with(' ') || text.ends_with(' ');
+    // In any case: there may be a reader that does not look at it.
+    let looks_encoded = text.to_ascii_lowercase().starts_with(start) && text.ends_with(end);
+    match is_printable && !is_padded && !looks_encoded {
         true => text.to_owned(),
         false => format!("{start}{}{end}", STANDARD.encode(text)),
     }

@@ -244,7 +244,7 @@ fn check_distinct(
     let mut seen = std::collections::HashSet::with_capacity(members.len());
     for name in members.keys() {
         let is_twin = |known: &&str| **known != *name && same_but_for_case(known, name);
-        if known.iter().any(|known| is_twin(&known)) || !seen.insert(fold(name).collect::<String>()) {
+        if known.iter().any(is_twin) || !seen.insert(fold(name).collect::<String>()) {
             return Err(MessageFault::CaseTwin(place));
         }
     }

@@ -108,7 +108,7 @@ fn other_data_go_under_the_same_id() {
     let other = event.with_data(br#"{"tools":[]}"#);
     assert_eq!(other.raw, "id: e-1\nevent: message\nretry: 5\ndata: {\"tools\":[]}\n\n");
     assert_eq!((other.id.as_deref(), other.data.as_deref()), (Some("e-1"), Some(&br#"{"tools":[]}"#[..])));
-    assert_eq!(read(&[&other.raw]).0, [other.clone()]);
+    assert_eq!(read(&[&other.raw]).0, std::slice::from_ref(&other));
     let lines = event.with_data(b"a\r\nb\rc\n\nid: 2");
     assert_eq!(lines.data.as_deref(), Some(&b"a\nb\nc\n\nid: 2"[..]), "data cannot become a field");
     assert_eq!(lines.id.as_deref(), Some("e-1"));
