@@ -189,7 +189,7 @@ impl NotesConnector {
         self.connector.counting.counts()
     }
 
-    /// Lets every count stop after the number it has come to, until `go_on_counting`.
+    /// Lets no count go beyond the number it has come to, or beyond its first, until `go_on_counting`.
     pub fn hold_counting(&self) {
         self.connector.counting.hold(true);
     }

@@ -37,20 +37,14 @@ pub(super) enum Change {
 }
 
 impl Change {
-    fn method(&self) -> &'static str {
+    /// The method and the parameters that tell of it. An end is told by a result.
+    fn notification(&self) -> Option<(&'static str, Value)> {
         match self {
-            Self::Tools => "notifications/tools/list_changed",
-            Self::Prompts => "notifications/prompts/list_changed",
-            Self::Resources => "notifications/resources/list_changed",
-            Self::Resource { .. } => "notifications/resources/updated",
-            Self::End => "notifications/cancelled",
-        }
-    }
-
-    fn params(&self) -> Value {
-        match self {
-            Self::Resource { uri, .. } => json!({ "uri": uri }),
-            Self::Tools | Self::Prompts | Self::Resources | Self::End => json!({}),
+            Self::Tools => Some(("notifications/tools/list_changed", json!({}))),
+            Self::Prompts => Some(("notifications/prompts/list_changed", json!({}))),
+            Self::Resources => Some(("notifications/resources/list_changed", json!({}))),
+            Self::Resource { uri, .. } => Some(("notifications/resources/updated", json!({ "uri": uri }))),
+            Self::End => None,
         }
     }
 
@@ -126,8 +120,10 @@ pub(super) fn exists(uri: &str) -> bool {
 impl Connector {
     /// Tells of a change whoever wants to know.
     pub(super) fn tell(&self, change: Change) {
-        let notification = message::notification(change.method(), &change.params());
+        let notification =
+            change.notification().map(|(method, params)| message::notification(method, &params));
         self.sessions.each(|session| {
+            let Some(notification) = &notification else { return };
             let wanted = match &change {
                 Change::Tools | Change::Prompts | Change::Resources => true,
                 Change::Resource { uri, .. } => {
@@ -136,7 +132,7 @@ impl Connector {
                 Change::End => false,
             };
             if wanted && let Some(standing) = session.standing() {
-                standing.send(&notification);
+                standing.send(notification);
             }
         });
         // Without a subscription there is nobody to tell, and that is fine.
@@ -167,13 +163,15 @@ impl Connector {
                 events.send(&message::notification("notifications/subscriptions/acknowledged", &granted));
                 loop {
                     let change = match cancelled.run_until_cancelled(changes.recv()).await? {
-                        Ok(Change::End) | Err(broadcast::error::RecvError::Closed) => break,
-                        Ok(change) if filter.wants(&change) && change.concerns(&caller) => change,
-                        Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => continue,
+                        Ok(change) => change,
+                        Err(broadcast::error::RecvError::Lagged(_)) => continue,
+                        Err(broadcast::error::RecvError::Closed) => break,
                     };
-                    let mut params = change.params();
-                    params["_meta"] = about.clone();
-                    events.send(&message::notification(change.method(), &params));
+                    let Some((method, mut params)) = change.notification() else { break };
+                    if filter.wants(&change) && change.concerns(&caller) {
+                        params["_meta"] = about.clone();
+                        events.send(&message::notification(method, &params));
+                    }
                 }
                 Some(Ok(json!({ "_meta": about })))
             })

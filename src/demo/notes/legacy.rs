@@ -38,7 +38,7 @@ impl Connector {
         }
         let session = match self.session(&caller, headers) {
             Ok(session) => session,
-            Err(refusal) => return refusal,
+            Err(fault) => return fault.legacy(&Value::Null),
         };
         match message {
             Message::Request { id, method, params } => {
@@ -159,7 +159,7 @@ impl Connector {
         }
         let session = match self.session(caller, headers) {
             Ok(session) => session,
-            Err(refusal) => return refusal,
+            Err(fault) => return fault.legacy(&Value::Null),
         };
         let (name, from) = match text(headers, "last-event-id") {
             None => (0, None),
@@ -181,25 +181,20 @@ impl Connector {
                 self.sessions.end(&session);
                 empty_response(StatusCode::NO_CONTENT)
             }
-            Err(refusal) => refusal,
+            Err(fault) => fault.legacy(&Value::Null),
         }
     }
 
-    fn session(&self, caller: &Caller, headers: &HeaderMap) -> Result<Arc<Session>, Response<Body>> {
+    fn session(&self, caller: &Caller, headers: &HeaderMap) -> Result<Arc<Session>, Fault> {
         let version = text(headers, "mcp-protocol-version");
         let known = |version: &str| VERSIONS.contains(&version) || version == VERSION_UNNAMED;
         if headers.contains_key("mcp-protocol-version") && !version.is_some_and(known) {
-            return Err(Fault::invalid("the protocol version is not supported").legacy(&Value::Null));
+            return Err(Fault::invalid("the protocol version is not supported"));
         }
         if !headers.contains_key(SESSION_HEADER) {
-            return Err(Fault::invalid("Mcp-Session-Id is missing").legacy(&Value::Null));
+            return Err(Fault::invalid("Mcp-Session-Id is missing"));
         }
         let session = text(headers, SESSION_HEADER).and_then(|id| self.sessions.find(id, caller));
-        session.ok_or_else(|| {
-            json_response(
-                StatusCode::NOT_FOUND,
-                &Fault::invalid("there is no such session").message(&Value::Null),
-            )
-        })
+        session.ok_or_else(Fault::unknown_session)
     }
 }

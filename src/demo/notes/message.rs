@@ -28,8 +28,7 @@ pub(super) enum Message {
 
 impl Message {
     pub(super) fn parse(body: &[u8]) -> Result<Self, Fault> {
-        let value: Value =
-            serde_json::from_slice(body).map_err(|_| Fault::new(-32_700, "the body is not JSON"))?;
+        let value: Value = serde_json::from_slice(body).map_err(|_| Fault::unreadable())?;
         let Value::Object(mut message) = value else {
             return Err(Fault::invalid("one message is one object; batches are not taken"));
         };
@@ -63,82 +62,92 @@ impl Message {
 /// Why a request is not served.
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
-    /// The HTTP status in the modern era.
-    status: StatusCode,
+    /// The HTTP status in the modern era, which says what kind of fault it is.
+    modern: StatusCode,
+    /// The HTTP status in the legacy era, where a request that could be read is answered with 200.
+    legacy: StatusCode,
     code: i32,
     message: String,
     data: Option<Value>,
-    /// A scope that the token lacks; then the status and a challenge say it in every era.
+    /// A scope that the token lacks, for a challenge.
     scope: Option<&'static str>,
 }
 
 impl Fault {
-    fn new(code: i32, message: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, code, message: message.into(), data: None, scope: None }
+    fn new(code: i32, modern: StatusCode, legacy: StatusCode, message: impl Into<String>) -> Self {
+        Self { modern, legacy, code, message: message.into(), data: None, scope: None }
     }
 
-    /// Not a JSON-RPC message.
+    /// Not JSON.
+    fn unreadable() -> Self {
+        Self::new(-32_700, StatusCode::BAD_REQUEST, StatusCode::BAD_REQUEST, "the body is not JSON")
+    }
+
+    /// Not a JSON-RPC message, or not one for this place.
     pub(super) fn invalid(message: &str) -> Self {
-        Self::new(-32_600, message)
+        Self::new(-32_600, StatusCode::BAD_REQUEST, StatusCode::BAD_REQUEST, message)
+    }
+
+    /// A session that there is not, or that is somebody else's.
+    pub(super) fn unknown_session() -> Self {
+        Self::new(-32_600, StatusCode::NOT_FOUND, StatusCode::NOT_FOUND, "there is no such session")
     }
 
     pub(super) fn unknown_method(method: &str) -> Self {
-        let status = StatusCode::NOT_FOUND;
-        Self { status, ..Self::new(-32_601, format!("there is no method {}", method.escape_debug())) }
+        let message = format!("there is no method {}", method.escape_debug());
+        Self::new(-32_601, StatusCode::NOT_FOUND, StatusCode::OK, message)
     }
 
     /// Parameters that do not fit, or that name what there is not.
     pub(super) fn params(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::OK, ..Self::new(-32_602, message) }
+        Self::new(-32_602, StatusCode::OK, StatusCode::OK, message)
     }
 
     /// What every modern request must say about itself is missing.
     pub(super) fn missing_meta(key: &str) -> Self {
-        Self::new(-32_602, format!("_meta has no {key}"))
+        Self::of_modern(-32_602, format!("_meta has no {key}"))
     }
 
     /// A resource that is not there, as the legacy era says it.
     pub(super) fn no_such_resource(uri: &str) -> Self {
         let data = Some(json!({ "uri": uri }));
-        Self { status: StatusCode::OK, data, ..Self::new(-32_002, "resource not found") }
+        Self { data, ..Self::new(-32_002, StatusCode::OK, StatusCode::OK, "resource not found") }
     }
 
     pub(super) fn header_mismatch(message: impl Into<String>) -> Self {
-        Self::new(-32_020, message)
+        Self::of_modern(-32_020, message)
     }
 
     pub(super) fn missing_capability(required: &Value) -> Self {
         let data = Some(json!({ "requiredCapabilities": required }));
-        Self { data, ..Self::new(-32_021, "the client lacks a capability that this takes") }
+        Self { data, ..Self::of_modern(-32_021, "the client lacks a capability that this takes") }
     }
 
     pub(super) fn unsupported_version(requested: &str, supported: &[&str]) -> Self {
         let data = Some(json!({ "supported": supported, "requested": requested }));
-        Self { data, ..Self::new(-32_022, "the protocol version is not supported") }
+        Self { data, ..Self::of_modern(-32_022, "the protocol version is not supported") }
+    }
+
+    /// A fault that only the modern era knows.
+    fn of_modern(code: i32, message: impl Into<String>) -> Self {
+        Self::new(code, StatusCode::BAD_REQUEST, StatusCode::BAD_REQUEST, message)
     }
 
     /// The token lacks this scope.
     pub(super) fn insufficient_scope(scope: &'static str) -> Self {
         let message = format!("the token lacks {scope}");
-        Self { status: StatusCode::FORBIDDEN, scope: Some(scope), ..Self::new(-32_600, message) }
+        let fault = Self::new(-32_600, StatusCode::FORBIDDEN, StatusCode::FORBIDDEN, message);
+        Self { scope: Some(scope), ..fault }
     }
 
-    /// The answer in the modern era: the status says what kind of fault it is.
+    /// The answer in the modern era.
     pub(super) fn modern(&self, id: &Value) -> Response<Body> {
-        self.respond(self.status, id)
+        self.respond(self.modern, id)
     }
 
-    /// The answer in the legacy era: a request that could be read is answered with 200.
+    /// The answer in the legacy era.
     pub(super) fn legacy(&self, id: &Value) -> Response<Body> {
-        let unreadable = matches!(self.code, -32_700 | -32_600);
-        let status = if self.scope.is_some() {
-            self.status
-        } else if unreadable {
-            StatusCode::BAD_REQUEST
-        } else {
-            StatusCode::OK
-        };
-        self.respond(status, id)
+        self.respond(self.legacy, id)
     }
 
     fn respond(&self, status: StatusCode, id: &Value) -> Response<Body> {
