@@ -11,25 +11,24 @@ use std::time::Duration;
 use divan::{AllocProfiler, Bencher, black_box};
 use futures_util::FutureExt as _;
 use obo_gateway::audit::{AuditFile, AuditLog, CallRecord};
-use obo_gateway::checked_url::{CheckedUrl, PlainHttp};
 use obo_gateway::clock::Now;
 use obo_gateway::credential::{CredentialCache, Credentials, KeyFields};
 use obo_gateway::demo::authorization_server::{self as demo, MAIL_AUDIENCE};
-use obo_gateway::identity::{
-    Audience, Caller, Issuer, IssuerName, Peer, RuleName, Scopes, SecretToken, Tenant,
-};
+use obo_gateway::identity::{Audience, Caller, IssuerName, Peer, RuleName, Scopes};
 use obo_gateway::metrics::{CacheLookup, Metrics};
 use obo_gateway::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
 use obo_gateway::oauth::possession::Presented;
 use obo_gateway::oauth::verifier::Verifier;
-use obo_gateway::oauth::{
-    ClaimNames, ClientAuth, Endpoints, ExchangeSettings, Grant, IssuerKind, IssuerSettings, Profile, Reuse,
-};
 use obo_gateway::policy::{Circumstances, Permit, Policy, Rule};
 use obo_gateway::tool::{
     Annotations, Arguments, ConnectorName, IdentityMode, Primitive, RequiredSignIn, Target, Tool, ToolName,
 };
 use tokio::runtime::Runtime;
+
+#[path = "support/issuer.rs"]
+mod issuer;
+
+use issuer::{issuer_settings, until_keys_are_known};
 
 /// Counts what each stage allocates.
 #[global_allocator]
@@ -41,8 +40,6 @@ const THREADS: [usize; 2] = [1, 2];
 /// if the trail's writer does nothing meanwhile.
 const RECORDS: u32 = 512;
 const RECORD_SAMPLES: u32 = 40;
-/// How often the key set is looked for before the benchmark gives up, a hundredth of a second apart.
-const KEY_SET_TRIES: usize = 3_000;
 
 fn main() {
     divan::main();
@@ -112,51 +109,6 @@ impl Bed {
         let verified = self.verifier.verify(&Presented::bearer(&self.rs256), now).now_or_never();
         verified.expect("nothing to wait for: it is remembered").expect("a good token")
     }
-}
-
-fn issuer_settings(demo: &demo::AuthorizationServer) -> IssuerSettings {
-    let gateway = &demo.settings().gateway;
-    let url = |text: String| Some(CheckedUrl::parse(&text, PlainHttp::LoopbackOnly).expect("a URL"));
-    IssuerSettings {
-        name: IssuerName::new("contoso"),
-        kind: IssuerKind::Entra { tenant: Tenant::Named(demo.settings().tenant.as_str().into()) },
-        issuer: Issuer::new(demo.issuer()),
-        other_issuer: None,
-        profile: Profile::Lenient,
-        claim_names: ClaimNames::default(),
-        introspects: false,
-        endpoints: Endpoints {
-            metadata: None,
-            jwks_uri: url(demo.jwks_uri()),
-            token_endpoint: url(demo.token_endpoint()),
-            authorization_endpoint: None,
-            introspection_endpoint: None,
-            plain_http: PlainHttp::LoopbackOnly,
-        },
-        audiences: vec![Audience::new(gateway.client_id.as_str())],
-        agents: None,
-        required_scopes: Scopes::parse("access_as_user"),
-        extra_roots: Vec::new(),
-        exchange: Some(ExchangeSettings {
-            grant: Grant::OnBehalfOf,
-            client_id: gateway.client_id.as_str().into(),
-            client_auth: ClientAuth::SecretPost(SecretToken::new(gateway.secret.as_str())),
-            extra: Vec::new(),
-            reuse: Reuse::Identity,
-            refuses_more_scopes: false,
-            client_capabilities: Vec::new(),
-        }),
-    }
-}
-
-async fn until_keys_are_known(server: &AuthorizationServer) {
-    for _ in 0..KEY_SET_TRIES {
-        if server.key_set().is_known() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the keys of the development authorization server cannot be fetched");
 }
 
 fn tool() -> Tool {

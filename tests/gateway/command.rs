@@ -43,6 +43,19 @@ fn the_schema_is_a_json_schema() {
     assert!(schema["properties"]["issuers"].is_object());
 }
 
+#[cfg(feature = "cedar")]
+#[tokio::test]
+async fn the_schema_of_policies_names_what_the_configuration_has() {
+    let bed = TestBed::start().await;
+    let printed = run(&["policy", "schema", "--config", &bed.config_path().display().to_string()]);
+    assert!(printed.status.success(), "{}", text_of(&printed.stderr));
+    let schema = text_of(&printed.stdout);
+    for line in ["entity Person in [Group, Role] = {", "action \"call\" in [\"use\"] appliesTo {", "client: ipaddr,"] {
+        assert!(schema.contains(line), "{schema}");
+    }
+    assert_eq!(run(&["policy", "schema", "--config", "/nowhere/gateway.yaml"]).status.code(), Some(64));
+}
+
 #[tokio::test]
 async fn check_shows_what_a_configuration_comes_to() {
     let bed = TestBed::start().await;

@@ -12,6 +12,8 @@ mod http2;
 mod id_jag;
 mod lifecycle;
 mod mcp;
+#[cfg(feature = "cedar")]
+mod policy;
 mod possession;
 mod records;
 mod second_try;

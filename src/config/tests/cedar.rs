@@ -38,20 +38,20 @@ fn what_a_policy_names_has_to_be_there() {
     check_policies(
         &["permit(\n  principal == Person::\"contso/ada\",\n  action,\n  resource == Tool::\"mail/lsit\"\n);\n\
            permit(principal in Group::\"staff\", action, resource in Connector::\"mial\");\n\
-           permit(principal, action, resource) when { [Tool::\"mail\", Tool::\"nowhere/x\", Tool::\"mial/list\"]\n\
+           permit(principal, action == Action::\"call\", resource) when { [Tool::\"mail\", Tool::\"nowhere/x\", Tool::\"mial/list\"]\n\
            .contains(resource) };\n\
            forbid(principal, action == Action::\"get\", resource == Prompt::\"mail/x\");\n\
-           forbid(principal, action == Action::\"raed\", resource);"],
+           forbid(principal, action == Action::\"reda\", resource);"],
         &[
             "0.cedar:2:16: Person::\"contso/ada\" names no issuer; did you mean `contoso`?",
             "0.cedar:4:15: Tool::\"mail/lsit\" names no tool; did you mean `mail/list`?",
             "0.cedar:6:21: Group::\"staff\" must have the form `issuer/name`",
             "0.cedar:6:57: Connector::\"mial\" names no connector; did you mean `mail`?",
-            "0.cedar:7:45: Tool::\"mail\" must have the form `connector/tool`",
-            "0.cedar:7:59: Tool::\"nowhere/x\" names no connector",
-            "0.cedar:7:78: Tool::\"mial/list\" names no tool; did you mean `mail/list`?",
-            "0.cedar:9:57: Prompt::\"mail/x\" is on a REST connector, and only MCP servers have prompts and resources",
-            "0.cedar:10:29: unrecognized action `Action::\"raed\"`; did you mean `Action::\"read\"`?",
+            "0.cedar:7:63: Tool::\"mail\" must have the form `connector/tool`",
+            "0.cedar:7:77: Tool::\"nowhere/x\" names no connector",
+            "0.cedar:7:96: Tool::\"mial/list\" names no tool; did you mean `mail/list`?",
+            "0.cedar:9:56: Prompt::\"mail/x\" is on a REST connector, and only MCP servers have prompts and resources",
+            "0.cedar:10:29: unrecognized action `Action::\"reda\"`; did you mean `Action::\"read\"`?",
         ],
     );
 }
@@ -102,7 +102,7 @@ fn every_fault_of_every_file_is_reported_at_once() {
     check_policies(
         &["permit(principal, action);", "permit(principal, action, resource) when { context.huor == 1 };"],
         &[
-            "0.cedar:1:7: this policy is missing the `resource` variable in the scope; policy scopes must contain a \
+            "0.cedar:1:25: this policy is missing the `resource` variable in the scope; policy scopes must contain a \
              `principal`, `action`, and `resource` element in that order",
             "1.cedar:1:44: attribute `huor` in context not found; did you mean `hour`?",
         ],

@@ -59,6 +59,23 @@ fn keycloak() {
     );
 }
 
+#[cfg(feature = "cedar")]
+#[test]
+fn cedar() {
+    let files = Files::new();
+    files.pair("gateway", &PKCS_RSA_SHA256, [2026, 2036]);
+    files.pair("client", &PKCS_RSA_SHA256, [2026, 2036]);
+    check_example(
+        "cedar.yaml",
+        &files,
+        &[],
+        "CONNECTOR  TOOL        MATCH           IDENTITY      ALLOWED BY                                 SCOPES\n\
+         notes      list_notes  MCP list_notes  on_behalf_of  staff reads                                Notes.ReadWrite\n\
+         \x20          share_note  MCP share_note  on_behalf_of  editors share with colleagues, staff reads  Notes.ReadWrite\n\
+         \ngood: 1 issuer, 1 connector, 2 tools, 1 rule, 4 policies\n",
+    );
+}
+
 #[test]
 fn id_jag() {
     let files = Files::new();
@@ -118,5 +135,14 @@ fn each_example_has_a_test() {
     let entries = std::fs::read_dir(folder).expect("the examples");
     let mut names: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();
     names.sort();
-    assert_eq!(names, ["demo.yaml", "entra-graph.yaml", "id-jag.yaml", "keycloak.yaml", "mcp.yaml"]);
+    let expected = [
+        "cedar.yaml",
+        "demo.yaml",
+        "entra-graph.yaml",
+        "id-jag.yaml",
+        "keycloak.yaml",
+        "mcp.yaml",
+        "policies.cedar",
+    ];
+    assert_eq!(names, expected);
 }

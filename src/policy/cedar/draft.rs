@@ -257,13 +257,14 @@ fn place_of(error: &dyn Diagnostic, file: usize, text: &str, offset: usize) -> O
     Some(Place::of(file, text, start..start + label.len()))
 }
 
-/// What an error says, on one line. Cedar names the policy first, which the place does already.
+/// What an error says, on one line. Cedar names the policy as well, which the place does already.
 fn message_of(error: &dyn Diagnostic) -> String {
-    let message = error.to_string();
-    let message = match message.strip_prefix("for policy `").and_then(|rest| rest.split_once("`, ")) {
-        Some((_, message)) => message.to_owned(),
-        None => message,
-    };
+    const FOR: &str = "for policy `";
     let help = error.help().map(|help| format!("; {help}")).unwrap_or_default();
-    format!("{message}{help}").replace('\n', " ")
+    let mut message = format!("{error}{help}").replace('\n', " ");
+    while let Some(at) = message.find(FOR) {
+        let Some(end) = message[at..].find("`, ") else { break };
+        message.replace_range(at..at + end + "`, ".len(), "");
+    }
+    message
 }

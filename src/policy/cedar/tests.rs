@@ -431,8 +431,12 @@ fn what_is_wrong_with_a_policy_is_said_with_its_place() {
         &["2:19+24: invalid operator in the action scope: !=; action scope clauses can only use `==` or `in`"],
     );
     check_faults(
-        "permit(principal, action in [Action::\"get\", Action::\"call\"], resource) when { context.arguments.to == [] };",
-        &[""],
+        "permit(principal, action in [Action::\"get\", Action::\"call\"], resource) when { context.arguments.to.contains(\"x\") };",
+        &[
+            "1:79+34: attribute `arguments.to` in context for Action::\"get\" not found",
+            "1:79+34: unable to guarantee safety of access to optional attribute `arguments.to` in context for \
+             Action::\"call\"; try testing for the attribute's presence with `context.arguments has to && ..`",
+        ],
     );
     check_faults(
         "permit(principal, action == Action::\"cal\", resource);",
