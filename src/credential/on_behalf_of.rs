@@ -16,7 +16,7 @@ use crate::identity::{Caller, Scopes};
 use crate::metrics::{CacheLookup, CacheRefresh, Metrics};
 use crate::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
 use crate::oauth::error_response::ErrorClass;
-use crate::oauth::exchange::{DelegatedToken, ExchangeError};
+use crate::oauth::exchange::{ExchangeError, IssuedToken};
 use crate::policy::Permit;
 use crate::tool::{IdentityMode, Target};
 
@@ -280,7 +280,7 @@ async fn exchange(
     claims: Option<&str>,
     metrics: &Metrics,
     now: Now,
-) -> Result<DelegatedToken, ExchangeError> {
+) -> Result<IssuedToken, ExchangeError> {
     let started = Instant::now();
     let result = server.exchange(caller, target, claims, now).await;
     let outcome = match &result {
@@ -294,7 +294,7 @@ async fn exchange(
     result
 }
 
-fn header(server: &AuthorizationServer, token: &DelegatedToken) -> Result<HeaderValue, ExchangeError> {
+fn header(server: &AuthorizationServer, token: &IssuedToken) -> Result<HeaderValue, ExchangeError> {
     bearer(&token.token).ok_or_else(|| ExchangeError::Unusable {
         issuer: server.settings().name.clone(),
         why: "its token does not fit in a header",

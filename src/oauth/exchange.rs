@@ -21,7 +21,7 @@ mod platform_token;
 mod request;
 
 pub use actor::OwnToken;
-pub use answer::DelegatedToken;
+pub use answer::IssuedToken;
 #[cfg(any(fuzzing, test))]
 pub(crate) use answer::read as read_answer;
 use request::{Request, Surroundings};
@@ -145,7 +145,7 @@ impl AuthorizationServer {
         target: &Target,
         claims: Option<&str>,
         now: Now,
-    ) -> Result<DelegatedToken, ExchangeError> {
+    ) -> Result<IssuedToken, ExchangeError> {
         let issuer = || self.settings().name.clone();
         let settings = self.settings().exchange.as_ref().ok_or_else(|| ExchangeError::Unprepared {
             issuer: issuer(),
@@ -168,7 +168,7 @@ impl AuthorizationServer {
         target: &Target,
         claims: Option<&str>,
         now: Now,
-    ) -> Result<DelegatedToken, ExchangeError> {
+    ) -> Result<IssuedToken, ExchangeError> {
         let issuer = || self.settings().name.clone();
         let unprepared = |why| ExchangeError::Unprepared { issuer: issuer(), why };
         let mut surroundings = Surroundings::of(settings).await.map_err(unprepared)?;
@@ -274,11 +274,11 @@ async fn post(
 /// The token, when it may do what the tool needs for a while, and no more than the site wants.
 fn fit_for(
     target: &Target,
-    mut token: DelegatedToken,
+    mut token: IssuedToken,
     settings: &ExchangeSettings,
     issuer: &IssuerName,
     now: Now,
-) -> Result<DelegatedToken, ExchangeError> {
+) -> Result<IssuedToken, ExchangeError> {
     let life_left = delegated::life_left(token.token.expose(), now)
         .map_err(|why| ExchangeError::Unusable { issuer: issuer.clone(), why })?;
     token.lifetime = token.lifetime.into_iter().chain(life_left).min();
@@ -291,7 +291,7 @@ fn fit_for(
 }
 
 /// Whether a token was granted what was asked for.
-fn check_granted(token: &DelegatedToken, target: &Target, issuer: &IssuerName) -> Result<(), ExchangeError> {
+fn check_granted(token: &IssuedToken, target: &Target, issuer: &IssuerName) -> Result<(), ExchangeError> {
     // RFC 6749 section 5.1: a server that does not say what it granted has granted what was asked for.
     let missing = token.granted.as_ref().map(|granted| delegated::not_granted(&target.scopes, granted));
     match missing.filter(|missing| !missing.is_empty()) {
