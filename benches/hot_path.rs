@@ -146,6 +146,7 @@ fn issuer_settings(demo: &demo::AuthorizationServer) -> IssuerSettings {
             refuses_more_scopes: false,
             client_capabilities: Vec::new(),
         }),
+        application: None,
     }
 }
 

@@ -16,6 +16,7 @@ use crate::tool::Target;
 
 mod actor;
 mod answer;
+mod application;
 mod id_jag;
 mod platform_token;
 mod request;
@@ -26,7 +27,7 @@ pub use answer::IssuedToken;
 pub(crate) use answer::read as read_answer;
 use request::{Request, Surroundings};
 
-/// Why there is no delegated token. None of these ever leads to another kind of token.
+/// Why there is no delegated token, or no application token. None of these ever leads to another kind of token.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ExchangeError {
     /// The authorization server said no.
@@ -187,7 +188,7 @@ impl AuthorizationServer {
         let pairwise = self.has_pairwise_subjects();
         delegated::check(delegated.token.expose(), self.settings(), pairwise, caller, target)
             .map_err(unusable)?;
-        fit_for(target, delegated, settings, &self.settings().name, now)
+        fit_for(target, delegated, settings.refuses_more_scopes, &self.settings().name, now)
     }
 
     fn refused(
@@ -275,7 +276,7 @@ async fn post(
 fn fit_for(
     target: &Target,
     mut token: IssuedToken,
-    settings: &ExchangeSettings,
+    refuses_more_scopes: bool,
     issuer: &IssuerName,
     now: Now,
 ) -> Result<IssuedToken, ExchangeError> {
@@ -284,7 +285,7 @@ fn fit_for(
     token.lifetime = token.lifetime.into_iter().chain(life_left).min();
     check_granted(&token, target, issuer)?;
     let more = token.granted.as_ref().map(|granted| delegated::not_asked(granted, &target.scopes));
-    match more.filter(|more| settings.refuses_more_scopes && !more.is_empty()) {
+    match more.filter(|more| refuses_more_scopes && !more.is_empty()) {
         Some(more) => Err(ExchangeError::MoreScopesGranted { issuer: issuer.clone(), more }),
         None => Ok(token),
     }

@@ -205,6 +205,7 @@ impl Template {
             required_scopes: self.required_scopes.clone(),
             extra_roots: self.extra_roots.clone(),
             exchange: self.exchange.clone(),
+            application: None,
         }
     }
 }

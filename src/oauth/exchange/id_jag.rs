@@ -120,6 +120,6 @@ impl ResourceAuthorizationServer {
             }
         }
         delegated::check_audience(token.token.expose(), &settings.issuer, target).map_err(unusable)?;
-        fit_for(target, token, exchange, self.label(), now)
+        fit_for(target, token, exchange.refuses_more_scopes, self.label(), now)
     }
 }
