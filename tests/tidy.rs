@@ -168,6 +168,7 @@ fn only_what_sends_a_secret_looks_at_it() {
             "src/credential/mod.rs",
             "src/oauth/authorization_server.rs",
             "src/oauth/exchange/answer.rs",
+            "src/oauth/exchange/application.rs",
             "src/oauth/exchange/id_jag.rs",
             "src/oauth/exchange/request.rs",
             "src/oauth/exchange.rs",
