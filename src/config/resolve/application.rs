@@ -121,7 +121,7 @@ pub fn keep_where_used(issuers: &mut [IssuerSettings], connectors: &[ConnectorSe
             Tools::Listed(tools) => tools.iter().any(|(_, tool)| uses(tool, false)),
             Tools::Mcp(mcp) => {
                 let listed = mcp.listed.iter().flatten();
-                uses(&mcp.unlisted, mcp.list_without_person == ListWithoutPerson::AppOnly)
+                uses(&mcp.unlisted, matches!(mcp.list_without_person, ListWithoutPerson::AppOnly(_)))
                     || listed.into_iter().any(|tool| uses(tool, false))
             }
         });

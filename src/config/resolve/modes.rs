@@ -2,7 +2,7 @@
 //! may be meant is a warning.
 
 use crate::config::at::At;
-use crate::config::file::{self, ConnectorKind, File, Identity};
+use crate::config::file::{self, ConnectorKind, File, Identity, ListWithoutPerson};
 
 /// Methods that change something (RFC 9110 section 9.2.1 calls the others safe).
 const WRITING_METHODS: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
@@ -11,7 +11,8 @@ const READING_WORDS: [&str; 5] = ["read", "reader", "readonly", "readbasic", "vi
 /// Words beside them that say that it does more.
 const WRITING_WORDS: [&str; 7] = ["write", "readwrite", "send", "manage", "create", "delete", "admin"];
 
-/// The modes of a connector: those that its tools name, and its own where something has it.
+/// The modes of a connector: those that its tools name, its own where something has it, and the application's where that
+/// lists without a person.
 pub fn in_use(connector: &file::Connector, kind: ConnectorKind) -> impl Iterator<Item = Identity> {
     let tools = connector.tools.iter().flat_map(|tools| &tools.0);
     let inherits = match kind {
@@ -22,7 +23,9 @@ pub fn in_use(connector: &file::Connector, kind: ConnectorKind) -> impl Iterator
         ConnectorKind::Mcp => true,
     };
     let own = inherits.then(|| connector.identity.unwrap_or(Identity::OnBehalfOf));
-    own.into_iter().chain(tools.filter_map(|(_, tool)| tool.identity))
+    let alone =
+        (connector.list_without_person == Some(ListWithoutPerson::AppOnly)).then_some(Identity::AppOnly);
+    own.into_iter().chain(alone).chain(tools.filter_map(|(_, tool)| tool.identity))
 }
 
 /// Looks at the tools of all connectors.

@@ -95,7 +95,7 @@ fn mcp_tool(
 fn list_without_person(host: &Host<'_>) -> Option<ListWithoutPerson> {
     match host.connector.list_without_person {
         None | Some(file::ListWithoutPerson::Refuse) => Some(ListWithoutPerson::Refuse),
-        Some(file::ListWithoutPerson::AppOnly) => Some(ListWithoutPerson::AppOnly),
+        Some(file::ListWithoutPerson::AppOnly) => Some(ListWithoutPerson::AppOnly(host.target_alone()?)),
         Some(file::ListWithoutPerson::Configured) if host.connector.tools.is_some() => {
             Some(ListWithoutPerson::Configured)
         }
@@ -238,6 +238,17 @@ impl Host<'_> {
         let acr = words(&acr_at.key("required_acr"), acr.as_deref());
         let max_age = values::age(&max_age_at.key("max_age"), max_age.as_deref());
         Some(RequiredSignIn { acrs: acrs?, acr: acr?, max_age: max_age? })
+    }
+
+    /// What the application's token has to be good for when an agent lists without a person: what the connector's own
+    /// scopes say, or for Entra, where those are people's, all that the application was granted.
+    fn target_alone(&self) -> Option<Target> {
+        let is_entra = |naming: &application::Naming| *naming == application::Naming::DefaultScope;
+        let scopes = match self.ways.application.as_ref()?.iter().all(is_entra) {
+            true => Scopes::default(),
+            false => self.scopes()?,
+        };
+        self.target(IdentityMode::AppOnly, scopes, &self.at.key("scopes"))
     }
 
     fn target(&self, mode: IdentityMode, scopes: Scopes, at: &At<'_>) -> Option<Target> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::gateway::Tools;
+use crate::gateway::{ListWithoutPerson, Tools};
 use crate::oauth::{ApplicationSettings, ClientAuth, TargetParameter};
 use crate::tool::{IdentityMode, Tool};
 
@@ -278,4 +278,23 @@ fn who_mixes_modes_says_so_for_each_tool() {
         &[(SEND, "send: { match: POST /me/sendMail, scopes: [Mail.Send], identity: on_behalf_of }")],
         &[],
     );
+}
+
+#[test]
+fn lists_without_a_person_are_the_applications() {
+    let lists = ("kind: rest", "kind: mcp\n    scopes: [Notes.Read]\n    list_without_person: app_only");
+    let tools = "    tools:\n      list: { match: GET /me/messages, scopes: [Mail.Read] }\n      send: { match: POST /me/sendMail, scopes: [Mail.Send] }\n";
+    let target = |edits: &[(&str, &str)]| {
+        let mut config = config(edits);
+        assert!(config.issuers[0].application.is_some());
+        let Tools::Mcp(tools) = config.connectors.remove(0).tools else { panic!("an MCP server") };
+        match tools.list_without_person {
+            ListWithoutPerson::AppOnly(target) => target.scopes.canonical().to_owned(),
+            other => panic!("{other:?}"),
+        }
+    };
+    // A person's scopes are none of an application's at Entra, and elsewhere they are.
+    assert_eq!(target(&[lists, (tools, "")]), "https://graph.microsoft.com/.default");
+    let exchange = ("grant: on_behalf_of", "grant: token_exchange\n      target: scope");
+    assert_eq!(target(&[OIDC, exchange, lists, (tools, "")]), "Notes.Read");
 }
