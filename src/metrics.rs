@@ -93,6 +93,7 @@ pub struct Metrics {
     added_latency: HistogramVec,
     authentication_failures: IntCounterVec,
     exchanges: IntCounterVec,
+    application_tokens: IntCounterVec,
     exchange_duration: HistogramVec,
     exchange_retries: IntCounterVec,
     circuit_open: IntGaugeVec,
@@ -199,6 +200,11 @@ impl Metrics {
                 "Exchanges of a subject token for a delegated one, by issuer and outcome.",
                 &["issuer", "outcome"],
             ),
+            application_tokens: counters(
+                "application_tokens_total",
+                "Requests for a token of the application's own, by issuer and outcome.",
+                &["issuer", "outcome"],
+            ),
             exchange_duration: histograms(
                 "exchange_duration_seconds",
                 "How long exchanges took, by issuer.",
@@ -207,7 +213,7 @@ impl Metrics {
             ),
             exchange_retries: counters(
                 "exchange_retries_total",
-                "Further attempts at an exchange after one that failed for a passing reason, by issuer.",
+                "Further attempts at an exchange, or at an application token, after one that failed for a passing reason, by issuer.",
                 &["issuer"],
             ),
             circuit_open: gauges(
@@ -302,7 +308,12 @@ impl Metrics {
         self.exchange_duration.with_label_values(&[issuer.as_str()]).observe(took.as_secs_f64());
     }
 
-    /// Counts a further attempt at an exchange.
+    /// Counts a request for an application token. `outcome` is `issued`, or one of `ExchangeError::outcome`.
+    pub fn application_token_asked(&self, issuer: &IssuerName, outcome: &'static str) {
+        self.application_tokens.with_label_values(&[issuer.as_str(), outcome]).inc();
+    }
+
+    /// Counts a further attempt at an exchange, or at an application token.
     pub fn exchange_retried(&self, issuer: &IssuerName) {
         self.exchange_retries.with_label_values(&[issuer.as_str()]).inc();
     }

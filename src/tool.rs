@@ -39,6 +39,14 @@ pub enum IdentityMode {
 }
 
 impl IdentityMode {
+    /// Whether the connector sees the person: what it demands of a token may then be theirs to fulfil.
+    pub const fn is_the_persons(self) -> bool {
+        match self {
+            Self::OnBehalfOf | Self::Connection => true,
+            Self::AppOnly => false,
+        }
+    }
+
     /// As it stands in the configuration, in records, metrics and the `Obo-Identity-Mode` header.
     pub const fn as_str(self) -> &'static str {
         match self {

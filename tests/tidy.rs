@@ -27,7 +27,12 @@ const PROOFS: &[(&str, &str)] = &[
     (".acting_by(", "src/oauth/verifier.rs"),
     ("Permit { caller", "src/policy/mod.rs"),
     ("Delegated { method", "src/gateway/rewrite.rs"),
-    ("Credential { authorization", "src/credential/on_behalf_of.rs"),
+    ("Credential { authorization", "src/credential/mod.rs"),
+    // Which way to a credential a permit goes, and the one place at the end of each.
+    ("PersonsPermit(permit)", "src/credential/mode.rs"),
+    ("ApplicationPermit(permit)", "src/credential/mode.rs"),
+    ("server.exchange(", "src/credential/on_behalf_of.rs"),
+    (".application_token(", "src/credential/app_only.rs"),
 ];
 
 fn root() -> &'static Path {
@@ -163,6 +168,7 @@ fn only_what_sends_a_secret_looks_at_it() {
             "src/credential/mod.rs",
             "src/oauth/authorization_server.rs",
             "src/oauth/exchange/answer.rs",
+            "src/oauth/exchange/application.rs",
             "src/oauth/exchange/id_jag.rs",
             "src/oauth/exchange/request.rs",
             "src/oauth/exchange.rs",

@@ -140,6 +140,25 @@ pub struct Issuer {
     /// How tokens for connectors are obtained here on behalf of the user. Without it, its users cannot call
     /// tools with `identity: on_behalf_of`.
     pub exchange: Option<Exchange>,
+    /// How the gateway obtains tokens of its own here, for tools with `identity: app_only` (client credentials). Without
+    /// it, by the client of `exchange`.
+    pub application: Option<Application>,
+}
+
+/// How the gateway obtains tokens that speak for its application and for no user.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Application {
+    /// The application's client identifier, where it is another one than that of `exchange`: the identity that
+    /// connectors see.
+    pub client_id: Option<String>,
+    /// With `client_id`: how the gateway proves to be that client, as in `exchange`.
+    pub client_auth: Option<ClientAuth>,
+    /// OIDC: which parameter names the connector to the server, as in `exchange`. Default: that of `exchange`, or
+    /// `audience`.
+    pub target: Option<Target>,
+    /// Further form fields, sent with every request as they are.
+    pub extra: Option<BTreeMap<String, String>>,
 }
 
 /// A cloud of Microsoft's.
@@ -405,8 +424,9 @@ pub struct Connector {
     /// Several issuers, in place of `issuer`.
     #[schemars(length(min = 1))]
     pub issuers: Option<Vec<String>>,
-    /// Who the connector sees. `on_behalf_of`: the signed-in user. `connection` and `app_only` are not served
-    /// by this version. Default: `on_behalf_of`.
+    /// Who the connector sees. `on_behalf_of`: the signed-in user. `app_only`: the gateway's application, for shared work;
+    /// the user still has to sign in, and policy decides. `connection` is not served by this version. A tool can say
+    /// otherwise; nothing falls back from one to another. Default: `on_behalf_of`.
     pub identity: Option<Identity>,
     /// What the authorization server calls this connector: for Entra the application ID URI, such as
     /// `api://notes`; for RFC 8693 the `audience`. With `grant: id_jag` it is not sent; a token that plainly names

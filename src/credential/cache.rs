@@ -1,4 +1,4 @@
-//! Where delegated tokens are kept, how long, and when they are renewed before anybody has to wait.
+//! Where delegated tokens are kept, and how they are forgotten.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,10 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 use moka::notification::RemovalCause;
 
+use super::app_only::ApplicationTokens;
 use super::key::{CacheKey, KeyFields};
+use super::life::{Life, REUSE_CAP};
+use super::reason::Reason;
 use crate::clock::Now;
 use crate::identity::{Caller, Person, Scopes};
 use crate::metrics::{CacheRemoval, Metrics};
@@ -21,17 +24,6 @@ const CACHE_BYTES_MAX: u64 = 64 * 1_048_576;
 const CACHE_ENTRIES_MAX: u64 = 50_000;
 /// What an entry takes beside its tokens.
 const ENTRY_BYTES: usize = 640;
-/// Longest time that a delegated token is reused. Someone who is locked out keeps access until then, or until their
-/// own token expires, whichever is first.
-const REUSE_CAP: Duration = Duration::from_secs(3_600);
-/// How long before its end a token is no longer handed out: time for the call to arrive and be checked.
-const REUSE_MARGIN: Duration = Duration::from_secs(30);
-/// The parts of its life after which a token that is in use is renewed, in thousandths: spread between them by key,
-/// so that what was obtained at the same time is not renewed at the same time.
-const REFRESH_FROM: f64 = 0.70;
-const REFRESH_SPREAD: f64 = 0.10;
-/// How long to wait after one attempt to renew before the next.
-const REFRESH_PAUSE: Duration = Duration::from_secs(30);
 /// How long the mark of someone who was forgotten is kept. It stops exchanges that were under way; none takes longer.
 const MARK_LIFETIME: Duration = Duration::from_secs(300);
 /// Most marks. One more, and the oldest goes.
@@ -47,25 +39,10 @@ pub struct Entry {
     /// Why it was obtained.
     pub reason: Reason,
     fields: Arc<KeyFields>,
-    asked: Instant,
-    reusable_for: Duration,
-    /// Milliseconds after `asked` from which on it is to be renewed.
-    refresh_due: AtomicU64,
+    life: Life,
     /// Of those who were served it, the one whose subject token lives longest.
     newest: ArcSwap<Caller>,
     newest_expires_at: AtomicU64,
-}
-
-/// Why a delegated token was obtained.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Reason {
-    /// There was none, or it was about to end.
-    Needed,
-    /// The connector had turned the one before it away, with this demand for claims, where it made one.
-    TurnedAway {
-        /// The demand, as JSON.
-        claims: Option<Arc<str>>,
-    },
 }
 
 impl Entry {
@@ -79,17 +56,12 @@ impl Entry {
         reason: Reason,
         asked: Now,
     ) -> Self {
-        // A server that does not say how long its token lives gets asked each time.
-        let reusable_for = lifetime.map_or(Duration::ZERO, |lifetime| reusable_for(lifetime, REUSE_CAP));
-        let refresh_after = reusable_for.mul_f64(REFRESH_FROM + REFRESH_SPREAD * fields.key().fraction());
         Self {
             authorization,
             granted,
             reason,
+            life: Life::new(lifetime, &fields.key(), asked),
             fields,
-            asked: asked.monotonic,
-            reusable_for,
-            refresh_due: AtomicU64::new(milliseconds(refresh_after)),
             newest_expires_at: AtomicU64::new(caller.expires_at()),
             newest: ArcSwap::new(caller),
         }
@@ -97,16 +69,12 @@ impl Entry {
 
     /// How long ago it was asked for.
     pub fn age(&self, now: Now) -> Duration {
-        now.monotonic.saturating_duration_since(self.asked)
+        self.life.age(now)
     }
 
     /// Whether it was made for the very same fields.
     pub fn is_for(&self, fields: &KeyFields) -> bool {
         *self.fields == *fields
-    }
-
-    fn is_reusable(&self, now: Now) -> bool {
-        self.age(now) < self.reusable_for
     }
 
     /// Someone is served it. Returns whose subject token to renew it with, when it is time for that and nobody else
@@ -116,13 +84,7 @@ impl Entry {
             self.newest_expires_at.store(caller.expires_at(), Ordering::Relaxed);
             self.newest.store(Arc::clone(caller));
         }
-        let (age, due) = (milliseconds(self.age(now)), self.refresh_due.load(Ordering::Relaxed));
-        if age < due {
-            return None;
-        }
-        let next = age.saturating_add(milliseconds(REFRESH_PAUSE));
-        self.refresh_due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).ok()?;
-        Some(self.newest.load_full())
+        self.life.is_to_be_renewed(now).then(|| self.newest.load_full())
     }
 
     /// In bytes, and at least its share of the most entries there may be.
@@ -132,20 +94,13 @@ impl Entry {
     }
 }
 
-/// How long a delegated token may be reused: its own life, capped, less a margin.
-fn reusable_for(lifetime: Duration, cap: Duration) -> Duration {
-    lifetime.min(cap).saturating_sub(REUSE_MARGIN)
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// Delegated tokens of all people, within a bound.
 pub struct CredentialCache {
     entries: moka::sync::Cache<CacheKey, Arc<Entry>>,
     /// Who was forgotten, and when: what was asked for before that is neither kept nor served.
     forgotten: Mutex<Vec<(Person, Instant)>>,
+    /// What is no person's, and nobody is forgotten in.
+    applications: ApplicationTokens,
     metrics: Arc<Metrics>,
 }
 
@@ -166,13 +121,18 @@ impl CredentialCache {
                 });
             })
             .build();
-        Self { entries, forgotten: Mutex::default(), metrics }
+        Self { entries, forgotten: Mutex::default(), applications: ApplicationTokens::new(), metrics }
+    }
+
+    /// The application's own tokens, which are kept apart.
+    pub(super) fn applications(&self) -> &ApplicationTokens {
+        &self.applications
     }
 
     /// The entry of `key`, when it was made for the very same `fields` and may still be reused.
     pub fn get(&self, key: &CacheKey, fields: &KeyFields, now: Now) -> Option<Arc<Entry>> {
         let entry = self.entries.get(key)?;
-        if !entry.is_reusable(now) {
+        if !entry.life.is_reusable(now) {
             self.entries.invalidate(key);
             return None;
         }
@@ -185,10 +145,10 @@ impl CredentialCache {
     pub fn put(&self, key: CacheKey, entry: &Arc<Entry>, now: Now) -> bool {
         // Locked for as long as it takes, so that nobody is forgotten between the look and the act.
         let forgotten = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
-        if forgotten.iter().any(|(person, at)| entry.fields.are_of(person) && entry.asked <= *at) {
+        if forgotten.iter().any(|(person, at)| entry.fields.are_of(person) && entry.life.asked() <= *at) {
             return false;
         }
-        if entry.is_reusable(now) {
+        if entry.life.is_reusable(now) {
             self.entries.insert(key, Arc::clone(entry));
         }
         drop(forgotten);
@@ -248,21 +208,6 @@ mod tests {
             (Some(Duration::from_secs(lifetime)), HeaderValue::from_static("Bearer token"));
         let fields = Arc::new(fields.clone());
         Arc::new(Entry::new(fields, caller(1), token, None, lifetime, Reason::Needed, asked))
-    }
-
-    #[track_caller]
-    fn check_reuse(lifetime: u64, cap: u64, expected: u64) {
-        let reusable = reusable_for(Duration::from_secs(lifetime), Duration::from_secs(cap));
-        assert_eq!(reusable, Duration::from_secs(expected));
-    }
-
-    #[test]
-    fn a_token_is_reused_for_its_own_life_capped_less_a_margin() {
-        check_reuse(3600, 600, 570);
-        check_reuse(300, 600, 270);
-        check_reuse(30, 600, 0);
-        check_reuse(10, 600, 0);
-        check_reuse(u64::MAX, 600, 570);
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl KeyFields {
         digest.optional(authorization_server.as_ref().map(|server| server.as_str()));
         digest.field(scopes.canonical().as_bytes());
         digest.field(exchange);
-        CacheKey(digest.finish())
+        CacheKey::of(digest)
     }
 }
 
@@ -132,6 +132,11 @@ impl Binding {
 }
 
 impl CacheKey {
+    /// The key that is this digest, whose label says of what.
+    pub fn of(digest: FieldDigest) -> Self {
+        Self(digest.finish())
+    }
+
     /// The key of what was obtained, or refused, under this key for something more: `more` says what.
     pub fn with(&self, more: &[u8]) -> Self {
         let mut digest = FieldDigest::new("delegated-token/3 with");

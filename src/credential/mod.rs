@@ -16,14 +16,20 @@ use crate::oauth::exchange::ExchangeError;
 use crate::policy::Permit;
 use crate::tool::IdentityMode;
 
+mod app_only;
 mod cache;
 mod key;
+mod life;
+mod mode;
 mod on_behalf_of;
+mod reason;
 mod refusals;
 
+use app_only::{AppOnly, ApplicationToken};
 pub use cache::CredentialCache;
 use cache::Entry;
 pub use key::KeyFields;
+use mode::ByMode;
 use on_behalf_of::OnBehalfOf;
 
 /// What stands before the token in the header (RFC 6750 section 2.1).
@@ -44,6 +50,8 @@ pub struct Credential {
 enum Source {
     /// It is, in this entry.
     Kept(Arc<Entry>),
+    /// It is the application's, and no person's.
+    Application(Arc<ApplicationToken>),
     /// It was obtained for one call.
     Fresh,
 }
@@ -54,6 +62,9 @@ pub enum ObtainError {
     /// The exchange failed.
     #[error(transparent)]
     Exchange(#[from] ExchangeError),
+    /// The application got no token of its own.
+    #[error("there is no application token")]
+    Application(#[source] ExchangeError),
     /// The caller's issuer is not part of the configuration any more.
     #[error("issuer {0} is not configured")]
     UnknownIssuer(IssuerName),
@@ -68,12 +79,14 @@ pub enum ObtainError {
 /// Obtains credentials.
 pub struct Credentials {
     on_behalf_of: OnBehalfOf,
+    app_only: AppOnly,
 }
 
 impl Credentials {
-    /// Obtains delegated tokens from these authorization servers, and keeps them in `cache`.
+    /// Obtains tokens from these authorization servers, and keeps them in `cache`.
     pub fn new(servers: AuthorizationServers, cache: Arc<CredentialCache>, metrics: Arc<Metrics>) -> Self {
-        Self { on_behalf_of: OnBehalfOf::new(servers, cache, metrics) }
+        let app_only = AppOnly::new(Arc::clone(&servers), Arc::clone(&cache), Arc::clone(&metrics));
+        Self { on_behalf_of: OnBehalfOf::new(servers, cache, metrics), app_only }
     }
 
     /// Obtains the credential for a permitted call, in the identity mode that its tool declares.
@@ -82,9 +95,9 @@ impl Credentials {
     ///
     /// [`ObtainError`] when there is none.
     pub async fn obtain(&self, permit: &Permit, now: Now) -> Result<Credential, ObtainError> {
-        match permit.identity() {
-            IdentityMode::OnBehalfOf => self.on_behalf_of.obtain(permit, now).await,
-            mode @ (IdentityMode::Connection | IdentityMode::AppOnly) => Err(ObtainError::NotServed(mode)),
+        match ByMode::of(permit)? {
+            ByMode::OnBehalfOf(permit) => self.on_behalf_of.obtain(permit, now).await,
+            ByMode::AppOnly(permit) => self.app_only.obtain(permit, now).await,
         }
     }
 
@@ -101,14 +114,24 @@ impl Credentials {
         claims: Option<&str>,
         now: Now,
     ) -> Result<Option<Credential>, ObtainError> {
-        match permit.identity() {
-            IdentityMode::OnBehalfOf => self.on_behalf_of.renew(permit, turned_away, claims, now).await,
-            mode @ (IdentityMode::Connection | IdentityMode::AppOnly) => Err(ObtainError::NotServed(mode)),
+        match ByMode::of(permit)? {
+            ByMode::OnBehalfOf(permit) => self.on_behalf_of.renew(permit, turned_away, claims, now).await,
+            ByMode::AppOnly(permit) => self.app_only.renew(permit, turned_away, claims, now).await,
         }
     }
 }
 
 impl Credential {
+    fn new(
+        identity: IdentityMode,
+        authorization: HeaderValue,
+        granted: Option<Scopes>,
+        lookup: CacheLookup,
+        source: Source,
+    ) -> Self {
+        Credential { authorization, identity, granted, lookup, source }
+    }
+
     /// The `Authorization` header for the connector. Marked sensitive, so that it is neither shown by `Debug` nor
     /// put into a compression table (RFC 7541 section 7.1.3).
     pub fn authorization(&self) -> &HeaderValue {
@@ -141,6 +164,9 @@ fn bearer(token: &SecretToken) -> Option<HeaderValue> {
     value.set_sensitive(true);
     Some(value)
 }
+
+#[cfg(all(test, feature = "demo"))]
+mod testing;
 
 #[cfg(test)]
 mod tests {

@@ -1,32 +1,29 @@
 //! The signed-in user's identity, by an exchange of the subject token.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::HeaderValue;
 
-use super::cache::{CredentialCache, Entry, Reason};
+use super::cache::{CredentialCache, Entry};
 use super::key::{CacheKey, KeyFields};
-use super::refusals::Refusals;
+use super::mode::PersonsPermit;
+use super::reason::Reason;
+use super::refusals::{Refusals, withdraws};
 use super::{Credential, ObtainError, Source, bearer};
 use crate::clock::Now;
 use crate::error_chain::ErrorChain;
 use crate::flight::Flights;
-use crate::identity::{Caller, Scopes};
+use crate::identity::Caller;
 use crate::metrics::{CacheLookup, CacheRefresh, Metrics};
 use crate::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
 use crate::oauth::error_response::ErrorClass;
-use crate::oauth::exchange::{DelegatedToken, ExchangeError};
-use crate::policy::Permit;
+use crate::oauth::exchange::{ExchangeError, IssuedToken};
 use crate::tool::{IdentityMode, Target};
 
 /// How often a caller joins an exchange before it takes the answer as its own: another caller's subject token may be
 /// refused where its own is not.
 const FLIGHTS_MAX: usize = 3;
-/// How long a token that replaced one that the connector had turned away is not replaced in turn. It would not help,
-/// and the authorization server would be asked for every call.
-const RENEWAL_PAUSE: Duration = Duration::from_secs(60);
-
 /// Obtains delegated tokens: from the cache, from an exchange under way, or by one of its own.
 pub struct OnBehalfOf {
     servers: AuthorizationServers,
@@ -73,10 +70,10 @@ impl OnBehalfOf {
     /// # Errors
     ///
     /// [`ObtainError`] when there is none.
-    pub async fn obtain(&self, permit: &Permit, now: Now) -> Result<Credential, ObtainError> {
+    pub async fn obtain(&self, permit: PersonsPermit<'_>, now: Now) -> Result<Credential, ObtainError> {
         let server = self.server(permit)?;
         let metrics = &self.shared.metrics;
-        let Some(fields) = KeyFields::of(permit, server) else {
+        let Some(fields) = KeyFields::of(&permit, server) else {
             metrics.cache_looked_up(CacheLookup::Uncacheable);
             return self.obtain_uncached(server, permit, None, now).await;
         };
@@ -102,25 +99,20 @@ impl OnBehalfOf {
     /// [`ObtainError`] when there is none. The old one is not used again then either.
     pub async fn renew(
         &self,
-        permit: &Permit,
+        permit: PersonsPermit<'_>,
         turned_away: &Credential,
         claims: Option<&str>,
         now: Now,
     ) -> Result<Option<Credential>, ObtainError> {
         let server = self.server(permit)?;
-        let (Source::Kept(old), Some(fields)) = (&turned_away.source, KeyFields::of(permit, server)) else {
+        let (Source::Kept(old), Some(fields)) = (&turned_away.source, KeyFields::of(&permit, server)) else {
             return match claims {
                 Some(_) => self.obtain_uncached(server, permit, claims, now).await.map(Some),
                 None => Ok(None),
             };
         };
-        let reason = Reason::TurnedAway { claims: claims.map(Into::into) };
-        let just_renewed = old.age(now) < RENEWAL_PAUSE
-            && match claims {
-                Some(_) => old.reason == reason,
-                None => old.reason != Reason::Needed,
-            };
-        if just_renewed || (claims.is_none() && turned_away.lookup != CacheLookup::Hit) {
+        let reason = Reason::turned_away(claims);
+        if !reason.is_worth_another(&old.reason, old.age(now), turned_away.lookup) {
             return Ok(None);
         }
         let key = fields.key();
@@ -129,7 +121,7 @@ impl OnBehalfOf {
         Ok(Some(from_entry(self.join(&wanted, now).await?, CacheLookup::Miss)))
     }
 
-    fn server(&self, permit: &Permit) -> Result<&Arc<AuthorizationServer>, ObtainError> {
+    fn server(&self, permit: PersonsPermit<'_>) -> Result<&Arc<AuthorizationServer>, ObtainError> {
         let caller = permit.caller();
         let server = self.servers.get(caller.issuer());
         server.ok_or_else(|| ObtainError::UnknownIssuer(caller.issuer_name().clone()))
@@ -138,30 +130,41 @@ impl OnBehalfOf {
     async fn obtain_uncached(
         &self,
         server: &AuthorizationServer,
-        permit: &Permit,
+        permit: PersonsPermit<'_>,
         claims: Option<&str>,
         now: Now,
     ) -> Result<Credential, ObtainError> {
         let token =
             exchange(server, permit.caller(), permit.target(), claims, &self.shared.metrics, now).await?;
         let authorization = header(server, &token)?;
-        Ok(credential(authorization, token.granted, CacheLookup::Uncacheable, Source::Fresh))
+        Ok(Credential::new(
+            IdentityMode::OnBehalfOf,
+            authorization,
+            token.granted,
+            CacheLookup::Uncacheable,
+            Source::Fresh,
+        ))
     }
 
     /// Waits for the exchange that obtains what is wanted; starts it when there is none.
     async fn join(&self, wanted: &Wanted, now: Now) -> Result<Arc<Entry>, ObtainError> {
-        let (kept, flight, tokens) = (&self.shared, wanted.flight(), wanted.caller.tokens_digest());
+        let (kept, flight, tokens) =
+            (&self.shared, wanted.reason.flight(wanted.key), wanted.caller.tokens_digest());
         let mut last = ObtainError::BrokeOff;
         for attempt in 0..FLIGHTS_MAX {
-            if let Some(error) = kept.refusals.get(&flight, &tokens, now) {
+            if let Some(error) = kept.refusals.get(&flight.with(&tokens), now) {
                 kept.metrics.cache_looked_up(CacheLookup::Refused);
                 return Err(error.into());
             }
             if attempt == 0 {
                 kept.metrics.cache_looked_up(CacheLookup::Miss);
             }
-            let landed =
-                || kept.tokens.get(&wanted.key, &wanted.fields, now).filter(|found| wanted.is(found)).map(Ok);
+            let landed = || {
+                kept.tokens
+                    .get(&wanted.key, &wanted.fields, now)
+                    .filter(|found| wanted.reason.is_met_by(&found.reason))
+                    .map(Ok)
+            };
             let start = || wanted.clone().obtain(Arc::clone(kept));
             match self.flights.join(flight, landed, start).await.map_err(|_| ObtainError::BrokeOff)? {
                 // As with what is kept: should the digest ever be wrong, this keeps people apart.
@@ -200,34 +203,15 @@ impl OnBehalfOf {
 }
 
 impl Wanted {
-    /// Who wants the same shares a flight.
-    fn flight(&self) -> CacheKey {
-        match &self.reason {
-            Reason::Needed | Reason::TurnedAway { claims: None } => self.key,
-            Reason::TurnedAway { claims: Some(claims) } => self.key.with(claims.as_bytes()),
-        }
-    }
-
-    /// Whether `found` is what is wanted.
-    fn is(&self, found: &Entry) -> bool {
-        match &self.reason {
-            Reason::Needed | Reason::TurnedAway { claims: None } => true,
-            Reason::TurnedAway { claims: Some(_) } => found.reason == self.reason,
-        }
-    }
-
     async fn obtain(self, kept: Arc<Kept>) -> Result<Arc<Entry>, Failure> {
         // Read anew: what is to be renewed was asked for long before.
         let asked = Now::read();
-        let claims = match &self.reason {
-            Reason::Needed => None,
-            Reason::TurnedAway { claims } => claims.as_deref(),
-        };
+        let claims = self.reason.claims();
         let token = exchange(&self.server, &self.caller, &self.target, claims, &kept.metrics, asked).await;
         let made = token.and_then(|token| header(&self.server, &token).map(|header| (token, header)));
         let (token, authorization) = made.map_err(|error| {
             let digest = self.caller.tokens_digest();
-            kept.refusals.put(&self.flight(), &digest, &error, Now::read());
+            kept.refusals.put(&self.reason.flight(self.key).with(&digest), &error, Now::read());
             Failure::Exchange { error, tokens: digest }
         })?;
         let Self { caller, fields, reason, key, .. } = self;
@@ -242,7 +226,7 @@ impl Wanted {
 
 fn wanted(
     server: &Arc<AuthorizationServer>,
-    permit: &Permit,
+    permit: PersonsPermit<'_>,
     (key, fields): (CacheKey, Arc<KeyFields>),
     reason: Reason,
 ) -> Wanted {
@@ -256,23 +240,6 @@ fn is_about_the_token(error: &ExchangeError) -> bool {
     matches!(refused.class, ErrorClass::SubjectToken | ErrorClass::SignIn)
 }
 
-/// Whether the server says that the person may not have this token any more, and not just that it cannot give one.
-fn withdraws(error: &ExchangeError) -> bool {
-    let ExchangeError::Refused { refused, .. } = error else { return false };
-    match refused.class {
-        ErrorClass::StepUp { .. }
-        | ErrorClass::Consent
-        | ErrorClass::AdminConsent
-        | ErrorClass::SignIn
-        | ErrorClass::Blocked => true,
-        // Of the last but one: an access token that has expired says nothing about its person.
-        ErrorClass::Throttled { .. }
-        | ErrorClass::Unavailable { .. }
-        | ErrorClass::SubjectToken
-        | ErrorClass::Misconfigured => false,
-    }
-}
-
 async fn exchange(
     server: &AuthorizationServer,
     caller: &Caller,
@@ -280,7 +247,7 @@ async fn exchange(
     claims: Option<&str>,
     metrics: &Metrics,
     now: Now,
-) -> Result<DelegatedToken, ExchangeError> {
+) -> Result<IssuedToken, ExchangeError> {
     let started = Instant::now();
     let result = server.exchange(caller, target, claims, now).await;
     let outcome = match &result {
@@ -294,7 +261,7 @@ async fn exchange(
     result
 }
 
-fn header(server: &AuthorizationServer, token: &DelegatedToken) -> Result<HeaderValue, ExchangeError> {
+fn header(server: &AuthorizationServer, token: &IssuedToken) -> Result<HeaderValue, ExchangeError> {
     bearer(&token.token).ok_or_else(|| ExchangeError::Unusable {
         issuer: server.settings().name.clone(),
         why: "its token does not fit in a header",
@@ -303,16 +270,7 @@ fn header(server: &AuthorizationServer, token: &DelegatedToken) -> Result<Header
 
 fn from_entry(entry: Arc<Entry>, lookup: CacheLookup) -> Credential {
     let (authorization, granted) = (entry.authorization.clone(), entry.granted.clone());
-    credential(authorization, granted, lookup, Source::Kept(entry))
-}
-
-fn credential(
-    authorization: HeaderValue,
-    granted: Option<Scopes>,
-    lookup: CacheLookup,
-    source: Source,
-) -> Credential {
-    Credential { authorization, identity: IdentityMode::OnBehalfOf, granted, lookup, source }
+    Credential::new(IdentityMode::OnBehalfOf, authorization, granted, lookup, Source::Kept(entry))
 }
 
 #[cfg(all(test, feature = "demo"))]

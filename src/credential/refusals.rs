@@ -18,7 +18,7 @@ const DEAD_TOKEN: Duration = Duration::from_secs(30);
 /// Longest time that one is remembered: what Entra wants when it has seen a request too often, and more.
 const KEPT_MAX: Duration = Duration::from_secs(600);
 
-/// The refusals, by key and the caller's tokens.
+/// The refusals, by the key of what was asked for, which holds the caller's tokens where any were sent.
 pub struct Refusals(moka::sync::Cache<CacheKey, (ExchangeError, Instant)>);
 
 impl Refusals {
@@ -27,17 +27,17 @@ impl Refusals {
         Self(moka::sync::Cache::builder().max_capacity(REFUSALS_MAX).time_to_live(KEPT_MAX).build())
     }
 
-    /// What the server said a moment ago to the same request with the same tokens.
-    pub fn get(&self, key: &CacheKey, tokens: &[u8; 32], now: Now) -> Option<ExchangeError> {
-        let (error, until) = self.0.get(&key.with(tokens))?;
+    /// What the server said a moment ago to the same request.
+    pub fn get(&self, key: &CacheKey, now: Now) -> Option<ExchangeError> {
+        let (error, until) = self.0.get(key)?;
         (now.monotonic < until).then_some(error)
     }
 
     /// Remembers what the server said, for as long as that class of refusal is worth it.
-    pub fn put(&self, key: &CacheKey, tokens: &[u8; 32], error: &ExchangeError, now: Now) {
+    pub fn put(&self, key: &CacheKey, error: &ExchangeError, now: Now) {
         let until = remembered_for(error).and_then(|lifetime| now.monotonic.checked_add(lifetime));
         if let Some(until) = until {
-            self.0.insert(key.with(tokens), (error.clone(), until));
+            self.0.insert(*key, (error.clone(), until));
         }
     }
 }
@@ -65,5 +65,22 @@ fn remembered_for(error: &ExchangeError) -> Option<Duration> {
         | ExchangeError::Unusable { .. }
         | ExchangeError::NoTokenEndpoint { .. }
         | ExchangeError::Unprepared { .. } => None,
+    }
+}
+
+/// Whether the server says that a token may not be had any more, and not just that it cannot give one.
+pub fn withdraws(error: &ExchangeError) -> bool {
+    let ExchangeError::Refused { refused, .. } = error else { return false };
+    match refused.class {
+        ErrorClass::StepUp { .. }
+        | ErrorClass::Consent
+        | ErrorClass::AdminConsent
+        | ErrorClass::SignIn
+        | ErrorClass::Blocked => true,
+        // Of the last but one: an access token that has expired says nothing about its person.
+        ErrorClass::Throttled { .. }
+        | ErrorClass::Unavailable { .. }
+        | ErrorClass::SubjectToken
+        | ErrorClass::Misconfigured => false,
     }
 }

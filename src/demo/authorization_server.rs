@@ -18,6 +18,7 @@ use super::script::Script;
 mod authorization_code;
 mod authorize;
 mod client;
+mod client_credentials;
 mod fault;
 mod form;
 mod id_jag;
@@ -225,6 +226,17 @@ impl AuthorizationServer {
     /// Takes back what `refuse_exchanges` or `require_step_up` said.
     pub fn allow_exchanges(&self, who: &str) {
         self.tenant.set_condition(&self.person(who).oid, None);
+    }
+
+    /// Refuses the gateway every token of its own with this fault.
+    pub fn refuse_application(&self, fault: Fault) {
+        let client_id = &self.tenant.settings.gateway.client_id;
+        self.tenant.set_condition(client_id, Some(Condition::Refuse(fault)));
+    }
+
+    /// Takes back what `refuse_application` said.
+    pub fn allow_application(&self) {
+        self.tenant.set_condition(&self.tenant.settings.gateway.client_id, None);
     }
 
     /// Closes the listener and every connection.

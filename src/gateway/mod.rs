@@ -270,7 +270,9 @@ impl Gateway {
                 answer = connector.forward_again(delegate(&renewed)?, body, answer, call).await?;
                 credential = renewed;
             }
-            if let Some(claims) = TurnedAway::read(&answer.response).and_then(|again| again.claims) {
+            if let Some(claims) = TurnedAway::read(&answer.response).and_then(|again| again.claims)
+                && credential.identity().is_the_persons()
+            {
                 return Err(Refusal::ClaimsDemanded { claims });
             }
         }

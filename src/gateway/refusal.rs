@@ -163,7 +163,10 @@ impl Refusal {
 
     fn exchange_refused(&self) -> Option<&ErrorResponse> {
         match self {
-            Self::Obtain(ObtainError::Exchange(ExchangeError::Refused { refused, .. })) => Some(refused),
+            Self::Obtain(
+                ObtainError::Exchange(ExchangeError::Refused { refused, .. })
+                | ObtainError::Application(ExchangeError::Refused { refused, .. }),
+            ) => Some(refused),
             _ => None,
         }
     }

@@ -9,7 +9,7 @@ use rustls::pki_types::CertificateDer;
 use super::path::ConnectorPath;
 use super::rest::ToolMatch;
 use crate::checked_url::CheckedUrl;
-use crate::tool::{ConnectorName, Tool};
+use crate::tool::{ConnectorName, Target, Tool};
 
 /// Everything the configuration says about one connector, checked.
 #[derive(Clone, Debug)]
@@ -54,12 +54,12 @@ pub struct McpTools {
 }
 
 /// What an agent gets that asks for a list without a person, with a token of its own.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ListWithoutPerson {
     /// Nothing.
     Refuse,
-    /// What the server lists for the application.
-    AppOnly,
+    /// What the server lists for the application, whose token has to be good for this.
+    AppOnly(Target),
     /// The tools that are listed in the configuration.
     Configured,
 }

@@ -14,10 +14,10 @@ use super::protection::Protection;
 use super::resource_authorization_server::{
     ResourceAuthorizationServer, ResourceAuthorizationServerSettings,
 };
-use super::{ActorToken, ExchangeSettings, Grant, IssuerSettings};
+use super::{ActorToken, ApplicationSettings, ExchangeSettings, Grant, IssuerSettings};
 use crate::checked_url::CheckedUrl;
 use crate::digest::FieldDigest;
-use crate::identity::Issuer;
+use crate::identity::{Issuer, SecretToken};
 use crate::metrics::Metrics;
 use crate::tool::{ResourceAuthorizationServerName, Target};
 
@@ -31,9 +31,18 @@ pub struct AuthorizationServer {
     key_set: Arc<KeySet>,
     protection: Arc<Protection>,
     own_token: OwnToken,
+    application: Option<Application>,
     resource_authorization_servers: HashMap<ResourceAuthorizationServerName, ResourceAuthorizationServer>,
     fingerprint: [u8; 32],
     refresher: AbortHandle,
+}
+
+/// What it takes to ask for application tokens.
+#[derive(Debug)]
+struct Application {
+    /// Its connections show the application's certificate, where it has one, and never the one of the exchange.
+    client: OutboundClient,
+    fingerprint: [u8; 32],
 }
 
 /// What it takes to find the server's endpoints.
@@ -67,7 +76,16 @@ impl AuthorizationServer {
             &endpoints.introspection_endpoint,
         ];
         let identity = settings.exchange.as_ref().and_then(|exchange| exchange.client_auth.tls_identity());
-        let client = OutboundClient::new(&settings.extra_roots, identity, named.into_iter().flatten())?;
+        let client =
+            |identity| OutboundClient::new(&settings.extra_roots, identity, named.into_iter().flatten());
+        let application = match &settings.application {
+            Some(application) => Some(Application {
+                client: client(application.client_auth.tls_identity())?,
+                fingerprint: application_fingerprint(&settings, application),
+            }),
+            None => None,
+        };
+        let client = client(identity)?;
         let fingerprint = fingerprint(&settings);
         let name = settings.name.clone();
         let discovered =
@@ -93,6 +111,7 @@ impl AuthorizationServer {
             key_set,
             protection,
             own_token,
+            application,
             resource_authorization_servers,
             fingerprint,
             refresher,
@@ -139,6 +158,11 @@ impl AuthorizationServer {
         &self.location.client
     }
 
+    /// The client by which application tokens are asked for, where there is anything to ask for.
+    pub(super) fn application_client(&self) -> Option<&OutboundClient> {
+        self.application.as_ref().map(|application| &application.client)
+    }
+
     /// Where tokens are asked for; `None` while it is not known.
     pub fn token_endpoint(&self) -> Option<CheckedUrl> {
         self.location
@@ -170,6 +194,11 @@ impl AuthorizationServer {
     /// obtained under other settings is not found again.
     pub fn fingerprint(&self) -> &[u8; 32] {
         &self.fingerprint
+    }
+
+    /// The same of every setting that shapes an application token; `None` when none can be had.
+    pub fn application_fingerprint(&self) -> Option<&[u8; 32]> {
+        self.application.as_ref().map(|application| &application.fingerprint)
     }
 }
 
@@ -234,10 +263,7 @@ impl Location {
 /// of the same client yields the same token. Whom it is kept for is part of the key itself.
 fn fingerprint(settings: &IssuerSettings) -> [u8; 32] {
     let mut digest = FieldDigest::new("exchange-settings/2");
-    digest.field(settings.issuer.as_str().as_bytes());
-    for endpoint in [&settings.endpoints.metadata, &settings.endpoints.token_endpoint] {
-        digest.optional(endpoint.as_ref().map(CheckedUrl::as_str));
-    }
+    digest_place(&mut digest, settings);
     if let Some(exchange) = &settings.exchange {
         let ExchangeSettings {
             grant,
@@ -291,10 +317,35 @@ fn fingerprint(settings: &IssuerSettings) -> [u8; 32] {
         }
         digest.field(client_id.as_bytes());
         digest.list(client_capabilities);
-        for (name, value) in extra {
-            digest.field(name.as_bytes());
-            digest.field(value.expose().as_bytes());
-        }
+        digest_fields(&mut digest, extra);
     }
     digest.finish()
+}
+
+/// Digests the settings that shape an application token. As above, how the client proves itself is none of them.
+fn application_fingerprint(settings: &IssuerSettings, application: &ApplicationSettings) -> [u8; 32] {
+    let mut digest = FieldDigest::new("application-settings/1");
+    digest_place(&mut digest, settings);
+    let ApplicationSettings { client_id, client_auth: _, target, extra, refuses_more_scopes } = application;
+    digest.field(client_id.as_bytes());
+    digest.field(target.name().as_bytes());
+    digest.field(&[u8::from(*refuses_more_scopes)]);
+    digest_fields(&mut digest, extra);
+    digest.finish()
+}
+
+/// Where the server is.
+fn digest_place(digest: &mut FieldDigest, settings: &IssuerSettings) {
+    digest.field(settings.issuer.as_str().as_bytes());
+    for endpoint in [&settings.endpoints.metadata, &settings.endpoints.token_endpoint] {
+        digest.optional(endpoint.as_ref().map(CheckedUrl::as_str));
+    }
+}
+
+/// Static form fields, which come last.
+fn digest_fields(digest: &mut FieldDigest, fields: &[(String, SecretToken)]) {
+    for (name, value) in fields {
+        digest.field(name.as_bytes());
+        digest.field(value.expose().as_bytes());
+    }
 }

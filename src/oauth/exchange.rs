@@ -16,17 +16,18 @@ use crate::tool::Target;
 
 mod actor;
 mod answer;
+mod application;
 mod id_jag;
 mod platform_token;
 mod request;
 
 pub use actor::OwnToken;
-pub use answer::DelegatedToken;
+pub use answer::IssuedToken;
 #[cfg(any(fuzzing, test))]
 pub(crate) use answer::read as read_answer;
 use request::{Request, Surroundings};
 
-/// Why there is no delegated token. None of these ever leads to another kind of token.
+/// Why there is no delegated token, or no application token. None of these ever leads to another kind of token.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ExchangeError {
     /// The authorization server said no.
@@ -145,7 +146,7 @@ impl AuthorizationServer {
         target: &Target,
         claims: Option<&str>,
         now: Now,
-    ) -> Result<DelegatedToken, ExchangeError> {
+    ) -> Result<IssuedToken, ExchangeError> {
         let issuer = || self.settings().name.clone();
         let settings = self.settings().exchange.as_ref().ok_or_else(|| ExchangeError::Unprepared {
             issuer: issuer(),
@@ -168,7 +169,7 @@ impl AuthorizationServer {
         target: &Target,
         claims: Option<&str>,
         now: Now,
-    ) -> Result<DelegatedToken, ExchangeError> {
+    ) -> Result<IssuedToken, ExchangeError> {
         let issuer = || self.settings().name.clone();
         let unprepared = |why| ExchangeError::Unprepared { issuer: issuer(), why };
         let mut surroundings = Surroundings::of(settings).await.map_err(unprepared)?;
@@ -187,7 +188,7 @@ impl AuthorizationServer {
         let pairwise = self.has_pairwise_subjects();
         delegated::check(delegated.token.expose(), self.settings(), pairwise, caller, target)
             .map_err(unusable)?;
-        fit_for(target, delegated, settings, &self.settings().name, now)
+        fit_for(target, delegated, settings.refuses_more_scopes, &self.settings().name, now)
     }
 
     fn refused(
@@ -274,24 +275,24 @@ async fn post(
 /// The token, when it may do what the tool needs for a while, and no more than the site wants.
 fn fit_for(
     target: &Target,
-    mut token: DelegatedToken,
-    settings: &ExchangeSettings,
+    mut token: IssuedToken,
+    refuses_more_scopes: bool,
     issuer: &IssuerName,
     now: Now,
-) -> Result<DelegatedToken, ExchangeError> {
+) -> Result<IssuedToken, ExchangeError> {
     let life_left = delegated::life_left(token.token.expose(), now)
         .map_err(|why| ExchangeError::Unusable { issuer: issuer.clone(), why })?;
     token.lifetime = token.lifetime.into_iter().chain(life_left).min();
     check_granted(&token, target, issuer)?;
     let more = token.granted.as_ref().map(|granted| delegated::not_asked(granted, &target.scopes));
-    match more.filter(|more| settings.refuses_more_scopes && !more.is_empty()) {
+    match more.filter(|more| refuses_more_scopes && !more.is_empty()) {
         Some(more) => Err(ExchangeError::MoreScopesGranted { issuer: issuer.clone(), more }),
         None => Ok(token),
     }
 }
 
 /// Whether a token was granted what was asked for.
-fn check_granted(token: &DelegatedToken, target: &Target, issuer: &IssuerName) -> Result<(), ExchangeError> {
+fn check_granted(token: &IssuedToken, target: &Target, issuer: &IssuerName) -> Result<(), ExchangeError> {
     // RFC 6749 section 5.1: a server that does not say what it granted has granted what was asked for.
     let missing = token.granted.as_ref().map(|granted| delegated::not_granted(&target.scopes, granted));
     match missing.filter(|missing| !missing.is_empty()) {

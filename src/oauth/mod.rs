@@ -65,6 +65,9 @@ pub struct IssuerSettings {
     pub extra_roots: Vec<CertificateDer<'static>>,
     /// How delegated tokens are obtained from it; `None`: its people cannot call `on_behalf_of` tools.
     pub exchange: Option<ExchangeSettings>,
+    /// How the gateway's application tokens are obtained from it; `None`: no tool for its people is `app_only`, and
+    /// none is ever asked for.
+    pub application: Option<ApplicationSettings>,
 }
 
 /// How much an access token has to be like RFC 9068 wants it.
@@ -147,6 +150,22 @@ pub struct ExchangeSettings {
     /// What the gateway says it can do about a demand for claims: `cp1` where it may be asked for them at any time
     /// (Entra's continuous access evaluation).
     pub client_capabilities: Vec<Arc<str>>,
+}
+
+/// How the gateway obtains tokens of its own, which speak for the application and for no person, by its client
+/// credentials (RFC 6749 section 4.4).
+#[derive(Clone, Debug)]
+pub struct ApplicationSettings {
+    /// The application's client identifier.
+    pub client_id: Arc<str>,
+    /// How the gateway proves to be that client.
+    pub client_auth: ClientAuth,
+    /// How the request names the target.
+    pub target: TargetParameter,
+    /// Static form fields sent with every request.
+    pub extra: Vec<(String, SecretToken)>,
+    /// Whether a token is refused that was granted more scopes than were asked for.
+    pub refuses_more_scopes: bool,
 }
 
 /// Who may be served a delegated token that is kept: always the same person through the same agent, and perhaps less.
@@ -308,6 +327,7 @@ impl IssuerSettings {
             required_scopes: Scopes::default(),
             extra_roots: Vec::new(),
             exchange: None,
+            application: None,
         }
     }
 }

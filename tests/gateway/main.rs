@@ -3,6 +3,7 @@
 mod bed;
 
 mod agents;
+mod app_only;
 mod bodies;
 mod command;
 mod exchange;

@@ -10,7 +10,7 @@ import requests
 from support.bed import KeycloakBed
 from support.certificates import self_signed
 from support.gateway import refusal
-from support.keycloak import Realm
+from support.keycloak import GATEWAY_SECRET, Realm
 from support.running import eventually
 
 
@@ -80,6 +80,31 @@ def test_a_second_call_costs_no_exchange(realm, beds):
     assert bed.gateway.call("/mail/messages", realm.sign_in("bob")).status_code == 200
     assert bed.gateway.exchanges("staff") == 2
     assert [seen.claims["sub"] for seen in bed.mail.seen] == [realm.people["ada"]] * 4 + [realm.people["bob"]]
+
+
+def test_an_app_only_connector_sees_the_service_account_and_others_the_person(realm, beds, tmp_path):
+    secret = tmp_path / "shared-work-secret"
+    secret.write_text(GATEWAY_SECRET)
+    client_auth = {"secret_file": str(secret), "method": "basic"}
+    application = {"client_id": "shared-work", "client_auth": client_auth}
+    bed = beds(realm, application=application, calendar={"identity": "app_only"})
+    for person in ("ada", "bob"):
+        for path in ("/mail/messages", "/calendar/events"):
+            answer = bed.gateway.call(path, realm.sign_in(person))
+            assert answer.status_code == 200, answer.text
+    assert [seen.claims["sub"] for seen in bed.mail.seen] == [realm.people["ada"], realm.people["bob"]]
+    assert len({seen.token for seen in bed.calendar.seen}) == 1
+    seen = bed.calendar.seen[0]
+    assert (seen.claims["azp"], seen.claims["aud"]) == ("shared-work", "calendar-connector")
+    assert seen.claims["scope"].split() == ["calendar.read"]
+    assert seen.claims["sub"] not in realm.people.values()
+    assert bed.gateway.application_tokens("staff") == 1
+    assert bed.gateway.exchanges("staff") == 2
+    # The client of the exchange has no service account: nothing is obtained in its place.
+    bed = beds(realm, calendar={"identity": "app_only"})
+    refused = bed.gateway.call("/calendar/events", realm.sign_in("ada"))
+    assert refusal(refused) == (500, "exchange_misconfigured")
+    assert (bed.gateway.exchanges("staff"), bed.calendar.seen) == (0, [])
 
 
 @pytest.mark.parametrize("algorithm", ["ps256", "rs256"])

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use super::files::authorities;
 use super::issuers::{Issuers, KnownIssuer};
 use super::target::TargetNames;
-use super::tools::Host;
-use super::{headers, target, tools, values};
+use super::tools::{Host, Ways};
+use super::{headers, modes, target, tools, values};
 use crate::checked_url::CheckedUrl;
 use crate::config::at::At;
-use crate::config::file::{self, ConnectorKind, File};
+use crate::config::file::{self, ConnectorKind, File, Identity};
 use crate::config::nearest::suggestion;
 use crate::gateway::path::{CanonicalPath, ConnectorPath};
 use crate::gateway::{ConnectorSettings, ConnectorTimeouts};
@@ -53,12 +53,19 @@ fn connector_settings(
     let issuers = issuers_of(connector, at, issuers);
     let names = TargetNames::of(connector, at, upstream.as_ref());
     let identity = tools::identity(&at.key("identity"), connector.identity);
-    let delegation = issuers.as_ref().and_then(|issuers| target::delegation(issuers, at));
+    let uses = |mode| kind.is_some_and(|kind| modes::in_use(connector, kind).any(|used| used == mode));
+    let ways = Ways {
+        // What no tool wants is not asked for, and not missed.
+        delegation: (issuers.as_ref().filter(|_| uses(Identity::OnBehalfOf)))
+            .and_then(|issuers| target::delegation(issuers, at)),
+        application: (issuers.as_ref().filter(|_| uses(Identity::AppOnly)))
+            .and_then(|issuers| target::application(issuers, at)),
+    };
     let host = Host {
         name: ConnectorName::new(name),
         issuers: issuers.map(|issuers| issuers.iter().map(|issuer| issuer.name.clone()).collect()),
         identity,
-        delegation,
+        ways,
         names,
         connector,
         at,

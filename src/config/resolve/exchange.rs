@@ -1,5 +1,6 @@
 //! `exchange`: how delegated tokens are obtained from an issuer.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -55,7 +56,7 @@ pub fn settings(
         at.key("client_id").required(exchange.client_id.as_deref(), "give the gateway's own client ID");
     let client_auth_at = at.key("client_auth");
     let client_auth = client_auth(exchange.client_auth.as_ref(), &client_auth_at, surroundings);
-    let extra = extra(exchange, &at.key("extra"));
+    let extra = extra(exchange.extra.as_ref(), &at.key("extra"));
     let grant = grant(exchange, at, surroundings);
     Some(ExchangeSettings {
         grant: grant?,
@@ -135,7 +136,12 @@ pub fn naming(exchange: &file::Exchange, at: &At<'_>) -> Option<Naming> {
 }
 
 fn target(exchange: &file::Exchange, at: &At<'_>) -> Option<TargetParameter> {
-    match exchange.target {
+    parameter(exchange.target, at)
+}
+
+/// Which parameter names the target; `None` when what is written at `at` was taken out.
+pub fn parameter(target: Option<file::Target>, at: &At<'_>) -> Option<TargetParameter> {
+    match target {
         _ if at.lost("target") => None,
         Some(file::Target::Scope) => Some(TargetParameter::Scope),
         Some(file::Target::Resource) => Some(TargetParameter::Resource),
@@ -193,10 +199,11 @@ fn subject_token_type(exchange: &file::Exchange, at: &At<'_>) -> Option<Arc<str>
     }
 }
 
-fn extra(exchange: &file::Exchange, at: &At<'_>) -> Option<Vec<(String, SecretToken)>> {
+/// Further form fields.
+pub fn extra(extra: Option<&BTreeMap<String, String>>, at: &At<'_>) -> Option<Vec<(String, SecretToken)>> {
     // Whatever an operator adds here may be a secret of theirs.
     at.hide();
-    let extra = exchange.extra.iter().flatten();
+    let extra = extra.into_iter().flatten();
     let mut sound = true;
     for (field, _) in extra.clone() {
         if OWN_FIELDS.contains(&field.as_str()) {

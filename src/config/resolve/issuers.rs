@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::application::{self, Application};
 use super::exchange::Naming;
 use super::files::authorities;
 use super::{Surroundings, exchange, values};
@@ -9,7 +10,10 @@ use crate::checked_url::{CheckedUrl, PlainHttp};
 use crate::config::at::At;
 use crate::config::file::{self, File};
 use crate::identity::{Actor, Audience, Issuer, IssuerName, Scopes, Tenant};
-use crate::oauth::{ClaimNames, ClaimPath, Endpoints, ExchangeSettings, IssuerKind, IssuerSettings, Profile};
+use crate::oauth::{
+    ApplicationSettings, ClaimNames, ClaimPath, Endpoints, ExchangeSettings, IssuerKind, IssuerSettings,
+    Profile,
+};
 
 /// The issuers as far as they could be checked, and what connectors need to know of each.
 pub struct Issuers {
@@ -23,6 +27,7 @@ pub struct Issuers {
 pub struct KnownIssuer {
     pub name: IssuerName,
     pub exchange: Exchange,
+    pub application: Application,
 }
 
 /// Whether an issuer can be asked for delegated tokens.
@@ -113,7 +118,8 @@ fn known(name: &str, file: &File, at: &At<'_>) -> KnownIssuer {
         Some(None) if !exchange_at.is_written() => Exchange::Missing,
         Some(None) | None => Exchange::Unclear,
     };
-    KnownIssuer { name: IssuerName::new(name), exchange }
+    let application = application::known(issuer.map(|(_, issuer)| issuer), &at.key(name));
+    KnownIssuer { name: IssuerName::new(name), exchange, application }
 }
 
 /// A token's `iss` must lead to one entry, or its audiences and agents would be a matter of luck.
@@ -153,6 +159,7 @@ fn issuer_settings(
     let required_scopes = values::scopes(&at.key("required_scopes"), issuer.required_scopes.as_deref());
     let extra_roots = authorities(&at.key("ca_file"), issuer.ca_file.as_deref());
     let exchange = exchange(issuer, at, surroundings);
+    let application = application::settings(issuer, exchange.as_ref(), at, surroundings);
     let template = Template {
         profile: match issuer.profile {
             Some(file::Profile::Rfc9068) => Profile::Rfc9068,
@@ -165,6 +172,7 @@ fn issuer_settings(
         required_scopes: required_scopes?,
         extra_roots: extra_roots?,
         exchange: exchange?,
+        application: application?,
     };
     Some(locations?.into_iter().map(|location| template.at(name, location)).collect())
 }
@@ -179,6 +187,7 @@ struct Template {
     required_scopes: Scopes,
     extra_roots: Vec<rustls::pki_types::CertificateDer<'static>>,
     exchange: Option<ExchangeSettings>,
+    application: Option<ApplicationSettings>,
 }
 
 /// What they do not.
@@ -205,6 +214,7 @@ impl Template {
             required_scopes: self.required_scopes.clone(),
             extra_roots: self.extra_roots.clone(),
             exchange: self.exchange.clone(),
+            application: self.application.clone(),
         }
     }
 }
@@ -317,7 +327,7 @@ fn oidc(issuer: &file::Issuer, at: &At<'_>) -> Option<Location> {
         return None;
     }
     let all_given = jwks_uri.is_some()
-        && (token_endpoint.is_some() || issuer.exchange.is_none())
+        && (token_endpoint.is_some() || (issuer.exchange.is_none() && issuer.application.is_none()))
         && (introspection_endpoint.is_some() || !introspects);
     Some(Location {
         kind: IssuerKind::Oidc,

@@ -1,5 +1,6 @@
 //! The configuration as checked: what each module wants, or every fault at once.
 
+mod application;
 #[cfg(feature = "cedar")]
 mod cedar;
 mod connectors;
@@ -7,6 +8,7 @@ mod exchange;
 mod files;
 mod headers;
 mod issuers;
+mod modes;
 mod policy;
 mod resource_authorization_servers;
 mod server;
@@ -38,11 +40,15 @@ pub struct Surroundings<'a> {
 pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> Option<Config> {
     let server = server::settings(file, root, surroundings);
     let proofs = server::proofs(file, root);
-    let issuers = issuers::settings(file, root, surroundings);
+    let mut issuers = issuers::settings(file, root, surroundings);
     let connectors = connectors::settings(file, root, &issuers);
     let policy = policy::policy(file, root, Some(&issuers.settings).zip(connectors.as_deref()), surroundings);
     traps::check(file, root);
+    modes::check(file, root);
     let audit = audit(file.audit.as_ref(), &root.key("audit"));
+    if let Some(connectors) = &connectors {
+        application::keep_where_used(&mut issuers.settings, connectors);
+    }
     Some(Config {
         server: server?,
         proofs: proofs?,

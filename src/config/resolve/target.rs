@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::application::{Application, Naming as ApplicationNaming};
 use super::exchange::Naming;
 use super::issuers::{Exchange, KnownIssuer};
 use crate::checked_url::CheckedUrl;
@@ -82,6 +83,33 @@ pub fn delegation(issuers: &[&KnownIssuer], at: &At<'_>) -> Option<Delegation> {
     }
 }
 
+/// How its issuers are asked for application tokens for a connector; `None` when they cannot, or not all in a way that
+/// one list of scopes fits.
+pub fn application(issuers: &[&KnownIssuer], at: &At<'_>) -> Option<Vec<ApplicationNaming>> {
+    let mut ways = Vec::new();
+    let mut sound = true;
+    for issuer in issuers {
+        match issuer.application {
+            Application::By(naming) => ways.push(naming),
+            Application::Unclear => sound = false,
+            Application::Missing => {
+                at.fault(format_args!(
+                    "needs `issuers.{0}.application`, or `exchange` there, and neither is: `app_only` obtains its \
+                     tokens by their client",
+                    issuer.name
+                ));
+                sound = false;
+            }
+        }
+    }
+    let is_entra = |naming: &ApplicationNaming| *naming == ApplicationNaming::DefaultScope;
+    if sound && ways.iter().any(is_entra) && !ways.iter().all(is_entra) {
+        at.fault("has issuers of both kinds, whose `app_only` scopes differ: make one connector for each");
+        return None;
+    }
+    sound.then_some(ways)
+}
+
 /// What a connector says of itself to authorization servers.
 pub struct TargetNames {
     audience: Option<Audience>,
@@ -131,13 +159,69 @@ impl TargetNames {
             Delegation::OnBehalfOf => self.qualified(scopes, at, connector_at)?,
             Delegation::TokenExchange(parameters) => {
                 for parameter in parameters {
-                    self.check_parameter(*parameter, &scopes, at, connector_at)?;
+                    self.check_parameter(*parameter, "exchange", &scopes, at, connector_at)?;
                 }
                 scopes
             }
             Delegation::IdJag(_) => scopes,
         };
         Some(Target { audience: self.audience.clone(), resource, authorization_server, scopes })
+    }
+
+    /// The target of a tool that the application uses, as [`target`](Self::target).
+    pub fn application_target(
+        &self,
+        ways: &[ApplicationNaming],
+        scopes: Scopes,
+        at: &At<'_>,
+        connector_at: &At<'_>,
+    ) -> Option<Target> {
+        let resource = self.resource.clone()?;
+        if self.authorization_server.is_some() {
+            connector_at.key("authorization_server").fault(
+                "issues no tokens for `app_only` tools, whose own issuer does: make a connector of its own for them",
+            );
+            return None;
+        }
+        let mut scopes = scopes;
+        for naming in ways {
+            match naming {
+                ApplicationNaming::DefaultScope => scopes = self.default_scope(&scopes, at, connector_at)?,
+                ApplicationNaming::Parameter(parameter) => {
+                    self.check_parameter(*parameter, "application", &scopes, at, connector_at)?;
+                }
+            }
+        }
+        Some(Target { audience: self.audience.clone(), resource, authorization_server: None, scopes })
+    }
+
+    /// Entra gives an application all that it was granted for a resource, and takes no other scope than that.
+    fn default_scope(&self, scopes: &Scopes, at: &At<'_>, connector_at: &At<'_>) -> Option<Scopes> {
+        let prefix = self.scope_prefix.as_ref()?;
+        let own = prefix.as_ref().map(|prefix| format!("{prefix}/.default"));
+        let given: Vec<&str> = scopes.iter().collect();
+        match (given.as_slice(), own) {
+            ([] | [".default"], Some(own)) => Some(Scopes::new([own])),
+            ([] | [".default"], None) => {
+                connector_at.key("audience").fault(
+                    "is required: an `app_only` token of Entra's is for a resource, so give the connector's application \
+                     ID URI, like `api://notes`",
+                );
+                None
+            }
+            ([scope], _) if scope.strip_suffix("/.default").is_some_and(|resource| !resource.is_empty()) => {
+                Some(scopes.clone())
+            }
+            (given, own) => {
+                at.fault(format_args!(
+                    "asks for {}, and Entra gives an application all that it was granted or nothing: write \
+                     `scopes: [\"{}\"]`",
+                    given.iter().map(|scope| format!("`{scope}`")).collect::<Vec<_>>().join(", "),
+                    own.as_deref().unwrap_or("<resource>/.default"),
+                ));
+                None
+            }
+        }
     }
 
     fn authorization_server(
@@ -175,6 +259,7 @@ impl TargetNames {
     fn check_parameter(
         &self,
         parameter: TargetParameter,
+        part: &str,
         scopes: &Scopes,
         at: &At<'_>,
         connector_at: &At<'_>,
@@ -183,16 +268,16 @@ impl TargetNames {
             TargetParameter::Audience => ("audience", self.audience.is_some()),
             TargetParameter::Resource => ("resource", self.resource.as_ref().is_some_and(Option::is_some)),
             TargetParameter::Scope if scopes.is_empty() => {
-                at.fault(
-                    "is required: the issuer's `exchange` has `target: scope`, so scopes name the connector",
-                );
+                at.fault(format_args!(
+                    "is required: the issuer's `{part}` has `target: scope`, so scopes name the connector"
+                ));
                 return None;
             }
             TargetParameter::Scope => return Some(()),
         };
         if !there {
             connector_at.key(key).fault(format_args!(
-                "is required: the issuer's `exchange` names connectors by it (`target: {key}`)"
+                "is required: the issuer's `{part}` names connectors by it (`target: {key}`)"
             ));
         }
         there.then_some(())

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::target::{Delegation, TargetNames};
-use super::values;
+use super::{application, values};
 use crate::config::at::At;
 use crate::config::file::{self, Identity, Named};
 use crate::gateway::rest::{Operations, ToolMatch, ToolMatchError};
@@ -18,13 +18,20 @@ use crate::tool::{
 /// A connector, as far as its tools need it.
 pub struct Host<'a> {
     pub name: ConnectorName,
-    /// `None` when they have faults of their own. So in the next three.
+    /// `None` when they have faults of their own. So in the next one.
     pub issuers: Option<Arc<[IssuerName]>>,
     pub identity: Option<IdentityMode>,
-    pub delegation: Option<Delegation>,
+    pub ways: Ways,
     pub names: TargetNames,
     pub connector: &'a file::Connector,
     pub at: &'a At<'a>,
+}
+
+/// How the tokens of a connector are obtained, by identity mode. `None` when none of its tools wants it so, or when that
+/// has faults of its own.
+pub struct Ways {
+    pub delegation: Option<Delegation>,
+    pub application: Option<Vec<application::Naming>>,
 }
 
 /// Checks the tools of a REST connector.
@@ -88,7 +95,7 @@ fn mcp_tool(
 fn list_without_person(host: &Host<'_>) -> Option<ListWithoutPerson> {
     match host.connector.list_without_person {
         None | Some(file::ListWithoutPerson::Refuse) => Some(ListWithoutPerson::Refuse),
-        Some(file::ListWithoutPerson::AppOnly) => Some(ListWithoutPerson::AppOnly),
+        Some(file::ListWithoutPerson::AppOnly) => Some(ListWithoutPerson::AppOnly(host.target_alone()?)),
         Some(file::ListWithoutPerson::Configured) if host.connector.tools.is_some() => {
             Some(ListWithoutPerson::Configured)
         }
@@ -158,7 +165,7 @@ impl Host<'_> {
             annotations: Annotations::default(),
             arguments: Arc::default(),
             identity: self.identity?,
-            target: self.target(scopes?, &self.at.key("scopes"))?,
+            target: self.target(self.identity?, scopes?, &self.at.key("scopes"))?,
             issuers: self.issuers.clone()?,
             required_scopes: self.required_scopes(None)?,
             required_sign_in: self.required_sign_in(None)?,
@@ -184,8 +191,8 @@ impl Host<'_> {
         };
         let required_scopes = self.required_scopes(Some((tool, at)));
         let required_sign_in = self.required_sign_in(Some((tool, at)));
-        // Only an exchange asks for a target; what is not served needs no second fault.
-        let target = identity.and(scopes).and_then(|scopes| self.target(scopes, &scopes_at));
+        // What is not served needs no second fault.
+        let target = identity.zip(scopes).and_then(|(mode, scopes)| self.target(mode, scopes, &scopes_at));
         let arguments = arguments(tool, &at.key("arguments"));
         let served = is_served(tool, at);
         served.then_some(())?;
@@ -233,20 +240,40 @@ impl Host<'_> {
         Some(RequiredSignIn { acrs: acrs?, acr: acr?, max_age: max_age? })
     }
 
-    fn target(&self, scopes: Scopes, at: &At<'_>) -> Option<Target> {
-        self.names.target(self.delegation.as_ref()?, scopes, at, self.at)
+    /// What the application's token has to be good for when an agent lists without a person: what the connector's own
+    /// scopes say, or for Entra, where those are people's, all that the application was granted.
+    fn target_alone(&self) -> Option<Target> {
+        let is_entra = |naming: &application::Naming| *naming == application::Naming::DefaultScope;
+        let scopes = match self.ways.application.as_ref()?.iter().all(is_entra) {
+            true => Scopes::default(),
+            false => self.scopes()?,
+        };
+        self.target(IdentityMode::AppOnly, scopes, &self.at.key("scopes"))
+    }
+
+    fn target(&self, mode: IdentityMode, scopes: Scopes, at: &At<'_>) -> Option<Target> {
+        match mode {
+            IdentityMode::OnBehalfOf => {
+                self.names.target(self.ways.delegation.as_ref()?, scopes, at, self.at)
+            }
+            IdentityMode::AppOnly => {
+                self.names.application_target(self.ways.application.as_ref()?, scopes, at, self.at)
+            }
+            IdentityMode::Connection => None,
+        }
     }
 }
 
 /// Reads who the connector sees. There is no fallback, so a mode that cannot be served is a fault.
 pub fn identity(at: &At<'_>, identity: Option<Identity>) -> Option<IdentityMode> {
-    let mode = match identity {
-        Some(Identity::OnBehalfOf) | None => return Some(IdentityMode::OnBehalfOf),
-        Some(Identity::Connection) => IdentityMode::Connection,
-        Some(Identity::AppOnly) => IdentityMode::AppOnly,
-    };
-    at.fault(format_args!("`{mode}` is not served by this version, only `on_behalf_of` is"));
-    None
+    match identity {
+        Some(Identity::OnBehalfOf) | None => Some(IdentityMode::OnBehalfOf),
+        Some(Identity::AppOnly) => Some(IdentityMode::AppOnly),
+        Some(Identity::Connection) => {
+            at.fault("`connection` is not served by this version: write `on_behalf_of` or `app_only`");
+            None
+        }
+    }
 }
 
 fn annotations(tool: &file::Tool) -> Annotations {

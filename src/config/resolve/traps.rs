@@ -1,9 +1,11 @@
 //! Settings that each stand well by themselves and together let in too much, or nobody: what people get wrong with
 //! authorization servers, over and over. What cannot be meant is a fault; what may be meant is a warning.
 
+use std::collections::BTreeMap;
+
 use super::values;
 use crate::config::at::At;
-use crate::config::file::{self, File};
+use crate::config::file::{self, File, Identity};
 
 /// What tokens for Microsoft's own APIs name as their audience. An agent that holds one could use it here as well.
 const OTHERS_AUDIENCES: [&str; 4] = [
@@ -14,6 +16,9 @@ const OTHERS_AUDIENCES: [&str; 4] = [
 ];
 /// What in the name of a form field says that its value is a secret.
 const SECRET_WORDS: [&str; 4] = ["secret", "password", "token", "key"];
+
+/// What becomes of a token that is asked for without scopes.
+const WHATEVER_THERE_IS: &str = "are not named, so tokens may do whatever the server gives by default, and nothing of it is checked: name them";
 
 /// Looks at issuers, connectors and rules as a whole.
 pub fn check(file: &File, root: &At<'_>) {
@@ -52,6 +57,8 @@ fn check_issuer(issuer: &file::Issuer, at: &At<'_>) {
             "names no client ID: Entra's tokens of version 2 have {client_id} as their `aud` and are refused; add it"
         ));
     }
+    let extra = issuer.application.as_ref().and_then(|application| application.extra.as_ref());
+    check_extra(extra, &at.key("application").key("extra"));
     let Some(exchange) = exchange else { return };
     let exchange_at = at.key("exchange");
     if exchange.subject_token_type.as_deref() == Some("id_token") {
@@ -60,10 +67,13 @@ fn check_issuer(issuer: &file::Issuer, at: &At<'_>) {
              server wants it so",
         );
     }
-    let extra_at = exchange_at.key("extra");
-    for field in exchange.extra.iter().flatten().map(|(field, _)| field) {
+    check_extra(exchange.extra.as_ref(), &exchange_at.key("extra"));
+}
+
+fn check_extra(extra: Option<&BTreeMap<String, String>>, at: &At<'_>) {
+    for field in extra.into_iter().flatten().map(|(field, _)| field) {
         let name = field.to_ascii_lowercase();
-        let at = extra_at.key(field);
+        let at = at.key(field);
         if SECRET_WORDS.iter().any(|word| name.contains(word)) && !at.has_variables() {
             at.warn("looks like a secret written into this file: take it from the environment, as `${NAME}`");
         }
@@ -84,11 +94,11 @@ fn check_connector(connector: &file::Connector, issuer_name: &str, issuer: &file
             ));
         }
     }
+    if issuer.kind == Some(file::IssuerKind::Oidc) && asks_for_nothing(connector, Identity::AppOnly) {
+        at.key("scopes").warn(WHATEVER_THERE_IS);
+    }
     let Some(exchange) = &issuer.exchange else { return };
-    let tools = connector.tools.iter().flat_map(|tools| &tools.0);
-    let asks_for_nothing = connector.scopes.is_none()
-        && (connector.tools.is_none() || tools.into_iter().any(|(_, tool)| tool.scopes.is_none()));
-    if !asks_for_nothing {
+    if !asks_for_nothing(connector, Identity::OnBehalfOf) {
         return;
     }
     match exchange.grant {
@@ -98,18 +108,20 @@ fn check_connector(connector: &file::Connector, issuer_name: &str, issuer: &file
         Some(file::Grant::TokenExchange | file::Grant::JwtBearer)
             if exchange.target != Some(file::Target::Scope) =>
         {
-            at.key("scopes").warn(
-                "are not named, so tokens may do whatever the server gives by default, and nothing of it is checked: \
-                 name them",
-            );
+            at.key("scopes").warn(WHATEVER_THERE_IS);
         }
-        Some(file::Grant::IdJag) => at.key("scopes").warn(
-            "are not named, so tokens may do whatever the server gives by default, and nothing of it is checked: name \
-             them",
-        ),
+        Some(file::Grant::IdJag) => at.key("scopes").warn(WHATEVER_THERE_IS),
         // Others name the target by the scopes, and without any there is a fault.
         Some(file::Grant::OnBehalfOf | file::Grant::TokenExchange | file::Grant::JwtBearer) | None => {}
     }
+}
+
+/// Whether some tool of this mode is asked for no scopes in particular.
+fn asks_for_nothing(connector: &file::Connector, mode: Identity) -> bool {
+    let own = connector.identity.unwrap_or(Identity::OnBehalfOf);
+    let tools = connector.tools.iter().flat_map(|tools| &tools.0);
+    let mut silent = tools.filter(|(_, tool)| tool.scopes.is_none() && tool.identity.unwrap_or(own) == mode);
+    connector.scopes.is_none() && (silent.next().is_some() || (connector.tools.is_none() && own == mode))
 }
 
 /// Rules name people by what never changes: an address may be somebody else's tomorrow.

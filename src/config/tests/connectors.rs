@@ -117,13 +117,15 @@ fn what_an_mcp_server_cannot_have_is_refused() {
 #[test]
 fn what_this_version_does_not_serve_is_refused_and_never_ignored() {
     check(
-        &[("kind: rest", "kind: rest\n    identity: app_only")],
-        &["14: connectors.mail.identity: `app_only` is not served by this version, only `on_behalf_of` is"],
+        &[("kind: rest", "kind: rest\n    identity: connection")],
+        &[
+            "14: connectors.mail.identity: `connection` is not served by this version: write `on_behalf_of` or `app_only`",
+        ],
     );
     check(
         &[("scopes: [Mail.Send]", "identity: connection")],
-        &["18: connectors.mail.tools.send.identity: `connection` is not served by this version, only \
-             `on_behalf_of` is"],
+        &["18: connectors.mail.tools.send.identity: `connection` is not served by this version: write \
+             `on_behalf_of` or `app_only`"],
     );
     check(
         &[("scopes: [Mail.Send]", "scopes: [Mail.Send], confirm: true")],

@@ -45,6 +45,27 @@ fn entra_graph() {
 }
 
 #[test]
+fn app_only() {
+    let files = Files::new();
+    for name in ["gateway", "client", "application"] {
+        files.pair(name, &PKCS_RSA_SHA256, [2026, 2036]);
+    }
+    let config = check_example(
+        "app_only.yaml",
+        &files,
+        &[],
+        "CONNECTOR  TOOL           MATCH                                               IDENTITY      ALLOWED BY                     SCOPES\n\
+         graph      list_messages  GET /me/messages                                    on_behalf_of  everyone reads their own mail  https://graph.microsoft.com/Mail.Read\n\
+         \x20          list_rooms     GET /places/microsoft.graph.room                    app_only      everyone finds a room          https://graph.microsoft.com/.default\n\
+         \x20          announce       POST /users/announcements@contoso.example/sendMail  app_only      communications may announce    https://graph.microsoft.com/.default\n\
+         \ngood: 1 issuer, 1 connector, 3 tools, 3 rules\n",
+    );
+    let issuer = &config.issuers[0];
+    let (exchange, application) = (issuer.exchange.as_ref(), issuer.application.as_ref());
+    assert_ne!(exchange.map(|it| &it.client_id), application.map(|it| &it.client_id));
+}
+
+#[test]
 fn keycloak() {
     let files = Files::new();
     files.write("keycloak-client-secret", "change-me\n");
@@ -136,6 +157,7 @@ fn each_example_has_a_test() {
     let mut names: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();
     names.sort();
     let expected = [
+        "app_only.yaml",
         "cedar.yaml",
         "demo.yaml",
         "entra-graph.yaml",

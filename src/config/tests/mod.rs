@@ -1,5 +1,6 @@
 //! A sound configuration, edited in each test, and the faults that come of it.
 
+mod app_only;
 #[cfg(feature = "cedar")]
 mod cedar;
 mod connectors;

@@ -1,119 +1,18 @@
 //! Against the development authorization server, at times that the tests choose.
 
-use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
-use super::*;
-use crate::checked_url::{CheckedUrl, PlainHttp};
-use crate::demo::authorization_server::{self as demo, Endpoint, Fault, MAIL_AUDIENCE};
+use crate::clock::Now;
+use crate::credential::testing::{Bed, late};
+use crate::demo::authorization_server::{Endpoint, Fault};
 use crate::demo::script::Reply;
-use crate::identity::{
-    Actor, Audience, Authentication, Issuer, Person, Realm, RuleName, Scopes, SecretToken, Subject, Tenant,
-    VerifiedClaims,
-};
-use crate::oauth::{ClientAuth, ExchangeSettings, Grant, IssuerKind, IssuerSettings, Reuse};
-use crate::policy::{Circumstances, Policy, Rule, ToolPattern};
-use crate::tool::{Arguments, Tool};
-
-struct Bed {
-    demo: demo::AuthorizationServer,
-    on_behalf_of: OnBehalfOf,
-    cache: Arc<CredentialCache>,
-    metrics: Arc<Metrics>,
-}
-
-impl Bed {
-    async fn start(reuse: Reuse) -> Self {
-        let demo = demo::AuthorizationServer::start(demo::Settings::default()).await.expect("it starts");
-        let gateway = &demo.settings().gateway;
-        let tenant = Tenant::Named(demo.settings().tenant.as_str().into());
-        let mut settings = IssuerSettings::of(IssuerKind::Entra { tenant });
-        settings.issuer = Issuer::new(demo.issuer());
-        let url = |text: String| Some(CheckedUrl::parse(&text, PlainHttp::LoopbackOnly).expect("a URL"));
-        settings.endpoints.jwks_uri = url(demo.jwks_uri());
-        settings.endpoints.token_endpoint = url(demo.token_endpoint());
-        settings.exchange = Some(ExchangeSettings {
-            grant: Grant::OnBehalfOf,
-            client_id: gateway.client_id.as_str().into(),
-            client_auth: ClientAuth::SecretPost(SecretToken::new(gateway.secret.as_str())),
-            extra: Vec::new(),
-            reuse,
-            refuses_more_scopes: false,
-            client_capabilities: Vec::new(),
-        });
-        let metrics = Arc::<Metrics>::default();
-        let issuer = settings.issuer.clone();
-        let server = AuthorizationServer::start(settings, None, Arc::clone(&metrics)).expect("it starts");
-        let servers: AuthorizationServers = Arc::new(HashMap::from([(issuer, Arc::new(server))]));
-        let cache = Arc::new(CredentialCache::new(Arc::clone(&metrics)));
-        let on_behalf_of = OnBehalfOf::new(servers, Arc::clone(&cache), Arc::clone(&metrics));
-        Self { demo, on_behalf_of, cache, metrics }
-    }
-
-    /// Ada's claims, as the gateway would have verified them.
-    fn claims(&self) -> VerifiedClaims {
-        let person = self.demo.person("ada");
-        VerifiedClaims {
-            issuer: Issuer::new(self.demo.issuer()),
-            tenant: Tenant::Named(self.demo.settings().tenant.as_str().into()),
-            actor: Some(Actor::new("planner")),
-            scopes: Scopes::parse("access_as_user"),
-            expires_at: 1,
-            ..VerifiedClaims::of(&person.oid)
-        }
-    }
-
-    fn permit_for(&self, claims: VerifiedClaims, token: String) -> Permit {
-        let tool = Tool {
-            target: Target {
-                audience: Some(Audience::new(MAIL_AUDIENCE)),
-                scopes: Scopes::new([format!("{MAIL_AUDIENCE}/Mail.Read")]),
-                ..Target::default()
-            },
-            ..Tool::of("mail", "list")
-        };
-        let tools = vec!["mail/*".parse::<ToolPattern>().expect("a pattern")];
-        let rule = Rule { tools, ..Rule::named(RuleName::new("all")) };
-        let caller = Arc::new(Caller::verified(claims, SecretToken::new(token)));
-        let arguments = Arguments::new();
-        let circumstances =
-            Circumstances { arguments: &arguments, client: [127, 0, 0, 1].into(), now: Now::read() };
-        Policy::new(vec![rule]).decide(caller, Arc::new(tool), circumstances).expect("a permit")
-    }
-
-    fn permit(&self) -> Permit {
-        self.permit_for(self.claims(), self.demo.subject_token("ada").mint())
-    }
-
-    async fn obtain(&self, permit: &Permit, now: Now) -> Result<CacheLookup, ObtainError> {
-        self.on_behalf_of.obtain(permit, now).await.map(|credential| credential.lookup())
-    }
-
-    fn exchanges(&self) -> usize {
-        self.demo.fetches(Endpoint::Token)
-    }
-
-    async fn until(&self, done: impl Fn(&Self) -> bool) {
-        for _ in 0..1_000 {
-            if done(self) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("not within ten seconds");
-    }
-
-    fn refreshes(&self, result: &str) -> bool {
-        let text = String::from_utf8(self.metrics.render().expect("metrics")).expect("text");
-        text.contains(&format!("obo_gateway_credential_cache_refreshes_total{{result=\"{result}\"}} 1"))
-    }
-}
-
-/// Late enough for a renewal, and early enough for the old token.
-fn late(now: Now) -> Now {
-    now.after(Duration::from_secs(3_100))
-}
+use crate::identity::{Authentication, Issuer, Person, Realm, Subject, VerifiedClaims};
+use crate::metrics::CacheLookup;
+use crate::oauth::Reuse;
+use crate::policy::Permit;
 
 #[tokio::test]
 async fn a_token_in_use_is_renewed_in_the_background_with_the_newest_subject_token() {

@@ -34,7 +34,7 @@ pub enum Endpoint {
     Introspection,
 }
 
-/// What stands between one person and a delegated token.
+/// What stands between one person and a delegated token, or between the gateway and a token of its own.
 #[derive(Clone)]
 pub(super) enum Condition {
     /// This refusal, always.
@@ -52,6 +52,7 @@ pub(super) struct Tenant {
     pub(super) exchanges: Mutex<Kept<Exchange>>,
     keys: Mutex<Arc<Keys>>,
     consents: Mutex<BTreeSet<Consent>>,
+    /// By the object id of a person, or the id of a client.
     conditions: Mutex<HashMap<String, Condition>>,
     presented_assertions: Mutex<HashMap<String, i64>>,
     issued: Mutex<Kept<String>>,

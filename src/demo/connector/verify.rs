@@ -93,8 +93,11 @@ impl Verifier {
         if expires <= now - SKEW_SECONDS || begins > now + SKEW_SECONDS {
             return Err(TokenFault::OutOfTime);
         }
-        let is_application = jws.text("idtyp") == Some("app");
-        let permissions = if is_application { jws.list("roles") } else { jws.scopes() };
+        // Entra says so; elsewhere the client is its own subject (RFC 9068 section 2.2).
+        let is_entra_application = jws.text("idtyp") == Some("app");
+        let is_application =
+            is_entra_application || jws.text("sub").is_some_and(|sub| jws.text("client_id") == Some(sub));
+        let permissions = if is_entra_application { jws.list("roles") } else { jws.scopes() };
         let permissions: Vec<String> = permissions.into_iter().map(str::to_owned).collect();
         if permissions.is_empty() {
             return Err(TokenFault::NoPermissions);

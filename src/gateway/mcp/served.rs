@@ -7,7 +7,7 @@ use super::method::Method;
 use crate::gateway::settings::{ListWithoutPerson, McpTools};
 use crate::gateway::tool_call::CountedTool;
 use crate::metrics::{Metrics, ToolMetrics};
-use crate::tool::{ConnectorName, IdentityMode, Primitive, Tool, ToolName};
+use crate::tool::{ConnectorName, IdentityMode, Primitive, Target, Tool, ToolName};
 
 /// The tools, prompts, resources and methods of a connector. Those that no configuration names are counted together:
 /// what a request calls them is no metric label.
@@ -82,20 +82,27 @@ impl Served {
         let named = |primitive, name: &str| renamed(&unlisted, primitive, name);
         let counted = |primitive, name: &str| metrics.tool(&named(primitive, name));
         let listed = listed.map(|tools| {
-            tools.into_iter().map(|tool| (tool.name.as_str().into(), CountedTool::new(tool, metrics))).collect()
+            tools
+                .into_iter()
+                .map(|tool| (tool.name.as_str().into(), CountedTool::new(tool, metrics)))
+                .collect()
         });
         let purposes = |template: &Tool, wanted: fn(&Purpose) -> bool| {
             let tool = |purpose: Purpose| Arc::new(renamed(template, Primitive::Method, purpose.name()));
             let counted = |purpose| (purpose, CountedTool::new(tool(purpose), metrics));
             Purpose::all().filter(wanted).map(counted).collect()
         };
-        let alone = Tool { identity: IdentityMode::AppOnly, ..Tool::clone(&unlisted) };
+        let alone = |target: &Target| {
+            let (identity, target) = (IdentityMode::AppOnly, target.clone());
+            let alone = Tool { identity, target, ..Tool::clone(&unlisted) };
+            purposes(&alone, |purpose| purpose.is_discovery())
+        };
         Self {
-            purposes_alone: match list_without_person {
+            purposes_alone: match &list_without_person {
                 ListWithoutPerson::Refuse => HashMap::new(),
-                ListWithoutPerson::AppOnly | ListWithoutPerson::Configured => {
-                    purposes(&alone, |purpose| purpose.is_discovery())
-                }
+                ListWithoutPerson::AppOnly(target) => alone(target),
+                // Nothing is asked of the server.
+                ListWithoutPerson::Configured => alone(&unlisted.target),
             },
             unlisted_metrics: metrics.tool(&unlisted),
             prompt_metrics: counted(Primitive::Prompt, Method::PromptsGet.as_str()),
@@ -146,7 +153,9 @@ impl Served {
     pub fn find(&self, primitive: Primitive, name: &str) -> Option<CountedTool> {
         match primitive {
             Primitive::Tool => self.tool(name),
-            Primitive::Prompt | Primitive::Resource | Primitive::Method => Some(self.unlisted(primitive, name)),
+            Primitive::Prompt | Primitive::Resource | Primitive::Method => {
+                Some(self.unlisted(primitive, name))
+            }
         }
     }
 
@@ -157,7 +166,10 @@ impl Served {
 
     /// A request that is about none of these.
     pub fn purpose(&self, purpose: Purpose) -> CountedTool {
-        self.purposes.get(&purpose).cloned().unwrap_or_else(|| self.unlisted(Primitive::Method, purpose.name()))
+        self.purposes
+            .get(&purpose)
+            .cloned()
+            .unwrap_or_else(|| self.unlisted(Primitive::Method, purpose.name()))
     }
 }
 

@@ -16,6 +16,7 @@ use crate::oauth::exchange::ExchangeError;
 pub fn answer_to_obtaining(error: &ObtainError, caller: Option<&Caller>) -> Answer {
     match error {
         ObtainError::Exchange(error) => answer_to_exchange(error, caller),
+        ObtainError::Application(error) => answer_to_application(error),
         ObtainError::UnknownIssuer(_) | ObtainError::NotServed(_) => misconfigured(),
         ObtainError::BrokeOff => internal_error(),
     }
@@ -61,6 +62,33 @@ fn answer_to_exchange(error: &ExchangeError, caller: Option<&Caller>) -> Answer 
             )
         },
         ExchangeError::MoreScopesGranted { .. } | ExchangeError::Unprepared { .. } => misconfigured(),
+    }
+}
+
+/// What an agent hears when the application got no token. None of it is about the person, who can do nothing about it.
+fn answer_to_application(error: &ExchangeError) -> Answer {
+    match error {
+        ExchangeError::Refused { refused, .. } => match refused.class {
+            ErrorClass::Throttled { .. } | ErrorClass::Unavailable { .. } => {
+                answer_to_error_response(refused, false, None)
+            }
+            ErrorClass::StepUp { .. }
+            | ErrorClass::Consent
+            | ErrorClass::AdminConsent
+            | ErrorClass::SubjectToken
+            | ErrorClass::SignIn
+            | ErrorClass::Blocked
+            | ErrorClass::Misconfigured => misconfigured(),
+        },
+        ExchangeError::ScopesNotGranted { .. } => misconfigured(),
+        ExchangeError::TimedOut { .. }
+        | ExchangeError::CircuitOpen { .. }
+        | ExchangeError::LeftAlone { .. }
+        | ExchangeError::Unreachable { .. }
+        | ExchangeError::NoTokenEndpoint { .. }
+        | ExchangeError::Unusable { .. }
+        | ExchangeError::MoreScopesGranted { .. }
+        | ExchangeError::Unprepared { .. } => answer_to_exchange(error, None),
     }
 }
 

@@ -14,9 +14,9 @@ const DELEGATED_TOKEN_BYTES_MAX: usize = 65_536;
 /// Longest list of granted scopes that is taken. All of Microsoft Graph's are 20 kB.
 const SCOPE_LIST_BYTES_MAX: usize = 32_768;
 
-/// What an exchange yields.
+/// What an authorization server yields: a token that a connector takes.
 #[derive(Clone, Debug)]
-pub struct DelegatedToken {
+pub struct IssuedToken {
     /// The token. Opaque to us (RFC 6749 section 1.4).
     pub token: SecretToken,
     /// The scopes it was granted, where the server says so.
@@ -30,7 +30,7 @@ pub struct DelegatedToken {
 /// # Errors
 ///
 /// Why it is of no use.
-pub fn read(answer: &OutboundAnswer, grant: &Grant, caller: &Caller) -> Result<DelegatedToken, &'static str> {
+pub fn read(answer: &OutboundAnswer, grant: &Grant, caller: &Caller) -> Result<IssuedToken, &'static str> {
     let delegated = read_bearer(answer)?;
     if caller.has_token_within(delegated.token.expose().as_bytes()) {
         return Err("its token is the caller's own");
@@ -51,7 +51,7 @@ pub fn read(answer: &OutboundAnswer, grant: &Grant, caller: &Caller) -> Result<D
 /// # Errors
 ///
 /// Why it is of no use.
-pub fn read_bearer(answer: &OutboundAnswer) -> Result<DelegatedToken, &'static str> {
+pub fn read_bearer(answer: &OutboundAnswer) -> Result<IssuedToken, &'static str> {
     read_token(answer, "Bearer", "its token is not a bearer token")
 }
 
@@ -61,7 +61,7 @@ pub fn read_bearer(answer: &OutboundAnswer) -> Result<DelegatedToken, &'static s
 /// # Errors
 ///
 /// Why it is of no use.
-pub fn read_id_jag(answer: &OutboundAnswer) -> Result<DelegatedToken, &'static str> {
+pub fn read_id_jag(answer: &OutboundAnswer) -> Result<IssuedToken, &'static str> {
     let id_jag = read_token(answer, "N_A", "its token is not marked as one for no direct use (`N_A`)")?;
     let members = strict_json::parse_object(&answer.body).map_err(|_| "it is not a JSON object")?;
     match members.get("issued_token_type").map(Value::as_str) {
@@ -75,7 +75,7 @@ fn read_token(
     answer: &OutboundAnswer,
     token_type: &str,
     another: &'static str,
-) -> Result<DelegatedToken, &'static str> {
+) -> Result<IssuedToken, &'static str> {
     let members = strict_json::parse_object(&answer.body).map_err(|_| "it is not a JSON object")?;
     let text = |name| match members.get(name) {
         None => Ok(None),
@@ -96,7 +96,7 @@ fn read_token(
     if !text("token_type")?.is_some_and(|kind| kind.eq_ignore_ascii_case(token_type)) {
         return Err(another);
     }
-    Ok(DelegatedToken {
+    Ok(IssuedToken {
         token: SecretToken::new(token),
         granted: granted_scopes(text("scope")?)?,
         lifetime: lifetime(&members)?,
@@ -147,7 +147,7 @@ mod tests {
         }
     }
 
-    fn read(grant: &Grant, body: &Value) -> Result<DelegatedToken, &'static str> {
+    fn read(grant: &Grant, body: &Value) -> Result<IssuedToken, &'static str> {
         let answer = OutboundAnswer {
             status: StatusCode::OK,
             headers: http::HeaderMap::new(),

@@ -5,7 +5,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::request::{Request, Surroundings};
-use super::{DelegatedToken, ExchangeError, answer, check_granted, fit_for, post};
+use super::{ExchangeError, IssuedToken, answer, check_granted, fit_for, post};
 use crate::checked_url::CheckedUrl;
 use crate::clock::Now;
 use crate::identity::{Caller, SecretToken};
@@ -33,7 +33,7 @@ impl AuthorizationServer {
         caller: &Caller,
         target: &Target,
         now: Now,
-    ) -> Result<DelegatedToken, ExchangeError> {
+    ) -> Result<IssuedToken, ExchangeError> {
         let started = Instant::now();
         let server = self.resource_authorization_server(target).ok_or_else(|| ExchangeError::Unprepared {
             issuer: self.settings().name.clone(),
@@ -98,7 +98,7 @@ impl ResourceAuthorizationServer {
         caller: &Caller,
         target: &Target,
         now: Now,
-    ) -> Result<DelegatedToken, ExchangeError> {
+    ) -> Result<IssuedToken, ExchangeError> {
         let (settings, issuer) = (self.settings(), || self.label().clone());
         let unprepared = |why| ExchangeError::Unprepared { issuer: issuer(), why };
         let surroundings = Surroundings::of_client(&settings.client_auth).await.map_err(unprepared)?;
@@ -120,6 +120,6 @@ impl ResourceAuthorizationServer {
             }
         }
         delegated::check_audience(token.token.expose(), &settings.issuer, target).map_err(unusable)?;
-        fit_for(target, token, exchange, self.label(), now)
+        fit_for(target, token, exchange.refuses_more_scopes, self.label(), now)
     }
 }

@@ -11,7 +11,8 @@ use crate::identity::{Caller, Scopes, SecretToken};
 use crate::oauth::claims_request;
 use crate::oauth::resource_authorization_server::ResourceAuthorizationServerSettings;
 use crate::oauth::{
-    ACCESS_TOKEN_TYPE, ActorToken, ClientAuth, ExchangeSettings, Grant, ID_JAG_TYPE, TargetParameter,
+    ACCESS_TOKEN_TYPE, ActorToken, ApplicationSettings, ClientAuth, ExchangeSettings, Grant, ID_JAG_TYPE,
+    TargetParameter,
 };
 use crate::tool::Target;
 
@@ -19,6 +20,9 @@ use crate::tool::Target;
 const JWT_BEARER_GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// RFC 7523 section 2.2.
 const JWT_BEARER_ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// RFC 6749 section 4.4.2.
+const CLIENT_CREDENTIALS: &str = "client_credentials";
 
 /// A request to the token endpoint, ready to be sent.
 pub struct Request {
@@ -164,7 +168,32 @@ impl Request {
         Self { authorization: None, form }.proved(settings, endpoint, surroundings, now)
     }
 
-    /// The request for a token of the gateway's own (RFC 6749 section 4.4).
+    /// The request for a token that speaks for the application alone (RFC 6749 section 4.4). `claims` is what the
+    /// connector demands beside.
+    ///
+    /// # Errors
+    ///
+    /// What the gateway lacks for it.
+    pub fn application(
+        settings: &ApplicationSettings,
+        endpoint: &CheckedUrl,
+        target: &Target,
+        claims: Option<&str>,
+        surroundings: &Surroundings,
+        now: Now,
+    ) -> Result<Self, &'static str> {
+        let mut form = vec![Field::new("grant_type", CLIENT_CREDENTIALS)];
+        form.extend(target_field(settings.target, target)?);
+        if !target.scopes.is_empty() {
+            form.push(Field::new("scope", target.scopes.canonical()));
+        }
+        form.extend(claims_request::merged(&[], claims)?.map(|claims| Field::new("claims", &claims)));
+        form.extend(settings.extra.iter().map(|(name, value)| Field::secret(name, value)));
+        let request = Self { authorization: None, form };
+        request.proved_by(&settings.client_id, &settings.client_auth, endpoint, surroundings, now)
+    }
+
+    /// The request for a token of the gateway's own, to be sent as an actor token (RFC 6749 section 4.4).
     ///
     /// # Errors
     ///
@@ -176,7 +205,7 @@ impl Request {
         surroundings: &Surroundings,
         now: Now,
     ) -> Result<Self, &'static str> {
-        let mut form = vec![Field::new("grant_type", "client_credentials")];
+        let mut form = vec![Field::new("grant_type", CLIENT_CREDENTIALS)];
         if !scopes.is_empty() {
             form.push(Field::new("scope", scopes.canonical()));
         }

@@ -2,5 +2,6 @@
 
 mod bed;
 
+mod app_only;
 mod legacy;
 mod modern;

@@ -22,9 +22,12 @@ def rest_connector(path: str, connector: Connector, audience: str, scopes: list)
 
 
 class KeycloakBed:
-    """`client_id` is whom Keycloak knows the gateway as; `exchange` and `issuer` are further keys of these entries."""
+    """`client_id` is whom Keycloak knows the gateway as; `exchange`, `calendar` and `issuer` are further keys of these
+    entries."""
 
-    def __init__(self, realm: Realm, folder: Path, client_id: str = "obo-gateway", exchange=None, **issuer):
+    def __init__(
+        self, realm: Realm, folder: Path, client_id: str = "obo-gateway", exchange=None, calendar=None, **issuer
+    ):
         self.realm = realm
         key_set = KeySet(realm.jwks_uri)
         self.mail = Connector("mail-connector", realm.issuer, key_set)
@@ -47,7 +50,10 @@ class KeycloakBed:
         }
         connectors = {
             "mail": rest_connector("/mail", self.mail, "mail-connector", [MAIL_SCOPE]),
-            "calendar": rest_connector("/calendar", self.calendar, "calendar-connector", [CALENDAR_SCOPE]),
+            "calendar": {
+                **rest_connector("/calendar", self.calendar, "calendar-connector", [CALENDAR_SCOPE]),
+                **(calendar or {}),
+            },
         }
         self.gateway = Gateway(folder, {"staff": staff}, connectors)
 

@@ -60,6 +60,10 @@ class Gateway:
         labels = f'{{issuer="{issuer}",outcome="{outcome}"}}'
         return int(self.metric(f"obo_gateway_exchanges_total{labels}"))
 
+    def application_tokens(self, issuer: str, outcome: str = "issued") -> int:
+        labels = f'{{issuer="{issuer}",outcome="{outcome}"}}'
+        return int(self.metric(f"obo_gateway_application_tokens_total{labels}"))
+
     def cache_lookups(self, result: str) -> int:
         return int(self.metric(f'obo_gateway_credential_cache_lookups_total{{result="{result}"}}'))
 

@@ -239,6 +239,7 @@ def _realm(name: str) -> dict:
             _agent("hasty-agent", ["basic", "to-gateway"], **{"access.token.lifespan": "1"}),
             _exchanger("obo-gateway"),
             _exchanger("consent-gateway", consentRequired=True),
+            _exchanger("shared-work", serviceAccountsEnabled=True),
             connector("mail-connector"),
             connector("calendar-connector"),
         ],

@@ -119,3 +119,26 @@ async fn the_application_gets_roles_and_never_scopes() {
     let public = form.with("client_id", "demo-agent").without("client_secret");
     assert_eq!(public.refused(&server).await.0, 401);
 }
+
+#[tokio::test]
+async fn an_application_that_names_its_target_by_parameter_gets_scopes_and_no_person() {
+    let server = start().await;
+    let form = TestForm::new(&[
+        ("grant_type", "client_credentials"),
+        ("client_id", GATEWAY),
+        ("client_secret", &server.settings().gateway.secret),
+        ("audience", "https://graph.demo.test"),
+        ("scope", "Mail.Send"),
+    ]);
+    let answer = form.granted(&server).await;
+    let claims = claims(answer["access_token"].as_str().expect("text"));
+    assert_eq!((&claims["sub"], &claims["client_id"]), (&json!(GATEWAY), &json!(GATEWAY)));
+    assert_eq!((&claims["scope"], &answer["scope"]), (&json!("Mail.Send"), &json!("Mail.Send")));
+    assert!(!claims.contains_key("oid") && !claims.contains_key("roles"), "{claims:?}");
+    check_error(&server, form.clone().with("scope", "Mail.Read"), 400, "invalid_scope").await;
+    check_error(&server, form.clone().with("audience", "https://other.test"), 400, "invalid_target").await;
+    server.refuse_application(Fault::blocked());
+    check_error(&server, form.clone(), 400, "invalid_grant").await;
+    server.allow_application();
+    form.granted(&server).await;
+}

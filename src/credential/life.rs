@@ -1,0 +1,94 @@
+//! How long a token is kept, and when it is renewed before anybody has to wait.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::key::CacheKey;
+use crate::clock::Now;
+
+/// Longest time that a token is reused. Someone who is locked out keeps access until then, or until their own token
+/// expires, whichever is first.
+pub const REUSE_CAP: Duration = Duration::from_secs(3_600);
+/// How long before its end a token is no longer handed out: time for the call to arrive and be checked.
+const REUSE_MARGIN: Duration = Duration::from_secs(30);
+/// The parts of its life after which a token that is in use is renewed, in thousandths: spread between them by key,
+/// so that what was obtained at the same time is not renewed at the same time.
+const REFRESH_FROM: f64 = 0.70;
+const REFRESH_SPREAD: f64 = 0.10;
+/// How long to wait after one attempt to renew before the next.
+const REFRESH_PAUSE: Duration = Duration::from_secs(30);
+
+/// The life of a token that is kept.
+#[derive(Debug)]
+pub struct Life {
+    asked: Instant,
+    reusable_for: Duration,
+    /// Milliseconds after `asked` from which on it is to be renewed.
+    refresh_due: AtomicU64,
+}
+
+impl Life {
+    /// The life of a token that was asked for at `asked`, is kept under `key`, and lives for `lifetime`, where its
+    /// server says so.
+    pub fn new(lifetime: Option<Duration>, key: &CacheKey, asked: Now) -> Self {
+        // A server that does not say how long its token lives gets asked each time.
+        let reusable_for = lifetime.map_or(Duration::ZERO, |lifetime| reusable_for(lifetime, REUSE_CAP));
+        let refresh_after = reusable_for.mul_f64(REFRESH_FROM + REFRESH_SPREAD * key.fraction());
+        let refresh_due = AtomicU64::new(milliseconds(refresh_after));
+        Self { asked: asked.monotonic, reusable_for, refresh_due }
+    }
+
+    /// When it was asked for.
+    pub fn asked(&self) -> Instant {
+        self.asked
+    }
+
+    /// How long ago it was asked for.
+    pub fn age(&self, now: Now) -> Duration {
+        now.monotonic.saturating_duration_since(self.asked)
+    }
+
+    /// Whether it may still be handed out.
+    pub fn is_reusable(&self, now: Now) -> bool {
+        self.age(now) < self.reusable_for
+    }
+
+    /// Whether it is time to renew it, and nobody else has been told so.
+    pub fn is_to_be_renewed(&self, now: Now) -> bool {
+        let (age, due) = (milliseconds(self.age(now)), self.refresh_due.load(Ordering::Relaxed));
+        if age < due {
+            return false;
+        }
+        let next = age.saturating_add(milliseconds(REFRESH_PAUSE));
+        self.refresh_due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// How long a token may be reused: its own life, capped, less a margin.
+fn reusable_for(lifetime: Duration, cap: Duration) -> Duration {
+    lifetime.min(cap).saturating_sub(REUSE_MARGIN)
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_reuse(lifetime: u64, cap: u64, expected: u64) {
+        let reusable = reusable_for(Duration::from_secs(lifetime), Duration::from_secs(cap));
+        assert_eq!(reusable, Duration::from_secs(expected));
+    }
+
+    #[test]
+    fn a_token_is_reused_for_its_own_life_capped_less_a_margin() {
+        check_reuse(3600, 600, 570);
+        check_reuse(300, 600, 270);
+        check_reuse(30, 600, 0);
+        check_reuse(10, 600, 0);
+        check_reuse(u64::MAX, 600, 570);
+    }
+}
