@@ -137,6 +137,7 @@ fn issuer_settings(demo: &demo::AuthorizationServer) -> IssuerSettings {
         agents: None,
         required_scopes: Scopes::parse("access_as_user"),
         extra_roots: Vec::new(),
+        publication: None,
         exchange: Some(ExchangeSettings {
             grant: Grant::OnBehalfOf,
             client_id: gateway.client_id.as_str().into(),

@@ -4,6 +4,7 @@ mod bed;
 
 mod agents;
 mod bodies;
+mod challenge;
 mod command;
 mod exchange;
 mod forgetting;
@@ -12,6 +13,8 @@ mod http2;
 mod id_jag;
 mod lifecycle;
 mod mcp;
+mod metadata;
+mod pages;
 mod possession;
 mod records;
 mod second_try;

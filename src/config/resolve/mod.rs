@@ -7,7 +7,9 @@ mod exchange;
 mod files;
 mod headers;
 mod issuers;
+mod origins;
 mod policy;
+mod publication;
 mod resource_authorization_servers;
 mod server;
 mod target;
@@ -23,6 +25,7 @@ use super::at::At;
 use super::expand::Environment;
 use super::file::{self, File};
 use crate::audit::AuditFile;
+use publication::PublicUrl;
 
 /// What a configuration is checked against besides itself.
 pub struct Surroundings<'a> {
@@ -37,15 +40,20 @@ pub struct Surroundings<'a> {
 /// Checks a file as a whole. `None` when faults were noted.
 pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> Option<Config> {
     let server = server::settings(file, root, surroundings);
-    let proofs = server::proofs(file, root);
-    let issuers = issuers::settings(file, root, surroundings);
+    let listen = server.as_ref().map(|server| server.listen);
+    let public = server::public(file, root, listen);
+    let public_url = match public.as_ref() {
+        Some(public) => public.public_url.as_ref().map_or(PublicUrl::Missing, PublicUrl::Given),
+        None => PublicUrl::Unclear,
+    };
+    let issuers = issuers::settings(file, root, &public_url, surroundings);
     let connectors = connectors::settings(file, root, &issuers);
     let policy = policy::policy(file, root, Some(&issuers.settings).zip(connectors.as_deref()), surroundings);
     traps::check(file, root);
     let audit = audit(file.audit.as_ref(), &root.key("audit"));
     Some(Config {
         server: server?,
-        proofs: proofs?,
+        public: public?,
         issuers: issuers.settings,
         connectors: connectors?,
         policy: policy?,
