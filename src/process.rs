@@ -259,7 +259,7 @@ impl Process {
 async fn build(config: Config, shared: Shared, previous: Option<&Gateway>) -> Result<Gateway, StartError> {
     let servers = start_servers(config.issuers, previous, &shared.metrics)?;
     fetch_first_keys(&servers).await;
-    Gateway::new(servers, config.connectors, config.policy, &config.proofs, shared, previous)
+    Gateway::new(servers, config.connectors, config.policy, &config.public, shared, previous)
         .map_err(|(connector, source)| StartError::Connector { connector, source })
 }
 

@@ -37,6 +37,7 @@ pub fn issuer_settings(demo: &demo::AuthorizationServer) -> IssuerSettings {
         agents: None,
         required_scopes: Scopes::parse("access_as_user"),
         extra_roots: Vec::new(),
+        publication: None,
         exchange: Some(ExchangeSettings {
             grant: Grant::OnBehalfOf,
             client_id: gateway.client_id.as_str().into(),
@@ -46,6 +47,7 @@ pub fn issuer_settings(demo: &demo::AuthorizationServer) -> IssuerSettings {
             refuses_more_scopes: false,
             client_capabilities: Vec::new(),
         }),
+        application: None,
     }
 }
 

@@ -30,12 +30,16 @@ pub struct File {
     /// Serve agents without TLS, because something in front of the gateway ends it. Tokens then cross that
     /// network in the clear.
     pub plain_http: Option<bool>,
-    /// The address by which agents reach the gateway, such as `https://gateway.example`. With it, tokens that are bound to
-    /// a key are taken with a DPoP proof (RFC 9449), which has to be for this address and the path of the call.
+    /// The address by which agents reach the gateway, such as `https://gateway.example`. With it, each connector has
+    /// metadata by which a client that knows only its address finds out where people sign in (RFC 9728), and tokens that
+    /// are bound to a key are taken with a DPoP proof (RFC 9449), which has to be for this address and the path of the call.
     pub public_url: Option<String>,
     /// With `public_url`: demand a nonce of the gateway's in every DPoP proof, so that none can be made ahead of time.
     /// Each gateway knows its own nonces alone, so an agent's calls have to come to the same one. Default: false.
     pub require_dpop_nonce: Option<bool>,
+    /// The pages in browsers that may call, by their origin, such as `https://app.example`; a connector can say otherwise.
+    /// Calls from pages of any other origin are refused. Default: none may. What is no page sends no origin, and may call.
+    pub allowed_origins: Option<Vec<String>>,
     /// The address of the admin endpoints (health, metrics, `forget`). Default: `127.0.0.1:9464`.
     pub admin: Option<String>,
     /// File with the bearer token by which someone on another machine may have a person forgotten at the admin
@@ -137,6 +141,10 @@ pub struct Issuer {
     pub ca_file: Option<String>,
     /// Talk to this server without TLS beyond loopback. Not for production.
     pub allow_plain_http: Option<bool>,
+    /// With `public_url`: publish this server's metadata anew, as issuer `<public_url>/issuers/<name>`, with what MCP
+    /// clients look for and this server leaves out (`code_challenge_methods_supported: [S256]`). For servers that do
+    /// PKCE with S256 and do not say so, such as Entra, or whose metadata is not where clients look. Default: false.
+    pub publish_metadata: Option<bool>,
     /// How tokens for connectors are obtained here on behalf of the user. Without it, its users cannot call
     /// tools with `identity: on_behalf_of`.
     pub exchange: Option<Exchange>,
@@ -459,6 +467,8 @@ pub struct Connector {
     pub allow_plain_http: Option<bool>,
     /// Request headers that are let through to the connector beside the standard ones.
     pub pass_headers: Option<Vec<String>>,
+    /// The pages in browsers that may call it, in place of the gateway's `allowed_origins`.
+    pub allowed_origins: Option<Vec<String>>,
     /// How long to wait for the connector.
     pub timeouts: Option<ConnectorTimeouts>,
     /// MCP: what an agent gets that asks for a list without a person, with a token of its own. `refuse`: nothing.

@@ -41,8 +41,8 @@ use crate::clock::Now;
 pub struct Config {
     /// Where the gateway listens.
     pub server: crate::server::ServerSettings,
-    /// How agents prove that a token is theirs.
-    pub proofs: crate::gateway::ProofSettings,
+    /// How agents reach the gateway.
+    pub public: crate::gateway::PublicSettings,
     /// Whose users may call: one for each issuer, and for Entra one for each tenant. Never empty.
     pub issuers: Vec<crate::oauth::IssuerSettings>,
     /// What agents can call, in the order of the file. Never empty.

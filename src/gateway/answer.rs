@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
@@ -43,6 +43,12 @@ pub struct Answer {
     pub sign_in: Option<RequiredSignIn>,
     /// The nonce that the next DPoP proof needs.
     pub dpop_nonce: Option<String>,
+    /// Where a client reads how the person signs in (RFC 9728 section 5.1).
+    pub resource_metadata: Option<String>,
+    /// The scopes that a client asks for there, in place of those that a token has to hold.
+    pub scopes_to_ask_for: Option<Scopes>,
+    /// The methods that there are, when this is none of them (RFC 9110 section 15.5.6).
+    pub allow: Option<&'static str>,
 }
 
 /// The `WWW-Authenticate` header of an answer (RFC 6750 section 3).
@@ -92,6 +98,9 @@ impl Answer {
             scopes: None,
             sign_in: None,
             dpop_nonce: None,
+            resource_metadata: None,
+            scopes_to_ask_for: None,
+            allow: None,
         }
     }
 
@@ -165,6 +174,9 @@ impl Answer {
         if let Some(nonce) = self.dpop_nonce.as_ref().and_then(|nonce| HeaderValue::from_str(nonce).ok()) {
             headers.insert(DPOP_NONCE, nonce);
         }
+        if let Some(methods) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(methods));
+        }
         if let Some(seconds) = self.retry_after_seconds() {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -177,25 +189,29 @@ impl Answer {
     fn challenge_value(&self, detail: &str) -> Option<HeaderValue> {
         let error = match self.challenge {
             Challenge::None => return None,
-            Challenge::Bearer => return Some(HeaderValue::from_static(r#"Bearer realm="obo-gateway""#)),
-            Challenge::InvalidRequest => "invalid_request",
-            Challenge::InvalidToken => "invalid_token",
-            Challenge::InsufficientScope => "insufficient_scope",
-            Challenge::InsufficientClaims => "insufficient_claims",
-            Challenge::InsufficientUserAuthentication => "insufficient_user_authentication",
-            Challenge::Dpop(DpopError::InvalidToken) => "invalid_token",
-            Challenge::Dpop(DpopError::InvalidProof) => "invalid_dpop_proof",
-            Challenge::Dpop(DpopError::NonceNeeded) => "use_dpop_nonce",
+            Challenge::Bearer => None,
+            Challenge::InvalidRequest => Some("invalid_request"),
+            Challenge::InvalidToken => Some("invalid_token"),
+            Challenge::InsufficientScope => Some("insufficient_scope"),
+            Challenge::InsufficientClaims => Some("insufficient_claims"),
+            Challenge::InsufficientUserAuthentication => Some("insufficient_user_authentication"),
+            Challenge::Dpop(DpopError::InvalidToken) => Some("invalid_token"),
+            Challenge::Dpop(DpopError::InvalidProof) => Some("invalid_dpop_proof"),
+            Challenge::Dpop(DpopError::NonceNeeded) => Some("use_dpop_nonce"),
         };
-        let detail = quotable(detail);
         let scheme = if let Challenge::Dpop(_) = self.challenge { "DPoP" } else { "Bearer" };
-        let mut value =
-            format!(r#"{scheme} realm="obo-gateway", error="{error}", error_description="{detail}""#);
+        let mut value = format!(r#"{scheme} realm="obo-gateway""#);
+        if let Some(error) = error {
+            value.push_str(&format!(r#", error="{error}", error_description="{}""#, quotable(detail)));
+        }
         if let Challenge::Dpop(_) = self.challenge {
             value.push_str(&format!(r#", algs="{}""#, accepted_algorithms()));
         }
-        if let Some(scopes) = &self.scopes {
+        if let Some(scopes) = self.scopes_to_ask_for.as_ref().or(self.scopes.as_ref()) {
             value.push_str(&format!(r#", scope="{}""#, quotable(scopes.canonical())));
+        }
+        if let Some(url) = &self.resource_metadata {
+            value.push_str(&format!(r#", resource_metadata="{}""#, quotable(url)));
         }
         if let Some(claims) = &self.claims {
             value.push_str(&format!(r#", claims="{}""#, STANDARD.encode(claims)));

@@ -8,7 +8,9 @@ use http::{Method, Request, StatusCode};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::gate::Gate;
 use super::mcp::McpCall;
+use super::pages::Pages;
 use super::upload::Upload;
 use crate::audit::{CallRecord, Ending, RefusalNote, RequestId, Slot};
 use crate::clock::Now;
@@ -22,6 +24,9 @@ pub struct Call {
     pub record: CallRecord,
     /// How the agent speaks, when it calls an MCP connector.
     pub mcp: Option<McpCall>,
+    /// Which pages in browsers may read the answer.
+    pub pages: Pages,
+    gate: Option<Arc<Gate>>,
     slot: Option<Slot>,
     peer: Peer,
     arrived: Now,
@@ -70,6 +75,8 @@ impl Call {
         Self {
             record,
             mcp: None,
+            pages: Pages::default(),
+            gate: None,
             slot: Some(slot),
             peer,
             arrived,
@@ -99,6 +106,16 @@ impl Call {
     /// How long it has been going on.
     pub fn elapsed(&self) -> Duration {
         self.arrived.monotonic.elapsed()
+    }
+
+    /// It is for what stands behind this gate.
+    pub fn comes_to(&mut self, gate: &Arc<Gate>) {
+        self.gate = Some(Arc::clone(gate));
+    }
+
+    /// The gate that it came to.
+    pub fn gate(&self) -> Option<&Gate> {
+        self.gate.as_deref()
     }
 
     /// From here on it is counted under these labels.

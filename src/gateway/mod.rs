@@ -8,13 +8,10 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tracing::Instrument as _;
-use url::Url;
 
 use crate::audit::{AuditLog, AuditUnavailable, CallRecord, Ending, Forgotten, RequestId};
 use crate::clock::Now;
@@ -32,8 +29,12 @@ mod authenticate;
 mod body;
 mod call;
 mod forward;
+mod gate;
 mod mcp;
+mod origin;
+mod pages;
 pub mod path;
+mod protected_resource;
 mod readers;
 mod refusal;
 mod request;
@@ -44,6 +45,7 @@ mod settings;
 mod tool_call;
 mod turned_away;
 mod upload;
+mod well_known;
 
 #[cfg(any(fuzzing, test))]
 pub(crate) use authenticate::presented_token;
@@ -53,23 +55,29 @@ pub use forward::UpstreamError;
 pub use mcp::handles::Handles;
 #[cfg(any(fuzzing, test))]
 pub(crate) use mcp::{event_stream, message};
+pub use origin::{Origin, OriginError};
 pub use readers::Readers;
 pub use refusal::Refusal;
-pub use settings::{ConnectorSettings, ConnectorTimeouts, ListWithoutPerson, McpTools, Tools};
+pub use settings::{
+    ConnectorSettings, ConnectorTimeouts, ListWithoutPerson, McpTools, PublicSettings, Tools,
+};
 
 use answer::DPOP_NONCE;
-use call::Call;
 use authenticate::AuthenticateError;
+use call::Call;
+use gate::Gate;
 use mcp::{Answering, Arrival, Asking, McpCall};
 use path::CanonicalPath;
 use routes::{Connector, ConnectorAnswer, Routes};
 use tool_call::ToolCall;
 pub(crate) use turned_away::TurnedAway;
+use well_known::WellKnown;
 
 /// Everything a call needs, made from one configuration. A reload makes a new one; a call keeps the one it began
 /// with.
 pub struct Gateway {
     verifier: Verifier,
+    well_known: WellKnown,
     routes: Routes,
     policy: Arc<Policy>,
     handles: Arc<Handles>,
@@ -101,15 +109,6 @@ pub struct Shared {
     pub handles: Arc<Handles>,
 }
 
-/// How agents prove that a token which is bound to a key is theirs.
-#[derive(Clone, Debug, Default)]
-pub struct ProofSettings {
-    /// The address by which agents reach the gateway: what DPoP proofs are for. `None`: they are not taken.
-    pub public_url: Option<Url>,
-    /// Whether a proof needs a nonce of the gateway's (RFC 9449 section 9).
-    pub requires_nonce: bool,
-}
-
 impl Gateway {
     /// A gateway for these connectors and this policy. Connections of `previous` are taken over where nothing about
     /// a connector has changed.
@@ -121,15 +120,18 @@ impl Gateway {
         servers: AuthorizationServers,
         connectors: Vec<ConnectorSettings>,
         policy: Policy,
-        proofs: &ProofSettings,
+        public: &PublicSettings,
         shared: Shared,
         previous: Option<&Self>,
     ) -> Result<Self, (ConnectorName, UpstreamError)> {
         let Shared { cache, audit, metrics, calls, proofs: memory, handles } = shared;
-        let ProofSettings { public_url, requires_nonce } = proofs;
-        let proofs = public_url.as_ref().map(|url| ProofChecker::new(url, *requires_nonce, memory));
+        let requires_nonce = public.requires_dpop_nonce;
+        let proofs = public.public_url.as_ref().map(|url| ProofChecker::new(url, requires_nonce, memory));
+        let gate = |connector: &ConnectorSettings| Gate::new(connector, &servers, public);
+        let routes = Routes::new(connectors, gate, &metrics, previous.map(|previous| &previous.routes))?;
         Ok(Self {
-            routes: Routes::new(connectors, &metrics, previous.map(|previous| &previous.routes))?,
+            well_known: WellKnown::new(&routes, &servers),
+            routes,
             verifier: Verifier::new(Arc::clone(&servers), proofs),
             policy: Arc::new(policy),
             handles,
@@ -216,10 +218,14 @@ impl Gateway {
         // Over HTTP/1 an agent that stops reading stops the connection's writes, and those have a deadline.
         let reader = (request.version() == Version::HTTP_2).then(|| readers.reader());
         let span = tracing::debug_span!("call", request_id = %call.request_id());
-        match contained(self.tell(request, &mut call).instrument(span)).await {
+        let told = contained(self.tell(request, &mut call).instrument(span)).await;
+        let pages = call.pages.clone();
+        let mut response = match told {
             Ok(answer) => answer.into_response(call, reader),
             Err(refusal) => self.refuse(&refusal, call),
-        }
+        };
+        pages.mark(response.headers_mut());
+        response
     }
 
     /// The story.
@@ -229,10 +235,17 @@ impl Gateway {
         let request = Request::from_parts(head, ());
         request::check(&request)?;
         let path = CanonicalPath::parse(request.uri().path())?;
+        if let Some(metadata) = self.well_known.answer(path, &request, call) {
+            return metadata.map(ConnectorAnswer::written);
+        }
         let connector = self.routes.connector(path).ok_or(Refusal::NoConnector)?;
         call.record.connector = Some(connector.name.clone());
         call.counts_as(&connector.metrics);
         call.mcp = connector.mcp().map(|_| McpCall::unread(&request));
+        call.comes_to(&connector.gate);
+        if let Some(preflight) = connector.gate.admit(&request, call)? {
+            return Ok(ConnectorAnswer::written(preflight));
+        }
 
         let caller = self.authenticate(connector, &request, call).await?;
         call.record.caller = Some(Arc::clone(&caller));
@@ -255,7 +268,15 @@ impl Gateway {
         let request_id = call.request_id();
         let delegate = |credential: &Credential| {
             let (path, headers) = (&tool_call.path, &tool_call.headers);
-            rewrite::delegate(&request, path, &connector.pass_headers, headers, &permit, credential, request_id)
+            rewrite::delegate(
+                &request,
+                path,
+                &connector.pass_headers,
+                headers,
+                &permit,
+                credential,
+                request_id,
+            )
         };
         let read = tool_call.body.read().cloned();
         let mut answer =
@@ -385,7 +406,12 @@ impl Gateway {
 
     fn refuse(&self, refusal: &Refusal, mut call: Box<Call>) -> Response<Body> {
         let ending = if matches!(refusal, Refusal::Panicked) { Ending::Panicked } else { Ending::Refused };
-        let answer = refusal.answer(call.record.caller.as_deref());
+        let caller = call.record.caller.as_deref();
+        let answer = refusal.answer(caller);
+        let answer = match call.gate() {
+            Some(gate) => gate.direct(answer, caller),
+            None => answer,
+        };
         let note = refusal.note(&answer);
         if let Refusal::Unauthenticated(_) = refusal {
             self.metrics.authentication_failed(answer.code);
@@ -403,12 +429,7 @@ impl Gateway {
         let mut response = refusal.response(&answer, &note, call.mcp.as_ref(), request_id);
         rewrite::set_request_id(response.headers_mut(), request_id);
         call.refused(note, response.status(), ending);
-        if call.record.method == Method::HEAD {
-            // The length of the body there would be, and no body (RFC 9110 section 9.3.2).
-            let length = HeaderValue::from(response.body().len());
-            response.headers_mut().insert(CONTENT_LENGTH, length);
-            *response.body_mut() = Bytes::new();
-        }
+        rewrite::leave_out_body_for_head(&mut response, &call.record.method);
         response.map(|bytes| Body::whole(bytes, Some(call)))
     }
 

@@ -13,9 +13,9 @@ use serde_json::json;
 use super::answer::{Answer, Challenge};
 use super::authenticate::AuthenticateError;
 use super::forward::ForwardError;
+use super::mcp::{McpCall, McpError};
 use super::path::PathError;
 use super::request::RequestError;
-use super::mcp::{McpCall, McpError};
 use crate::audit::{AuditUnavailable, Fault, RefusalNote, RequestId};
 use crate::credential::ObtainError;
 use crate::error_chain::ErrorChain;
@@ -23,6 +23,7 @@ use crate::identity::{Caller, Scopes};
 use crate::oauth::claims::ClaimsError;
 use crate::oauth::error_response::ErrorResponse;
 use crate::oauth::exchange::ExchangeError;
+use crate::oauth::published_metadata::RETRY_AFTER_WITHOUT_METADATA;
 use crate::policy::Denial;
 
 mod authentication;
@@ -51,6 +52,9 @@ pub enum Refusal {
     /// Its path belongs to no connector.
     #[error("no connector has this path")]
     NoConnector,
+    /// Metadata that is published for an authorization server has not been fetched yet.
+    #[error("the authorization server's metadata is not known yet")]
+    MetadataUnavailable,
     /// The caller is not known.
     #[error(transparent)]
     Unauthenticated(#[from] AuthenticateError),
@@ -105,6 +109,7 @@ impl Refusal {
                 Fault::Agent,
                 "Check the address: no connector of this gateway has this path.",
             ),
+            Self::MetadataUnavailable => issuer_not_ready(RETRY_AFTER_WITHOUT_METADATA),
             Self::Unauthenticated(error) => answer_to_authentication(error),
             Self::NoTool => Answer::forbidden(
                 "tool_unlisted",
@@ -197,9 +202,7 @@ fn answer_to_denial(denial: &Denial, caller: Option<&Caller>) -> Answer {
             Fault::Gateway,
             "Whether you are allowed to do this cannot be told; give the request id to the gateway's operators.",
         ),
-        Denial::ContextsMissing { missing } => {
-            step_up(Some(&demand_for_contexts(missing)), caller)
-        }
+        Denial::ContextsMissing { missing } => step_up(Some(&demand_for_contexts(missing)), caller),
         Denial::SignIn(required) => Answer {
             challenge: Challenge::InsufficientUserAuthentication,
             sign_in: Some(required.clone()),
@@ -228,7 +231,36 @@ fn answer_to_request(error: RequestError) -> Answer {
             "framing_invalid",
             "The agent has to send either a Content-Length or `Transfer-Encoding: chunked`, and nothing else of that kind.",
         ),
+        RequestError::Origin => Answer::forbidden(
+            "origin_not_allowed",
+            Fault::Agent,
+            "Pages of this origin may not call the gateway; an administrator can allow it.",
+        ),
+        RequestError::ForeignHost => Answer::forbidden(
+            "host_not_allowed",
+            Fault::Agent,
+            "The agent has to call the gateway as localhost, or an administrator has to give the gateway's public address.",
+        ),
+        RequestError::NotRead => Answer {
+            allow: Some("GET, HEAD"),
+            ..Answer::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                Fault::Agent,
+                "The agent has to use GET or HEAD to read metadata.",
+            )
+        },
     }
+}
+
+const fn issuer_not_ready(retry_after: Duration) -> Answer {
+    Answer::later(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "issuer_not_ready",
+        Fault::AuthorizationServer,
+        "Your organisation's sign-in service cannot be reached at the moment; try again shortly.",
+        retry_after,
+    )
 }
 
 fn answer_to_forwarding(error: &ForwardError) -> Answer {

@@ -19,6 +19,15 @@ pub enum RequestError {
     /// Two ways to tell where the body ends, or one that is not known (RFC 9112 section 6).
     #[error("the request does not say in one way where its body ends")]
     Framing,
+    /// It comes from a page in a browser that may not call.
+    #[error("the request is from a page whose origin is not allowed")]
+    Origin,
+    /// It names the gateway by another name than that of the machine it listens on alone (DNS rebinding).
+    #[error("the gateway listens on loopback, and the request names another host")]
+    ForeignHost,
+    /// It is for metadata, and does not read it.
+    #[error("metadata can be read, and nothing else")]
+    NotRead,
 }
 
 /// The methods that are served. CONNECT and TRACE are never forwarded (RFC 9110 section 9.3.8).
@@ -65,6 +74,12 @@ fn check_host<B>(request: &Request<B>) -> Result<(), RequestError> {
         true => Err(RequestError::Host),
         false => Ok(()),
     }
+}
+
+/// The host that a request names, once [`check`] has passed.
+pub fn host<B>(request: &Request<B>) -> Option<Authority> {
+    let header = || request.headers().get(HOST)?.to_str().ok()?.parse().ok();
+    request.uri().authority().cloned().or_else(header)
 }
 
 fn check_query(query: &str) -> Result<(), RequestError> {

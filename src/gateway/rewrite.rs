@@ -9,8 +9,11 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
+use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, SERVER, SET_COOKIE,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, AUTHORIZATION,
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, SERVER, SET_COOKIE,
     TE, TRANSFER_ENCODING, UPGRADE, VIA, WWW_AUTHENTICATE,
 };
 use http::{Method, Request, Response, StatusCode, Version};
@@ -84,7 +87,7 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 
 /// Answer headers that stay with us: the connector's own sign-in demands and sessions are no business of the
 /// agent's, and its transport is not ours.
-const KEPT_BACK: [HeaderName; 10] = [
+const KEPT_BACK: [HeaderName; 17] = [
     // A connector that echoes them would hand our delegated token to the agent.
     AUTHORIZATION,
     HeaderName::from_static("proxy-authorization"),
@@ -96,6 +99,14 @@ const KEPT_BACK: [HeaderName; 10] = [
     HeaderName::from_static("proxy-authentication-info"),
     HeaderName::from_static("alt-svc"),
     HeaderName::from_static("set-cookie2"),
+    // Which pages may read an answer is for `allowed_origins` to say.
+    ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS,
+    ACCESS_CONTROL_ALLOW_HEADERS,
+    ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_EXPOSE_HEADERS,
+    ACCESS_CONTROL_MAX_AGE,
+    HeaderName::from_static("access-control-allow-private-network"),
 ];
 
 /// Tells agents whose identity the connector saw.
@@ -180,6 +191,11 @@ pub fn delegate(
     Ok(Delegated { method: request.method().clone(), target, headers })
 }
 
+/// Whether a connector gets a header of this name, where `pass_headers` are let through beside the standard ones.
+pub fn passes(name: &HeaderName, pass_headers: &[HeaderName]) -> bool {
+    PASSED.contains(name) || pass_headers.contains(name)
+}
+
 /// Takes off what must not reach the agent. Also for trailers.
 pub fn clean_response(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
@@ -216,6 +232,15 @@ pub fn set_request_id(headers: &mut HeaderMap, request_id: RequestId) {
     write!(text, "{request_id}").expect("a String takes whatever is written");
     let value = HeaderValue::try_from(text);
     headers.insert(REQUEST_ID, value.expect("a request id is hexadecimal digits and a dash"));
+}
+
+/// Leaves out the body that an answer to HEAD does not have, but not its length (RFC 9110 section 9.3.2).
+pub fn leave_out_body_for_head(response: &mut Response<Bytes>, method: &Method) {
+    if method == Method::HEAD {
+        let length = HeaderValue::from(response.body().len());
+        response.headers_mut().insert(CONTENT_LENGTH, length);
+        *response.body_mut() = Bytes::new();
+    }
 }
 
 fn via(version: Version) -> HeaderValue {

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::body::{Body, ConnectorBody, read_on};
 use super::call::Call;
 use super::forward::{ForwardError, Upstream, UpstreamError};
+use super::gate::Gate;
 use super::mcp::Served;
 use super::path::{CanonicalPath, ConnectorPath};
 use super::readers::Reader;
@@ -19,8 +20,8 @@ use super::rest::Operations;
 use super::rewrite::Delegated;
 use super::settings::{ConnectorSettings, Tools};
 use super::tool_call::{CallBody, CountedTool, ToolCall};
-use crate::audit::Ending;
 use super::upload::{Upload, UploadBody};
+use crate::audit::Ending;
 use crate::metrics::{Metrics, ToolMetrics};
 use crate::tool::{Arguments, ConnectorName};
 
@@ -38,6 +39,8 @@ pub struct Connector {
     pub pass_headers: Vec<HeaderName>,
     /// How calls are counted that match none of its tools.
     pub metrics: Arc<ToolMetrics>,
+    /// What stands before it.
+    pub gate: Arc<Gate>,
     /// The path under which agents call it.
     pub path: ConnectorPath,
     tools: ConnectorTools,
@@ -50,13 +53,14 @@ enum ConnectorTools {
 }
 
 impl Routes {
-    /// The routes to these connectors. Connections of `previous` are taken over where nothing has changed.
+    /// The routes to these connectors, with a gate before each. Connections of `previous` are taken over where nothing has changed.
     ///
     /// # Errors
     ///
     /// The connector's name and what is wrong with it.
     pub fn new(
         connectors: Vec<ConnectorSettings>,
+        gate: impl Fn(&ConnectorSettings) -> Gate,
         metrics: &Metrics,
         previous: Option<&Self>,
     ) -> Result<Self, (ConnectorName, UpstreamError)> {
@@ -67,6 +71,7 @@ impl Routes {
                 .map_err(|error| (settings.name.clone(), error))?;
             let connector = Connector {
                 upstream,
+                gate: Arc::new(gate(&settings)),
                 metrics: metrics.no_tool(settings.name.as_str()),
                 tools: ConnectorTools::new(settings.tools, metrics),
                 name: settings.name,
@@ -81,6 +86,11 @@ impl Routes {
     /// The connector that a path belongs to: the one with the longest prefix of whole segments.
     pub fn connector(&self, path: CanonicalPath<'_>) -> Option<&Arc<Connector>> {
         path.prefixes().find_map(|prefix| self.by_path.get(prefix))
+    }
+
+    /// All connectors, in no order.
+    pub fn connectors(&self) -> impl Iterator<Item = &Arc<Connector>> {
+        self.by_path.values()
     }
 
     fn named(&self, name: &ConnectorName) -> Option<&Arc<Connector>> {

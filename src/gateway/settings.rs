@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use http::HeaderName;
 use rustls::pki_types::CertificateDer;
+use url::Url;
 
+use super::origin::Origin;
 use super::path::ConnectorPath;
 use super::rest::ToolMatch;
 use crate::checked_url::CheckedUrl;
@@ -26,8 +28,23 @@ pub struct ConnectorSettings {
     pub tools: Tools,
     /// Request headers that are let through beside the standard ones.
     pub pass_headers: Vec<HeaderName>,
+    /// The pages in browsers that may call it.
+    pub allowed_origins: Vec<Origin>,
     /// How long to wait for it.
     pub timeouts: ConnectorTimeouts,
+}
+
+/// How agents reach the gateway, and what they can prove on the way.
+#[derive(Clone, Debug, Default)]
+pub struct PublicSettings {
+    /// The address by which agents reach it, which DPoP proofs are for and metadata names. `None`: there is neither.
+    pub public_url: Option<Url>,
+    /// Whether a DPoP proof needs a nonce of the gateway's (RFC 9449 section 9).
+    pub requires_dpop_nonce: bool,
+    /// Whether agents are asked for certificates, which tokens can be bound to (RFC 8705).
+    pub takes_certificates: bool,
+    /// Whether it is reached from this machine alone, and by no other name than loopback's.
+    pub is_loopback_alone: bool,
 }
 
 /// What agents can call on a connector.
@@ -39,6 +56,17 @@ pub enum Tools {
     Listed(Vec<(ToolMatch, Arc<Tool>)>),
     /// Those of an MCP server.
     Mcp(McpTools),
+}
+
+impl Tools {
+    /// Every tool that is declared, and what stands for those that are not.
+    pub fn declared(&self) -> Vec<&Arc<Tool>> {
+        match self {
+            Self::Any(tool) => vec![tool],
+            Self::Listed(listed) => listed.iter().map(|(_, tool)| tool).collect(),
+            Self::Mcp(mcp) => std::iter::once(&mcp.unlisted).chain(mcp.listed.iter().flatten()).collect(),
+        }
+    }
 }
 
 /// What agents can call on an MCP server.

@@ -11,6 +11,7 @@ use super::key_set::{Fetch, KeySet, KeySetError};
 use super::metadata::{Metadata, discover};
 use super::outbound::OutboundClient;
 use super::protection::Protection;
+use super::published_metadata::PublishedMetadata;
 use super::resource_authorization_server::{
     ResourceAuthorizationServer, ResourceAuthorizationServerSettings,
 };
@@ -24,7 +25,7 @@ use crate::tool::{ResourceAuthorizationServerName, Target};
 /// All authorization servers, by the exact `iss` of their tokens.
 pub type AuthorizationServers = Arc<HashMap<Issuer, Arc<AuthorizationServer>>>;
 
-/// One authorization server. Its keys are kept fresh until it is dropped.
+/// One authorization server. Its keys, and what is published of it, are kept fresh until it is dropped.
 #[derive(Debug)]
 pub struct AuthorizationServer {
     location: Arc<Location>,
@@ -33,8 +34,9 @@ pub struct AuthorizationServer {
     own_token: OwnToken,
     application: Option<Application>,
     resource_authorization_servers: HashMap<ResourceAuthorizationServerName, ResourceAuthorizationServer>,
+    published: Option<Arc<PublishedMetadata>>,
     fingerprint: [u8; 32],
-    refresher: AbortHandle,
+    refreshers: Vec<AbortHandle>,
 }
 
 /// What it takes to ask for application tokens.
@@ -74,6 +76,7 @@ impl AuthorizationServer {
             &endpoints.token_endpoint,
             &endpoints.authorization_endpoint,
             &endpoints.introspection_endpoint,
+            &settings.publication.as_ref().map(|publication| publication.metadata.clone()),
         ];
         let identity = settings.exchange.as_ref().and_then(|exchange| exchange.client_auth.tls_identity());
         let client =
@@ -95,6 +98,10 @@ impl AuthorizationServer {
             None => Arc::new(Protection::new(name.clone(), Arc::clone(&metrics))),
         };
         let known_keys = previous.and_then(|previous| previous.key_set.snapshot());
+        let published = settings.publication.clone().map(|publication| {
+            let previous = previous.and_then(|previous| previous.published.as_deref());
+            Arc::new(PublishedMetadata::new(publication, previous))
+        });
         let location = Arc::new(Location { settings, client, discovered });
         let fetch: Fetch = {
             let location = Arc::clone(&location);
@@ -104,7 +111,14 @@ impl AuthorizationServer {
             })
         };
         let key_set = Arc::new(KeySet::new(name, fetch, known_keys, metrics));
-        let refresher = tokio::spawn(Arc::clone(&key_set).keep_fresh()).abort_handle();
+        let mut refreshers = vec![tokio::spawn(Arc::clone(&key_set).keep_fresh()).abort_handle()];
+        if let Some(published) = &published {
+            let Location { settings, client, .. } = &*location;
+            let (name, issuer) = (settings.name.clone(), settings.issuer.clone());
+            let plain_http = settings.endpoints.plain_http;
+            let keep_fresh = Arc::clone(published).keep_fresh(name, client.clone(), issuer, plain_http);
+            refreshers.push(tokio::spawn(keep_fresh).abort_handle());
+        }
         let own_token = OwnToken::default();
         Ok(Self {
             location,
@@ -113,8 +127,9 @@ impl AuthorizationServer {
             own_token,
             application,
             resource_authorization_servers,
+            published,
             fingerprint,
-            refresher,
+            refreshers,
         })
     }
 
@@ -133,6 +148,16 @@ impl AuthorizationServer {
     /// Its keys.
     pub fn key_set(&self) -> &Arc<KeySet> {
         &self.key_set
+    }
+
+    /// Its metadata as it is published for clients; `None` when they read its own.
+    pub fn published(&self) -> Option<&PublishedMetadata> {
+        self.published.as_deref()
+    }
+
+    /// The issuer by which clients know it.
+    pub fn issuer_for_clients(&self) -> &Issuer {
+        self.published.as_deref().map_or(&self.settings().issuer, PublishedMetadata::issuer)
     }
 
     /// What keeps it from being asked too much.
@@ -225,7 +250,7 @@ fn resource_authorization_servers(
 
 impl Drop for AuthorizationServer {
     fn drop(&mut self) {
-        self.refresher.abort();
+        self.refreshers.iter().for_each(AbortHandle::abort);
     }
 }
 

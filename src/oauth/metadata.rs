@@ -22,6 +22,21 @@ pub struct Metadata {
     pub pairwise_subjects: bool,
 }
 
+/// Members that clients send something to, or fetch something from (RFC 8414 section 2, RFC 9126, RFC 8628, OpenID
+/// Connect Discovery section 3).
+const ENDPOINTS: [&str; 10] = [
+    "authorization_endpoint",
+    "token_endpoint",
+    "jwks_uri",
+    "registration_endpoint",
+    "introspection_endpoint",
+    "revocation_endpoint",
+    "userinfo_endpoint",
+    "end_session_endpoint",
+    "pushed_authorization_request_endpoint",
+    "device_authorization_endpoint",
+];
+
 /// Why discovery failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum MetadataError {
@@ -62,7 +77,35 @@ pub async fn discover(
     read(&answer, issuer, plain_http)
 }
 
-fn read(answer: &OutboundAnswer, issuer: &Issuer, plain_http: PlainHttp) -> Result<Metadata, MetadataError> {
+/// Fetches and checks the discovery document of `issuer`, and gives all of it: for somebody else to read, who goes to
+/// every endpoint that it names.
+///
+/// # Errors
+///
+/// [`MetadataError`] when there is none that can be used.
+pub async fn members(
+    client: &OutboundClient,
+    url: &CheckedUrl,
+    issuer: &Issuer,
+    plain_http: PlainHttp,
+) -> Result<Map<String, Value>, MetadataError> {
+    let answer = client.get(url).await?;
+    read_members(&answer, issuer, plain_http)
+}
+
+fn read_members(
+    answer: &OutboundAnswer,
+    issuer: &Issuer,
+    plain_http: PlainHttp,
+) -> Result<Map<String, Value>, MetadataError> {
+    let members = parse(answer, issuer)?;
+    for name in ENDPOINTS {
+        address(&members, name, plain_http)?;
+    }
+    Ok(members)
+}
+
+fn parse(answer: &OutboundAnswer, issuer: &Issuer) -> Result<Map<String, Value>, MetadataError> {
     if answer.status != http::StatusCode::OK {
         return Err(MetadataError::Status(answer.status));
     }
@@ -70,6 +113,11 @@ fn read(answer: &OutboundAnswer, issuer: &Issuer, plain_http: PlainHttp) -> Resu
     if members.get("issuer").and_then(Value::as_str) != Some(issuer.as_str()) {
         return Err(MetadataError::OtherIssuer);
     }
+    Ok(members)
+}
+
+fn read(answer: &OutboundAnswer, issuer: &Issuer, plain_http: PlainHttp) -> Result<Metadata, MetadataError> {
+    let members = parse(answer, issuer)?;
     let endpoint = |name| address(&members, name, plain_http);
     Ok(Metadata {
         jwks_uri: endpoint("jwks_uri")?.ok_or(MetadataError::Member { name: "jwks_uri", reason: None })?,
@@ -125,6 +173,32 @@ mod tests {
             let error = read_text(&body).expect_err(bad);
             assert!(matches!(error, MetadataError::Member { name: "jwks_uri", .. }), "{error}");
         }
+    }
+
+    #[test]
+    fn a_document_for_others_to_read_has_no_endpoint_that_must_not_be_used() {
+        let answer = |body: String| OutboundAnswer {
+            status: http::StatusCode::OK,
+            headers: http::HeaderMap::new(),
+            body: body.into(),
+        };
+        let issuer = Issuer::new("https://issuer.example");
+        let read = |body| read_members(&answer(body), &issuer, PlainHttp::LoopbackOnly);
+        for name in ENDPOINTS {
+            for bad in [r#""http://issuer.example/x""#, r#""javascript:alert(1)""#, "7"] {
+                let error = read(format!(r#"{{"issuer":"https://issuer.example","{name}":{bad}}}"#));
+                assert!(
+                    matches!(error, Err(MetadataError::Member { name: n, .. }) if n == name),
+                    "{name} {bad}"
+                );
+            }
+        }
+        let members = read(r#"{"issuer":"https://issuer.example","anything":[1]}"#.to_owned());
+        assert_eq!(members.expect("a document")["anything"], serde_json::json!([1]));
+        assert!(matches!(
+            read(r#"{"issuer":"https://other.example"}"#.to_owned()),
+            Err(MetadataError::OtherIssuer)
+        ));
     }
 
     #[test]

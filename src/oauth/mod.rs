@@ -28,10 +28,12 @@ pub mod metadata;
 pub mod outbound;
 pub mod possession;
 pub mod protection;
+pub mod published_metadata;
 pub mod resource_authorization_server;
 pub mod verifier;
 
 use assertion::AssertionKey;
+use published_metadata::Publication;
 use resource_authorization_server::ResourceAuthorizationServers;
 
 /// Everything the configuration says about one issuer, checked.
@@ -63,6 +65,8 @@ pub struct IssuerSettings {
     pub required_scopes: Scopes,
     /// Certificate authorities trusted beside those of the system.
     pub extra_roots: Vec<CertificateDer<'static>>,
+    /// As what its metadata is published anew for clients; `None`: they read its own.
+    pub publication: Option<Publication>,
     /// How delegated tokens are obtained from it; `None`: its people cannot call `on_behalf_of` tools.
     pub exchange: Option<ExchangeSettings>,
     /// How the gateway's application tokens are obtained from it; `None`: no tool for its people is `app_only`, and
@@ -326,6 +330,7 @@ impl IssuerSettings {
             agents: None,
             required_scopes: Scopes::default(),
             extra_roots: Vec::new(),
+            publication: None,
             exchange: None,
             application: None,
         }

@@ -58,7 +58,6 @@ async fn what_the_agent_sends_as_identity_stays_behind() {
         ("upgrade", "canary"),
         ("http2-settings", "canary"),
         ("expect-nothing", "canary"),
-        ("origin", "canary"),
     ];
     let request = hostile
         .iter()

@@ -5,6 +5,7 @@ mod bed;
 mod agents;
 mod app_only;
 mod bodies;
+mod challenge;
 mod command;
 mod exchange;
 mod forgetting;
@@ -13,6 +14,8 @@ mod http2;
 mod id_jag;
 mod lifecycle;
 mod mcp;
+mod metadata;
+mod pages;
 #[cfg(feature = "cedar")]
 mod policy;
 mod possession;

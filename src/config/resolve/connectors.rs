@@ -6,13 +6,13 @@ use super::files::authorities;
 use super::issuers::{Issuers, KnownIssuer};
 use super::target::TargetNames;
 use super::tools::{Host, Ways};
-use super::{headers, modes, target, tools, values};
+use super::{headers, modes, origins, target, tools, values};
 use crate::checked_url::CheckedUrl;
 use crate::config::at::At;
 use crate::config::file::{self, ConnectorKind, File, Identity};
 use crate::config::nearest::suggestion;
 use crate::gateway::path::{CanonicalPath, ConnectorPath};
-use crate::gateway::{ConnectorSettings, ConnectorTimeouts};
+use crate::gateway::{ConnectorSettings, ConnectorTimeouts, Origin};
 use crate::tool::ConnectorName;
 
 /// Checks all connectors.
@@ -22,6 +22,12 @@ pub fn settings(file: &File, root: &At<'_>, issuers: &Issuers) -> Option<Vec<Con
     if connectors.0.is_empty() {
         at.fault("is empty: name at least one system that agents call");
     }
+    let origins_at = root.key("allowed_origins");
+    let gateways_origins = match &file.allowed_origins {
+        Some(origins) => origins::origins(&origins_at, origins),
+        None => (!origins_at.is_written()).then(Vec::new),
+    };
+    let publishes = issuers.settings.iter().any(|issuer| issuer.publication.is_some());
     let mut paths: HashMap<ConnectorPath, &str> = HashMap::new();
     let mut checked = Vec::new();
     for (name, connector) in &connectors.0 {
@@ -33,7 +39,13 @@ pub fn settings(file: &File, root: &At<'_>, issuers: &Issuers) -> Option<Vec<Con
         {
             at.key("path").fault_found(format_args!("is the path of `{other}` already: give each its own"));
         }
-        checked.push(connector_settings(name, connector, &at, path, issuers));
+        if let Some(path) = &path
+            && publishes
+            && (path.as_str() == "/issuers" || path.as_str().starts_with("/issuers/"))
+        {
+            at.key("path").fault_found("lies under /issuers, where `publish_metadata` publishes metadata");
+        }
+        checked.push(connector_settings(name, connector, &at, path, gateways_origins.as_deref(), issuers));
     }
     checked.into_iter().collect()
 }
@@ -43,6 +55,7 @@ fn connector_settings(
     connector: &file::Connector,
     at: &At<'_>,
     path: Option<ConnectorPath>,
+    gateways_origins: Option<&[Origin]>,
     issuers: &Issuers,
 ) -> Option<ConnectorSettings> {
     let kind = at.key("kind").required(connector.kind, "`rest` for an HTTP API, `mcp` for an MCP server");
@@ -50,6 +63,11 @@ fn connector_settings(
     let extra_roots = authorities(&at.key("ca_file"), connector.ca_file.as_deref());
     let pass_headers = headers::passed(&at.key("pass_headers"), connector.pass_headers.as_deref());
     let timeouts = timeouts(connector, &at.key("timeouts"));
+    let allowed_origins = match &connector.allowed_origins {
+        Some(own) => origins::origins(&at.key("allowed_origins"), own),
+        None if at.key("allowed_origins").is_written() => None,
+        None => gateways_origins.map(<[_]>::to_vec),
+    };
     let issuers = issuers_of(connector, at, issuers);
     let names = TargetNames::of(connector, at, upstream.as_ref());
     let identity = tools::identity(&at.key("identity"), connector.identity);
@@ -81,6 +99,7 @@ fn connector_settings(
         extra_roots: extra_roots?,
         tools: tools?,
         pass_headers: pass_headers?,
+        allowed_origins: allowed_origins?,
         timeouts: timeouts?,
     })
 }

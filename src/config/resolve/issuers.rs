@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use super::application::{self, Application};
 use super::exchange::Naming;
 use super::files::authorities;
-use super::{Surroundings, exchange, values};
+use super::publication::PublicUrl;
+use super::{Surroundings, exchange, publication, values};
 use crate::checked_url::{CheckedUrl, PlainHttp};
 use crate::config::at::At;
 use crate::config::file::{self, File};
 use crate::identity::{Actor, Audience, Issuer, IssuerName, Scopes, Tenant};
+use crate::oauth::published_metadata::Publication;
 use crate::oauth::{
     ApplicationSettings, ClaimNames, ClaimPath, Endpoints, ExchangeSettings, IssuerKind, IssuerSettings,
     Profile,
@@ -67,6 +69,7 @@ impl EntraAddresses {
 
 /// What stands behind the sign-in address of a tenant.
 const ENTRA_ISSUER: &str = "/v2.0";
+const ENTRA_METADATA: &str = "/v2.0/.well-known/openid-configuration";
 const ENTRA_KEYS: &str = "/discovery/v2.0/keys";
 const ENTRA_TOKEN: &str = "/oauth2/v2.0/token";
 const ENTRA_AUTHORIZE: &str = "/oauth2/v2.0/authorize";
@@ -86,7 +89,12 @@ const MUTABLE_CLAIMS: [&str; 9] = [
 const TENANT_PLACEHOLDER: &str = "{tenantid}";
 
 /// Checks all issuers.
-pub fn settings(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> Issuers {
+pub fn settings(
+    file: &File,
+    root: &At<'_>,
+    public_url: &PublicUrl<'_>,
+    surroundings: &Surroundings<'_>,
+) -> Issuers {
     let at = root.key("issuers");
     let known = at.names().into_iter().map(|name| known(name, file, &at)).collect();
     let mut settings: Vec<IssuerSettings> = Vec::new();
@@ -97,7 +105,8 @@ pub fn settings(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> 
     for (name, issuer) in issuers.iter().flat_map(|issuers| &issuers.0) {
         let at = at.key(name);
         values::check_name(&at, name);
-        settings.extend(issuer_settings(name, issuer, &at, surroundings).into_iter().flatten());
+        let checked = issuer_settings(name, issuer, &at, public_url, surroundings);
+        settings.extend(checked.into_iter().flatten());
     }
     refuse_doubles(&settings, &at);
     for second in settings.iter().filter(|entry| entry.introspects).skip(1) {
@@ -144,6 +153,7 @@ fn issuer_settings(
     name: &str,
     issuer: &file::Issuer,
     at: &At<'_>,
+    public_url: &PublicUrl<'_>,
     surroundings: &Surroundings<'_>,
 ) -> Option<Vec<IssuerSettings>> {
     let kind = at.key("kind");
@@ -158,6 +168,7 @@ fn issuer_settings(
     let agents = agents(issuer, &at.key("agents"));
     let required_scopes = values::scopes(&at.key("required_scopes"), issuer.required_scopes.as_deref());
     let extra_roots = authorities(&at.key("ca_file"), issuer.ca_file.as_deref());
+    let published_issuer = publication::published_issuer(name, issuer, at, public_url);
     let exchange = exchange(issuer, at, surroundings);
     let application = application::settings(issuer, exchange.as_ref(), at, surroundings);
     let template = Template {
@@ -171,6 +182,7 @@ fn issuer_settings(
         agents: agents?,
         required_scopes: required_scopes?,
         extra_roots: extra_roots?,
+        published_issuer: published_issuer?,
         exchange: exchange?,
         application: application?,
     };
@@ -186,6 +198,7 @@ struct Template {
     agents: Option<Vec<Actor>>,
     required_scopes: Scopes,
     extra_roots: Vec<rustls::pki_types::CertificateDer<'static>>,
+    published_issuer: Option<Issuer>,
     exchange: Option<ExchangeSettings>,
     application: Option<ApplicationSettings>,
 }
@@ -195,6 +208,7 @@ struct Location {
     kind: IssuerKind,
     issuer: Issuer,
     other_issuer: Option<Issuer>,
+    metadata: CheckedUrl,
     endpoints: Endpoints,
 }
 
@@ -213,6 +227,10 @@ impl Template {
             agents: self.agents.clone(),
             required_scopes: self.required_scopes.clone(),
             extra_roots: self.extra_roots.clone(),
+            publication: self
+                .published_issuer
+                .clone()
+                .map(|issuer| Publication { issuer, metadata: location.metadata }),
             exchange: self.exchange.clone(),
             application: self.application.clone(),
         }
@@ -333,6 +351,7 @@ fn oidc(issuer: &file::Issuer, at: &At<'_>) -> Option<Location> {
         kind: IssuerKind::Oidc,
         issuer: Issuer::new(text),
         other_issuer: None,
+        metadata: metadata.clone(),
         endpoints: Endpoints {
             metadata: (!all_given).then_some(metadata),
             jwks_uri,
@@ -384,6 +403,7 @@ fn entra_tenant(issuer: &file::Issuer, tenant: &str, at: &At<'_>) -> Option<Loca
         kind: IssuerKind::Entra { tenant: Tenant::Named(tenant.into()) },
         other_issuer: iss.is_none().then(|| Issuer::new(fill(addresses.version_1_issuer))),
         issuer: Issuer::new(iss.unwrap_or_else(|| format!("{login}{ENTRA_ISSUER}"))),
+        metadata: metadata.clone().unwrap_or_else(|| own_address(&format!("{login}{ENTRA_METADATA}"))),
         endpoints: Endpoints {
             metadata,
             jwks_uri: jwks_uri.or_else(|| known.as_ref().map(|known| known(ENTRA_KEYS))),

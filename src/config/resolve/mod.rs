@@ -9,7 +9,9 @@ mod files;
 mod headers;
 mod issuers;
 mod modes;
+mod origins;
 mod policy;
+mod publication;
 mod resource_authorization_servers;
 mod server;
 mod target;
@@ -25,6 +27,7 @@ use super::at::At;
 use super::expand::Environment;
 use super::file::{self, File};
 use crate::audit::AuditFile;
+use publication::PublicUrl;
 
 /// What a configuration is checked against besides itself.
 pub struct Surroundings<'a> {
@@ -39,8 +42,13 @@ pub struct Surroundings<'a> {
 /// Checks a file as a whole. `None` when faults were noted.
 pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> Option<Config> {
     let server = server::settings(file, root, surroundings);
-    let proofs = server::proofs(file, root);
-    let mut issuers = issuers::settings(file, root, surroundings);
+    let listen = server.as_ref().map(|server| server.listen);
+    let public = server::public(file, root, listen);
+    let public_url = match public.as_ref() {
+        Some(public) => public.public_url.as_ref().map_or(PublicUrl::Missing, PublicUrl::Given),
+        None => PublicUrl::Unclear,
+    };
+    let mut issuers = issuers::settings(file, root, &public_url, surroundings);
     let connectors = connectors::settings(file, root, &issuers);
     let policy = policy::policy(file, root, Some(&issuers.settings).zip(connectors.as_deref()), surroundings);
     traps::check(file, root);
@@ -51,7 +59,7 @@ pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> O
     }
     Some(Config {
         server: server?,
-        proofs: proofs?,
+        public: public?,
         issuers: issuers.settings,
         connectors: connectors?,
         policy: policy?,

@@ -7,13 +7,15 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use url::Url;
 
 use super::files::{self, NamedFile};
 use super::{Surroundings, values};
 use crate::checked_url::{CheckedUrl, PlainHttp, UrlError};
 use crate::config::at::At;
-use crate::config::file::{self, File, Tls};
-use crate::gateway::ProofSettings;
+use crate::config::file::{self, ConnectorKind, File, Tls};
+use crate::gateway::PublicSettings;
+use crate::gateway::path::CanonicalPath;
 use crate::server::ServerSettings;
 use crate::tls::{self, ClientCertificates};
 
@@ -50,19 +52,44 @@ pub fn settings(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> 
     Some(settings)
 }
 
-/// Checks how agents prove that a token is theirs.
-pub fn proofs(file: &File, root: &At<'_>) -> Option<ProofSettings> {
-    let requires_nonce = file.require_dpop_nonce == Some(true);
+/// Checks how agents reach the gateway. `listen` is where it listens, where that is known.
+pub fn public(file: &File, root: &At<'_>, listen: Option<SocketAddr>) -> Option<PublicSettings> {
+    let requires_dpop_nonce = file.require_dpop_nonce == Some(true);
     let at = root.key("public_url");
-    let Some(text) = file.public_url.as_deref() else {
-        if requires_nonce {
+    let public_url = match file.public_url.as_deref() {
+        Some(text) => Some(public_url(&at, text)?),
+        None if at.is_written() => return None,
+        None => None,
+    };
+    if public_url.is_none() {
+        if requires_dpop_nonce {
             root.key("require_dpop_nonce").fault(
                 "goes with `public_url`, without which no proofs are taken: add it, or leave this out",
             );
             return None;
         }
-        return Some(ProofSettings::default());
-    };
+        let connectors = file.connectors.iter().flat_map(|connectors| &connectors.0);
+        if connectors.into_iter().any(|(_, connector)| connector.kind == Some(ConnectorKind::Mcp)) {
+            at.warn(
+                "is not given, so MCP clients that know only a connector's address are not told where people sign in: \
+                 give the address by which they reach the gateway, like `public_url: https://gateway.example`",
+            );
+        }
+    }
+    let client_certificates = file.tls.as_ref().and_then(|tls| tls.client_certificates);
+    Some(PublicSettings {
+        requires_dpop_nonce,
+        takes_certificates: match client_certificates {
+            Some(file::ClientCertificates::Optional | file::ClientCertificates::Required) => true,
+            Some(file::ClientCertificates::None) | None => false,
+        },
+        // Whoever gives an address for agents may have something in front that names the gateway as it likes.
+        is_loopback_alone: public_url.is_none() && listen.is_some_and(|listen| listen.ip().is_loopback()),
+        public_url,
+    })
+}
+
+fn public_url(at: &At<'_>, text: &str) -> Option<Url> {
     // Something in front may end TLS; what agents call is an https address all the same, or loopback.
     let url = match CheckedUrl::parse(text, PlainHttp::LoopbackOnly) {
         Ok(url) => url.as_url().clone(),
@@ -81,7 +108,12 @@ pub fn proofs(file: &File, root: &At<'_>) -> Option<ProofSettings> {
         at.fault_found("must not have a query (?…): it is where all paths of the gateway begin");
         return None;
     }
-    Some(ProofSettings { public_url: Some(url), requires_nonce })
+    // Metadata is asked for by this path, and then it has to be one that is answered.
+    if let Err(error) = CanonicalPath::parse(url.path()) {
+        at.fault_found(format_args!("has a path that {error}"));
+        return None;
+    }
+    Some(url)
 }
 
 /// Whether two listeners would be one. `0.0.0.0` is every address; port 0 is one that the system chooses.

@@ -87,17 +87,21 @@ fn records_go_to_a_file_or_to_standard_output() {
 
 #[test]
 fn proofs_are_checked_against_the_public_address() {
-    let with = |keys: &str| config(&[("issuers:", &format!("{keys}\nissuers:"))]).proofs;
-    assert!(config(&[]).proofs.public_url.is_none());
-    let proofs = with("public_url: https://gateway.example/tools\nrequire_dpop_nonce: true");
-    assert_eq!(proofs.public_url.map(String::from).as_deref(), Some("https://gateway.example/tools"));
-    assert!(proofs.requires_nonce);
+    let with = |keys: &str| config(&[("issuers:", &format!("{keys}\nissuers:"))]).public;
+    assert!(config(&[]).public.public_url.is_none());
+    let public = with("public_url: https://gateway.example/tools\nrequire_dpop_nonce: true");
+    assert_eq!(public.public_url.map(String::from).as_deref(), Some("https://gateway.example/tools"));
+    assert!(public.requires_dpop_nonce);
     let check =
         |keys: &str, expected: &str| check(&[("issuers:", &format!("{keys}\nissuers:"))], &[expected]);
     check(
         "public_url: https://gateway.example/?a=1",
         "2: public_url: must not have a query (?…): it is where all paths of the gateway begin \
          (found \"https://gateway.example/?a=1\")",
+    );
+    check(
+        "public_url: https://gateway.example/a//b",
+        "2: public_url: has a path that has an empty segment (`//`) (found \"https://gateway.example/a//b\")",
     );
     check(
         "require_dpop_nonce: true",

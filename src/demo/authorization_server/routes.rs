@@ -141,7 +141,7 @@ impl Tenant {
             .into_iter()
             .chain(own)
             .collect();
-        json!({
+        let mut metadata = json!({
             "issuer": self.issuer(),
             "authorization_endpoint": self.authorization_endpoint(),
             "token_endpoint": self.token_endpoint(),
@@ -155,7 +155,6 @@ impl Tenant {
                 "urn:ietf:params:oauth:grant-type:jwt-bearer",
                 "urn:ietf:params:oauth:grant-type:token-exchange",
             ],
-            "code_challenge_methods_supported": ["S256"],
             "token_endpoint_auth_methods_supported": [
                 "client_secret_post", "client_secret_basic", "private_key_jwt", "none",
             ],
@@ -164,7 +163,11 @@ impl Tenant {
             "id_token_signing_alg_values_supported": ["RS256"],
             "scopes_supported": scopes,
             "authorization_response_iss_parameter_supported": true,
-        })
+        });
+        if self.settings.advertises_pkce {
+            metadata["code_challenge_methods_supported"] = json!(["S256"]);
+        }
+        metadata
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Settings {
     pub trusted_issuers: Vec<TrustedIssuer>,
     /// Whether `sub` is the object id. Otherwise it differs from audience to audience, as with Entra.
     pub public_subjects: bool,
+    /// Whether its metadata says that it does PKCE. It does in any case; Entra does, and does not say so.
+    pub advertises_pkce: bool,
     /// How long an access token lives.
     pub access_token_lifespan: Duration,
     /// How long an authorization code lives.
@@ -79,6 +81,7 @@ impl Default for Settings {
             consents,
             trusted_issuers: Vec::new(),
             public_subjects: false,
+            advertises_pkce: true,
             access_token_lifespan: Duration::from_secs(3_600),
             code_lifespan: Duration::from_secs(60),
             single_use_assertions: true,

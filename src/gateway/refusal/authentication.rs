@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::{RETRY_AFTER_DEFAULT, insufficient_scope, unavailable};
+use super::{RETRY_AFTER_DEFAULT, insufficient_scope, issuer_not_ready, unavailable};
 use crate::audit::Fault;
 use crate::gateway::answer::{Answer, Challenge, DpopError};
 use crate::gateway::authenticate::AuthenticateError;
@@ -75,13 +75,7 @@ fn answer_to_token(error: &VerifyError) -> Answer {
             Fault::User,
             "Sign in with an account of an organisation that this gateway serves.",
         ),
-        VerifyError::KeysUnavailable { .. } => Answer::later(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "issuer_not_ready",
-            Fault::AuthorizationServer,
-            "Your organisation's sign-in service cannot be reached at the moment; try again shortly.",
-            RETRY_AFTER_WITHOUT_KEYS,
-        ),
+        VerifyError::KeysUnavailable { .. } => issuer_not_ready(RETRY_AFTER_WITHOUT_KEYS),
         VerifyError::Inactive => Answer::invalid_token(
             "token_inactive",
             Fault::User,
