@@ -31,6 +31,7 @@ mod answer;
 mod authenticate;
 mod body;
 mod call;
+pub mod catalog;
 mod forward;
 mod mcp;
 pub mod path;
@@ -49,6 +50,7 @@ mod upload;
 pub(crate) use authenticate::presented_token;
 pub use body::Body;
 pub use call::Calls;
+pub use catalog::Catalog;
 pub use forward::UpstreamError;
 pub use mcp::handles::Handles;
 #[cfg(any(fuzzing, test))]
@@ -79,6 +81,7 @@ pub struct Gateway {
     metrics: Arc<Metrics>,
     /// How calls are counted that reach no connector.
     no_connector: Arc<ToolMetrics>,
+    catalog: Catalog,
     servers: AuthorizationServers,
     calls: Calls,
 }
@@ -128,6 +131,7 @@ impl Gateway {
         let Shared { cache, audit, metrics, calls, proofs: memory, handles } = shared;
         let ProofSettings { public_url, requires_nonce } = proofs;
         let proofs = public_url.as_ref().map(|url| ProofChecker::new(url, *requires_nonce, memory));
+        let catalog = Catalog::of(&connectors, &policy);
         Ok(Self {
             routes: Routes::new(connectors, &metrics, previous.map(|previous| &previous.routes))?,
             verifier: Verifier::new(Arc::clone(&servers), proofs),
@@ -137,6 +141,7 @@ impl Gateway {
             cache,
             audit,
             no_connector: metrics.no_connector(),
+            catalog,
             metrics,
             servers,
             calls,
@@ -151,6 +156,11 @@ impl Gateway {
     /// The authorization servers, by issuer.
     pub fn authorization_servers(&self) -> &AuthorizationServers {
         &self.servers
+    }
+
+    /// What it serves, and to whom.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
     }
 
     /// The calls under way.

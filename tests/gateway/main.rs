@@ -4,6 +4,7 @@ mod bed;
 
 mod agents;
 mod bodies;
+mod catalog;
 mod command;
 mod exchange;
 mod forgetting;

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "cedar")]
 mod cedar;
+mod catalog;
 mod connectors;
 mod document;
 mod examples;
