@@ -32,6 +32,7 @@ const EXAMPLES: &str = "\
 Examples:
   obo-gateway demo                                    see it work, with everything it needs on this machine
   obo-gateway check --config config/entra-graph.yaml  find every fault of a configuration at once
+  obo-gateway tools --config config/entra-graph.yaml  see what can be called, as whom, and by whom
   obo-gateway run --config /etc/obo-gateway.yaml      serve
 
 Signals: SIGTERM and SIGINT finish what runs and exit 0, a second one ends at once. SIGHUP reads the
@@ -55,6 +56,17 @@ enum Command {
     Check {
         #[command(flatten)]
         config: ConfigFile,
+    },
+    /// Show what can be called, as whom, with which scopes, and by whom
+    ///
+    /// One line for each tool, with the people, groups, roles and agents of each rule that may allow it. A tool that runs with the
+    /// application's identity stands out. Reads what `check` reads, and makes no network calls.
+    Tools {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Print JSON, the same as the admin endpoint `/connectors`
+        #[arg(long)]
+        json: bool,
     },
     /// Have the running gateway drop everything it holds for a person
     ///
@@ -136,6 +148,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config, log_format } => run(&config.path, log_format),
         Command::Check { config } => check(&config.path),
+        Command::Tools { config, json } => tools(&config.path, json),
         Command::Forget { config, issuer, tenant, subject } => {
             forget(&config.path, &forget::Request { issuer, tenant, subject })
         }
@@ -238,6 +251,15 @@ fn check(path: &Path) -> ExitCode {
     }
 }
 
+fn tools(path: &Path, json: bool) -> ExitCode {
+    let colour = io::stdout().is_terminal();
+    match config::load(path, &environment).map(|loaded| config::catalog(&loaded.config)) {
+        Ok(catalog) if json => print_json(&catalog),
+        Ok(catalog) => print(&config::tools(&catalog, colour)),
+        Err(error) => bad_configuration(&error),
+    }
+}
+
 fn forget(path: &Path, request: &forget::Request) -> ExitCode {
     in_runtime(async {
         match forget::forget(path, &environment, request).await {
@@ -292,6 +314,14 @@ fn bad_configuration(error: &LoadError) -> ExitCode {
 fn failed(why: &str) -> ExitCode {
     eprintln!("error: {why}");
     ExitCode::FAILURE
+}
+
+/// Prints a JSON document to standard output.
+fn print_json(document: &impl serde::Serialize) -> ExitCode {
+    match serde_json::to_string_pretty(document) {
+        Ok(text) => print(&text),
+        Err(error) => failed(&format!("cannot print: {error}")),
+    }
 }
 
 /// Prints to standard output. A reader that has left (`| head`) is no failure.

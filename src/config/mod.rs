@@ -14,6 +14,7 @@ mod resolve;
 mod schema;
 mod shape;
 mod summary;
+mod table;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "cedar")]
@@ -26,7 +27,7 @@ use std::path::{Path, PathBuf};
 
 pub use fault::{Fault, Severity};
 pub use schema::schema;
-pub use summary::summary;
+pub use summary::{catalog, summary, tools};
 #[cfg(feature = "cedar")]
 pub use vocabulary::policy_schema;
 

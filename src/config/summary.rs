@@ -1,60 +1,38 @@
-//! What a configuration serves, as a table for people.
+//! What a configuration comes to, for people.
 
 use std::collections::BTreeSet;
 
 use super::Config;
-use crate::gateway::{McpTools, Tools};
-use crate::policy::Policy;
-use crate::tool::Tool;
+use super::table::{Cell, table};
+use crate::gateway::Catalog;
+use crate::gateway::catalog::{CatalogConnector, CatalogRule, CatalogSubjects, CatalogTool};
+use crate::tool::IdentityMode;
 
-const HEADINGS: [&str; 6] = ["CONNECTOR", "TOOL", "MATCH", "IDENTITY", "ALLOWED BY", "SCOPES"];
-/// Between two columns.
-const GAP: &str = "  ";
+/// Most people, groups, roles or agents that a cell names one by one.
+const NAMED_MAX: usize = 4;
 
 /// A table of the tools: connector, tool, what a request must look like, who the connector sees, the rules and policies
 /// that may allow it, and the scopes that are asked for; then how much there is of everything. Each line ends with a line break.
 pub fn summary(config: &Config, colour: bool) -> String {
-    let rows: Vec<[String; 6]> = config
-        .connectors
-        .iter()
-        .flat_map(|connector| match &connector.tools {
-            Tools::Any(tool) => {
-                vec![row(
-                    tool,
-                    format!("* {}/…", connector.path.as_str().trim_end_matches('/')),
-                    &config.policy,
-                )]
-            }
-            Tools::Listed(tools) => tools
-                .iter()
-                .map(|(operation, tool)| row(tool, operation.to_string(), &config.policy))
-                .collect(),
-            Tools::Mcp(McpTools { listed: Some(tools), .. }) => {
-                tools.iter().map(|tool| row(tool, format!("MCP {}", tool.name), &config.policy)).collect()
-            }
-            Tools::Mcp(McpTools { unlisted, listed: None, .. }) => {
-                vec![row(unlisted, "MCP *".to_owned(), &config.policy)]
-            }
+    let catalog = catalog(config);
+    let rows: Vec<[Cell; 6]> = once_for_each_connector(&catalog)
+        .map(|(shown, connector, tool)| {
+            let rules: Vec<_> = tool.allowed_by.iter().map(|rule| rule.rule.as_str()).collect();
+            let rules = if rules.is_empty() { "nobody".to_owned() } else { rules.join(", ") };
+            let operation = match connector.kind {
+                "mcp" => format!("MCP {}", tool.matches),
+                _ => tool.matches.replace("* /", &format!("* {}/", connector.path.trim_end_matches('/'))),
+            };
+            [
+                shown.into(),
+                name(tool).into(),
+                operation.into(),
+                tool.identity.into(),
+                rules.into(),
+                scopes(tool).into(),
+            ]
         })
         .collect();
-    let mut widths = HEADINGS.map(str::len);
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let heading = line(&HEADINGS, &widths);
-    let heading = if colour { format!("\x1b[1m{heading}\x1b[0m") } else { heading };
-    let mut lines = vec![heading];
-    let mut before = "";
-    for row in &rows {
-        let [connector, rest @ ..] = row.each_ref().map(String::as_str);
-        // A connector is named once, above its tools.
-        let shown = if connector == before { "" } else { connector };
-        before = connector;
-        let [tool, operation, identity, rules, scopes] = rest;
-        lines.push(line(&[shown, tool, operation, identity, rules, scopes], &widths));
-    }
     let issuers: BTreeSet<_> = config.issuers.iter().map(|issuer| issuer.name.as_str()).collect();
     let policy = &config.policy;
     let mut counted = vec![
@@ -69,26 +47,109 @@ pub fn summary(config: &Config, colour: bool) -> String {
             count => format!("{count} policies"),
         });
     }
-    lines.extend([String::new(), format!("good: {}", counted.join(", "))]);
-    lines.into_iter().map(|line| line + "\n").collect()
+    let headings = ["CONNECTOR", "TOOL", "MATCH", "IDENTITY", "ALLOWED BY", "SCOPES"];
+    format!("{}\ngood: {}\n", table(headings, &rows, colour), counted.join(", "))
+}
+
+/// A table of the tools for those who want to know who may do what as whom. Each line ends with a line break.
+pub fn tools(catalog: &Catalog, colour: bool) -> String {
+    let mut rows: Vec<[Cell; 7]> = Vec::new();
+    for (shown, connector, tool) in once_for_each_connector(catalog) {
+        let operation = match connector.kind {
+            "mcp" => format!("MCP {}", tool.matches),
+            _ => tool.matches.clone(),
+        };
+        let confirm = if tool.confirm { "yes" } else { "no" };
+        let mut rules = tool.allowed_by.iter();
+        let who = rules.next().map_or_else(|| Cell::notable("nobody"), |rule| who(rule).into());
+        let scopes = scopes(tool).into();
+        rows.push([
+            shown.into(),
+            name(tool).into(),
+            operation.into(),
+            identity(tool),
+            scopes,
+            confirm.into(),
+            who,
+        ]);
+        // Each rule has a line of its own, so that none hides behind another.
+        let blank = || Cell::from("");
+        rows.extend(rules.map(|rule| [blank(), blank(), blank(), blank(), blank(), blank(), who_else(rule)]));
+    }
+    let headings = ["CONNECTOR", "TOOL", "MATCH", "IDENTITY", "SCOPES", "CONFIRM", "WHO MAY CALL"];
+    table(headings, &rows, colour)
+}
+
+/// What this configuration serves, and to whom.
+pub fn catalog(config: &Config) -> Catalog {
+    Catalog::of(&config.connectors, &config.policy)
+}
+
+/// The tools, each with its connector, which is named above the first of its tools alone.
+fn once_for_each_connector(
+    catalog: &Catalog,
+) -> impl Iterator<Item = (&str, &CatalogConnector, &CatalogTool)> {
+    let mut before = None;
+    catalog.tools().map(move |(connector, tool)| {
+        let first = before.replace(&connector.name) != Some(&connector.name);
+        (if first { connector.name.as_str() } else { "" }, connector, tool)
+    })
 }
 
 fn count(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-fn row(tool: &Tool, operation: String, policy: &Policy) -> [String; 6] {
-    let scopes = match tool.target.scopes.canonical() {
-        "" => "–".to_owned(),
-        scopes => scopes.to_owned(),
-    };
-    let rules: Vec<_> = policy.permits_about(tool).into_iter().map(ToString::to_string).collect();
-    let rules = if rules.is_empty() { "nobody".to_owned() } else { rules.join(", ") };
-    [tool.connector.to_string(), tool.name.to_string(), operation, tool.identity.to_string(), rules, scopes]
+/// The name, as policy patterns and `explain` have it: what is no tool says so.
+fn name(tool: &CatalogTool) -> String {
+    match tool.primitive {
+        "tool" => tool.name.clone(),
+        other => format!("{other}s/{}", tool.name),
+    }
 }
 
-fn line(cells: &[&str; 6], widths: &[usize; 6]) -> String {
-    let cells: Vec<String> =
-        cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-    cells.join(GAP).trim_end().to_owned()
+/// Who the connector sees. That it is no person has to be noticed, in black and white as well.
+fn identity(tool: &CatalogTool) -> Cell {
+    match tool.identity == IdentityMode::AppOnly.as_str() {
+        true => Cell::notable(format!("{} (no person)", tool.identity)),
+        false => tool.identity.into(),
+    }
+}
+
+fn scopes(tool: &CatalogTool) -> String {
+    if tool.scopes.is_empty() { "–".to_owned() } else { tool.scopes.join(" ") }
+}
+
+/// Whom a rule lets call, and its name.
+fn who(rule: &CatalogRule) -> String {
+    let CatalogRule { rule: name, names, subjects, agents } = rule;
+    let people = subjects.as_ref().map_or_else(|| "anyone".to_owned(), people);
+    let agents = agents.as_ref().map(|agents| format!(" through {}", some_of(agents, "agent")));
+    let names = names.as_ref().map(|names| format!(", {} alone", names.join(" ")));
+    format!("{people}{}{} ({name})", agents.unwrap_or_default(), names.unwrap_or_default())
+}
+
+fn who_else(rule: &CatalogRule) -> Cell {
+    format!("or {}", who(rule)).into()
+}
+
+fn people(subjects: &CatalogSubjects) -> String {
+    let CatalogSubjects { ids, groups, roles } = subjects;
+    let lists = [(ids, "person"), (groups, "group"), (roles, "role")];
+    let named: Vec<_> = lists
+        .into_iter()
+        .filter(|(list, _)| !list.is_empty())
+        .map(|(list, noun)| some_of(list, noun))
+        .collect();
+    if named.is_empty() { "nobody".to_owned() } else { named.join(" or ") }
+}
+
+/// The noun and the first names; how many more there are.
+fn some_of(names: &[String], noun: &str) -> String {
+    let shown = names.iter().take(NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = match names.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{noun} {shown}{more}")
 }

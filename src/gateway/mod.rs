@@ -28,6 +28,7 @@ mod answer;
 mod authenticate;
 mod body;
 mod call;
+pub mod catalog;
 mod forward;
 mod gate;
 mod mcp;
@@ -51,6 +52,7 @@ mod well_known;
 pub(crate) use authenticate::presented_token;
 pub use body::Body;
 pub use call::Calls;
+pub use catalog::Catalog;
 pub use forward::UpstreamError;
 pub use mcp::handles::Handles;
 #[cfg(any(fuzzing, test))]
@@ -87,6 +89,7 @@ pub struct Gateway {
     metrics: Arc<Metrics>,
     /// How calls are counted that reach no connector.
     no_connector: Arc<ToolMetrics>,
+    catalog: Catalog,
     servers: AuthorizationServers,
     calls: Calls,
 }
@@ -128,6 +131,7 @@ impl Gateway {
         let requires_nonce = public.requires_dpop_nonce;
         let proofs = public.public_url.as_ref().map(|url| ProofChecker::new(url, requires_nonce, memory));
         let gate = |connector: &ConnectorSettings| Gate::new(connector, &servers, public);
+        let catalog = Catalog::of(&connectors, &policy);
         let routes = Routes::new(connectors, gate, &metrics, previous.map(|previous| &previous.routes))?;
         Ok(Self {
             well_known: WellKnown::new(&routes, &servers),
@@ -139,6 +143,7 @@ impl Gateway {
             cache,
             audit,
             no_connector: metrics.no_connector(),
+            catalog,
             metrics,
             servers,
             calls,
@@ -153,6 +158,11 @@ impl Gateway {
     /// The authorization servers, by issuer.
     pub fn authorization_servers(&self) -> &AuthorizationServers {
         &self.servers
+    }
+
+    /// What it serves, and to whom.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
     }
 
     /// The calls under way.

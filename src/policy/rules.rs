@@ -170,6 +170,11 @@ impl ToolPattern {
         glob(&self.connector, connector)
     }
 
+    /// What it says about names on the connector, as it is written.
+    pub fn name(&self) -> &str {
+        &self.tool
+    }
+
     /// Whether this pattern covers the tool of these names.
     pub fn matches_names(&self, connector: &str, tool: &str) -> bool {
         glob(&self.connector, connector) && glob(&self.tool, tool)

@@ -1,5 +1,5 @@
-//! The admin endpoints: is it alive, is it ready, what does it measure, and forget someone. On a listener of their
-//! own, loopback by default.
+//! The admin endpoints: is it alive, is it ready, what does it measure, what does it serve, and forget someone. On a
+//! listener of their own, loopback by default.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -70,7 +70,7 @@ fn answer(
     }
     let allowed = matches!(*request.method(), Method::GET | Method::HEAD);
     match request.uri().path() {
-        "/healthz" | "/readyz" | "/metrics" if !allowed => {
+        "/healthz" | "/readyz" | "/metrics" | "/connectors" if !allowed => {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             response
@@ -78,8 +78,14 @@ fn answer(
         "/healthz" => text(StatusCode::OK, "ok\n"),
         "/readyz" => ready(state),
         "/metrics" => metrics(&state.metrics),
+        "/connectors" => {
+            forget::turned_away(request.headers(), peer, state).unwrap_or_else(|| connectors(state))
+        }
         "/forget" => forget::answer(request, peer, state),
-        _ => text(StatusCode::NOT_FOUND, "not found; there are /healthz, /readyz, /metrics and /forget\n"),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "not found; there are /healthz, /readyz, /metrics, /connectors and /forget\n",
+        ),
     }
 }
 
@@ -108,6 +114,13 @@ fn ready(state: &ServerState) -> Response<Full<Bytes>> {
     let body =
         serde_json::to_vec(&Readiness { ready, draining, audit_writable, issuers }).unwrap_or_default();
     response(status, "application/json", body)
+}
+
+/// What the configuration that serves now can do, and for whom.
+fn connectors(state: &ServerState) -> Response<Full<Bytes>> {
+    // Texts, numbers and booleans only: writing them into memory does not fail.
+    let body = serde_json::to_vec(state.gateway().catalog()).unwrap_or_default();
+    response(StatusCode::OK, "application/json", body)
 }
 
 fn metrics(metrics: &Metrics) -> Response<Full<Bytes>> {

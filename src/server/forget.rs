@@ -32,13 +32,8 @@ pub fn answer<B>(request: &Request<B>, peer: SocketAddr, state: &ServerState) ->
     if is_from_a_page(request.headers()) {
         return text(StatusCode::FORBIDDEN, "no page in a browser may ask for this\n");
     }
-    if !may_change(request.headers(), peer, state.admin_token.load().as_deref()) {
-        let mut response = text(
-            StatusCode::UNAUTHORIZED,
-            "call from this machine, or with the token of `admin_token_file`\n",
-        );
-        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        return response;
+    if let Some(no) = turned_away(request.headers(), peer, state) {
+        return no;
     }
     let gateway = state.gateway();
     let Some(person) = person(request.uri().query().unwrap_or_default(), &gateway) else {
@@ -59,8 +54,24 @@ fn is_from_a_page(headers: &HeaderMap) -> bool {
     headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site")
 }
 
-/// Whether the caller may change something: it is on this machine, or holds the token.
-fn may_change(headers: &HeaderMap, peer: SocketAddr, token: Option<&SecretToken>) -> bool {
+/// The answer to those who are neither on this machine nor hold the token: they may not change anything, nor learn who may
+/// do what.
+pub(super) fn turned_away(
+    headers: &HeaderMap,
+    peer: SocketAddr,
+    state: &ServerState,
+) -> Option<Response<Full<Bytes>>> {
+    if is_operator(headers, peer, state.admin_token.load().as_deref()) {
+        return None;
+    }
+    let mut response =
+        text(StatusCode::UNAUTHORIZED, "call from this machine, or with the token of `admin_token_file`\n");
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    Some(response)
+}
+
+/// Whether the caller is on this machine, or holds the token.
+fn is_operator(headers: &HeaderMap, peer: SocketAddr, token: Option<&SecretToken>) -> bool {
     if peer.ip().to_canonical().is_loopback() {
         return true;
     }
@@ -114,7 +125,7 @@ mod tests {
         let check = |peer: &str, authorization: &'static str, token, expected: bool| {
             let headers = headers(&[("authorization", authorization)]);
             let peer = SocketAddr::new(peer.parse().expect("an address"), 1);
-            assert_eq!(may_change(&headers, peer, token), expected, "{peer} {authorization}");
+            assert_eq!(is_operator(&headers, peer, token), expected, "{peer} {authorization}");
         };
         check("127.0.0.1", "", None, true);
         check("::1", "", Some(&token), true);

@@ -5,6 +5,7 @@ mod bed;
 mod agents;
 mod app_only;
 mod bodies;
+mod catalog;
 mod challenge;
 mod command;
 mod exchange;

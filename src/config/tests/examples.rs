@@ -124,7 +124,7 @@ fn mcp() {
          notes      list_notes   MCP list_notes   on_behalf_of  everyone reads  notes.read\n\
          \x20          read_note    MCP read_note    on_behalf_of  everyone reads  notes.read\n\
          \x20          delete_note  MCP delete_note  on_behalf_of  editors delete  notes.write\n\
-         wiki       any          MCP *            on_behalf_of  everyone reads  wiki.read\n\
+         wiki       *            MCP *            on_behalf_of  everyone reads  wiki.read\n\
          \ngood: 1 issuer, 2 connectors, 4 tools, 2 rules\n",
     );
 }

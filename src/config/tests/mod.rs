@@ -3,6 +3,7 @@
 mod app_only;
 #[cfg(feature = "cedar")]
 mod cedar;
+mod catalog;
 mod clients;
 mod connectors;
 mod document;

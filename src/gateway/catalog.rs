@@ -1,0 +1,247 @@
+//! What a configuration serves, as whom, and to whom: for operators, in a table or as JSON. No secret is in it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::settings::{ConnectorSettings, McpTools, Tools};
+use crate::policy::{Policy, Rule, ToolPattern};
+use crate::tool::{Annotations, Primitive, RequiredSignIn, Tool};
+
+/// What stands for the names that only the connector knows.
+const ANY_NAME: &str = "*";
+
+/// Everything that can be called, in the order of the configuration.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Catalog {
+    /// The connectors.
+    pub connectors: Vec<CatalogConnector>,
+}
+
+/// A connector.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct CatalogConnector {
+    /// Its name in the configuration.
+    pub name: String,
+    /// `rest` or `mcp`.
+    pub kind: &'static str,
+    /// The path under which agents call it.
+    pub path: String,
+    /// Where calls go.
+    pub upstream: String,
+    /// What can be called on it.
+    pub tools: Vec<CatalogTool>,
+}
+
+/// A tool; or all prompts, all resources, or all tools of an MCP server that are not listed one by one.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct CatalogTool {
+    /// Its name; `*` for any that policy allows.
+    pub name: String,
+    /// What goes by that name: `tool`, `prompt` or `resource`.
+    pub primitive: &'static str,
+    /// What a request must look like: a method and a path within the connector (`* /…` for any), or the name that an MCP
+    /// request gives.
+    #[serde(rename = "match")]
+    pub matches: String,
+    /// What it does, in a sentence.
+    pub description: Option<String>,
+    /// Who the connector sees.
+    pub identity: &'static str,
+    /// The audience that tokens for it are asked for.
+    pub audience: Option<String>,
+    /// The resource that tokens for it are asked for.
+    pub resource: Option<String>,
+    /// Who issues the token, where that is not the person's issuer.
+    pub authorization_server: Option<String>,
+    /// The scopes that are asked for.
+    pub scopes: Vec<String>,
+    /// The issuers whose people may call it.
+    pub issuers: Vec<String>,
+    /// The scopes that the caller's own token must hold.
+    pub required_scopes: Vec<String>,
+    /// How the person must have signed in.
+    pub required_sign_in: Option<CatalogSignIn>,
+    /// Whether the person has to confirm each call.
+    pub confirm: bool,
+    /// What it does, as its declaration says.
+    pub annotations: CatalogAnnotations,
+    /// The arguments that policy may look at, and their types.
+    pub arguments: BTreeMap<String, &'static str>,
+    /// What may allow it. Empty: nobody may call it.
+    pub allowed_by: Vec<CatalogRule>,
+}
+
+/// How the person must have signed in.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct CatalogSignIn {
+    /// Entra's authentication contexts, each of which must have been passed.
+    pub acrs: Vec<String>,
+    /// Authentication context classes, one of which must be the token's.
+    pub acr: Vec<String>,
+    /// How long ago it may be.
+    pub max_age_seconds: Option<u64>,
+}
+
+/// What a tool does. What its declaration does not say is left out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct CatalogAnnotations {
+    /// It changes nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_only: Option<bool>,
+    /// What it changes may be lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destructive: Option<bool>,
+    /// Calling it twice is as calling it once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotent: Option<bool>,
+    /// It reaches beyond its connector.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_world: Option<bool>,
+}
+
+/// A rule that may allow a tool, and whom.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct CatalogRule {
+    /// What it is called in records.
+    pub rule: String,
+    /// Which of the names it is about, where the tool stands for several. `None`: about all that the tool is.
+    pub names: Option<Vec<String>>,
+    /// Which people. `None`: any person who authenticated.
+    pub subjects: Option<CatalogSubjects>,
+    /// Which agents. `None`: any that the issuer lets in.
+    pub agents: Option<Vec<String>>,
+}
+
+/// People: one match is enough.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct CatalogSubjects {
+    /// Subject identifiers.
+    pub ids: Vec<String>,
+    /// Groups.
+    pub groups: Vec<String>,
+    /// Roles.
+    pub roles: Vec<String>,
+}
+
+impl Catalog {
+    /// What these connectors serve under this policy.
+    pub fn of(connectors: &[ConnectorSettings], policy: &Policy) -> Self {
+        Self { connectors: connectors.iter().map(|settings| connector(settings, policy)).collect() }
+    }
+
+    /// All tools, each with its connector.
+    pub fn tools(&self) -> impl Iterator<Item = (&CatalogConnector, &CatalogTool)> {
+        self.connectors.iter().flat_map(|connector| connector.tools.iter().map(move |tool| (connector, tool)))
+    }
+}
+
+fn connector(settings: &ConnectorSettings, policy: &Policy) -> CatalogConnector {
+    let (kind, tools) = match &settings.tools {
+        Tools::Any(any) => ("rest", vec![tool(any, "* /…".to_owned(), policy)]),
+        Tools::Listed(listed) => (
+            "rest",
+            listed.iter().map(|(operation, listed)| tool(listed, operation.to_string(), policy)).collect(),
+        ),
+        Tools::Mcp(served) => ("mcp", mcp_tools(served, policy)),
+    };
+    CatalogConnector {
+        name: settings.name.to_string(),
+        kind,
+        path: settings.path.as_str().to_owned(),
+        upstream: settings.upstream.to_string(),
+        tools,
+    }
+}
+
+/// The tools of an MCP server, and its prompts and resources where policy names some.
+fn mcp_tools(served: &McpTools, policy: &Policy) -> Vec<CatalogTool> {
+    let unlisted = |primitive| {
+        let rules =
+            policy.rules().iter().filter_map(|rule| rule_about_some(rule, primitive, &served.unlisted));
+        let all = Tool { primitive, ..Tool::clone(&served.unlisted) };
+        let allowed_by = rules.collect();
+        CatalogTool { name: ANY_NAME.to_owned(), allowed_by, ..tool(&all, ANY_NAME.to_owned(), policy) }
+    };
+    let mut tools: Vec<_> = match &served.listed {
+        Some(listed) => listed.iter().map(|listed| tool(listed, listed.name.to_string(), policy)).collect(),
+        None => vec![unlisted(Primitive::Tool)],
+    };
+    let others = [Primitive::Prompt, Primitive::Resource].map(unlisted);
+    tools.extend(others.into_iter().filter(|other| !other.allowed_by.is_empty()));
+    tools
+}
+
+fn tool(tool: &Tool, matches: String, policy: &Policy) -> CatalogTool {
+    let Tool { name, primitive, description, annotations, arguments, identity, target, .. } = tool;
+    let text = |text: Option<&str>| text.map(str::to_owned);
+    let about = policy.rules().iter().filter(|rule| rule.is_about(tool));
+    CatalogTool {
+        name: name.to_string(),
+        primitive: primitive.as_str(),
+        matches,
+        description: text(description.as_deref()),
+        identity: identity.as_str(),
+        audience: text(target.audience.as_ref().map(|audience| audience.as_str())),
+        resource: text(target.resource.as_ref().map(|resource| resource.as_str())),
+        authorization_server: text(target.authorization_server.as_ref().map(|server| server.as_str())),
+        scopes: target.scopes.iter().map(str::to_owned).collect(),
+        issuers: tool.issuers.iter().map(ToString::to_string).collect(),
+        required_scopes: tool.required_scopes.iter().map(str::to_owned).collect(),
+        required_sign_in: sign_in(&tool.required_sign_in),
+        // The configuration is refused where a tool wants it: this version does not ask people.
+        confirm: false,
+        annotations: annotations_of(*annotations),
+        arguments: arguments.iter().map(|(name, kind)| (name.to_string(), kind.as_str())).collect(),
+        allowed_by: about.map(|about| rule(about, None)).collect(),
+    }
+}
+
+fn sign_in(required: &RequiredSignIn) -> Option<CatalogSignIn> {
+    if *required == RequiredSignIn::default() {
+        return None;
+    }
+    let RequiredSignIn { acrs, acr, max_age } = required;
+    Some(CatalogSignIn {
+        acrs: texts(acrs),
+        acr: texts(acr),
+        max_age_seconds: max_age.map(|max_age| max_age.as_secs()),
+    })
+}
+
+fn annotations_of(annotations: Annotations) -> CatalogAnnotations {
+    let Annotations { read_only, destructive, idempotent, open_world } = annotations;
+    CatalogAnnotations { read_only, destructive, idempotent, open_world }
+}
+
+fn rule(rule: &Rule, names: Option<Vec<String>>) -> CatalogRule {
+    let subjects = rule.subjects.as_ref().map(|subjects| CatalogSubjects {
+        ids: subjects.ids.iter().map(ToString::to_string).collect(),
+        groups: texts(&subjects.groups),
+        roles: texts(&subjects.roles),
+    });
+    let agents = rule.agents.as_ref().map(|agents| agents.iter().map(ToString::to_string).collect());
+    CatalogRule { rule: rule.name.to_string(), names, subjects, agents }
+}
+
+/// The rule, where it is about some of what only the connector knows the names of.
+fn rule_about_some(about: &Rule, primitive: Primitive, unlisted: &Tool) -> Option<CatalogRule> {
+    let patterns: &[ToolPattern] = match primitive {
+        Primitive::Tool => &about.tools,
+        Primitive::Prompt => &about.prompts,
+        Primitive::Resource => &about.resources,
+        Primitive::Method => &[],
+    };
+    let here = patterns.iter().filter(|pattern| pattern.matches_connector(unlisted.connector.as_str()));
+    let names: Vec<_> = here.map(|pattern| pattern.name().to_owned()).collect();
+    match names.as_slice() {
+        [] => None,
+        names if names.iter().any(|name| name == ANY_NAME) => Some(rule(about, None)),
+        _ => Some(rule(about, Some(names))),
+    }
+}
+
+fn texts(texts: &[Arc<str>]) -> Vec<String> {
+    texts.iter().map(ToString::to_string).collect()
+}
