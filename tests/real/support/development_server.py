@@ -55,6 +55,26 @@ class DevelopmentServer:
             **more,
         }
 
+    def mcp(self, name: str, upstream: str, **more) -> dict:
+        """The gateway's entry for an MCP server. Its tokens are as the mail connector's: it is whom people consented to."""
+        return {
+            "kind": "mcp",
+            "path": f"/{name}/mcp",
+            "upstream": upstream,
+            "allow_plain_http": True,
+            "identity": "on_behalf_of",
+            "audience": self.told["mail_audience"],
+            "scopes": ["Mail.Read"],
+            "timeouts": {"connect": "20s", "response": "60s", "idle": "60s"},
+            **more,
+        }
+
+    def secret(self, folder: Path) -> dict:
+        """How the gateway proves itself to it where nothing else is asked for."""
+        file = folder / "client-secret"
+        file.write_text(self.told["client_secret"])
+        return {"secret_file": str(file)}
+
     def stop(self) -> None:
         # It ends with its input, also when the tests are killed.
         self._process.stdin.close()

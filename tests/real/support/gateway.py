@@ -14,9 +14,12 @@ PROGRAM = Path(os.environ["OBO_GATEWAY"])
 
 
 class Gateway:
-    """A running gateway. `issuers` and `connectors` are the configuration's, as data; JSON is YAML."""
+    """A running gateway. `issuers`, `connectors` and the rules of `allow` are the configuration's, as data; JSON is YAML.
 
-    def __init__(self, folder: Path, issuers: dict, connectors: dict):
+    Without rules everybody may call every tool.
+    """
+
+    def __init__(self, folder: Path, issuers: dict, connectors: dict, allow: list | None = None):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.audit = folder / "audit.jsonl"
@@ -29,7 +32,7 @@ class Gateway:
             "timeouts": {"drain": "2s"},
             "issuers": issuers,
             "connectors": connectors,
-            "policy": {"allow": [{"name": "everybody", "tools": ["*/*"]}]},
+            "policy": {"allow": allow or [{"name": "everybody", "tools": ["*/*"]}]},
             "audit": {"file": str(self.audit)},
         }
         self.config.write_text(json.dumps(self._written, indent=2))
