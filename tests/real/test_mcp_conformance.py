@@ -25,8 +25,9 @@ class Suite:
 
 
 SUITES = [
-    # All scenarios, those that are pending too.
-    Suite("0.1.16", "mcp-conformance-0-1", "legacy_server", 32, 53, "--suite", "all"),
+    # Also what is pending. It asks for a stream that can be taken up again without saying that it speaks 2025-11-25, and
+    # warns when it gets none.
+    Suite("0.1.16", "mcp-conformance-0-1", "legacy_server", 31, 44, "--suite", "all"),
     Suite("0.2.0-alpha.12", "mcp-conformance-0-2", "legacy_server", 33, 84, "--requirements", "2025-11-25"),
     # What does not pass are the scenarios of the Tasks extension, which the SDK does not speak.
     Suite("0.2.0-alpha.12", "mcp-conformance-0-2", "modern_server", 40, 164, "--requirements", "2026-07-28"),

@@ -99,7 +99,7 @@ def conformance(suite: Path, url: str, folder: Path, *arguments) -> dict:
     found = {}
     for file in sorted(folder.glob("server-*/checks.json")):
         # server-SCENARIO-2026-11-27T14-24-33-766Z
-        scenario = file.parent.name.removeprefix("server-").rsplit("-", 5)[0]
+        scenario = file.parent.name.removeprefix("server-").rsplit("-", 6)[0]
         checks = json.loads(file.read_text())
         found[scenario] = [(check["id"], check["status"]) for check in checks if check["status"] != "INFO"]
     assert found, done.stdout[-4000:] + done.stderr[-4000:]
