@@ -59,6 +59,22 @@ const onlyHere = [
         call: ({ message }, call) =>
             elicits(message, form({ response: { type: "string" } }, ["response"]))(undefined, call),
     },
+    {
+        name: "ask_name",
+        async call(_, call) {
+            const requestedSchema = form({ name: { type: "string" } }, ["name"]);
+            const { content } = await call.elicit({ message: "Who is it?", requestedSchema });
+            return text(`It is ${content?.name}.`);
+        },
+    },
+    {
+        name: "ask_model",
+        async call(_, call) {
+            const messages = [{ role: "user", content: { type: "text", text: "Which capital?" } }];
+            const { content } = await call.sample({ messages, maxTokens: 100 });
+            return text(`The model says: ${content.text}`);
+        },
+    },
     { name: "test_elicitation_sep1034_defaults", call: elicits("Is this right?", defaults) },
     { name: "test_elicitation_sep1330_enums", call: elicits("Which one?", choices) },
     {

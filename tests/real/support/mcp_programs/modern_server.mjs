@@ -127,8 +127,18 @@ const asking = [
     },
 ];
 
+function tellOfTools() {
+    handler.notify.toolsChanged();
+    return text("told");
+}
+
+const like = (name) => asking.find((tool) => tool.name === `test_input_required_result_${name}`).call;
+
 const onlyHere = [
     ...asking,
+    // The same under the names that the other servers have for it.
+    { name: "ask_name", call: like("elicitation") },
+    { name: "ask_model", call: like("sampling") },
     {
         name: "test_x_mcp_header",
         inputSchema: {
@@ -145,13 +155,8 @@ const onlyHere = [
             return text("logged");
         },
     },
-    {
-        name: "test_trigger_tool_change",
-        call() {
-            handler.notify.toolsChanged();
-            return text("told");
-        },
-    },
+    { name: "test_trigger_tool_change", call: tellOfTools },
+    { name: "change_the_tools", call: tellOfTools },
     {
         name: "test_trigger_prompt_change",
         call() {
