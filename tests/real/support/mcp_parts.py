@@ -73,12 +73,13 @@ def hop(programs: Programs, origin: str, token: str) -> Listening:
 class Everything:
     """server-everything: a busy server of the legacy eras that others wrote."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, programs: Programs):
         port = free_port()
         self.url = f"http://127.0.0.1:{port}/mcp"
         program = part("mcp-typescript") / "node_modules/@modelcontextprotocol/server-everything/dist/index.js"
-        command = [node(), program, "streamableHttp"]
-        self._running = Running("server-everything", command, folder / f"server-everything-{port}.log", {"PORT": str(port)})
+        command = [node(), "--import", programs.folder / "loopback.mjs", program, "streamableHttp"]
+        log = programs.folder / f"server-everything-{port}.log"
+        self._running = Running("server-everything", command, log, env={"PORT": str(port)})
         self._running.ready_when(lambda: "listening on port" in self._running.output())
 
     def stop(self) -> None:
