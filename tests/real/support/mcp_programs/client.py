@@ -9,6 +9,7 @@ import httpx2
 from mcp import Client
 from mcp.client.auth import OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
+from mcp.client.subscriptions import ToolsListChanged
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull, OAuthClientMetadata
 from mcp.shared.exceptions import MCPError
 from mcp_types import CreateMessageResult, ElicitResult, ListRootsResult, Root, TextContent
@@ -38,9 +39,13 @@ async def roots(_) -> ListRootsResult:
     return ListRootsResult(roots=[Root(uri="file:///work", name="work")])
 
 
+TOOLS_CHANGED = "notifications/tools/list_changed"
+
+
 async def notified(message) -> None:
-    if not isinstance(message, Exception):
-        say({"notified": message.method})
+    # It gets everything, progress too.
+    if not isinstance(message, Exception) and message.method == TOOLS_CHANGED:
+        say({"notified": TOOLS_CHANGED})
 
 
 class Storage:
@@ -150,7 +155,8 @@ class Verbs:
                 honored.set_result(plain(subscription.honored))
                 async for event in subscription:
                     # The SDK tells of it by a type of its own.
-                    say({"notified": {"ToolsListChanged": "notifications/tools/list_changed"}[type(event).__name__]})
+                    if isinstance(event, ToolsListChanged):
+                        say({"notified": TOOLS_CHANGED})
 
         self.listening = asyncio.create_task(hold())
         return await honored
