@@ -16,15 +16,17 @@ PROGRAM = Path(os.environ["OBO_GATEWAY"])
 class Gateway:
     """A running gateway. `issuers`, `connectors` and the rules of `allow` are the configuration's, as data; JSON is YAML.
 
-    Without rules everybody may call every tool.
+    Without rules everybody may call every tool. Without an `origin` any free port will do.
     """
 
-    def __init__(self, folder: Path, issuers: dict, connectors: dict, allow: list | None = None):
+    def __init__(
+        self, folder: Path, issuers: dict, connectors: dict, allow: list | None = None, origin: str | None = None
+    ):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.audit = folder / "audit.jsonl"
         self.config = folder / "gateway.yaml"
-        self.origin = f"http://127.0.0.1:{free_port()}"
+        self.origin = origin or f"http://127.0.0.1:{free_port()}"
         self.admin = f"http://127.0.0.1:{free_port()}"
         self._written = {
             "listen": self.origin.removeprefix("http://"),
