@@ -16,7 +16,8 @@ use serde_json::{Map, Value, json};
 fn main() -> io::Result<()> {
     let mut arguments = std::env::args_os().skip(1);
     let directory = arguments.next().map(PathBuf::from);
-    let directory = directory.ok_or_else(|| io::Error::other("usage: development_server DIRECTORY [ADDRESS]..."))?;
+    let directory =
+        directory.ok_or_else(|| io::Error::other("usage: development_server DIRECTORY [ADDRESS]..."))?;
     let identifier_uris = arguments.filter_map(|address| address.into_string().ok()).collect();
     let certificates = DevelopmentCertificates::ensure(&directory)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
