@@ -52,7 +52,10 @@ static CALLER: LazyLock<Arc<Caller>> = LazyLock::new(|| {
         let server = Arc::new(server.expect("no authority of its own"));
         until_keys_are_known(&server).await;
         let servers: AuthorizationServers = Arc::new(HashMap::from([(issuer, server)]));
-        Verifier::new(servers, None).verify(&Presented::bearer(&token), Now::read()).await.expect("a good token")
+        Verifier::new(servers, None)
+            .verify(&Presented::bearer(&token), Now::read())
+            .await
+            .expect("a good token")
     })
 });
 

@@ -6,6 +6,7 @@ import re
 import pytest
 from support.development_server import DevelopmentServer
 from support.keycloak import Keycloak
+from support.mcp_parts import Listening, Programs
 from support.parts import IN_CI, OPTIONAL, part
 
 
@@ -21,6 +22,23 @@ def development_server(tmp_path_factory):
     server = DevelopmentServer(tmp_path_factory.mktemp("development-server"))
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory):
+    return Programs(tmp_path_factory.mktemp("mcp"))
+
+
+@pytest.fixture(scope="session")
+def legacy_server(programs):
+    with Listening(programs, "legacy_server.mjs") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def modern_server(programs):
+    with Listening(programs, "modern_server.mjs") as server:
+        yield server
 
 
 def pytest_terminal_summary(terminalreporter):

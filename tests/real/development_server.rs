@@ -1,8 +1,9 @@
 //! The development authorization server and the demo mail connector as a process of their own, over TLS, for clients
 //! that are not written in Rust.
 //!
-//! Its one argument is a directory for certificates. It prints where everything is as one line of JSON, answers each line
-//! of its input with what the token endpoint received so far, and ends with its input.
+//! Its first argument is a directory for certificates; further ones are addresses that the gateway goes by as a resource,
+//! beside its own. It prints where everything is as one line of JSON, answers each line of its input with what the token
+//! endpoint received so far, and ends with its input.
 
 use std::io::{self, BufRead as _, Write as _};
 use std::path::PathBuf;
@@ -13,11 +14,14 @@ use obo_gateway::demo::mail::{MailConnector, MailSettings};
 use serde_json::{Map, Value, json};
 
 fn main() -> io::Result<()> {
-    let directory = std::env::args_os().nth(1).map(PathBuf::from);
-    let directory = directory.ok_or_else(|| io::Error::other("usage: development_server DIRECTORY"))?;
+    let mut arguments = std::env::args_os().skip(1);
+    let directory = arguments.next().map(PathBuf::from);
+    let directory =
+        directory.ok_or_else(|| io::Error::other("usage: development_server DIRECTORY [ADDRESS]..."))?;
+    let identifier_uris = arguments.filter_map(|address| address.into_string().ok()).collect();
     let certificates = DevelopmentCertificates::ensure(&directory)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let (server, mail) = runtime.block_on(start(&certificates))?;
+    let (server, mail) = runtime.block_on(start(&certificates, identifier_uris))?;
     say(&introduction(&server, &mail, &certificates))?;
     for line in io::stdin().lock().lines() {
         line?;
@@ -26,9 +30,13 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-async fn start(certificates: &DevelopmentCertificates) -> io::Result<(AuthorizationServer, MailConnector)> {
+async fn start(
+    certificates: &DevelopmentCertificates,
+    identifier_uris: Vec<String>,
+) -> io::Result<(AuthorizationServer, MailConnector)> {
     let tls = certificates.server_config()?;
     let mut settings = Settings { tls: Some(tls.clone()), ..Settings::default() };
+    settings.gateway.identifier_uris = identifier_uris;
     settings.gateway.certificates.push(certificates.client.certificate.to_vec());
     let server = AuthorizationServer::start(settings).await?;
     let mail =
@@ -58,6 +66,7 @@ fn introduction(
         "client_id": settings.gateway.client_id,
         "client_secret": settings.gateway.secret,
         "app_id_uri": settings.gateway.app_id_uri,
+        "agent_client_id": settings.agent.client_id,
         "certificate": certificates.client.certificate_path,
         "key": certificates.client.key_path,
         "trust": certificates.authority_path,

@@ -1,9 +1,9 @@
 //! A sound configuration, edited in each test, and the faults that come of it.
 
 mod app_only;
+mod catalog;
 #[cfg(feature = "cedar")]
 mod cedar;
-mod catalog;
 mod clients;
 mod connectors;
 mod document;

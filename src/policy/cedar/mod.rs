@@ -75,11 +75,18 @@ impl CedarPolicies {
         let mut by_kind: [Indices; 3] = Default::default();
         for (indices, kind) in by_kind.iter_mut().zip(Kind::ALL) {
             for policy in policies {
-                indices.add(&policy.named(), kind, &requests).ok_or_else(|| IndexError(policy.name.clone()))?;
+                indices
+                    .add(&policy.named(), kind, &requests)
+                    .ok_or_else(|| IndexError(policy.name.clone()))?;
             }
         }
         let names = policies.iter().map(|policy| (PolicyId::new(policy.name.as_str()), policy.name.clone()));
-        Ok(Self(Arc::new(Compiled { authorizer: Authorizer::new(), requests, by_kind, names: names.collect() })))
+        Ok(Self(Arc::new(Compiled {
+            authorizer: Authorizer::new(),
+            requests,
+            by_kind,
+            names: names.collect(),
+        })))
     }
 
     /// How many there are.
@@ -149,7 +156,9 @@ impl CedarPolicies {
                 Decision::Allow => &mut voices.permits,
                 Decision::Deny => &mut voices.forbids,
             };
-            said.extend(response.diagnostics().reason().filter_map(|policy| self.0.names.get(policy)).cloned());
+            said.extend(
+                response.diagnostics().reason().filter_map(|policy| self.0.names.get(policy)).cloned(),
+            );
             for AuthorizationError::PolicyEvaluationError(error) in response.diagnostics().errors() {
                 let name = self.0.names.get(error.policy_id()).cloned();
                 match (index.is_weaker(error.policy_id()), errors_of_weaker) {

@@ -192,7 +192,9 @@ mod tests {
             Some("permit(principal, action, resource) when { context.hour < 9 };"),
         );
         // Whatever is done with all of the context may be done with its arguments.
-        for whole in ["context == {}", "(if true then context else context).arguments has to", "[context].isEmpty()"] {
+        for whole in
+            ["context == {}", "(if true then context else context).arguments has to", "[context].isEmpty()"]
+        {
             let text = format!("permit(principal, action, resource) when {{ {whole} }};");
             check(&text, unknown, Some("permit(principal, action, resource);"));
         }
@@ -210,7 +212,11 @@ mod tests {
         check("forbid(principal, action, resource) unless { context.arguments has to };", unknown, None);
         let same = "forbid(principal, action, resource) when { context.hour < 9 };";
         check(same, unknown, Some(same));
-        check("forbid(principal, action, resource) when { resource.name == \"x\" };", Unknown::Resource, None);
+        check(
+            "forbid(principal, action, resource) when { resource.name == \"x\" };",
+            Unknown::Resource,
+            None,
+        );
     }
 
     #[test]

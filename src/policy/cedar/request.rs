@@ -94,7 +94,12 @@ fn texts<T: AsRef<str>>(list: impl IntoIterator<Item = T>) -> RestrictedExpressi
 
 impl Requests {
     /// For policies that look at this, and name these entities.
-    pub fn new(realms: Realms, argument_names: ArgumentNames, looks: Looks, named: &HashSet<EntityUid>) -> Self {
+    pub fn new(
+        realms: Realms,
+        argument_names: ArgumentNames,
+        looks: Looks,
+        named: &HashSet<EntityUid>,
+    ) -> Self {
         let types = Types::new();
         let by_realm = |kind: &EntityTypeName| {
             let mut by_realm: HashMap<String, HashMap<Arc<str>, EntityUid>> = HashMap::new();
@@ -175,10 +180,18 @@ impl Requests {
         let request = Request::new(person.clone(), action.clone(), resource.uid(), context, None);
         let action = Entity::new_no_attrs(action, actions);
         let entities = Entities::from_entities([principal, action, resource], None);
-        Ok(Asked { request: request.map_err(|_| Inexpressible)?, entities: entities.map_err(|_| Inexpressible)? })
+        Ok(Asked {
+            request: request.map_err(|_| Inexpressible)?,
+            entities: entities.map_err(|_| Inexpressible)?,
+        })
     }
 
-    fn person(&self, caller: &Caller, person: EntityUid, groups: &[EntityUid]) -> Result<Entity, Inexpressible> {
+    fn person(
+        &self,
+        caller: &Caller,
+        person: EntityUid,
+        groups: &[EntityUid],
+    ) -> Result<Entity, Inexpressible> {
         let mut attributes = HashMap::from([
             ("issuer".to_owned(), text(caller.issuer_name().as_str())),
             ("subject".to_owned(), text(caller.subject().as_str())),
@@ -225,7 +238,9 @@ impl Requests {
         put("acr", &|| authentication.acr.as_deref().map(text));
         put("acrs", &|| Some(texts(&authentication.acrs)));
         put("amr", &|| Some(texts(&authentication.amr)));
-        put("auth_time", &|| caller.authenticated_at().map(|at| RestrictedExpression::new_datetime(datetime(at))));
+        put("auth_time", &|| {
+            caller.authenticated_at().map(|at| RestrictedExpression::new_datetime(datetime(at)))
+        });
         put("time", &|| Some(RestrictedExpression::new_datetime(datetime(now))));
         put("hour", &|| Some(number(now / SECONDS_PER_HOUR % 24)));
         put("weekday", &|| Some(number((now / SECONDS_PER_DAY + DAYS_FROM_MONDAY_TO_1970) % 7 + 1)));
@@ -287,7 +302,8 @@ mod tests {
         assert_eq!(datetime(4_107_542_399), "2100-02-28T23:59:59Z");
         assert_eq!(datetime(4_107_542_400), "2100-03-01T00:00:00Z");
         assert_eq!(datetime(253_402_300_799), "9999-12-31T23:59:59Z");
-        let read = |at| Context::from_pairs([("at".to_owned(), RestrictedExpression::new_datetime(datetime(at)))]);
+        let read =
+            |at| Context::from_pairs([("at".to_owned(), RestrictedExpression::new_datetime(datetime(at)))]);
         assert!(read(253_402_300_799).is_ok());
         assert!(read(u64::MAX).is_err());
     }

@@ -2,17 +2,23 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
+from urllib.parse import parse_qsl, urljoin, urlsplit
+
+import requests
 
 from .running import STOP_SECONDS
 
 
 class DevelopmentServer:
-    def __init__(self, folder: Path):
+    """`addresses` are those that the gateway goes by as a resource, beside its own."""
+
+    def __init__(self, folder: Path, *addresses: str):
         program = os.environ["OBO_DEVELOPMENT_SERVER"]
         self._process = subprocess.Popen(
-            [program, str(folder / "certificates")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [program, str(folder / "certificates"), *addresses], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         line = self._process.stdout.readline()
         assert line, "the development server did not start"
@@ -25,6 +31,24 @@ class DevelopmentServer:
         self._process.stdin.write("exchanges\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
+
+    def sign_in(self, address: str, person: str) -> dict:
+        """What a person does whose browser is sent to `address`: what their client gets back in the end."""
+        with requests.Session() as browser:
+            browser.trust_env = False
+            browser.verify = self.told["trust"]
+            page = browser.get(address, timeout=30)
+            # Who they are; and whether they agree, when the client wants them to be asked.
+            while page.status_code == 200:
+                form = {
+                    "form_token": re.search(r'name=form_token value="([^"]+)"', page.text)[1],
+                    "person": self.people[person]["oid"],
+                    "answer": "agree",
+                }
+                action = urljoin(address, re.search(r'action="([^"]+)"', page.text)[1])
+                page = browser.post(action, data=form, timeout=30, allow_redirects=False)
+            assert page.status_code == 303, page.text
+            return dict(parse_qsl(urlsplit(page.headers["location"]).query))
 
     def issuer(self, client_auth: dict, **exchange) -> dict:
         """The gateway's entry for it."""
@@ -54,6 +78,26 @@ class DevelopmentServer:
             "timeouts": {"connect": "20s", "response": "20s", "idle": "20s"},
             **more,
         }
+
+    def mcp(self, name: str, upstream: str, **more) -> dict:
+        """The gateway's entry for an MCP server. Its tokens are as the mail connector's: it is whom people consented to."""
+        return {
+            "kind": "mcp",
+            "path": f"/{name}/mcp",
+            "upstream": upstream,
+            "allow_plain_http": True,
+            "identity": "on_behalf_of",
+            "audience": self.told["mail_audience"],
+            "scopes": ["Mail.Read"],
+            "timeouts": {"connect": "20s", "response": "60s", "idle": "60s"},
+            **more,
+        }
+
+    def secret(self, folder: Path) -> dict:
+        """How the gateway proves itself to it where nothing else is asked for."""
+        file = folder / "client-secret"
+        file.write_text(self.told["client_secret"])
+        return {"secret_file": str(file)}
 
     def stop(self) -> None:
         # It ends with its input, also when the tests are killed.

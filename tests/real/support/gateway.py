@@ -14,14 +14,19 @@ PROGRAM = Path(os.environ["OBO_GATEWAY"])
 
 
 class Gateway:
-    """A running gateway. `issuers` and `connectors` are the configuration's, as data; JSON is YAML."""
+    """A running gateway. `issuers`, `connectors` and the rules of `allow` are the configuration's, as data; JSON is YAML.
 
-    def __init__(self, folder: Path, issuers: dict, connectors: dict):
+    Without rules everybody may call every tool. Without an `origin` any free port will do.
+    """
+
+    def __init__(
+        self, folder: Path, issuers: dict, connectors: dict, allow: list | None = None, origin: str | None = None
+    ):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.audit = folder / "audit.jsonl"
         self.config = folder / "gateway.yaml"
-        self.origin = f"http://127.0.0.1:{free_port()}"
+        self.origin = origin or f"http://127.0.0.1:{free_port()}"
         self.admin = f"http://127.0.0.1:{free_port()}"
         self._written = {
             "listen": self.origin.removeprefix("http://"),
@@ -29,7 +34,7 @@ class Gateway:
             "timeouts": {"drain": "2s"},
             "issuers": issuers,
             "connectors": connectors,
-            "policy": {"allow": [{"name": "everybody", "tools": ["*/*"]}]},
+            "policy": {"allow": allow or [{"name": "everybody", "tools": ["*/*"]}]},
             "audit": {"file": str(self.audit)},
         }
         self.config.write_text(json.dumps(self._written, indent=2))

@@ -1,0 +1,96 @@
+"""The official MCP conformance suite finds the same at a server through the gateway as it finds at the server itself."""
+
+import pytest
+from support.gateway import Gateway
+from support.mcp_parts import conformance, hop
+from support.parts import part
+
+
+class Suite:
+    """A version of the suite, how it is asked, which server it looks at, and what is known to pass there."""
+
+    def __init__(self, version: str, part_name: str, server: str, scenarios: int, checks: int, *arguments: str):
+        self.version = version
+        self.part_name = part_name
+        self.server = server
+        # A server that passes less than this has been broken, and comparing with it would prove little.
+        self.scenarios, self.checks = scenarios, checks
+        self.arguments = arguments
+
+    def run(self, url, folder) -> dict:
+        return conformance(part(self.part_name), url, folder, *self.arguments)
+
+    def __repr__(self):
+        return f"{self.version} {' '.join(self.arguments)}"
+
+
+SUITES = [
+    # Also what is pending. It asks for a stream that can be taken up again without saying that it speaks 2025-11-25, and
+    # warns when it gets none.
+    Suite("0.1.16", "mcp-conformance-0-1", "legacy_server", 31, 44, "--suite", "all"),
+    Suite("0.2.0-alpha.12", "mcp-conformance-0-2", "legacy_server", 33, 84, "--requirements", "2025-11-25"),
+    # What does not pass are the scenarios of the Tasks extension, which the SDK does not speak.
+    Suite("0.2.0-alpha.12", "mcp-conformance-0-2", "modern_server", 40, 164, "--requirements", "2026-07-28"),
+]
+
+
+def passing_scenarios(found: dict) -> list:
+    """The scenarios of which a check passed and none failed."""
+    verdicts = {scenario: {verdict for _, verdict in checks} for scenario, checks in found.items()}
+    return sorted(name for name, seen in verdicts.items() if "SUCCESS" in seen and not seen & {"FAILURE", "WARNING"})
+
+
+def passing_checks(found: dict) -> list:
+    """The checks that passed, with their scenario, each as often as it was made."""
+    return sorted(
+        (scenario, name) for scenario, checks in found.items() for name, verdict in checks if verdict == "SUCCESS"
+    )
+
+
+def figures(found: dict) -> str:
+    checks = sum(len(checks) for checks in found.values())
+    return f"{len(passing_scenarios(found))} of {len(found)} scenarios and {len(passing_checks(found))} of {checks} checks"
+
+
+@pytest.fixture(params=SUITES, ids=repr)
+def suite(request):
+    return request.param
+
+
+@pytest.fixture
+def server(suite, request):
+    return request.getfixturevalue(suite.server)
+
+
+@pytest.fixture
+def direct(suite, server, tmp_path):
+    found = suite.run(server.url, tmp_path / "direct")
+    assert len(passing_scenarios(found)) >= suite.scenarios, figures(found)
+    assert len(passing_checks(found)) >= suite.checks, figures(found)
+    return found
+
+
+def test_the_fixture_server_passes_what_it_is_known_to_pass(suite, direct, capsys):
+    with capsys.disabled():
+        print(f"\nconformance {suite}: {figures(direct)} directly")
+
+
+def test_it_passes_the_same_through_the_gateway(suite, server, direct, development_server, programs, tmp_path, capsys):
+    connectors = {"everything": development_server.mcp("everything", server.url)}
+    everything = ["everything/*"]
+    allow = [{"name": "everybody", "tools": everything, "prompts": everything, "resources": everything}]
+    issuers = {"entra": development_server.issuer(development_server.secret(tmp_path))}
+    gateway = Gateway(tmp_path / "gateway", issuers, connectors, allow)
+    try:
+        with hop(programs, gateway.origin, development_server.people["ada"]["token"]) as way:
+            through = suite.run(f"{way.origin}/everything/mcp", tmp_path / "through")
+    finally:
+        gateway.stop()
+    with capsys.disabled():
+        print(f"\nconformance {suite}: {figures(direct)} directly, {figures(through)} through the gateway")
+    assert passing_scenarios(through) == passing_scenarios(direct)
+    assert passing_checks(through) == passing_checks(direct)
+    # And whatever failed, was skipped or was warned of: the gateway makes nothing better either.
+    assert {name: sorted(checks) for name, checks in through.items()} == {
+        name: sorted(checks) for name, checks in direct.items()
+    }
