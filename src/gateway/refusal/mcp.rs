@@ -42,7 +42,7 @@ pub(super) fn answer_to_mcp(error: &McpError) -> Answer {
         ),
         McpError::HttpMethod => Answer::new(
             StatusCode::METHOD_NOT_ALLOWED,
-            "http_method_refused",
+            "method_not_allowed",
             Fault::Agent,
             "The agent has to send its MCP messages with POST.",
         ),
