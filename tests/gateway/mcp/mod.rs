@@ -5,3 +5,4 @@ mod bed;
 mod app_only;
 mod legacy;
 mod modern;
+mod streams;
