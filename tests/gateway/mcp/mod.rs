@@ -3,6 +3,8 @@
 mod bed;
 
 mod app_only;
+mod handles;
 mod legacy;
+mod lists;
 mod modern;
 mod streams;
