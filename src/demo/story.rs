@@ -158,7 +158,9 @@ fn introduce<W: Write>(terminal: &mut Terminal<W>, stage: &Stage) -> io::Result<
     terminal.entry("sign-in", Style::Bold, &part(origin, about.to_owned()))?;
     let about =
         "a mail connector with Microsoft Graph's shapes; it trusts nobody, and checks every token itself";
-    terminal.entry("connector", Style::Bold, &part(stage.mail.base_url(), about.to_owned()))?;
+    terminal.entry("mail", Style::Bold, &part(stage.mail.base_url(), about.to_owned()))?;
+    let about = "an MCP server with everybody's own notes; it trusts nobody either";
+    terminal.entry("notes", Style::Bold, &part(stage.notes.endpoint(), about.to_owned()))?;
     let about = "its /metrics, /healthz and /readyz, for operators alone";
     terminal.entry("admin", Style::Bold, &part(stage.admin_origin(), about.to_owned()))?;
     terminal.entry("people", Style::Bold, &[Paragraph::plain(people.join("; and "))])?;
@@ -223,7 +225,7 @@ mod tests {
 
         let shown = String::from_utf8(shown).expect("text");
         assert!(went_well, "{shown}");
-        assert!(shown.contains("9 of 9 steps went as they should"), "{shown}");
+        assert!(shown.contains("14 of 14 steps went as they should"), "{shown}");
         for title in titles.iter().chain([&closing::TITLE]) {
             assert!(shown.contains(title), "{title} is not in\n{shown}");
         }

@@ -4,7 +4,10 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::StoryError;
+use super::call::Call;
 use super::closing::Table;
 use super::stage::Stage;
 use super::steps::mail_to_bob;
@@ -56,6 +59,17 @@ pub fn show<W: Write>(terminal: &mut Terminal<W>, stage: &Stage) -> io::Result<(
     )?;
     let link = server.consent_link(&format!("{MAIL_AUDIENCE}/Mail.Send"));
     terminal.line(INDENT, Style::Usable, &format!("# {link}"))?;
+    let tools = Call::mcp("/notes", "tools/list", json!({}), String::new());
+    let body = tools.body.as_ref().map(ToString::to_string).unwrap_or_default();
+    let body = stage.directory.write("tools.json", &body)?;
+    let mut list: Vec<String> =
+        tools.headers.iter().map(|(name, value)| format!("-H \"{name}: {value}\"")).collect();
+    list.extend([
+        "-H \"Content-Type: application/json\"".to_owned(),
+        format!("-d @{}", quoted(&body)),
+        format!("{}{}", stage.origin(), tools.target),
+    ]);
+    terminal.command("What Bob can do with his notes, by MCP", &curl(&bob, &list))?;
     terminal.command("What is counted", &["curl".to_owned(), format!("{}/metrics", stage.admin_origin())])?;
     terminal.command("What is recorded", &["tail -f".to_owned(), quoted(&stage.audit_path)])?;
     terminal.blank()?;

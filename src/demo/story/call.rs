@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::StoryError;
 use super::stage::Stage;
 use super::trail::{Record, Trail};
 use crate::demo::authorization_server::Exchange;
+use crate::demo::connector::ReceivedRequest;
 use crate::demo::jws::Jws;
-use crate::demo::mail::ReceivedRequest;
 
 /// A request that an agent makes for somebody.
 #[derive(Clone)]
@@ -25,12 +25,39 @@ pub struct Call {
     pub token: String,
     /// Its body.
     pub body: Option<Value>,
+    /// Header fields of its own.
+    pub headers: Vec<(&'static str, String)>,
 }
+
+/// What an application's token is called, which speaks for nobody.
+pub const APPLICATION: &str = "the application";
+/// The revision of MCP that the story's agent speaks.
+const REVISION: &str = "2026-07-28";
 
 impl Call {
     /// A request without a body.
     pub fn new(method: Method, target: &'static str, token: String) -> Self {
-        Self { method, target, token, body: None }
+        Self { method, target, token, body: None, headers: Vec::new() }
+    }
+
+    /// An MCP request of this method, with the header fields that repeat what it says.
+    pub fn mcp(target: &'static str, method: &str, mut params: Value, token: String) -> Self {
+        let name = params.get("name").and_then(Value::as_str).map(|name| ("mcp-name", name.to_owned()));
+        params["_meta"] = json!({
+            "io.modelcontextprotocol/protocolVersion": REVISION,
+            "io.modelcontextprotocol/clientCapabilities": {},
+        });
+        let headers = [
+            ("accept", "application/json, text/event-stream".to_owned()),
+            ("mcp-protocol-version", REVISION.to_owned()),
+            ("mcp-method", method.to_owned()),
+        ];
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        Self {
+            body: Some(body),
+            headers: headers.into_iter().chain(name).collect(),
+            ..Self::new(Method::POST, target, token)
+        }
     }
 }
 
@@ -71,7 +98,7 @@ pub struct Seen {
     pub record: Option<Record>,
     /// What the authorization server was asked meanwhile.
     pub exchanges: Vec<Exchange>,
-    /// What the connector received meanwhile.
+    /// What the connectors received meanwhile.
     pub received: Vec<ReceivedRequest>,
 }
 
@@ -101,9 +128,12 @@ pub async fn make(
     trail: &mut Trail,
 ) -> Result<Seen, StoryError> {
     let exchanges_before = stage.authorization_server.exchanges().len();
-    let received_before = stage.mail.requests().len();
+    let (mail_before, notes_before) = (stage.mail.requests().len(), stage.notes.requests().len());
     let address = format!("{}{}", stage.origin(), call.target);
     let mut request = client.request(call.method.clone(), address).bearer_auth(&call.token);
+    for (name, value) in &call.headers {
+        request = request.header(*name, value);
+    }
     if let Some(body) = &call.body {
         request = request.json(body);
     }
@@ -118,13 +148,17 @@ pub async fn make(
         answer,
         record,
         exchanges: stage.authorization_server.exchanges().split_off(exchanges_before),
-        received: stage.mail.requests().split_off(received_before),
+        received: [
+            stage.mail.requests().split_off(mail_before),
+            stage.notes.requests().split_off(notes_before),
+        ]
+        .concat(),
     })
 }
 
 /// What a token says, unchecked.
 pub struct Token {
-    /// The object id of the person it speaks for.
+    /// The object id of the person it speaks for, or [`APPLICATION`].
     pub person: String,
     /// Whom it is for.
     pub audience: String,
@@ -138,8 +172,9 @@ impl Token {
     /// Reads a token as the demo's authorization server makes them.
     pub fn read(token: &str) -> Option<Self> {
         let jws = Jws::parse(token)?;
+        let is_application = jws.text("idtyp") == Some("app");
         Some(Self {
-            person: jws.text("oid")?.to_owned(),
+            person: if is_application { APPLICATION } else { jws.text("oid")? }.to_owned(),
             audience: jws.text("aud")?.to_owned(),
             agent: jws.text("azp").map(str::to_owned),
             expires: jws.number("exp")?,

@@ -88,7 +88,8 @@ fn is_worth_a_look(line: &str) -> bool {
 
 /// How many of the tokens that were about, the agents' and the connector's, are somewhere in a text.
 fn tokens_in(text: &str, calls: &[Call], stage: &Stage) -> usize {
-    let issued = stage.authorization_server.issued();
+    let issued =
+        [stage.authorization_server.issued(), stage.authorization_server.issued_to_application()].concat();
     let tokens = calls.iter().map(|call| &call.token).chain(&issued);
     // A signature is enough to know a token by, and the claims are enough to know too much.
     tokens.flat_map(|token| token.split('.').skip(1)).filter(|part| text.contains(part)).count()

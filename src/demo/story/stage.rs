@@ -1,4 +1,4 @@
-//! The parts of the demo, started together: the authorization server, the mail connector, and between them the
+//! The parts of the demo, started together: the authorization server, the mail and notes connectors, and between them the
 //! gateway as it is, from a configuration file.
 
 use std::collections::HashMap;
@@ -13,6 +13,7 @@ use super::directory::RunDirectory;
 use crate::demo::authorization_server::{AuthorizationServer, Settings};
 use crate::demo::certificates::DevelopmentCertificates;
 use crate::demo::mail::{MailConnector, MailSettings};
+use crate::demo::notes::{NotesConnector, NotesSettings};
 use crate::demo::people::Person;
 use crate::process::Process;
 
@@ -67,6 +68,8 @@ pub struct Stage {
     pub authorization_server: AuthorizationServer,
     /// Who has their mail.
     pub mail: MailConnector,
+    /// Who has their notes.
+    pub notes: NotesConnector,
     /// Who stands between.
     pub process: Process,
     /// Whom to trust, and where that is written down.
@@ -100,8 +103,13 @@ impl Stage {
 
         let tls =
             certificates.server_config().map_err(StoryError::stage("use the development certificates"))?;
-        let mail = MailSettings { tls: Some(tls), ..MailSettings::trusting(&authorization_server) };
+        let mail =
+            MailSettings { tls: Some(Arc::clone(&tls)), ..MailSettings::trusting(&authorization_server) };
         let mail = MailConnector::start(mail).await.map_err(StoryError::stage("start the mail connector"))?;
+
+        let notes = NotesSettings { tls: Some(tls), ..NotesSettings::trusting(&authorization_server) };
+        let notes =
+            NotesConnector::start(notes).await.map_err(StoryError::stage("start the notes connector"))?;
 
         let audit_path = directory.path().join("audit.jsonl");
         let certificates_directory = certificates.authority_path.parent().unwrap_or(Path::new("."));
@@ -113,6 +121,7 @@ impl Stage {
             ("OBO_DEMO_ISSUER", authorization_server.issuer()),
             ("OBO_DEMO_CLIENT_ID", client_id),
             ("OBO_DEMO_MAIL", mail.base_url()),
+            ("OBO_DEMO_NOTES", notes.endpoint()),
             ("OBO_DEMO_AUDIT", audit_path.display().to_string()),
         ]);
         let configuration = directory
@@ -120,7 +129,7 @@ impl Stage {
             .map_err(StoryError::stage("write the gateway's configuration"))?;
         let environment = Arc::new(move |name: &str| environment.get(name).cloned());
         let (process, _) = Process::start(&configuration, environment).await?;
-        Ok(Self { authorization_server, mail, process, certificates, audit_path, directory })
+        Ok(Self { authorization_server, mail, notes, process, certificates, audit_path, directory })
     }
 
     /// What agents call.
@@ -172,6 +181,7 @@ impl Stage {
     pub async fn strike(self) {
         self.process.drain().await;
         self.mail.stop_listening().await;
+        self.notes.stop_listening().await;
         self.authorization_server.stop_listening().await;
     }
 }

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::json;
 
-use super::call::{Call, Seen};
+use super::call::{APPLICATION, Call, Seen};
 use super::stage::Stage;
 use crate::demo::script::Reply;
 
@@ -118,7 +118,49 @@ pub fn all(stage: &Stage) -> Vec<Step> {
                 },
             )
         },
+        step(
+            "An MCP client asks what Ada can do with her notes",
+            list_tools(for_ada().mint()),
+            Expected { exchanges: 1, cache: Some("miss"), ..answered(200, &ada) },
+        ),
+        step(
+            "Bob's list of the same server is another one",
+            list_tools(server.subject_token("Bob").mint()),
+            Expected { exchanges: 1, cache: Some("miss"), ..answered(200, &bob) },
+        ),
+        step(
+            "Ada's agent reads a note of hers",
+            call_tool("read_note", &json!({ "id": "n1" }), for_ada().mint()),
+            Expected { cache: Some("hit"), ..answered(200, &ada) },
+        ),
+        step(
+            "A tool that Bob may not use does not exist for him",
+            call_tool("delete_note", &json!({ "id": "n1" }), server.subject_token("Bob").mint()),
+            Expected { status: 200, outcome: "policy_denied", person: bob.clone(), ..Expected::default() },
+        ),
+        step(
+            "What the application publishes, it publishes as itself",
+            call_tool(
+                "publish_announcement",
+                &json!({ "text": "The office is closed on Monday." }),
+                for_ada().mint(),
+            ),
+            Expected {
+                exchanges: 1,
+                cache: Some("miss"),
+                connector_sees: Some(APPLICATION.to_owned()),
+                ..answered(200, &ada)
+            },
+        ),
     ]
+}
+
+fn list_tools(token: String) -> Call {
+    Call::mcp("/notes", "tools/list", json!({}), token)
+}
+
+fn call_tool(name: &str, arguments: &serde_json::Value, token: String) -> Call {
+    Call::mcp("/notes", "tools/call", json!({ "name": name, "arguments": arguments }), token)
 }
 
 /// A mail from Ada to Bob.
@@ -175,10 +217,11 @@ pub fn faults(step: &Step, seen: &Seen, stage: &Stage) -> Vec<String> {
         or_none(expected.connector_sees.as_deref()),
         or_none(saw.as_deref()),
     );
-    let issued = stage.authorization_server.issued();
+    let issued =
+        [stage.authorization_server.issued(), stage.authorization_server.issued_to_application()].concat();
     let delegated =
         seen.received.iter().all(|request| request.bearer().is_some_and(|token| issued.contains(&token)));
-    faults.compare("that what the connector got is a delegated token", true, delegated);
+    faults.compare("that what the connector got is a token made for it", true, delegated);
     let leaked = seen.received.iter().any(|request| request.contains(&step.call.token));
     faults.compare("that the agent's own token reached the connector", false, leaked);
 

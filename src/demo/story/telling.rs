@@ -6,14 +6,14 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::Value;
 
-use super::call::{Seen, Token};
+use super::call::{APPLICATION, Seen, Token};
 use super::json::lay_out;
 use super::stage::Stage;
 use super::steps::Step;
 use super::terminal::{Paragraph, Style, Terminal};
 use super::trail::Record;
 use crate::demo::clock;
-use crate::demo::mail::ReceivedRequest;
+use crate::demo::connector::ReceivedRequest;
 
 /// Members of answers that are not what a step is about.
 const HIDDEN: [&str; 5] = ["@odata.context", "@odata.etag", "@odata.nextLink", "id", "innerError"];
@@ -47,8 +47,10 @@ pub fn wrong<W: Write>(terminal: &mut Terminal<W>, faults: &[String]) -> io::Res
 fn agent(step: &Step, width: usize, stage: &Stage) -> Vec<Paragraph> {
     let call = &step.call;
     let mut told = vec![Paragraph::new(Style::Usable, format!("{} {}", call.method, call.target))];
-    if let Some(body) = &call.body {
-        told.extend(indented(body, width));
+    match (&call.body, call.headers.is_empty()) {
+        (Some(body), false) => told.push(mcp_request(body)),
+        (Some(body), true) => told.extend(indented(body, width)),
+        (None, _) => {}
     }
     if let Some(token) = Token::read(&call.token) {
         let name = stage.name_of(&token.person);
@@ -83,11 +85,12 @@ fn gateway(seen: &Seen, stage: &Stage) -> Vec<Paragraph> {
         (None, Some(why)) => told.push(refused(format!("refused the token: {why}"))),
         (None, None) => told.push(refused("did not learn who called")),
     }
-    if let (Some(tool), Some(rule)) = (record.tool(), record.text("/authorizations/0/policy/name")) {
+    let rule = record.text("/authorizations/0/policy/name");
+    if let (Some(tool), Some(rule)) = (record.tool(), rule) {
         told.push(done(format!("allowed {tool} by the rule `{rule}`")));
+        told.extend(credential(record, seen));
     }
-    told.extend(credential(record, seen));
-    if record.tool().is_none() && record.person().is_some() {
+    if rule.is_none() && record.person().is_some() {
         told.push(refused(format!("denied the call: {}", record.text("/status_detail").unwrap_or_default())));
     }
     if let Some(added) = seen.added() {
@@ -112,6 +115,9 @@ fn credential(record: &Record, seen: &Seen) -> Option<Paragraph> {
         record.microseconds("obtained_after_us").map(|took| format!(" ({})", time(took))).unwrap_or_default();
     Some(match (record.cache(), seen.exchanges.last()) {
         (Some("hit"), None) => done(format!("cache hit for {good_for}, no exchange{took}")),
+        (Some(_), Some(_)) if record.text("/unmapped/obo/identity") == Some("app_only") => {
+            done(format!("got a token of the application itself, good for {good_for}{took}"))
+        }
         (Some(_), Some(_)) => done(format!("exchanged it for a token good for {good_for}{took}")),
         (None, Some(exchange)) => {
             let why = record.text("/status_detail").or(exchange.error).unwrap_or("no answer");
@@ -141,9 +147,9 @@ fn received(request: &ReceivedRequest, seen: &Seen, step: &Step, stage: &Stage) 
     let answered = match &request.caller {
         Some(caller) => {
             let permissions = caller.permissions.join(", ");
-            format!("verified {whose}'s delegated token ({permissions}), and answered {status}{latency}")
+            format!("verified {whose}'s token ({permissions}), and answered {status}{latency}")
         }
-        None => format!("answered {status}{latency} before it looked at {whose}'s delegated token"),
+        None => format!("answered {status}{latency} before it looked at {whose}'s token"),
     };
     [done(answered), own]
 }
@@ -161,6 +167,10 @@ fn answer(seen: &Seen, width: usize) -> Vec<Paragraph> {
         }
     }
     let Some(body) = answer.json() else { return told };
+    if body.get("jsonrpc").is_some() {
+        told.extend(mcp_answer(&body));
+        return told;
+    }
     let is_refusal = answer.header("content-type") == Some("application/problem+json");
     if !is_refusal {
         told.extend(indented(&body, width));
@@ -175,6 +185,24 @@ fn answer(seen: &Seen, width: usize) -> Vec<Paragraph> {
         }
     }
     told
+}
+
+/// What an MCP request asks for, without what every one says.
+fn mcp_request(body: &Value) -> Paragraph {
+    let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let arguments = body.pointer("/params/arguments").map(ToString::to_string).unwrap_or_default();
+    let told = format!("{} {} {arguments}", text("/method"), text("/params/name"));
+    Paragraph::plain(told.trim_end())
+}
+
+/// What an MCP client makes of an answer: the names in a list, the text of a result, or what is wrong.
+fn mcp_answer(body: &Value) -> Option<Paragraph> {
+    if let Some(tools) = body.pointer("/result/tools").and_then(Value::as_array) {
+        let names: Vec<&str> = tools.iter().filter_map(|tool| tool.get("name")?.as_str()).collect();
+        return Some(Paragraph::plain(names.join(", ")).led_by("tools: "));
+    }
+    let text = body.pointer("/result/content/0/text").or_else(|| body.pointer("/error/message"));
+    text.and_then(Value::as_str).map(Paragraph::plain)
 }
 
 fn status_line(status: StatusCode) -> String {
@@ -197,7 +225,10 @@ fn refused(text: impl Into<String>) -> Paragraph {
 
 /// A person's first name.
 pub fn first_name<'a>(oid: &'a str, stage: &'a Stage) -> &'a str {
-    stage.name_of(oid).split(' ').next().unwrap_or(oid)
+    match stage.name_of(oid) {
+        APPLICATION => APPLICATION,
+        name => name.split(' ').next().unwrap_or(oid),
+    }
 }
 
 /// A time with its unit, and a space between them that does not break.
