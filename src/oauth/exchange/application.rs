@@ -95,7 +95,7 @@ fn check(
         let client = claims.get(*name).and_then(Value::as_str);
         client.is_some_and(|client| !client.eq_ignore_ascii_case(&application.client_id))
     };
-    if is_its_own && CLIENT_CLAIMS.iter().any(|name| of_another(&name)) {
+    if is_its_own && CLIENT_CLAIMS.iter().any(of_another) {
         return Err("its token is for another application");
     }
     match application.target {
