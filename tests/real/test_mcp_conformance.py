@@ -1,5 +1,7 @@
 """The official MCP conformance suite finds the same at a server through the gateway as it finds at the server itself."""
 
+from collections import Counter
+
 import pytest
 from support.gateway import Gateway
 from support.mcp_parts import conformance, hop
@@ -88,9 +90,19 @@ def test_it_passes_the_same_through_the_gateway(suite, server, direct, developme
         gateway.stop()
     with capsys.disabled():
         print(f"\nconformance {suite}: {figures(direct)} directly, {figures(through)} through the gateway")
+    different = differences(direct, through)
+    assert not different, "\n".join(["what one way found and the other did not:", *different])
     assert passing_scenarios(through) == passing_scenarios(direct)
     assert passing_checks(through) == passing_checks(direct)
-    # And whatever failed, was skipped or was warned of: the gateway makes nothing better either.
-    assert {name: sorted(checks) for name, checks in through.items()} == {
-        name: sorted(checks) for name, checks in direct.items()
+
+
+def differences(direct: dict, through: dict) -> list:
+    """What one way found and the other did not: also what failed, was skipped or was warned of, since the gateway is to
+    make nothing better either."""
+    ways = {"directly": direct, "through the gateway": through}
+    counted = {
+        way: Counter((scenario, *check) for scenario, checks in found.items() for check in checks)
+        for way, found in ways.items()
     }
+    only = {way: counted[way] - counted[other] for way, other in (tuple(ways), tuple(ways)[::-1])}
+    return [" ".join((way, *check)) for way in ways for check in sorted(only[way].elements())]
