@@ -6,6 +6,7 @@ import pytest
 from support.gateway import Gateway
 from support.mcp_parts import conformance, hop
 from support.parts import part
+from support.running import free_port
 
 
 class Suite:
@@ -78,16 +79,18 @@ def test_the_fixture_server_passes_what_it_is_known_to_pass(suite, direct, capsy
 
 
 def test_it_passes_the_same_through_the_gateway(suite, server, direct, development_server, programs, tmp_path, capsys):
-    connectors = {"everything": development_server.mcp("everything", server.url)}
-    everything = ["everything/*"]
-    allow = [{"name": "everybody", "tools": everything, "prompts": everything, "resources": everything}]
-    issuers = {"entra": development_server.issuer(development_server.secret(tmp_path))}
-    gateway = Gateway(tmp_path / "gateway", issuers, connectors, allow)
-    try:
-        with hop(programs, gateway.origin, development_server.people["ada"]["token"]) as way:
+    origin = f"http://127.0.0.1:{free_port()}"
+    with hop(programs, origin, development_server.people["ada"]["token"]) as way:
+        # The suite also calls as a page would that was got from the server it looks at, and as one that was not.
+        entry = development_server.mcp("everything", server.url, allowed_origins=[way.origin])
+        everything = ["everything/*"]
+        allow = [{"name": "everybody", "tools": everything, "prompts": everything, "resources": everything}]
+        issuers = {"entra": development_server.issuer(development_server.secret(tmp_path))}
+        gateway = Gateway(tmp_path / "gateway", issuers, {"everything": entry}, allow, origin)
+        try:
             through = suite.run(f"{way.origin}/everything/mcp", tmp_path / "through")
-    finally:
-        gateway.stop()
+        finally:
+            gateway.stop()
     with capsys.disabled():
         print(f"\nconformance {suite}: {figures(direct)} directly, {figures(through)} through the gateway")
     different = differences(direct, through)
