@@ -8,6 +8,13 @@ from support.mcp_parts import conformance, hop
 from support.parts import part
 from support.running import free_port
 
+# What the gateway does as it should and the fixture server does not, so that it passes on one way alone, and why.
+ONLY_THE_GATEWAY = {
+    ("tasks-dispatch-and-envelope", "sep-2663-tasks-get-invalid-task-id-32602"): (
+        "nobody can ask how a task stands that the gateway has not seen given to them; the SDK knows no tasks"
+    ),
+}
+
 
 class Suite:
     """A version of the suite, how it is asked, which server it looks at, and what is known to pass there."""
@@ -96,15 +103,20 @@ def test_it_passes_the_same_through_the_gateway(suite, server, direct, developme
     different = differences(direct, through)
     assert not different, "\n".join(["what one way found and the other did not:", *different])
     assert passing_scenarios(through) == passing_scenarios(direct)
-    assert passing_checks(through) == passing_checks(direct)
+    assert [check for check in passing_checks(through) if check not in ONLY_THE_GATEWAY] == passing_checks(direct)
 
 
 def differences(direct: dict, through: dict) -> list:
     """What one way found and the other did not: also what failed, was skipped or was warned of, since the gateway is to
-    make nothing better either."""
+    make nothing better either, but for what is listed above."""
     ways = {"directly": direct, "through the gateway": through}
     counted = {
-        way: Counter((scenario, *check) for scenario, checks in found.items() for check in checks)
+        way: Counter(
+            (scenario, *check)
+            for scenario, checks in found.items()
+            for check in checks
+            if (scenario, check[0]) not in ONLY_THE_GATEWAY
+        )
         for way, found in ways.items()
     }
     only = {way: counted[way] - counted[other] for way, other in (tuple(ways), tuple(ways)[::-1])}
