@@ -1,9 +1,19 @@
 """The official MCP conformance suite finds the same at a server through the gateway as it finds at the server itself."""
 
+from collections import Counter
+
 import pytest
 from support.gateway import Gateway
 from support.mcp_parts import conformance, hop
 from support.parts import part
+from support.running import free_port
+
+# What the gateway does as it should and the fixture server does not, so that it passes on one way alone, and why.
+ONLY_THE_GATEWAY = {
+    ("tasks-dispatch-and-envelope", "sep-2663-tasks-get-invalid-task-id-32602"): (
+        "nobody can ask how a task stands that the gateway has not seen given to them; the SDK knows no tasks"
+    ),
+}
 
 
 class Suite:
@@ -76,21 +86,38 @@ def test_the_fixture_server_passes_what_it_is_known_to_pass(suite, direct, capsy
 
 
 def test_it_passes_the_same_through_the_gateway(suite, server, direct, development_server, programs, tmp_path, capsys):
-    connectors = {"everything": development_server.mcp("everything", server.url)}
-    everything = ["everything/*"]
-    allow = [{"name": "everybody", "tools": everything, "prompts": everything, "resources": everything}]
-    issuers = {"entra": development_server.issuer(development_server.secret(tmp_path))}
-    gateway = Gateway(tmp_path / "gateway", issuers, connectors, allow)
-    try:
-        with hop(programs, gateway.origin, development_server.people["ada"]["token"]) as way:
+    origin = f"http://127.0.0.1:{free_port()}"
+    with hop(programs, origin, development_server.people["ada"]["token"]) as way:
+        # The suite also calls as a page would that was got from the server it looks at, and as one that was not.
+        entry = development_server.mcp("everything", server.url, allowed_origins=[way.origin])
+        everything = ["everything/*"]
+        allow = [{"name": "everybody", "tools": everything, "prompts": everything, "resources": everything}]
+        issuers = {"entra": development_server.issuer(development_server.secret(tmp_path))}
+        gateway = Gateway(tmp_path / "gateway", issuers, {"everything": entry}, allow, origin)
+        try:
             through = suite.run(f"{way.origin}/everything/mcp", tmp_path / "through")
-    finally:
-        gateway.stop()
+        finally:
+            gateway.stop()
     with capsys.disabled():
         print(f"\nconformance {suite}: {figures(direct)} directly, {figures(through)} through the gateway")
+    different = differences(direct, through)
+    assert not different, "\n".join(["what one way found and the other did not:", *different])
     assert passing_scenarios(through) == passing_scenarios(direct)
-    assert passing_checks(through) == passing_checks(direct)
-    # And whatever failed, was skipped or was warned of: the gateway makes nothing better either.
-    assert {name: sorted(checks) for name, checks in through.items()} == {
-        name: sorted(checks) for name, checks in direct.items()
+    assert [check for check in passing_checks(through) if check not in ONLY_THE_GATEWAY] == passing_checks(direct)
+
+
+def differences(direct: dict, through: dict) -> list:
+    """What one way found and the other did not: also what failed, was skipped or was warned of, since the gateway is to
+    make nothing better either, but for what is listed above."""
+    ways = {"directly": direct, "through the gateway": through}
+    counted = {
+        way: Counter(
+            (scenario, *check)
+            for scenario, checks in found.items()
+            for check in checks
+            if (scenario, check[0]) not in ONLY_THE_GATEWAY
+        )
+        for way, found in ways.items()
     }
+    only = {way: counted[way] - counted[other] for way, other in (tuple(ways), tuple(ways)[::-1])}
+    return [" ".join((way, *check)) for way in ways for check in sorted(only[way].elements())]

@@ -28,6 +28,7 @@ class Bed:
             {name: self.development_server.mcp(name, server.url) for name, server in servers.items()},
             [{"name": "everybody", "tools": names, "prompts": names, "resources": names}],
             origin,
+            public_url=origin,
         )
 
     def stop(self) -> None:

@@ -56,7 +56,7 @@ pub fn answer(
             "serverInfo": server,
         }),
         Method::ServerDiscover => json!({
-            "supportedVersions": ProtocolVersion::SERVED.map(ProtocolVersion::as_str),
+            "supportedVersions": ProtocolVersion::MODERN.map(ProtocolVersion::as_str),
             "capabilities": { "tools": {} },
             "serverInfo": server,
         }),

@@ -12,8 +12,9 @@
 //! | another | none, or the same | refused: of the modern era if `_meta` has a revision, or the header a later one |
 //! | any | not the same | refused: header and body differ |
 //!
-//! `initialize` under a header of the modern era is refused as well: it begins a session, and there are none. A response is
-//! refused in the modern era, where servers ask nothing.
+//! `initialize` under a header of the modern era is refused as well: it begins a session, and there are none. With a revision
+//! of that era in `_meta` it is a method that is not known, as the others are that this era has no more. A response is refused
+//! in the modern era, where servers ask nothing.
 
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
@@ -53,6 +54,10 @@ impl ProtocolVersion {
     pub const SERVED: [Self; 4] =
         [Self::V2026_07_28, Self::V2025_11_25, Self::V2025_06_18, Self::V2025_03_26];
 
+    /// Those that a request of the modern era can be of, the newest first: what `server/discover` tells of, and an error
+    /// that names what is supported. The earlier ones are agreed upon by `initialize`.
+    pub const MODERN: [Self; 1] = [Self::V2026_07_28];
+
     /// As it stands in messages. Safe as a metric label.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -69,6 +74,12 @@ impl ProtocolVersion {
             Self::V2025_03_26 | Self::V2025_06_18 | Self::V2025_11_25 => Era::Legacy,
             Self::V2026_07_28 => Era::Modern,
         }
+    }
+
+    /// Whether what `_meta` says of the revision means the modern era, where that of the header is the same.
+    pub(super) fn is_meant_as_modern(said: &Value) -> bool {
+        let named = said.as_str().and_then(Self::named);
+        named.is_none_or(|version| version.era() == Era::Modern)
     }
 
     fn named(text: &str) -> Option<Self> {
@@ -118,7 +129,7 @@ impl EraError {
     pub fn data(&self) -> Option<Value> {
         match self {
             Self::Unsupported { era: Era::Modern, requested } => {
-                let supported = ProtocolVersion::SERVED.map(ProtocolVersion::as_str);
+                let supported = ProtocolVersion::MODERN.map(ProtocolVersion::as_str);
                 Some(json!({ "supported": supported, "requested": requested }))
             }
             Self::Unsupported { era: Era::Legacy, .. }
@@ -261,7 +272,7 @@ mod tests {
         let modern = unsupported(Era::Modern, "2027-01-01");
         assert_eq!(modern.rpc_code(), -32_022);
         let data = json!({
-            "supported": ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"],
+            "supported": ["2026-07-28"],
             "requested": "2027-01-01",
         });
         assert_eq!(modern.data(), Some(data));
@@ -308,8 +319,6 @@ mod tests {
         let version = of_message(&headers(&lines), &message("tools/list", None));
         assert_eq!(version, Ok(ProtocolVersion::V2026_07_28));
         let initialize = of_message(&headers(&lines[..1]), &message("initialize", None));
-        assert_eq!(initialize, Err(EraError::Initialize));
-        let initialize = of_message(&headers(&[]), &message("initialize", Some("2026-07-28")));
         assert_eq!(initialize, Err(EraError::Initialize));
         assert!(of_message(&headers(&[]), &message("initialize", None)).is_ok());
     }

@@ -9,6 +9,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+use super::era::ProtocolVersion;
 use super::method::{Method, NotificationKind};
 use super::params::{self, Completed};
 use crate::strict_json::{ExactError, parse_exact};
@@ -189,7 +190,7 @@ impl Message {
         let has = |name| members.contains_key(name);
         match (members.get("method"), id, has("result"), has("error")) {
             (Some(method), Some(id), false, false) => {
-                let method = Method::named(method_name(method)?);
+                let method = method_in_its_era(Method::named(method_name(method)?), params);
                 params::check_request(method, params)?;
                 Ok(Self::Request(Request { id, method, members }))
             }
@@ -225,6 +226,13 @@ impl Message {
             Self::Response(response) => response.to_bytes(),
         }
     }
+}
+
+/// What a message of the modern era asks for that this era has no more is not known, whatever it lacks besides.
+fn method_in_its_era(method: Method, params: Option<&Map<String, Value>>) -> Method {
+    let version = params.and_then(|params| params.get("_meta")?.get(super::META_PROTOCOL_VERSION));
+    let is_modern = version.is_some_and(ProtocolVersion::is_meant_as_modern);
+    if is_modern && method.is_of_legacy_alone() { Method::Unknown } else { method }
 }
 
 fn method_name(method: &Value) -> Result<&str, MessageFault> {

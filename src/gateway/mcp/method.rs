@@ -104,6 +104,33 @@ impl Method {
         }
     }
 
+    /// Whether it is of revisions up to 2025-11-25 alone: 2026-07-28 has it no more, or never had it.
+    pub const fn is_of_legacy_alone(self) -> bool {
+        match self {
+            Self::Initialize
+            | Self::Ping
+            | Self::ResourcesSubscribe
+            | Self::ResourcesUnsubscribe
+            | Self::LoggingSetLevel
+            | Self::TasksList
+            | Self::TasksResult => true,
+            Self::ToolsList
+            | Self::ToolsCall
+            | Self::PromptsList
+            | Self::PromptsGet
+            | Self::ResourcesList
+            | Self::ResourceTemplatesList
+            | Self::ResourcesRead
+            | Self::CompletionComplete
+            | Self::TasksGet
+            | Self::TasksCancel
+            | Self::TasksUpdate
+            | Self::ServerDiscover
+            | Self::SubscriptionsListen
+            | Self::Unknown => false,
+        }
+    }
+
     /// The member of `params` that names what the request is about, which it must have.
     pub const fn subject(self) -> Option<&'static str> {
         match self {

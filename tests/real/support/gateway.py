@@ -16,11 +16,17 @@ PROGRAM = Path(os.environ["OBO_GATEWAY"])
 class Gateway:
     """A running gateway. `issuers`, `connectors` and the rules of `allow` are the configuration's, as data; JSON is YAML.
 
-    Without rules everybody may call every tool. Without an `origin` any free port will do.
+    Without rules everybody may call every tool. Without an `origin` any free port will do. `more` are further keys.
     """
 
     def __init__(
-        self, folder: Path, issuers: dict, connectors: dict, allow: list | None = None, origin: str | None = None
+        self,
+        folder: Path,
+        issuers: dict,
+        connectors: dict,
+        allow: list | None = None,
+        origin: str | None = None,
+        **more,
     ):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -36,6 +42,7 @@ class Gateway:
             "connectors": connectors,
             "policy": {"allow": allow or [{"name": "everybody", "tools": ["*/*"]}]},
             "audit": {"file": str(self.audit)},
+            **more,
         }
         self.config.write_text(json.dumps(self._written, indent=2))
         self._session = requests.Session()

@@ -399,3 +399,21 @@ fn nothing_that_was_sent_is_in_an_error_or_in_a_debug_form() {
         assert!(!shown.contains(canary), "{shown}");
     }
 }
+
+#[test]
+fn what_the_modern_era_has_no_more_is_not_known_whatever_it_lacks() {
+    let asked = |method, version| {
+        let params = format!(r#"{{"_meta":{{"io.modelcontextprotocol/protocolVersion":"{version}"}}}}"#);
+        request(method, &params)
+    };
+    for method in ["initialize", "ping", "resources/subscribe", "resources/unsubscribe", "tasks/result"] {
+        let modern = asked(method, "2026-07-28");
+        assert_eq!((modern.method(), modern.method_name()), (Method::Unknown, method));
+    }
+    assert_eq!(asked("tools/list", "2026-07-28").method(), Method::ToolsList);
+    // Up to 2025-11-25 it is what it was, and must not lack what it needs.
+    assert_eq!(asked("ping", "2025-11-25").method(), Method::Ping);
+    let legacy = r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2025-11-25"}}"#;
+    check_params("resources/subscribe", legacy, MessageFault::Missing("params.uri"));
+    check_params("initialize", "{}", MessageFault::Missing("params.protocolVersion"));
+}
