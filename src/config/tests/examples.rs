@@ -141,11 +141,17 @@ fn demo() {
         "demo.yaml",
         &files,
         &variables,
-        "CONNECTOR  TOOL           MATCH                  IDENTITY      ALLOWED BY                     SCOPES\n\
-         mail       list_messages  GET /me/messages       on_behalf_of  anyone may use their own mail  https://graph.demo.test/Mail.Read\n\
-         \x20          read_message   GET /me/messages/{id}  on_behalf_of  anyone may use their own mail  https://graph.demo.test/Mail.Read\n\
-         \x20          send_message   POST /me/sendMail      on_behalf_of  anyone may use their own mail  https://graph.demo.test/Mail.Send\n\
-         \ngood: 1 issuer, 1 connector, 3 tools, 1 rule\n",
+        "CONNECTOR  TOOL                  MATCH                     IDENTITY      ALLOWED BY                                                   SCOPES\n\
+         mail       list_messages         GET /me/messages          on_behalf_of  anyone may use their own mail                                https://graph.demo.test/Mail.Read\n\
+         \x20          read_message          GET /me/messages/{id}     on_behalf_of  anyone may use their own mail                                https://graph.demo.test/Mail.Read\n\
+         \x20          send_message          POST /me/sendMail         on_behalf_of  anyone may use their own mail                                https://graph.demo.test/Mail.Send\n\
+         notes      list_notes            MCP list_notes            on_behalf_of  anyone may read their own notes, engineers use all of notes  api://notes/Notes.Read\n\
+         \x20          read_note             MCP read_note             on_behalf_of  anyone may read their own notes, engineers use all of notes  api://notes/Notes.Read\n\
+         \x20          write_note            MCP write_note            on_behalf_of  engineers use all of notes                                   api://notes/Notes.ReadWrite\n\
+         \x20          delete_note           MCP delete_note           on_behalf_of  engineers use all of notes                                   api://notes/Notes.ReadWrite\n\
+         \x20          publish_announcement  MCP publish_announcement  app_only      engineers use all of notes                                   api://notes/.default\n\
+         \n\
+         good: 1 issuer, 2 connectors, 8 tools, 3 rules\n",
     );
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8443");
 }
