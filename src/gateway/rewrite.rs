@@ -13,8 +13,9 @@ use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, AUTHORIZATION,
-    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, SERVER, SET_COOKIE,
-    TE, TRANSFER_ENCODING, UPGRADE, VIA, WWW_AUTHENTICATE,
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PROXY_AUTHENTICATE, RANGE, SERVER,
+    SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE, VIA, WWW_AUTHENTICATE,
 };
 use http::{Method, Request, Response, StatusCode, Version};
 
@@ -109,6 +110,19 @@ const KEPT_BACK: [HeaderName; 17] = [
     HeaderName::from_static("access-control-allow-private-network"),
 ];
 
+/// Headers that a message of MCP has no use for, and with which a server might answer a part of it, or something else.
+const NOT_OF_MESSAGES: [HeaderName; 8] = [
+    CONTENT_ENCODING,
+    RANGE,
+    IF_RANGE,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_UNMODIFIED_SINCE,
+    // Where a stream is resumed it is among `own_headers`.
+    HeaderName::from_static("last-event-id"),
+];
+
 /// Tells agents whose identity the connector saw.
 const IDENTITY_MODE: HeaderName = HeaderName::from_static("obo-identity-mode");
 /// Tells agents, and connectors, the call's identifier.
@@ -179,6 +193,9 @@ pub fn delegate(
     }
     if lists(inbound, &TE, "trailers") {
         headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if !own_headers.is_empty() {
+        NOT_OF_MESSAGES.iter().for_each(|name| _ = headers.remove(name));
     }
     for (name, value) in own_headers {
         headers.insert(name.clone(), value.clone());

@@ -49,8 +49,9 @@ const NEVER_PASSED: [&str; 40] = [
     "x-user",
 ];
 /// The same, by how a name begins.
-const NEVER_PASSED_PREFIXES: [&str; 12] = [
+const NEVER_PASSED_PREFIXES: [&str; 13] = [
     "impersonate-",
+    "mcp-",
     "obo-",
     "ssl-client-",
     "x-amzn-oidc-",

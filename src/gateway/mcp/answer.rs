@@ -30,6 +30,8 @@ use crate::tool::ConnectorName;
 
 /// Tells proxies on the way that a stream is not to be collected.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+/// How long a list in one piece may take to come, once it has begun.
+const LIST_TIME_MAX: Duration = Duration::from_secs(60);
 /// What an agent hears whose stream ends with its token. The status is that of the refusal of the next call.
 const EXPIRED: (i32, &str) = (401, "The access token has expired: sign in again.");
 
@@ -190,7 +192,9 @@ impl Answering<'_> {
         let idle_timeout = answer.idle_timeout();
         let body = std::mem::replace(answer.response.body_mut(), AnswerBody::Written(Bytes::new()));
         let message = match body {
-            AnswerBody::Connector(body) => collect(body, idle_timeout).await?,
+            AnswerBody::Connector(body) => tokio::time::timeout(LIST_TIME_MAX, collect(body, idle_timeout))
+                .await
+                .map_err(|_| McpError::Answer("dripping"))??,
             AnswerBody::Written(message) => message,
         };
         let list = filter.without_hidden(&message)?.unwrap_or(message);

@@ -29,6 +29,11 @@ pub const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 /// Where a stream is resumed (HTML Living Standard, section 9.2.4).
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
+/// How long a message may take to come: a megabyte over a slow line.
+const MESSAGE_TIME_MAX: Duration = Duration::from_secs(60);
+/// Most resources whose changes one request may ask to hear of. Each is decided about.
+const SUBSCRIPTIONS_MAX: usize = 256;
+
 /// Whom a request is from, and where it came in.
 pub struct Arrival<'a> {
     /// Its head.
@@ -58,7 +63,10 @@ impl Arrival<'_> {
             return Err(McpError::Address);
         }
         match *self.request.method() {
-            HttpMethod::POST => self.message(&self.read(body).await?, spoken),
+            HttpMethod::POST => {
+                let read = tokio::time::timeout(MESSAGE_TIME_MAX, self.read(body)).await;
+                self.message(&read.map_err(|_| McpError::Stalled)??, spoken)
+            }
             HttpMethod::GET if spoken.era == Era::Legacy => self.stream(spoken),
             HttpMethod::DELETE if spoken.era == Era::Legacy => self.end(spoken),
             _ => Err(McpError::HttpMethod),
@@ -172,6 +180,9 @@ impl Arrival<'_> {
                 None => purpose()?,
             }),
             (Method::SubscriptionsListen, _, _) => {
+                if request.resource_subscriptions().nth(SUBSCRIPTIONS_MAX).is_some() {
+                    return Err(McpError::TooManySubscriptions);
+                }
                 let also = request.resource_subscriptions().map(|uri| resource(uri).tool).collect();
                 Ok((purpose()?, Arguments::new(), also))
             }
@@ -273,7 +284,10 @@ impl Arrival<'_> {
         let headers = self.request.headers();
         let only = |name: &HeaderName| {
             let mut values = headers.get_all(name).iter();
-            let value = values.next().filter(|value| value.len() <= HANDLE_BYTES_MAX)?;
+            let is_fit = |value: &&HeaderValue| {
+                value.len() <= HANDLE_BYTES_MAX && !self.caller.has_token_within(value.as_bytes())
+            };
+            let value = values.next().filter(is_fit)?;
             values.next().is_none().then(|| (name.clone(), value.clone()))
         };
         names.iter().filter_map(only).collect()

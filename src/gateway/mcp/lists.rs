@@ -10,6 +10,9 @@ use super::method::Method;
 use crate::strict_json::same_but_for_case;
 use crate::tool::Primitive;
 
+/// Most items of one page. The largest servers have some hundred tools, and long lists come in pages.
+const ITEMS_MAX: usize = 10_000;
+
 /// A list that a server gives, page by page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum List {
@@ -32,6 +35,9 @@ pub enum ListError {
     /// The list is not there.
     #[error("the result has no \"{0}\"")]
     Missing(&'static str),
+    /// It has more items than are decided about at once.
+    #[error("\"{0}\" in the result has more than {ITEMS_MAX} items")]
+    TooMany(&'static str),
     /// The list is no array.
     #[error("\"{0}\" in the result is not an array")]
     NotAnArray(&'static str),
@@ -126,6 +132,9 @@ impl List {
             Some(_) => return Err(ListError::NotAnArray(self.member())),
             None => return Err(ListError::Missing(self.member())),
         };
+        if items.len() > ITEMS_MAX {
+            return Err(ListError::TooMany(self.member()));
+        }
         items.retain(|item| self.name_of(item).is_some_and(|name| is_shown(self.primitive(), name)));
         let is_cacheable =
             era == Era::Modern || ["ttlMs", "cacheScope"].iter().any(|hint| result.contains_key(*hint));
@@ -244,6 +253,8 @@ mod tests {
             assert_eq!(filter(twin), Err(ListError::CaseTwin("tools")));
         }
         assert_eq!(filter(json!({ "tools": { "name": "a" } })), Err(ListError::NotAnArray("tools")));
+        let too_many = json!({ "tools": vec![0; ITEMS_MAX + 1] });
+        assert_eq!(filter(too_many), Err(ListError::TooMany("tools")));
         assert_eq!(filter(json!({ "tools": null })), Err(ListError::NotAnArray("tools")));
     }
 

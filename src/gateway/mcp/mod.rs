@@ -131,6 +131,9 @@ pub enum McpError {
     /// The headers do not say what the message says.
     #[error(transparent)]
     Mirror(#[from] MirrorError),
+    /// It asks to hear of the changes of more resources than are decided about at once.
+    #[error("the request names more resources than one may")]
+    TooManySubscriptions,
     /// The message carries the caller's own token.
     #[error("the message carries the access token")]
     TokenMisplaced,

@@ -54,12 +54,8 @@ pub(super) fn answer_to_mcp(error: &McpError) -> Answer {
         ),
         McpError::Stalled => answer_to_forwarding(&ForwardError::UploadStalled),
         McpError::BrokeOff => answer_to_forwarding(&ForwardError::UploadBroke),
-        McpError::Message(error) if error.fault == MessageFault::TooLarge => Answer::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "message_too_large",
-            Fault::Agent,
-            "The agent has to send smaller messages; files travel by reference.",
-        ),
+        McpError::TooManySubscriptions => message_too_large(),
+        McpError::Message(error) if error.fault == MessageFault::TooLarge => message_too_large(),
         McpError::Message(_) => Answer::bad_request(
             "message_malformed",
             "The agent has to send one JSON-RPC message that everybody reads alike.",
@@ -110,6 +106,15 @@ pub(super) fn answer_to_mcp(error: &McpError) -> Answer {
             Answer::new(StatusCode::BAD_GATEWAY, "connector_answer_unreadable", Fault::Connector, unreadable)
         }
     }
+}
+
+const fn message_too_large() -> Answer {
+    Answer::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "message_too_large",
+        Fault::Agent,
+        "The agent has to send smaller messages; files travel by reference.",
+    )
 }
 
 /// How a refusal is told.
@@ -202,7 +207,9 @@ fn form<'a>(refusal: &Refusal, answer: &Answer, spoken: &'a McpCall, problem: Va
             message: "Method not found".to_owned(),
             data: None,
         },
-        Refusal::Mcp(McpError::Task | McpError::State) => error(INVALID_PARAMS),
+        Refusal::Mcp(McpError::Task | McpError::State | McpError::TooManySubscriptions) => {
+            error(INVALID_PARAMS)
+        }
         // The protocol's own refusals are for the client, not for the model.
         Refusal::Mcp(
             McpError::Address
