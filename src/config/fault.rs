@@ -239,7 +239,9 @@ impl Report {
             let line = note.span.line - 1;
             let (file, source, in_named_file) = match &note.file {
                 None => (Arc::clone(&file), source.get(line).cloned(), false),
-                Some(named) => (Arc::clone(&named.path), named.text.lines().nth(line).map(str::to_owned), true),
+                Some(named) => {
+                    (Arc::clone(&named.path), named.text.lines().nth(line).map(str::to_owned), true)
+                }
             };
             Fault {
                 severity: note.severity,

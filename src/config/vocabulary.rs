@@ -16,7 +16,8 @@ use crate::policy::cedar::{KnownConnector, Vocabulary};
 ///
 /// [`LoadError`] holds every other fault of the file.
 pub fn policy_schema(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<String, LoadError> {
-    let Loaded { config: Config { issuers, connectors, .. }, .. } = super::load_with(path, environment, true)?;
+    let Loaded { config: Config { issuers, connectors, .. }, .. } =
+        super::load_with(path, environment, true)?;
     Ok(vocabulary(&issuers, &connectors).schema())
 }
 

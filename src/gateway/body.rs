@@ -157,7 +157,9 @@ impl ConnectorBody {
                 }
                 continue;
             };
-            let (Ok(frame), Some(screen)) = (&frame, &mut self.screen) else { return Poll::Ready(Some(frame)) };
+            let (Ok(frame), Some(screen)) = (&frame, &mut self.screen) else {
+                return Poll::Ready(Some(frame));
+            };
             // Trailers of an MCP server have no meaning, and nothing has judged them.
             if let Some(data) = frame.data_ref()
                 && let Err(error) = screen.push(data, is_over(&self.body))

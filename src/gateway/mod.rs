@@ -58,8 +58,8 @@ pub use refusal::Refusal;
 pub use settings::{ConnectorSettings, ConnectorTimeouts, ListWithoutPerson, McpTools, Tools};
 
 use answer::DPOP_NONCE;
-use call::Call;
 use authenticate::AuthenticateError;
+use call::Call;
 use mcp::{Answering, Arrival, Asking, McpCall};
 use path::CanonicalPath;
 use routes::{Connector, ConnectorAnswer, Routes};
@@ -255,7 +255,15 @@ impl Gateway {
         let request_id = call.request_id();
         let delegate = |credential: &Credential| {
             let (path, headers) = (&tool_call.path, &tool_call.headers);
-            rewrite::delegate(&request, path, &connector.pass_headers, headers, &permit, credential, request_id)
+            rewrite::delegate(
+                &request,
+                path,
+                &connector.pass_headers,
+                headers,
+                &permit,
+                credential,
+                request_id,
+            )
         };
         let read = tool_call.body.read().cloned();
         let mut answer =

@@ -13,9 +13,9 @@ use serde_json::json;
 use super::answer::{Answer, Challenge};
 use super::authenticate::AuthenticateError;
 use super::forward::ForwardError;
+use super::mcp::{McpCall, McpError};
 use super::path::PathError;
 use super::request::RequestError;
-use super::mcp::{McpCall, McpError};
 use crate::audit::{AuditUnavailable, Fault, RefusalNote, RequestId};
 use crate::credential::ObtainError;
 use crate::error_chain::ErrorChain;
@@ -194,9 +194,7 @@ fn answer_to_denial(denial: &Denial, caller: Option<&Caller>) -> Answer {
             Fault::Gateway,
             "Whether you are allowed to do this cannot be told; give the request id to the gateway's operators.",
         ),
-        Denial::ContextsMissing { missing } => {
-            step_up(Some(&demand_for_contexts(missing)), caller)
-        }
+        Denial::ContextsMissing { missing } => step_up(Some(&demand_for_contexts(missing)), caller),
         Denial::SignIn(required) => Answer {
             challenge: Challenge::InsufficientUserAuthentication,
             sign_in: Some(required.clone()),

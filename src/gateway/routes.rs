@@ -19,8 +19,8 @@ use super::rest::Operations;
 use super::rewrite::Delegated;
 use super::settings::{ConnectorSettings, Tools};
 use super::tool_call::{CallBody, CountedTool, ToolCall};
-use crate::audit::Ending;
 use super::upload::{Upload, UploadBody};
+use crate::audit::Ending;
 use crate::metrics::{Metrics, ToolMetrics};
 use crate::tool::{Arguments, ConnectorName};
 

@@ -182,7 +182,8 @@ impl Policy {
         // A tool that declares no arguments shows none to policies, so all is known already.
         let no_arguments = Arguments::new();
         let arguments = tool.arguments.is_empty().then_some(&no_arguments);
-        tool.issuers.contains(caller.issuer_name()) && self.judge(caller, tool, arguments, client, now).is_ok()
+        tool.issuers.contains(caller.issuer_name())
+            && self.judge(caller, tool, arguments, client, now).is_ok()
     }
 
     /// Whether somebody or other may call `tool` through this agent.
@@ -234,7 +235,9 @@ impl Policy {
         client: IpAddr,
         now: Now,
     ) -> Result<Arc<[RuleName]>, Denial> {
-        let Some(kind) = Kind::of(tool.primitive) else { return self.judge_method(caller, tool, client, now) };
+        let Some(kind) = Kind::of(tool.primitive) else {
+            return self.judge_method(caller, tool, client, now);
+        };
         let deny = self.deny.first(caller, tool).map(|rule| rule.name.clone());
         if let Some(deny) = deny {
             return Voices { forbids: vec![deny], ..Voices::default() }.verdict();

@@ -46,7 +46,9 @@ impl Rules {
 
     /// The first rule that covers the call.
     pub fn first(&self, caller: &Caller, tool: &Tool) -> Option<&Rule> {
-        let covering = self.near(caller, tool.connector.as_str()).filter(|&place| self.rules[place].covers(caller, tool));
+        let covering = self
+            .near(caller, tool.connector.as_str())
+            .filter(|&place| self.rules[place].covers(caller, tool));
         covering.min().map(|place| &self.rules[place])
     }
 

@@ -65,8 +65,7 @@ impl Rule {
 
     /// Whether it is about this caller.
     pub(super) fn is_for(&self, caller: &Caller) -> bool {
-        self.subjects.as_ref().is_none_or(|subjects| subjects.include(caller))
-            && self.is_for_agent(caller)
+        self.subjects.as_ref().is_none_or(|subjects| subjects.include(caller)) && self.is_for_agent(caller)
     }
 
     /// Whether it is about this caller's agent, whoever the person is.
@@ -90,9 +89,9 @@ impl Rule {
 
     /// Whether it names everything of this kind on the connector.
     pub(super) fn names_all(&self, kind: Kind, connector: &str) -> bool {
-        self.patterns(kind)
-            .iter()
-            .any(|pattern| pattern.tool.bytes().all(|byte| byte == b'*') && pattern.matches_connector(connector))
+        self.patterns(kind).iter().any(|pattern| {
+            pattern.tool.bytes().all(|byte| byte == b'*') && pattern.matches_connector(connector)
+        })
     }
 
     fn patterns(&self, kind: Kind) -> &[ToolPattern] {

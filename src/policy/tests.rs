@@ -51,12 +51,7 @@ fn nothing_listed_means_nothing_allowed() {
     assert_eq!(denial.expect_err("no rule"), Denial::NoRule);
     check(rule(None, None, &[]), caller("ada", None, &[], &[]), tool("mail", "read"), false);
     let nobody = Some(Subjects::default());
-    check(
-        rule(nobody, None, &["*/*"]),
-        caller("ada", None, &["staff"], &[]),
-        tool("mail", "read"),
-        false,
-    );
+    check(rule(nobody, None, &["*/*"]), caller("ada", None, &["staff"], &[]), tool("mail", "read"), false);
 }
 
 #[test]
@@ -79,18 +74,8 @@ fn a_rule_covers_people_by_id_group_or_role() {
 #[test]
 fn a_rule_for_agents_does_not_cover_an_unnamed_agent() {
     let agents: Option<&[&str]> = Some(&["planner"]);
-    check(
-        rule(None, agents, &["*/*"]),
-        caller("ada", Some("planner"), &[], &[]),
-        tool("mail", "read"),
-        true,
-    );
-    check(
-        rule(None, agents, &["*/*"]),
-        caller("ada", Some("other"), &[], &[]),
-        tool("mail", "read"),
-        false,
-    );
+    check(rule(None, agents, &["*/*"]), caller("ada", Some("planner"), &[], &[]), tool("mail", "read"), true);
+    check(rule(None, agents, &["*/*"]), caller("ada", Some("other"), &[], &[]), tool("mail", "read"), false);
     check(rule(None, agents, &["*/*"]), caller("ada", None, &[], &[]), tool("mail", "read"), false);
 }
 
@@ -98,8 +83,7 @@ fn a_rule_for_agents_does_not_cover_an_unnamed_agent() {
 fn a_tool_is_for_its_own_issuers_and_scopes_whatever_the_rules_say() {
     let policy = Policy::new(vec![rule(None, None, &["*/*"])]);
     let strict = |issuer: &str, scopes: &str| {
-        let tool =
-            Tool { issuers: [IssuerName::new(issuer)].into(), ..Tool::clone(&tool("mail", "read")) };
+        let tool = Tool { issuers: [IssuerName::new(issuer)].into(), ..Tool::clone(&tool("mail", "read")) };
         Arc::new(Tool { required_scopes: Scopes::parse(scopes), ..tool })
     };
     let decide = |tool| policy.decide(caller("ada", None, &[], &[]), tool, circumstances()).map(|_| ());
@@ -222,7 +206,8 @@ fn primitive(primitive: Primitive, name: &str) -> Arc<Tool> {
 #[test]
 fn prompts_and_resources_are_named_apart_from_tools() {
     let tools = named("tools", &["tools"], &["notes/*"]);
-    let prompts = Rule { tools: Vec::new(), prompts: tools.tools.clone(), ..named("prompts", &["prompts"], &[]) };
+    let prompts =
+        Rule { tools: Vec::new(), prompts: tools.tools.clone(), ..named("prompts", &["prompts"], &[]) };
     let pattern = ToolPattern::of_resource("notes/file:///shared/*").expect("a pattern of the test");
     let resources = Rule { resources: vec![pattern], ..named("resources", &["resources"], &[]) };
     let policy = Policy::new(vec![tools, prompts, resources]);
@@ -256,7 +241,8 @@ fn the_protocol_itself_is_for_whoever_may_use_something() {
 
 #[test]
 fn a_list_shows_what_may_be_called() {
-    let policy = Policy::new(vec![named("all", &[], &["*/*"])]).denying(vec![named("no", &["ada"], &["mail/send"])]);
+    let policy =
+        Policy::new(vec![named("all", &[], &["*/*"])]).denying(vec![named("no", &["ada"], &["mail/send"])]);
     let shows = |subject, tool: Arc<Tool>| {
         let Circumstances { client, now, .. } = circumstances();
         policy.shows(&caller(subject, None, &[], &[]), &tool, client, now)

@@ -50,7 +50,9 @@ async fn the_schema_of_policies_names_what_the_configuration_has() {
     let printed = run(&["policy", "schema", "--config", &bed.config_path().display().to_string()]);
     assert!(printed.status.success(), "{}", text_of(&printed.stderr));
     let schema = text_of(&printed.stdout);
-    for line in ["entity Person in [Group, Role] = {", "action \"call\" in [\"use\"] appliesTo {", "client: ipaddr,"] {
+    for line in
+        ["entity Person in [Group, Role] = {", "action \"call\" in [\"use\"] appliesTo {", "client: ipaddr,"]
+    {
         assert!(schema.contains(line), "{schema}");
     }
     assert_eq!(run(&["policy", "schema", "--config", "/nowhere/gateway.yaml"]).status.code(), Some(64));

@@ -93,7 +93,8 @@ async fn a_broken_set_of_policies_leaves_the_old_one_in_place() {
         assert_eq!(bed.metric("obo_gateway_config_last_reload_success").await, Some(0.0));
         assert_eq!(bed.get("/mail/me/messages", &bed.token("ada")).await.status(), 200, "{broken}");
     }
-    std::fs::write(&file, "permit(principal, action, resource == Tool::\"mail/read_message\");").expect("written");
+    std::fs::write(&file, "permit(principal, action, resource == Tool::\"mail/read_message\");")
+        .expect("written");
     bed.gateway.reload().await.expect("good policies");
     let refused = refusal(bed.get("/mail/me/messages", &bed.token("ada")).await).await;
     assert_refused(&refused, 403, "policy_denied");

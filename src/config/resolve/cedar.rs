@@ -41,14 +41,15 @@ pub fn policies(
         texts.push(text(NamedFile { at: &at, path }, POLICY_FILE_BYTES_MAX));
     }
     let texts: Vec<String> = texts.into_iter().collect::<Option<_>>()?;
-    let files = paths.iter().zip(&texts).map(|(path, text)| {
-        PolicyFile { name: short_name(path, paths).to_owned(), text: text.clone() }
-    });
+    let files = paths
+        .iter()
+        .zip(&texts)
+        .map(|(path, text)| PolicyFile { name: short_name(path, paths).to_owned(), text: text.clone() });
     let (draft, faults) = Draft::read(files.collect());
-    let named = paths.iter().zip(&texts).map(|(path, text)| NamedText {
-        path: Arc::from(path.as_str()),
-        text: Arc::from(text.as_str()),
-    });
+    let named = paths
+        .iter()
+        .zip(&texts)
+        .map(|(path, text)| NamedText { path: Arc::from(path.as_str()), text: Arc::from(text.as_str()) });
     let places = Places { at: &at, files: named.collect() };
     let mut sound = faults.is_empty();
     for fault in faults {

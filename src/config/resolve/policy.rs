@@ -64,13 +64,21 @@ fn with_cedar(
     _names: &mut Names,
 ) -> Option<AddCedar> {
     if cedar.is_some() {
-        at.fault("is not served by this build, which was made without the cargo feature `cedar`: use one with it");
+        at.fault(
+            "is not served by this build, which was made without the cargo feature `cedar`: use one with it",
+        );
         return None;
     }
     Some(Box::new(|policy| policy))
 }
 
-fn rules(list: &str, rules: &[file::Rule], at: &At<'_>, known: &Known, names: &mut Names) -> Option<Vec<Rule>> {
+fn rules(
+    list: &str,
+    rules: &[file::Rule],
+    at: &At<'_>,
+    known: &Known,
+    names: &mut Names,
+) -> Option<Vec<Rule>> {
     let at = at.key(list);
     let checked: Vec<_> = rules
         .iter()
@@ -95,7 +103,8 @@ fn rule(rule: &file::Rule, place: String, at: &At<'_>, known: &Known, names: &mu
         return None;
     }
     let tools = patterns(&rule.tools, &at.key("tools"), WHAT_TOOLS, |text, at| known.tool(text, at));
-    let prompts = patterns(&rule.prompts, &at.key("prompts"), WHAT_PROMPTS, |text, at| known.prompt(text, at));
+    let prompts =
+        patterns(&rule.prompts, &at.key("prompts"), WHAT_PROMPTS, |text, at| known.prompt(text, at));
     let resources =
         patterns(&rule.resources, &at.key("resources"), WHAT_RESOURCES, |text, at| known.resource(text, at));
     agents_sound.then_some(())?;
@@ -233,7 +242,8 @@ impl<'a> Known<'a> {
 
     /// Which prompts and resources there are, only the MCP server knows. Its name must be right.
     fn of_mcp(&self, pattern: ToolPattern, what: &str, text: &str, at: &At<'_>) -> Option<ToolPattern> {
-        let mut covered = self.connectors.iter().filter(|(name, _)| pattern.matches_connector(name)).peekable();
+        let mut covered =
+            self.connectors.iter().filter(|(name, _)| pattern.matches_connector(name)).peekable();
         if self.unclear {
             return Some(pattern);
         }

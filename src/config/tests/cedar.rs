@@ -10,8 +10,11 @@ const TENANT: &str = "tenant: 5b1c6c1e-0f5b-4a54-8c3e-1f2a3b4c5d6e";
 /// is left out of them.
 fn with_policies(policies: &[&str], edits: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
     let files = Files::new();
-    let paths: Vec<String> =
-        policies.iter().enumerate().map(|(index, text)| files.write(&format!("{index}.cedar"), text)).collect();
+    let paths: Vec<String> = policies
+        .iter()
+        .enumerate()
+        .map(|(index, text)| files.write(&format!("{index}.cedar"), text))
+        .collect();
     let cedar = format!("  cedar: {{ files: [{}] }}\n", paths.join(", "));
     let text = edited(&[edits, &[(RULES, &cedar)]].concat());
     let (faults, warnings) = faults_of(&text);
@@ -36,12 +39,14 @@ fn policies_that_name_what_is_there_are_good() {
 #[test]
 fn what_a_policy_names_has_to_be_there() {
     check_policies(
-        &["permit(\n  principal == Person::\"contso/ada\",\n  action,\n  resource == Tool::\"mail/lsit\"\n);\n\
+        &[
+            "permit(\n  principal == Person::\"contso/ada\",\n  action,\n  resource == Tool::\"mail/lsit\"\n);\n\
            permit(principal in Group::\"staff\", action, resource in Connector::\"mial\");\n\
            permit(principal, action == Action::\"call\", resource) when { [Tool::\"mail\", Tool::\"nowhere/x\", Tool::\"mial/list\"]\n\
            .contains(resource) };\n\
            forbid(principal, action == Action::\"get\", resource == Prompt::\"mail/x\");\n\
-           forbid(principal, action == Action::\"reda\", resource);"],
+           forbid(principal, action == Action::\"reda\", resource);",
+        ],
         &[
             "0.cedar:2:16: Person::\"contso/ada\" names no issuer; did you mean `contoso`?",
             "0.cedar:4:15: Tool::\"mail/lsit\" names no tool; did you mean `mail/list`?",
@@ -69,7 +74,8 @@ fn an_mcp_server_may_have_tools_that_nobody_listed() {
 
 #[test]
 fn people_of_several_tenants_are_named_with_theirs() {
-    let tenants = (TENANT, "tenants: [11111111-1111-4111-8111-111111111111, 22222222-2222-4222-8222-222222222222]");
+    let tenants =
+        (TENANT, "tenants: [11111111-1111-4111-8111-111111111111, 22222222-2222-4222-8222-222222222222]");
     let text = "permit(principal in Group::\"contoso/11111111-1111-4111-8111-111111111111/staff\", action, resource);
 permit(principal in Group::\"contoso/staff\", action, resource);
 permit(principal == Person::\"contoso/11111111-1111-4111-8111-111111111112/ada\", action, resource);
@@ -87,13 +93,17 @@ permit(principal, action, resource) when { context has agent && context.agent ==
 
 #[test]
 fn people_are_not_named_by_what_changes_hands() {
-    let (faults, warnings) =
-        with_policies(&["permit(principal == Person::\"contoso/ada@contoso.example\", action, resource);"], &[]);
+    let (faults, warnings) = with_policies(
+        &["permit(principal == Person::\"contoso/ada@contoso.example\", action, resource);"],
+        &[],
+    );
     assert_eq!(faults, [""; 0]);
     assert_eq!(
         warnings,
-        ["0.cedar:1:21: warning: looks like an e-mail address, which can be given to somebody else and is no identifier \
-          of a person: name the `oid` or `sub`"]
+        [
+            "0.cedar:1:21: warning: looks like an e-mail address, which can be given to somebody else and is no identifier \
+          of a person: name the `oid` or `sub`"
+        ]
     );
 }
 
@@ -115,7 +125,9 @@ fn records_can_tell_policies_apart() {
     check_policies(
         &[
             "@id(\"a\") permit(principal, action, resource);",
-            &format!("@id(\"a\") permit(principal, action, resource);\n@id(\"{long}\") permit(principal, action, resource);"),
+            &format!(
+                "@id(\"a\") permit(principal, action, resource);\n@id(\"{long}\") permit(principal, action, resource);"
+            ),
         ],
         &[
             "1.cedar:1:1: `a` is already the name of 0.cedar:1: give each rule its own, by `@id(\"…\")`",
@@ -139,8 +151,10 @@ fn the_files_have_to_be_there() {
     );
     assert_eq!(
         found("{ files: [/nowhere/p.cedar] }"),
-        ["20: policy.cedar.files[0]: names a file that is not there; relative names start at the working directory \
-          (found \"/nowhere/p.cedar\")"]
+        [
+            "20: policy.cedar.files[0]: names a file that is not there; relative names start at the working directory \
+          (found \"/nowhere/p.cedar\")"
+        ]
     );
     assert_eq!(
         found(&format!("{{ files: [{path}, {path}] }}")),
@@ -169,7 +183,8 @@ fn faults_elsewhere_are_not_told_again_by_what_follows_from_them() {
 fn the_schema_is_to_be_had_while_the_policies_are_broken() {
     let files = Files::new();
     let policies = files.write("p.cedar", "permit(");
-    let config = files.write("gateway.yaml", edited(&[(RULES, &format!("  cedar: {{ files: [{policies}] }}\n"))]));
+    let config =
+        files.write("gateway.yaml", edited(&[(RULES, &format!("  cedar: {{ files: [{policies}] }}\n"))]));
     let schema = policy_schema(Path::new(&config), &environment).expect("a schema");
     assert!(schema.contains("entity Person in [Group, Role]"), "{schema}");
     assert!(load(Path::new(&config), &environment).is_err());

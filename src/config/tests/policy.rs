@@ -47,8 +47,10 @@ fn an_empty_list_is_not_a_key_left_out() {
     );
     check_rule(
         "- { agents: [planner] }",
-        &["21: policy.allow[0].tools: is required: name the tools it is about, like `[\"mail/*\"]`; or list \
-             `prompts` or `resources`"],
+        &[
+            "21: policy.allow[0].tools: is required: name the tools it is about, like `[\"mail/*\"]`; or list \
+             `prompts` or `resources`",
+        ],
     );
 }
 
@@ -123,7 +125,8 @@ fn what_denies_is_written_like_what_allows() {
     );
     let audit = "audit: { file: audit.jsonl }";
     let config = config(&[(audit, &format!("  deny: [{{ tools: [mail/send] }}]\n{audit}"))]);
-    let names = |rules: &[crate::policy::Rule]| rules.iter().map(|rule| rule.name.to_string()).collect::<Vec<_>>();
+    let names =
+        |rules: &[crate::policy::Rule]| rules.iter().map(|rule| rule.name.to_string()).collect::<Vec<_>>();
     assert_eq!(names(config.policy.rules()), ["allow[0]"]);
     assert_eq!(names(config.policy.denials()), ["deny[0]"]);
 }

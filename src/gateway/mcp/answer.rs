@@ -70,7 +70,8 @@ impl Answering<'_> {
             return Err(McpError::Answer("encoded, which nobody asked for"));
         }
         let kind = headers.get(CONTENT_TYPE).and_then(media_type).unwrap_or_default();
-        match (kind.eq_ignore_ascii_case("text/event-stream"), kind.eq_ignore_ascii_case("application/json")) {
+        match (kind.eq_ignore_ascii_case("text/event-stream"), kind.eq_ignore_ascii_case("application/json"))
+        {
             (true, _) => {
                 headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
                 headers.remove(CONTENT_LENGTH);
@@ -107,7 +108,8 @@ impl Answering<'_> {
         match (&self.spoken.said, self.spoken.era) {
             (Said::Request { method: Method::Initialize, .. }, Era::Legacy) => {
                 if let Some(session) = opened.filter(|_| success) {
-                    let text = session.to_str().map_err(|_| McpError::Answer("of a session that is no text"))?;
+                    let text =
+                        session.to_str().map_err(|_| McpError::Answer("of a session that is no text"))?;
                     self.handles.given(self.connector, Handle::Session(text), self.caller);
                     if !self.handles.is_of(self.connector, Handle::Session(text), self.caller) {
                         return Err(McpError::Answer("of a session that is somebody else's"));
@@ -117,7 +119,9 @@ impl Answering<'_> {
             }
             // Only `initialize` opens a session. A server that names the one there is says nothing new.
             (_, Era::Legacy) => {
-                let same = |session: &HeaderValue| self.spoken.session.as_deref().is_some_and(|own| *session == *own);
+                let same = |session: &HeaderValue| {
+                    self.spoken.session.as_deref().is_some_and(|own| *session == *own)
+                };
                 if let Some(session) = opened.filter(same) {
                     answer.response.headers_mut().insert(SESSION, session);
                 }
@@ -159,7 +163,9 @@ impl Answering<'_> {
     /// The event with which a stream ends before its time.
     fn farewell(&self) -> Option<Bytes> {
         let message = match &self.spoken.said {
-            Said::Request { id, method: Method::SubscriptionsListen, .. } => reply::complete(id, self.spoken.era),
+            Said::Request { id, method: Method::SubscriptionsListen, .. } => {
+                reply::complete(id, self.spoken.era)
+            }
             Said::Request { id, .. } => reply::error(Some(id), EXPIRED.0, EXPIRED.1, None),
             Said::Nothing | Said::Unread(_) | Said::Stream | Said::End => return None,
         };

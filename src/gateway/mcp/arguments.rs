@@ -65,7 +65,11 @@ mod tests {
         check(ArgumentType::Integer, json!(-5), Some(Argument::Integer(-5)));
         check(ArgumentType::Boolean, json!(false), Some(Argument::Boolean(false)));
         check(ArgumentType::Strings, json!([]), Some(Argument::Strings(Vec::new())));
-        check(ArgumentType::Strings, json!(["x", "y"]), Some(Argument::Strings(vec!["x".into(), "y".into()])));
+        check(
+            ArgumentType::Strings,
+            json!(["x", "y"]),
+            Some(Argument::Strings(vec!["x".into(), "y".into()])),
+        );
         for (expected, value) in [
             (ArgumentType::String, json!(null)),
             (ArgumentType::String, json!(["x"])),

@@ -9,9 +9,9 @@ use super::era::{Era, ProtocolVersion};
 use super::method::Method;
 use super::served::Served;
 use super::{McpCall, McpError, Said, reply};
-use crate::policy::Policy;
 use crate::clock::Now;
 use crate::identity::Caller;
+use crate::policy::Policy;
 use crate::tool::{ArgumentType, Tool};
 use std::net::IpAddr;
 
@@ -62,8 +62,10 @@ pub fn answer(
         }),
         Method::Ping => json!({}),
         Method::ToolsList => {
-            let shown = |tool: &&&std::sync::Arc<Tool>| policy.shows(asking.agent, tool, asking.client, asking.now);
-            let tools: Vec<Value> = served.listed().iter().filter(shown).map(|tool| described(tool)).collect();
+            let shown =
+                |tool: &&&std::sync::Arc<Tool>| policy.shows(asking.agent, tool, asking.client, asking.now);
+            let tools: Vec<Value> =
+                served.listed().iter().filter(shown).map(|tool| described(tool)).collect();
             json!({ "tools": tools })
         }
         Method::ToolsCall
@@ -123,8 +125,10 @@ fn described(tool: &Tool) -> Value {
         ("idempotentHint", tool.annotations.idempotent),
         ("openWorldHint", tool.annotations.open_world),
     ];
-    let hints: Map<String, Value> =
-        hints.into_iter().filter_map(|(name, hint)| hint.map(|hint| (name.to_owned(), hint.into()))).collect();
+    let hints: Map<String, Value> = hints
+        .into_iter()
+        .filter_map(|(name, hint)| hint.map(|hint| (name.to_owned(), hint.into())))
+        .collect();
     if !hints.is_empty() {
         described["annotations"] = Value::Object(hints);
     }

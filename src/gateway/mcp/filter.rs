@@ -60,7 +60,8 @@ impl ListFilter {
     pub fn without_hidden(&self, message: &[u8]) -> Result<Option<Bytes>, UnreadableList> {
         let mut message = strict_json::parse_object(message).map_err(|_| UnreadableList::Json)?;
         let Some(result) = message.get_mut("result") else { return Ok(None) };
-        let held = |members: &Map<String, Value>| List::ALL.into_iter().filter(|list| list.is_in(members)).collect();
+        let held =
+            |members: &Map<String, Value>| List::ALL.into_iter().filter(|list| list.is_in(members)).collect();
         let lists: Vec<List> = match self.list {
             Some(list) => vec![list],
             None => result.as_object().map(held).unwrap_or_default(),

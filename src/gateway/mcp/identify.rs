@@ -16,9 +16,9 @@ use super::given::call_digest;
 use super::handles::{HANDLE_BYTES_MAX, Handle, Handles};
 use super::message::{MESSAGE_BYTES_MAX, Message, MessageError, MessageFault, Notification, Request};
 use super::method::{Method, NotificationKind};
+use super::mirror::{Mirrors, PROTOCOL_VERSION};
 use super::params::Completed;
 use super::served::{Purpose, Served};
-use super::mirror::{Mirrors, PROTOCOL_VERSION};
 use super::{McpCall, McpError, Said};
 use crate::gateway::tool_call::{CallBody, CountedTool, ToolCall};
 use crate::identity::Caller;
@@ -79,7 +79,10 @@ impl Arrival<'_> {
                     let frame = frame.map_err(|_| McpError::BrokeOff)?;
                     let data = frame.data_ref().map(AsRef::as_ref).unwrap_or_default();
                     if read.len() + data.len() > MESSAGE_BYTES_MAX {
-                        return Err(McpError::Message(MessageError { fault: MessageFault::TooLarge, id: None }));
+                        return Err(McpError::Message(MessageError {
+                            fault: MessageFault::TooLarge,
+                            id: None,
+                        }));
                     }
                     read.extend_from_slice(data);
                 }

@@ -26,8 +26,8 @@ use std::sync::Arc;
 use http::Request;
 
 pub use answer::Answering;
-pub use identify::Arrival;
 pub use configured::{Asking, answer as answer_from_configuration};
+pub use identify::Arrival;
 pub use served::Served;
 
 use era::{Era, EraError};

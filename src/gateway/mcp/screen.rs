@@ -85,7 +85,9 @@ impl Screen {
             }
             Form::Whole(seen) => {
                 match seen {
-                    Some(bytes) if bytes.len() + data.len() <= ANSWER_BYTES_MAX => bytes.extend_from_slice(data),
+                    Some(bytes) if bytes.len() + data.len() <= ANSWER_BYTES_MAX => {
+                        bytes.extend_from_slice(data)
+                    }
                     Some(_) | None => *seen = None,
                 }
                 // What is given out has to be known before the agent can use it.

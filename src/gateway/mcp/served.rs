@@ -82,7 +82,10 @@ impl Served {
         let named = |primitive, name: &str| renamed(&unlisted, primitive, name);
         let counted = |primitive, name: &str| metrics.tool(&named(primitive, name));
         let listed = listed.map(|tools| {
-            tools.into_iter().map(|tool| (tool.name.as_str().into(), CountedTool::new(tool, metrics))).collect()
+            tools
+                .into_iter()
+                .map(|tool| (tool.name.as_str().into(), CountedTool::new(tool, metrics)))
+                .collect()
         });
         let purposes = |template: &Tool, wanted: fn(&Purpose) -> bool| {
             let tool = |purpose: Purpose| Arc::new(renamed(template, Primitive::Method, purpose.name()));
@@ -146,7 +149,9 @@ impl Served {
     pub fn find(&self, primitive: Primitive, name: &str) -> Option<CountedTool> {
         match primitive {
             Primitive::Tool => self.tool(name),
-            Primitive::Prompt | Primitive::Resource | Primitive::Method => Some(self.unlisted(primitive, name)),
+            Primitive::Prompt | Primitive::Resource | Primitive::Method => {
+                Some(self.unlisted(primitive, name))
+            }
         }
     }
 
@@ -157,7 +162,10 @@ impl Served {
 
     /// A request that is about none of these.
     pub fn purpose(&self, purpose: Purpose) -> CountedTool {
-        self.purposes.get(&purpose).cloned().unwrap_or_else(|| self.unlisted(Primitive::Method, purpose.name()))
+        self.purposes
+            .get(&purpose)
+            .cloned()
+            .unwrap_or_else(|| self.unlisted(Primitive::Method, purpose.name()))
     }
 }
 

@@ -106,12 +106,9 @@ pub(super) fn answer_to_mcp(error: &McpError) -> Answer {
             "The agent has to begin the call anew: what it goes on with was given out for another call, or for somebody else.",
         ),
         McpError::AgentAlone => Refusal::Denied(Denial::AgentAlone).answer(None),
-        McpError::List(_) | McpError::Answer(_) => Answer::new(
-            StatusCode::BAD_GATEWAY,
-            "connector_answer_unreadable",
-            Fault::Connector,
-            unreadable,
-        ),
+        McpError::List(_) | McpError::Answer(_) => {
+            Answer::new(StatusCode::BAD_GATEWAY, "connector_answer_unreadable", Fault::Connector, unreadable)
+        }
     }
 }
 

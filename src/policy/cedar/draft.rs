@@ -75,7 +75,8 @@ impl Draft {
                 match Policy::parse(None, &text[span.clone()]) {
                     Ok(policy) => {
                         let written = policy.annotation("id").filter(|id| !id.is_empty()).map(str::to_owned);
-                        let name = RuleName::new(written.unwrap_or_else(|| default_name(name, place, &policies)));
+                        let name =
+                            RuleName::new(written.unwrap_or_else(|| default_name(name, place, &policies)));
                         policies.push(DraftPolicy { policy, name, file, offset, place });
                     }
                     Err(errors) => faults.extend(errors.iter().map(|error| PolicyFault {
@@ -117,7 +118,11 @@ impl Draft {
             if places.is_empty() {
                 places.push(policy.place);
             }
-            mentions.extend(places.into_iter().map(|place| Mention { kind: kind.clone(), id: id.clone(), place }));
+            mentions.extend(places.into_iter().map(|place| Mention {
+                kind: kind.clone(),
+                id: id.clone(),
+                place,
+            }));
         }
         mentions.sort_by_key(|mention| mention.place);
         mentions
@@ -129,10 +134,14 @@ impl Draft {
     /// # Errors
     ///
     /// What is wrong with them.
-    pub fn compile(&self, vocabulary: &Vocabulary) -> Result<(CedarPolicies, Vec<PolicyFault>), Vec<PolicyFault>> {
+    pub fn compile(
+        &self,
+        vocabulary: &Vocabulary,
+    ) -> Result<(CedarPolicies, Vec<PolicyFault>), Vec<PolicyFault>> {
         let top = Place { file: 0, line: 1, column: 1, length: 1 };
         let defect = |what: &dyn std::fmt::Display| {
-            let message = format!("cannot be used, which is a defect of the gateway: please report this ({what})");
+            let message =
+                format!("cannot be used, which is a defect of the gateway: please report this ({what})");
             vec![PolicyFault { place: top, message, is_warning: false }]
         };
         let (schema, _) =
@@ -156,7 +165,8 @@ impl Draft {
                 }),
                 ValidationWarning::ImpossiblePolicy(_) => {
                     let is_told = |other: &&ValidationWarning| {
-                        matches!(other, ValidationWarning::InvalidActionApplication(_)) && other.policy_id() == policy
+                        matches!(other, ValidationWarning::InvalidActionApplication(_))
+                            && other.policy_id() == policy
                     };
                     if !warnings.iter().any(|other| is_told(other)) {
                         let message = NEVER_TRUE.to_owned();
@@ -176,7 +186,8 @@ impl Draft {
     }
 
     fn fault(&self, error: &dyn Diagnostic, policy: &PolicyId) -> PolicyFault {
-        let policy = self.policies.iter().find(|written| written.name.as_str() == AsRef::<str>::as_ref(policy));
+        let policy =
+            self.policies.iter().find(|written| written.name.as_str() == AsRef::<str>::as_ref(policy));
         let place = policy.and_then(|policy| {
             let text = &self.files[policy.file].text;
             place_of(error, policy.file, text, policy.offset).or(Some(policy.place))
@@ -204,8 +215,7 @@ impl DraftPolicy {
 }
 
 /// A policy that never applies allows nothing, or forbids nothing, which nobody can have meant.
-const NEVER_APPLICABLE: &str =
-    "can never apply: there is no call with such an action on such a resource; `call` is for tools, `get` for prompts, \
+const NEVER_APPLICABLE: &str = "can never apply: there is no call with such an action on such a resource; `call` is for tools, `get` for prompts, \
      `read` for resources";
 const NEVER_TRUE: &str = "can never apply: what it says is false for every call";
 
@@ -223,7 +233,8 @@ fn once_for_all_actions(faults: Vec<PolicyFault>) -> Vec<PolicyFault> {
             merged.push((fault.clone(), Kind::ALL.len()));
             continue;
         };
-        let same = |(other, _): &&mut (PolicyFault, usize)| other.place == fault.place && other.message == message;
+        let same =
+            |(other, _): &&mut (PolicyFault, usize)| other.place == fault.place && other.message == message;
         match merged.iter_mut().find(same) {
             Some((_, count)) => *count += 1,
             None => merged.push((PolicyFault { message, ..fault.clone() }, 1)),
@@ -236,14 +247,16 @@ fn once_for_all_actions(faults: Vec<PolicyFault>) -> Vec<PolicyFault> {
                 && without_action(&fault.message).is_some_and(|message| message == other.message)
         })
     };
-    let here_and_there = faults.iter().filter(|fault| without_action(&fault.message).is_some() && !everywhere(fault));
+    let here_and_there =
+        faults.iter().filter(|fault| without_action(&fault.message).is_some() && !everywhere(fault));
     let everywhere = merged.iter().filter(|(_, count)| *count >= Kind::ALL.len()).map(|(fault, _)| fault);
     everywhere.chain(here_and_there).cloned().collect()
 }
 
 /// What a policy without a name is called: its place.
 fn default_name(file: &str, place: Place, earlier: &[DraftPolicy]) -> String {
-    let beside_another = |other: &DraftPolicy| (other.place.file, other.place.line) == (place.file, place.line);
+    let beside_another =
+        |other: &DraftPolicy| (other.place.file, other.place.line) == (place.file, place.line);
     match earlier.last().is_some_and(beside_another) {
         true => format!("{file}:{}:{}", place.line, place.column),
         false => format!("{file}:{}", place.line),

@@ -37,6 +37,8 @@ pub struct Looks {
     pub context: BTreeSet<String>,
     /// Whether it looks at `context` as a whole, so at any attribute.
     pub whole_context: bool,
+    /// Whether it looks at `principal`.
+    pub principal: bool,
     /// Whether it looks at `resource`.
     pub resource: bool,
 }
@@ -63,6 +65,7 @@ impl Looks {
                 }
                 match members.get("Var").and_then(Value::as_str) {
                     Some("context") => self.whole_context = true,
+                    Some("principal") => self.principal = true,
                     Some("resource") => self.resource = true,
                     Some(_) | None => {}
                 }
@@ -77,6 +80,7 @@ impl Looks {
     pub fn extend(&mut self, others: Self) {
         self.context.extend(others.context);
         self.whole_context |= others.whole_context;
+        self.principal |= others.principal;
         self.resource |= others.resource;
     }
 
@@ -192,7 +196,9 @@ mod tests {
             Some("permit(principal, action, resource) when { context.hour < 9 };"),
         );
         // Whatever is done with all of the context may be done with its arguments.
-        for whole in ["context == {}", "(if true then context else context).arguments has to", "[context].isEmpty()"] {
+        for whole in
+            ["context == {}", "(if true then context else context).arguments has to", "[context].isEmpty()"]
+        {
             let text = format!("permit(principal, action, resource) when {{ {whole} }};");
             check(&text, unknown, Some("permit(principal, action, resource);"));
         }
@@ -210,7 +216,11 @@ mod tests {
         check("forbid(principal, action, resource) unless { context.arguments has to };", unknown, None);
         let same = "forbid(principal, action, resource) when { context.hour < 9 };";
         check(same, unknown, Some(same));
-        check("forbid(principal, action, resource) when { resource.name == \"x\" };", Unknown::Resource, None);
+        check(
+            "forbid(principal, action, resource) when { resource.name == \"x\" };",
+            Unknown::Resource,
+            None,
+        );
     }
 
     #[test]

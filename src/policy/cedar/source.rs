@@ -20,7 +20,8 @@ pub struct Place {
 impl Place {
     /// The place of a stretch of bytes. What goes on beyond its first line is left out.
     pub fn of(file: usize, text: &str, span: Range<usize>) -> Self {
-        let start = (0..=span.start.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or_default();
+        let start =
+            (0..=span.start.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or_default();
         let before = &text[..start];
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let rest = text[start..].lines().next().unwrap_or_default();
@@ -151,10 +152,7 @@ mod tests {
     fn a_semicolon_ends_a_policy_unless_it_is_in_a_text_or_a_comment() {
         check_policies("", &[]);
         check_policies(" // nothing; but talk\n", &[]);
-        check_policies(
-            "a \"; \\\"; \" b; // c;\n@id(\"x\")\nd;\n",
-            &["a \"; \\\"; \" b;", "@id(\"x\")\nd;"],
-        );
+        check_policies("a \"; \\\"; \" b; // c;\n@id(\"x\")\nd;\n", &["a \"; \\\"; \" b;", "@id(\"x\")\nd;"]);
         check_policies("a; b ", &["a;", "b"]);
         check_policies("a \"unclosed; b;", &["a \"unclosed; b;"]);
         check_policies("é;ü", &["é;", "ü"]);

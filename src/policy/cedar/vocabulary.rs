@@ -85,8 +85,13 @@ pub struct ArgumentNames {
 impl ArgumentNames {
     fn of(types: &BTreeMap<Arc<str>, BTreeSet<&'static str>>) -> Self {
         let ambiguous = types.iter().filter(|(_, types)| types.len() > 1);
-        let names = ambiguous.flat_map(|(name, types)| types.iter().map(move |&kind| (Arc::clone(name), kind)));
-        Self { ambiguous: names.map(|(name, kind)| ((Arc::clone(&name), kind), format!("{name}:{kind}").into())).collect() }
+        let names =
+            ambiguous.flat_map(|(name, types)| types.iter().map(move |&kind| (Arc::clone(name), kind)));
+        Self {
+            ambiguous: names
+                .map(|(name, kind)| ((Arc::clone(&name), kind), format!("{name}:{kind}").into()))
+                .collect(),
+        }
     }
 
     /// The name of an argument of this type.
