@@ -1,8 +1,8 @@
 //! What a decision costs: run it with `cargo bench --bench policy`.
 //!
-//! With 10, 100 and 1,000 rules or policies, for a person in 50 groups. Spread: each is for another group, on one of ten
-//! connectors, as sites write them; their heads tell which can apply. Crowded: all have the same head, so that each has to
-//! be evaluated.
+//! With 10, 100 and 1,000 rules or policies, for a person in 50 groups. Spread: each is for one of 1,000 groups, on one of
+//! ten connectors, as sites write them; their heads tell which can apply: one of 10 or 100, five of 1,000. Crowded: all have
+//! the same head, so that each has to be evaluated.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -30,6 +30,8 @@ use issuer::{issuer_settings, until_keys_are_known};
 const COUNTS: [usize; 3] = [10, 100, 1_000];
 /// Groups that the person is in.
 const GROUPS: usize = 50;
+/// The person is in every so-manieth group.
+const GROUP_STEP: usize = 20;
 /// Connectors that the rules and policies are about.
 const CONNECTORS: usize = 10;
 
@@ -44,7 +46,7 @@ static CALLER: LazyLock<Arc<Caller>> = LazyLock::new(|| {
     runtime.block_on(async {
         let demo = demo::AuthorizationServer::start(demo::Settings::default());
         let demo = demo.await.expect("the development authorization server starts");
-        let groups: Vec<String> = (0..GROUPS).map(|group| format!("group-{}", group * 20)).collect();
+        let groups: Vec<String> = (0..GROUPS).map(|group| format!("group-{}", group * GROUP_STEP)).collect();
         let token = demo.subject_token("ada").claim("groups", groups).mint();
         let settings = issuer_settings(&demo);
         let issuer = settings.issuer.clone();
@@ -77,7 +79,7 @@ fn tool(connector: usize) -> Arc<Tool> {
 
 fn rules(count: usize, spread: bool) -> Policy {
     let rule = |number: usize| {
-        let (group, connector) = if spread { (number, number % CONNECTORS) } else { (0, 0) };
+        let (group, connector) = if spread { (number, number / GROUP_STEP % CONNECTORS) } else { (0, 0) };
         // Of a crowd the last one alone is about the tool.
         let tool = if spread || number + 1 == count { "send" } else { "receive" };
         let groups = vec![format!("group-{group}").into()];
@@ -92,7 +94,7 @@ fn rules(count: usize, spread: bool) -> Policy {
 
 fn cedar(count: usize, spread: bool) -> Policy {
     let policy = |number: usize| {
-        let (group, connector) = if spread { (number, number % CONNECTORS) } else { (0, 0) };
+        let (group, connector) = if spread { (number, number / GROUP_STEP % CONNECTORS) } else { (0, 0) };
         // Of a crowd the last one alone says yes.
         let destructive = spread || number + 1 == count;
         format!(

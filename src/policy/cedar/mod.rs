@@ -32,7 +32,6 @@ pub use vocabulary::{KnownConnector, Vocabulary};
 use index::Index;
 use relax::{Looks, Relaxed, Unknown, relax};
 use request::{Asked, Inexpressible, Requests};
-use vocabulary::Realms;
 
 /// Policies that were validated, ready for decisions.
 #[derive(Clone, Debug)]
@@ -59,25 +58,30 @@ struct Indices {
 
 /// Why policies cannot be made ready. A policy that was read and validated can.
 #[derive(Debug, thiserror::Error)]
-#[error("policy {0} cannot be indexed")]
-pub struct IndexError(RuleName);
+pub enum IndexError {
+    /// A policy cannot be rewritten.
+    #[error("policy {0} cannot be indexed")]
+    Policy(RuleName),
+    /// A tool cannot be an entity.
+    #[error("the tools cannot be told to policies")]
+    Tools,
+}
 
 impl CedarPolicies {
     pub(super) fn new(policies: &[DraftPolicy], vocabulary: &Vocabulary) -> Result<Self, IndexError> {
         let mut looks = Looks::default();
         let mut named: HashSet<EntityUid> = HashSet::new();
         for DraftPolicy { policy, name, .. } in policies {
-            looks.extend(Looks::of_policy(policy).ok_or_else(|| IndexError(name.clone()))?);
+            looks.extend(Looks::of_policy(policy).ok_or_else(|| IndexError::Policy(name.clone()))?);
             named.extend(policy.entity_literals());
         }
-        let realms = Realms::of(&vocabulary.issuers);
-        let requests = Requests::new(realms, vocabulary.argument_names(), looks, &named);
+        let requests = Requests::new(vocabulary, looks, &named).map_err(|Inexpressible| IndexError::Tools)?;
         let mut by_kind: [Indices; 3] = Default::default();
         for (indices, kind) in by_kind.iter_mut().zip(Kind::ALL) {
             for policy in policies {
                 indices
                     .add(&policy.named(), kind, &requests)
-                    .ok_or_else(|| IndexError(policy.name.clone()))?;
+                    .ok_or_else(|| IndexError::Policy(policy.name.clone()))?;
             }
         }
         let names = policies.iter().map(|policy| (PolicyId::new(policy.name.as_str()), policy.name.clone()));

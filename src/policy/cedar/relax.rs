@@ -37,6 +37,8 @@ pub struct Looks {
     pub context: BTreeSet<String>,
     /// Whether it looks at `context` as a whole, so at any attribute.
     pub whole_context: bool,
+    /// Whether it looks at `principal`.
+    pub principal: bool,
     /// Whether it looks at `resource`.
     pub resource: bool,
 }
@@ -63,6 +65,7 @@ impl Looks {
                 }
                 match members.get("Var").and_then(Value::as_str) {
                     Some("context") => self.whole_context = true,
+                    Some("principal") => self.principal = true,
                     Some("resource") => self.resource = true,
                     Some(_) | None => {}
                 }
@@ -77,6 +80,7 @@ impl Looks {
     pub fn extend(&mut self, others: Self) {
         self.context.extend(others.context);
         self.whole_context |= others.whole_context;
+        self.principal |= others.principal;
         self.resource |= others.resource;
     }
 

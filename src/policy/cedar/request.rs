@@ -1,7 +1,7 @@
 //! A call in the words of Cedar: its entities and its context.
 //!
-//! Only what some policy looks at is put into the context, and of a person's groups only those that some policy names:
-//! the rest cannot matter, and costs.
+//! Only what some policy looks at is put into a request, and of a person's groups only those that some policy names: the
+//! rest cannot matter, and costs. What does not depend on the call is made once.
 
 use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
@@ -12,7 +12,7 @@ use cedar_policy::{
 };
 
 use super::relax::Looks;
-use super::vocabulary::{ACTIONS, ArgumentNames, Realms, action, entity_type};
+use super::vocabulary::{ACTIONS, ArgumentNames, Realms, Vocabulary, action, entity_type};
 use crate::identity::Caller;
 use crate::policy::Call;
 use crate::policy::rules::Kind;
@@ -28,6 +28,17 @@ pub struct Requests {
     /// The groups and roles that policies name, by realm and name.
     groups: HashMap<String, HashMap<Arc<str>, EntityUid>>,
     roles: HashMap<String, HashMap<Arc<str>, EntityUid>>,
+    /// For each kind of thing, the action on it.
+    actions: Arc<[Entities; 3]>,
+    /// The tools of the configuration, each with the action on it.
+    tools: Arc<HashMap<EntityUid, KnownTool>>,
+}
+
+/// A tool as an entity, made ahead.
+#[derive(Debug)]
+struct KnownTool {
+    tool: Arc<Tool>,
+    entities: Entities,
 }
 
 /// A call as Cedar sees it.
@@ -42,7 +53,7 @@ pub struct Parties {
     pub resources: Vec<EntityUid>,
 }
 
-/// Why a call cannot be put into Cedar's words.
+/// Why a call, or a tool, cannot be put into Cedar's words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Inexpressible;
 
@@ -84,6 +95,13 @@ fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
     EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
 }
 
+/// The action on a kind of thing, in the group of all actions.
+fn actions(types: &Types, kind: Kind) -> Entities {
+    let all = HashSet::from([uid(&types.action, ACTIONS)]);
+    let action = Entity::new_no_attrs(uid(&types.action, action(kind)), all);
+    Entities::from_entities([action], None).expect("one entity is in no circle and no other's way")
+}
+
 fn text(text: &str) -> RestrictedExpression {
     RestrictedExpression::new_string(text.to_owned())
 }
@@ -95,11 +113,10 @@ fn texts<T: AsRef<str>>(list: impl IntoIterator<Item = T>) -> RestrictedExpressi
 impl Requests {
     /// For policies that look at this, and name these entities.
     pub fn new(
-        realms: Realms,
-        argument_names: ArgumentNames,
+        vocabulary: &Vocabulary,
         looks: Looks,
         named: &HashSet<EntityUid>,
-    ) -> Self {
+    ) -> Result<Self, Inexpressible> {
         let types = Types::new();
         let by_realm = |kind: &EntityTypeName| {
             let mut by_realm: HashMap<String, HashMap<Arc<str>, EntityUid>> = HashMap::new();
@@ -114,7 +131,26 @@ impl Requests {
             by_realm
         };
         let (groups, roles) = (by_realm(&types.group), by_realm(&types.role));
-        Self { types, realms, argument_names, looks: Arc::new(looks), groups, roles }
+        let mut requests = Self {
+            realms: Realms::of(&vocabulary.issuers),
+            argument_names: vocabulary.argument_names(),
+            looks: Arc::new(looks),
+            groups,
+            roles,
+            actions: Arc::new(Kind::ALL.map(|kind| actions(&types, kind))),
+            tools: Arc::default(),
+            types,
+        };
+        let mut tools = HashMap::new();
+        for tool in vocabulary.connectors.iter().flat_map(|connector| &connector.tools) {
+            let uid = requests.uid_of(tool, Kind::Tool);
+            let entity = requests.thing(tool, Kind::Tool, uid.clone())?;
+            let entities = requests.actions_on(Kind::Tool).clone().add_entities([entity], None);
+            let entities = entities.map_err(|_| Inexpressible)?;
+            tools.insert(uid, KnownTool { tool: Arc::clone(tool), entities });
+        }
+        requests.tools = Arc::new(tools);
+        Ok(requests)
     }
 
     pub fn connector(&self, name: &str) -> EntityUid {
@@ -154,32 +190,57 @@ impl Requests {
 
     /// What a call is about: the thing, and its connector.
     pub fn resources(&self, tool: &Tool, kind: Kind) -> Vec<EntityUid> {
-        let connector = tool.connector.as_str();
-        vec![uid(self.types.thing(kind), &format!("{connector}/{}", tool.name)), self.connector(connector)]
+        vec![self.uid_of(tool, kind), self.connector(tool.connector.as_str())]
+    }
+
+    fn uid_of(&self, tool: &Tool, kind: Kind) -> EntityUid {
+        uid(self.types.thing(kind), &format!("{}/{}", tool.connector, tool.name))
+    }
+
+    fn actions_on(&self, kind: Kind) -> &Entities {
+        let [tools, prompts, resources] = &*self.actions;
+        match kind {
+            Kind::Tool => tools,
+            Kind::Prompt => prompts,
+            Kind::Resource => resources,
+        }
     }
 
     /// The request about a thing.
     pub fn about_thing(&self, call: &Call<'_>, parties: &Parties) -> Result<Asked, Inexpressible> {
-        let [thing, connector] = parties.resources.as_slice() else { return Err(Inexpressible) };
-        let thing = self.thing(call, thing.clone(), connector.clone())?;
-        self.asked(call, parties, thing)
+        let thing = parties.resources.first().ok_or(Inexpressible)?;
+        // A tool that is named alike and declared otherwise is another one.
+        let known = self.tools.get(thing).filter(|known| {
+            known.tool.annotations == call.tool.annotations && known.tool.identity == call.tool.identity
+        });
+        match known {
+            Some(known) => self.asked(call, parties, thing.clone(), &known.entities, None),
+            None => {
+                let entity = self.thing(call.tool, call.kind, thing.clone())?;
+                self.asked(call, parties, thing.clone(), self.actions_on(call.kind), Some(entity))
+            }
+        }
     }
 
     /// The request about a connector as such.
     pub fn about_connector(&self, call: &Call<'_>, parties: &Parties) -> Result<Asked, Inexpressible> {
         let connector = parties.resources.last().ok_or(Inexpressible)?;
-        self.asked(call, parties, Entity::with_uid(connector.clone()))
+        self.asked(call, parties, connector.clone(), self.actions_on(call.kind), None)
     }
 
-    fn asked(&self, call: &Call<'_>, parties: &Parties, resource: Entity) -> Result<Asked, Inexpressible> {
+    fn asked(
+        &self,
+        call: &Call<'_>,
+        parties: &Parties,
+        resource: EntityUid,
+        known: &Entities,
+        entity: Option<Entity>,
+    ) -> Result<Asked, Inexpressible> {
         let (person, groups) = parties.principals.split_first().ok_or(Inexpressible)?;
         let principal = self.person(call.caller, person.clone(), groups)?;
-        let action = self.action(call.kind);
-        let actions = HashSet::from([uid(&self.types.action, ACTIONS)]);
         let context = self.context(call)?;
-        let request = Request::new(person.clone(), action.clone(), resource.uid(), context, None);
-        let action = Entity::new_no_attrs(action, actions);
-        let entities = Entities::from_entities([principal, action, resource], None);
+        let request = Request::new(person.clone(), self.action(call.kind), resource, context, None);
+        let entities = known.clone().add_entities([principal].into_iter().chain(entity), None);
         Ok(Asked {
             request: request.map_err(|_| Inexpressible)?,
             entities: entities.map_err(|_| Inexpressible)?,
@@ -192,20 +253,27 @@ impl Requests {
         person: EntityUid,
         groups: &[EntityUid],
     ) -> Result<Entity, Inexpressible> {
+        let groups = groups.iter().cloned().collect();
+        if !self.looks.principal {
+            return Ok(Entity::new_no_attrs(person, groups));
+        }
         let mut attributes = HashMap::from([
             ("issuer".to_owned(), text(caller.issuer_name().as_str())),
             ("subject".to_owned(), text(caller.subject().as_str())),
         ]);
         attributes.extend(caller.tenant().id().map(|tenant| ("tenant".to_owned(), text(tenant))));
-        Entity::new(person, attributes, groups.iter().cloned().collect()).map_err(|_| Inexpressible)
+        Entity::new(person, attributes, groups).map_err(|_| Inexpressible)
     }
 
-    fn thing(&self, call: &Call<'_>, uid: EntityUid, connector: EntityUid) -> Result<Entity, Inexpressible> {
-        let tool = call.tool;
+    fn thing(&self, tool: &Tool, kind: Kind, uid: EntityUid) -> Result<Entity, Inexpressible> {
+        let connector = HashSet::from([self.connector(tool.connector.as_str())]);
+        if !self.looks.resource {
+            return Ok(Entity::new_no_attrs(uid, connector));
+        }
         let mut attributes = HashMap::from([("identity".to_owned(), text(tool.identity.as_str()))]);
-        let name = if call.kind == Kind::Resource { "uri" } else { "name" };
+        let name = if kind == Kind::Resource { "uri" } else { "name" };
         attributes.insert(name.to_owned(), text(tool.name.as_str()));
-        if call.kind == Kind::Tool {
+        if kind == Kind::Tool {
             let annotations = [
                 ("read_only", tool.annotations.read_only),
                 ("destructive", tool.annotations.destructive),
@@ -215,7 +283,7 @@ impl Requests {
             let said = annotations.into_iter().filter_map(|(name, said)| Some((name.to_owned(), said?)));
             attributes.extend(said.map(|(name, said)| (name, RestrictedExpression::new_bool(said))));
         }
-        Entity::new(uid, attributes, HashSet::from([connector])).map_err(|_| Inexpressible)
+        Entity::new(uid, attributes, connector).map_err(|_| Inexpressible)
     }
 
     fn context(&self, call: &Call<'_>) -> Result<Context, Inexpressible> {

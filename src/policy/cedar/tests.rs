@@ -389,22 +389,25 @@ fn what_calls_are_turned_into_is_what_the_schema_says() {
     let vocabulary = vocabulary();
     let (schema, warnings) = Schema::from_cedarschema_str(&vocabulary.schema()).expect("a schema");
     assert_eq!(warnings.count(), 0);
-    let whole = "forbid(principal, action, resource) when { context == {} };";
-    let policies = compiled("permit(principal, action, resource);", &vocabulary).expect("policies");
-    assert!(compiled(whole, &vocabulary).is_err(), "strict: no record of all of it is {{}}");
-    let _ = policies;
     let arguments = Arguments::from([
         ("to".into(), Argument::Strings(vec!["bob".to_owned()])),
         ("subject".into(), Argument::String("x".to_owned())),
         ("copies".into(), Argument::Integer(1)),
     ]);
-    let looks = Looks { whole_context: true, ..Looks::default() };
-    let named = HashSet::new();
-    let requests = Requests::new(Realms::of(&vocabulary.issuers), vocabulary.argument_names(), looks, &named);
+    let looks = Looks { whole_context: true, principal: true, resource: true, ..Looks::default() };
+    let requests = Requests::new(&vocabulary, looks, &HashSet::new()).expect("tools that can be told");
     let plain = VerifiedClaims::of("bob");
     for claims in [ada(), plain, VerifiedClaims { tenant: Tenant::Named("t1".into()), ..ada() }] {
         let caller = caller(claims);
-        for tool in [send(), list(), thing(Primitive::Prompt, "p"), thing(Primitive::Resource, "file:///a")] {
+        // One that the configuration does not list, or declares otherwise, is made for the call.
+        let otherwise = Tool { annotations: Annotations::default(), ..list() };
+        for tool in [
+            send(),
+            list(),
+            otherwise,
+            thing(Primitive::Prompt, "p"),
+            thing(Primitive::Resource, "file:///a"),
+        ] {
             let kind = Kind::of(tool.primitive).expect("a kind");
             let arguments = if tool.arguments.is_empty() { Arguments::new() } else { arguments.clone() };
             let call = Call {
