@@ -461,6 +461,9 @@ pub struct Connector {
     /// an MCP connector serves what policy allows by name.
     #[schemars(extend("minProperties" = 1))]
     pub tools: Option<Named<Tool>>,
+    /// REST: tools that are taken from an OpenAPI 3 document. Those under `tools` come beside them, or in their place, key
+    /// by key.
+    pub openapi: Option<OpenApi>,
     /// PEM file with certificate authorities that are trusted for this connector beside those of the system.
     pub ca_file: Option<String>,
     /// Talk to this connector without TLS beyond loopback. Not for production.
@@ -484,6 +487,22 @@ pub enum ListWithoutPerson {
     Refuse,
     AppOnly,
     Configured,
+}
+
+/// An OpenAPI 3 document, and which of its operations are tools.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpenApi {
+    /// The document, in JSON or YAML.
+    #[schemars(required)]
+    pub file: Option<String>,
+    /// Which operations: an `operationId`, `tag:` and a tag, or a method and a path; `*` stands for any characters. Without
+    /// the key: all.
+    #[schemars(length(min = 1))]
+    pub include: Option<Vec<String>>,
+    /// Which of them not.
+    #[schemars(length(min = 1))]
+    pub exclude: Option<Vec<String>>,
 }
 
 /// How a connector is spoken to.
@@ -519,7 +538,7 @@ pub struct ConnectorTimeouts {
 }
 
 /// One operation that agents can call.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tool {
     /// REST: the method and the path after the connector's, such as `GET /me/messages/{id}`. A `{name}`
@@ -551,6 +570,26 @@ pub struct Tool {
     pub arguments: Option<Named<Argument>>,
 }
 
+impl Tool {
+    /// This tool, with what it does not say as `other` says it.
+    pub fn over(&self, other: &Self) -> Self {
+        let (this, other) = (self.clone(), other.clone());
+        Self {
+            matches: this.matches.or(other.matches),
+            scopes: this.scopes.or(other.scopes),
+            identity: this.identity.or(other.identity),
+            confirm: this.confirm.or(other.confirm),
+            required_scopes: this.required_scopes.or(other.required_scopes),
+            required_acrs: this.required_acrs.or(other.required_acrs),
+            required_acr: this.required_acr.or(other.required_acr),
+            max_age: this.max_age.or(other.max_age),
+            description: this.description.or(other.description),
+            annotations: this.annotations.or(other.annotations),
+            arguments: this.arguments.or(other.arguments),
+        }
+    }
+}
+
 /// What a tool does.
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -566,7 +605,7 @@ pub struct Annotations {
 }
 
 /// An argument that policies can look at.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Argument {
     /// What kind of value it has. A call that gives another kind is refused.
@@ -660,6 +699,7 @@ pub struct Audit {
 const DURATION: &str = r"^[0-9]+(ms|s|m|h)$";
 
 /// A mapping from names to entries, in the order of the file.
+#[derive(Clone)]
 pub struct Named<T>(pub Vec<(String, T)>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {

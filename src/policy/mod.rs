@@ -14,7 +14,7 @@ pub mod cedar;
 mod rule_index;
 mod rules;
 
-pub use rules::{Rule, Subjects, ToolPattern, ToolPatternError};
+pub use rules::{Rule, Subjects, ToolPattern, ToolPatternError, glob};
 
 use rule_index::Rules;
 use rules::Kind;

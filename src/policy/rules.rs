@@ -194,7 +194,7 @@ impl std::str::FromStr for ToolPattern {
 }
 
 /// Whether `text` fits `pattern`, where `*` stands for any run of characters.
-fn glob(pattern: &str, text: &str) -> bool {
+pub fn glob(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(head) else { return false };
     let mut pieces = rest.split('*').peekable();

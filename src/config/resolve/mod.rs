@@ -9,6 +9,7 @@ mod files;
 mod headers;
 mod issuers;
 mod modes;
+mod openapi;
 mod origins;
 mod policy;
 mod publication;

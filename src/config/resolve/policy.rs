@@ -219,11 +219,15 @@ impl<'a> Known<'a> {
         for connector in at.names() {
             let tools_at = at.key(connector).key("tools");
             let names = tools_at.names();
+            // An OpenAPI document may have others beside.
+            if at.key(connector).key("openapi").is_written() {
+                tools.push((connector.to_owned(), None));
+            }
             let rest = kinds.get(connector) == Some(&Some(ConnectorKind::Rest));
             connectors.push((connector, rest));
             if !names.is_empty() {
                 tools.extend(names.into_iter().map(|tool| (connector.to_owned(), Some(tool.to_owned()))));
-            } else if rest && !tools_at.is_written() {
+            } else if rest && !tools_at.is_written() && !at.key(connector).key("openapi").is_written() {
                 tools.push((connector.to_owned(), Some(ANY_TOOL.to_owned())));
             } else {
                 tools.push((connector.to_owned(), None));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::target::{Delegation, TargetNames};
-use super::{application, values};
+use super::{application, openapi, values};
 use crate::config::at::At;
 use crate::config::file::{self, Identity, Named};
 use crate::gateway::rest::{Operations, ToolMatch, ToolMatchError};
@@ -43,7 +43,13 @@ pub fn rest_tools(host: &Host<'_>) -> Option<Tools> {
             .fault("is for an MCP server: leave it out, since a REST API has no list of tools");
     }
     let scopes = host.scopes();
-    match &host.connector.tools {
+    let openapi_at = host.at.key("openapi");
+    let imported = match &host.connector.openapi {
+        Some(openapi) => Some(openapi::tools(openapi, host.connector.tools.as_ref(), &openapi_at)?),
+        None if openapi_at.is_written() => return None,
+        None => None,
+    };
+    match imported.as_ref().or(host.connector.tools.as_ref()) {
         Some(tools) => listed(host, tools, &at, scopes),
         None if at.is_written() => None,
         None => Some(Tools::Any(Arc::new(host.unlisted(Primitive::Tool, scopes)?))),
@@ -53,6 +59,11 @@ pub fn rest_tools(host: &Host<'_>) -> Option<Tools> {
 /// Checks the tools of an MCP server.
 pub fn mcp_tools(host: &Host<'_>) -> Option<Tools> {
     let at = host.at.key("tools");
+    if host.at.key("openapi").is_written() {
+        host.at
+            .key("openapi")
+            .fault("is for a REST API: leave it out, since an MCP server lists its tools itself");
+    }
     let scopes = host.scopes();
     let listed = match &host.connector.tools {
         Some(tools) if tools.0.is_empty() => {

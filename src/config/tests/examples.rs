@@ -113,6 +113,23 @@ fn id_jag() {
 }
 
 #[test]
+fn openapi() {
+    let files = Files::new();
+    files.write("keycloak-client-secret", "change-me\n");
+    check_example(
+        "openapi.yaml",
+        &files,
+        &[("KEYCLOAK_URL", "http://127.0.0.1:8081")],
+        "CONNECTOR  TOOL          MATCH                         IDENTITY      ALLOWED BY        SCOPES\n\
+         library    search_books  GET /books                    on_behalf_of  everyone borrows  library.read\n\
+         \x20          list_loans    GET /loans                    on_behalf_of  everyone borrows  library.read\n\
+         \x20          borrow_book   POST /loans                   on_behalf_of  everyone borrows  library.borrow\n\
+         \x20          return_book   POST /loans/{loan_id}/return  on_behalf_of  everyone borrows  library.borrow\n\
+         \ngood: 1 issuer, 1 connector, 4 tools, 1 rule\n",
+    );
+}
+
+#[test]
 fn mcp() {
     let files = Files::new();
     files.write("keycloak-client-secret", "change-me\n");
@@ -169,7 +186,9 @@ fn each_example_has_a_test() {
         "entra-graph.yaml",
         "id-jag.yaml",
         "keycloak.yaml",
+        "library-api.yaml",
         "mcp.yaml",
+        "openapi.yaml",
         "policies.cedar",
     ];
     assert_eq!(names, expected);
