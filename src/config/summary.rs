@@ -17,7 +17,7 @@ pub fn summary(config: &Config, colour: bool) -> String {
     let catalog = catalog(config);
     let rows: Vec<[Cell; 6]> = once_for_each_connector(&catalog)
         .map(|(shown, connector, tool)| {
-            let rules: Vec<_> = tool.allowed_by.iter().map(|rule| rule.rule.as_str()).collect();
+            let rules: Vec<_> = tool.allowed_by.iter().map(|rule| rule.name.as_str()).collect();
             let rules = if rules.is_empty() { "nobody".to_owned() } else { rules.join(", ") };
             let operation = match connector.kind {
                 "mcp" => format!("MCP {}", tool.matches),
@@ -60,8 +60,8 @@ pub fn tools(catalog: &Catalog, colour: bool) -> String {
             _ => tool.matches.clone(),
         };
         let confirm = if tool.confirm { "yes" } else { "no" };
-        let mut rules = tool.allowed_by.iter();
-        let who = rules.next().map_or_else(|| Cell::notable("nobody"), |rule| who(rule).into());
+        let mut said = who_may_call(tool).into_iter();
+        let who = said.next().unwrap_or_else(|| Cell::notable("nobody"));
         let scopes = scopes(tool).into();
         rows.push([
             shown.into(),
@@ -74,7 +74,7 @@ pub fn tools(catalog: &Catalog, colour: bool) -> String {
         ]);
         // Each rule has a line of its own, so that none hides behind another.
         let blank = || Cell::from("");
-        rows.extend(rules.map(|rule| [blank(), blank(), blank(), blank(), blank(), blank(), who_else(rule)]));
+        rows.extend(said.map(|who| [blank(), blank(), blank(), blank(), blank(), blank(), who]));
     }
     let headings = ["CONNECTOR", "TOOL", "MATCH", "IDENTITY", "SCOPES", "CONFIRM", "WHO MAY CALL"];
     table(headings, &rows, colour)
@@ -120,17 +120,32 @@ fn scopes(tool: &CatalogTool) -> String {
     if tool.scopes.is_empty() { "–".to_owned() } else { tool.scopes.join(" ") }
 }
 
-/// Whom a rule lets call, and its name.
-fn who(rule: &CatalogRule) -> String {
-    let CatalogRule { rule: name, names, subjects, agents } = rule;
-    let people = subjects.as_ref().map_or_else(|| "anyone".to_owned(), people);
-    let agents = agents.as_ref().map(|agents| format!(" through {}", some_of(agents, "agent")));
-    let names = names.as_ref().map(|names| format!(", {} alone", names.join(" ")));
-    format!("{people}{}{} ({name})", agents.unwrap_or_default(), names.unwrap_or_default())
+/// What policy says about a tool, a line for each rule. Nothing where nobody may call it.
+fn who_may_call(tool: &CatalogTool) -> Vec<Cell> {
+    let mut said: Vec<Cell> = Vec::new();
+    for rule in &tool.allowed_by {
+        let or = if said.is_empty() { "" } else { "or " };
+        said.push(format!("{or}{}", who(rule)).into());
+    }
+    if !said.is_empty() {
+        said.extend(tool.denied_by.iter().map(|rule| Cell::from(format!("but not {}", who(rule)))));
+    }
+    said
 }
 
-fn who_else(rule: &CatalogRule) -> Cell {
-    format!("or {}", who(rule)).into()
+/// Whom a rule is about, and its name.
+fn who(rule: &CatalogRule) -> String {
+    let CatalogRule { name, subjects, principal, agents, names, conditional, .. } = rule;
+    let people = subjects.as_ref().map(people).or_else(|| principal.clone());
+    let agents = agents.as_ref().map(|agents| format!(" through {}", some_of(agents, "agent")));
+    let names = names.as_ref().map(|names| format!(", {} alone", names.join(" ")));
+    let conditions = if *conditional { ", on conditions" } else { "" };
+    format!(
+        "{}{}{}{conditions} ({name})",
+        people.unwrap_or_else(|| "anyone".to_owned()),
+        agents.unwrap_or_default(),
+        names.unwrap_or_default()
+    )
 }
 
 fn people(subjects: &CatalogSubjects) -> String {

@@ -71,6 +71,8 @@ pub struct CatalogTool {
     pub arguments: BTreeMap<String, &'static str>,
     /// What may allow it. Empty: nobody may call it.
     pub allowed_by: Vec<CatalogRule>,
+    /// What may deny it, whatever allows it.
+    pub denied_by: Vec<CatalogRule>,
 }
 
 /// How the person must have signed in.
@@ -101,17 +103,24 @@ pub struct CatalogAnnotations {
     pub open_world: Option<bool>,
 }
 
-/// A rule that may allow a tool, and whom.
+/// A rule or policy that is about a tool, and about whom.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct CatalogRule {
     /// What it is called in records.
-    pub rule: String,
-    /// Which of the names it is about, where the tool stands for several. `None`: about all that the tool is.
+    pub name: String,
+    /// `rule` or `cedar`.
+    pub kind: &'static str,
+    /// Which of the names it is about, where the tool stands for several. `None`: about all that the tool is, or, with
+    /// Cedar, about some of it.
     pub names: Option<Vec<String>>,
-    /// Which people. `None`: any person who authenticated.
+    /// Which people. `None`: any person who authenticated, or `principal`.
     pub subjects: Option<CatalogSubjects>,
+    /// Which people, in Cedar's words.
+    pub principal: Option<String>,
     /// Which agents. `None`: any that the issuer lets in.
     pub agents: Option<Vec<String>>,
+    /// Whether a Cedar policy has conditions, so that it may have nothing to say about a call.
+    pub conditional: bool,
 }
 
 /// People: one match is enough.
@@ -158,11 +167,9 @@ fn connector(settings: &ConnectorSettings, policy: &Policy) -> CatalogConnector 
 /// The tools of an MCP server, and its prompts and resources where policy names some.
 fn mcp_tools(served: &McpTools, policy: &Policy) -> Vec<CatalogTool> {
     let unlisted = |primitive| {
-        let rules =
-            policy.rules().iter().filter_map(|rule| rule_about_some(rule, primitive, &served.unlisted));
         let all = Tool { primitive, ..Tool::clone(&served.unlisted) };
-        let allowed_by = rules.collect();
-        CatalogTool { name: ANY_NAME.to_owned(), allowed_by, ..tool(&all, ANY_NAME.to_owned(), policy) }
+        let said = Said::about_some(&all, policy);
+        CatalogTool { name: ANY_NAME.to_owned(), ..row(&all, ANY_NAME.to_owned(), said) }
     };
     let mut tools: Vec<_> = match &served.listed {
         Some(listed) => listed.iter().map(|listed| tool(listed, listed.name.to_string(), policy)).collect(),
@@ -174,9 +181,12 @@ fn mcp_tools(served: &McpTools, policy: &Policy) -> Vec<CatalogTool> {
 }
 
 fn tool(tool: &Tool, matches: String, policy: &Policy) -> CatalogTool {
+    row(tool, matches, Said::about(tool, policy))
+}
+
+fn row(tool: &Tool, matches: String, said: Said) -> CatalogTool {
     let Tool { name, primitive, description, annotations, arguments, identity, target, .. } = tool;
     let text = |text: Option<&str>| text.map(str::to_owned);
-    let about = policy.rules().iter().filter(|rule| rule.is_about(tool));
     CatalogTool {
         name: name.to_string(),
         primitive: primitive.as_str(),
@@ -194,7 +204,8 @@ fn tool(tool: &Tool, matches: String, policy: &Policy) -> CatalogTool {
         confirm: false,
         annotations: annotations_of(*annotations),
         arguments: arguments.iter().map(|(name, kind)| (name.to_string(), kind.as_str())).collect(),
-        allowed_by: about.map(|about| rule(about, None)).collect(),
+        allowed_by: said.allowed_by,
+        denied_by: said.denied_by,
     }
 }
 
@@ -215,6 +226,52 @@ fn annotations_of(annotations: Annotations) -> CatalogAnnotations {
     CatalogAnnotations { read_only, destructive, idempotent, open_world }
 }
 
+/// What policy has to say about a tool.
+struct Said {
+    allowed_by: Vec<CatalogRule>,
+    denied_by: Vec<CatalogRule>,
+}
+
+impl Said {
+    /// About this tool.
+    fn about(tool: &Tool, policy: &Policy) -> Self {
+        let about = |rules: &[Rule]| {
+            rules.iter().filter(|about| about.is_about(tool)).map(|about| rule(about, None)).collect()
+        };
+        Self { allowed_by: about(policy.rules()), denied_by: about(policy.denials()) }
+            .and_cedar(policy, tool, false)
+    }
+
+    /// About some of what only the connector knows the names of.
+    fn about_some(all: &Tool, policy: &Policy) -> Self {
+        let about = |rules: &[Rule]| rules.iter().filter_map(|about| rule_about_some(about, all)).collect();
+        Self { allowed_by: about(policy.rules()), denied_by: about(policy.denials()) }
+            .and_cedar(policy, all, true)
+    }
+
+    #[cfg(feature = "cedar")]
+    fn and_cedar(mut self, policy: &Policy, tool: &Tool, all: bool) -> Self {
+        for head in policy.cedar().into_iter().flat_map(|cedar| cedar.heads_about(tool, all)) {
+            let list = if head.forbids { &mut self.denied_by } else { &mut self.allowed_by };
+            list.push(CatalogRule {
+                name: head.name.to_string(),
+                kind: "cedar",
+                names: None,
+                subjects: None,
+                principal: head.principal.clone(),
+                agents: None,
+                conditional: head.is_conditional,
+            });
+        }
+        self
+    }
+
+    #[cfg(not(feature = "cedar"))]
+    fn and_cedar(self, _policy: &Policy, _tool: &Tool, _all: bool) -> Self {
+        self
+    }
+}
+
 fn rule(rule: &Rule, names: Option<Vec<String>>) -> CatalogRule {
     let subjects = rule.subjects.as_ref().map(|subjects| CatalogSubjects {
         ids: subjects.ids.iter().map(ToString::to_string).collect(),
@@ -222,18 +279,26 @@ fn rule(rule: &Rule, names: Option<Vec<String>>) -> CatalogRule {
         roles: texts(&subjects.roles),
     });
     let agents = rule.agents.as_ref().map(|agents| agents.iter().map(ToString::to_string).collect());
-    CatalogRule { rule: rule.name.to_string(), names, subjects, agents }
+    CatalogRule {
+        name: rule.name.to_string(),
+        kind: "rule",
+        names,
+        subjects,
+        principal: None,
+        agents,
+        conditional: false,
+    }
 }
 
 /// The rule, where it is about some of what only the connector knows the names of.
-fn rule_about_some(about: &Rule, primitive: Primitive, unlisted: &Tool) -> Option<CatalogRule> {
-    let patterns: &[ToolPattern] = match primitive {
+fn rule_about_some(about: &Rule, all: &Tool) -> Option<CatalogRule> {
+    let patterns: &[ToolPattern] = match all.primitive {
         Primitive::Tool => &about.tools,
         Primitive::Prompt => &about.prompts,
         Primitive::Resource => &about.resources,
         Primitive::Method => &[],
     };
-    let here = patterns.iter().filter(|pattern| pattern.matches_connector(unlisted.connector.as_str()));
+    let here = patterns.iter().filter(|pattern| pattern.matches_connector(all.connector.as_str()));
     let names: Vec<_> = here.map(|pattern| pattern.name().to_owned()).collect();
     match names.as_slice() {
         [] => None,

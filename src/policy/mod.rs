@@ -209,6 +209,12 @@ impl Policy {
         self.deny.all()
     }
 
+    /// The Cedar policies.
+    #[cfg(feature = "cedar")]
+    pub fn cedar(&self) -> Option<&cedar::CedarPolicies> {
+        self.cedar.as_ref()
+    }
+
     /// How many Cedar policies there are, where there are any to speak of.
     pub fn policy_count(&self) -> Option<usize> {
         #[cfg(feature = "cedar")]

@@ -54,13 +54,25 @@ fn json_says_all_that_is_declared_for_a_tool() {
             "arguments": {},
             "allowed_by": [
                 {
-                    "rule": "staff",
+                    "name": "staff",
+                    "kind": "rule",
                     "names": null,
                     "subjects": { "ids": ["ada-1"], "groups": ["staff"], "roles": ["Mail.User"] },
+                    "principal": null,
                     "agents": ["planner"],
+                    "conditional": false,
                 },
-                { "rule": "allow[1]", "names": null, "subjects": null, "agents": null },
+                {
+                    "name": "allow[1]",
+                    "kind": "rule",
+                    "names": null,
+                    "subjects": null,
+                    "principal": null,
+                    "agents": null,
+                    "conditional": false,
+                },
             ],
+            "denied_by": [],
         })
     );
     let connector = &catalog(&config(&edits)).connectors[0];
@@ -87,7 +99,7 @@ fn what_an_mcp_server_has_that_is_not_listed_is_for_those_whom_a_rule_lets_have_
     let shown: Vec<_> = catalog
         .tools()
         .map(|(_, tool)| {
-            let rules = tool.allowed_by.iter().map(|rule| (rule.rule.as_str(), rule.names.clone()));
+            let rules = tool.allowed_by.iter().map(|rule| (rule.name.as_str(), rule.names.clone()));
             (tool.name.as_str(), tool.primitive, rules.collect::<Vec<_>>())
         })
         .collect();
@@ -141,4 +153,38 @@ fn no_secret_is_in_the_catalog() {
     let shown =
         format!("{catalog:?} {} {}", serde_json::to_string(&catalog).expect("JSON"), tools(&catalog, true));
     assert!(!shown.contains(CANARY), "{shown}");
+}
+
+#[cfg(feature = "cedar")]
+#[test]
+fn cedar_policies_and_rules_that_deny_are_told_as_well() {
+    let files = super::files::Files::new();
+    let policies = "@id(\"planners\")\npermit(principal in Group::\"contoso/staff\", action, resource == Tool::\"mail/list\")
+          when { context has agent && context.agent == Agent::\"contoso/planner\" };
+        @id(\"never\")\nforbid(principal == Person::\"contoso/eve\", action, resource in Connector::\"mail\");";
+    let path = files.write("site.cedar", policies);
+    let both = format!(
+        "    - tools: [\"mail/*\"]\n  deny:\n    - {{ name: interns, subjects: {{ groups: [interns] }}, tools: \
+         [\"mail/send\"] }}\n  cedar: {{ files: [{path}] }}\n"
+    );
+    let config = config(&[("    - tools: [\"mail/*\"]\n", &both)]);
+    let catalog = catalog(&config);
+    let [list, send] = catalog.connectors[0].tools.as_slice() else { panic!("two tools") };
+    let names = |rules: &[crate::gateway::catalog::CatalogRule]| -> Vec<_> {
+        rules.iter().map(|rule| (rule.kind, rule.name.clone(), rule.conditional)).collect()
+    };
+    let named = |kind: &'static str, name: &str, conditional| (kind, name.to_owned(), conditional);
+    assert_eq!(names(&list.allowed_by), [named("rule", "allow[0]", false), named("cedar", "planners", true)]);
+    assert_eq!(names(&list.denied_by), [named("cedar", "never", false)]);
+    assert_eq!(names(&send.allowed_by), [named("rule", "allow[0]", false)]);
+    assert_eq!(names(&send.denied_by), [named("rule", "interns", false), named("cedar", "never", false)]);
+    let table = tools(&catalog, false);
+    for line in [
+        "anyone (allow[0])",
+        "or Group::\"contoso/staff\", on conditions (planners)",
+        "but not group interns (interns)",
+        "but not Person::\"contoso/eve\" (never)",
+    ] {
+        assert!(table.contains(line), "{table}");
+    }
 }

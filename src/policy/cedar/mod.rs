@@ -43,6 +43,20 @@ struct Compiled {
     requests: Requests,
     by_kind: [Indices; 3],
     names: HashMap<PolicyId, RuleName>,
+    heads: HashMap<PolicyId, PolicyHead>,
+}
+
+/// What can be told of a policy without a call.
+#[derive(Clone, Debug)]
+pub struct PolicyHead {
+    /// What it is called in records.
+    pub name: RuleName,
+    /// Whether it forbids.
+    pub forbids: bool,
+    /// Whom it is about, in Cedar's words. `None`: anyone.
+    pub principal: Option<String>,
+    /// Whether it looks at more than who calls what.
+    pub is_conditional: bool,
 }
 
 /// The policies about one kind of thing.
@@ -85,12 +99,10 @@ impl CedarPolicies {
             }
         }
         let names = policies.iter().map(|policy| (PolicyId::new(policy.name.as_str()), policy.name.clone()));
-        Ok(Self(Arc::new(Compiled {
-            authorizer: Authorizer::new(),
-            requests,
-            by_kind,
-            names: names.collect(),
-        })))
+        let heads =
+            policies.iter().map(|policy| (PolicyId::new(policy.name.as_str()), PolicyHead::of(policy)));
+        let (authorizer, names, heads) = (Authorizer::new(), names.collect(), heads.collect());
+        Ok(Self(Arc::new(Compiled { authorizer, requests, by_kind, names, heads })))
     }
 
     /// How many there are.
@@ -113,6 +125,20 @@ impl CedarPolicies {
         names.sort();
         names.dedup();
         names
+    }
+
+    /// What can be told of the policies that fit this tool, for whomever; or, of `all` that goes by other names on its
+    /// connector, of those that fit some of it.
+    pub fn heads_about(&self, tool: &Tool, all: bool) -> Vec<&PolicyHead> {
+        let Some(kind) = Kind::of(tool.primitive) else { return Vec::new() };
+        let (indices, requests) = (self.indices(kind), &self.0.requests);
+        let about: Vec<&Policy> = match all {
+            true => indices.method.about(&[requests.connector(tool.connector.as_str())]).collect(),
+            false => indices.exact.about(&requests.resources(tool, kind)).collect(),
+        };
+        let mut heads: Vec<_> = about.iter().filter_map(|policy| self.0.heads.get(policy.id())).collect();
+        heads.sort_by(|one, other| one.name.cmp(&other.name));
+        heads
     }
 
     /// What they say about a thing, with its arguments or before there are any.
@@ -179,6 +205,20 @@ impl CedarPolicies {
         voices.forbids.sort();
         voices.failed.sort();
         voices
+    }
+}
+
+impl PolicyHead {
+    fn of(DraftPolicy { policy, name, .. }: &DraftPolicy) -> Self {
+        let principal = match policy.principal_constraint() {
+            PrincipalConstraint::Any => None,
+            PrincipalConstraint::Is(kind) => Some(kind.to_string()),
+            PrincipalConstraint::In(principal)
+            | PrincipalConstraint::Eq(principal)
+            | PrincipalConstraint::IsIn(_, principal) => Some(principal.to_string()),
+        };
+        let forbids = policy.effect() == Effect::Forbid;
+        Self { name: name.clone(), forbids, principal, is_conditional: policy.has_non_scope_constraint() }
     }
 }
 
