@@ -38,7 +38,7 @@ impl Bed {
     }
 
     pub async fn start() -> Self {
-        Self::with(|config| Some(config)).await
+        Self::with(Some).await
     }
 
     async fn with(configured: impl FnOnce(String) -> Option<String>) -> Self {
