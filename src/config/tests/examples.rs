@@ -90,10 +90,11 @@ fn cedar() {
         "cedar.yaml",
         &files,
         &[],
-        "CONNECTOR  TOOL        MATCH           IDENTITY      ALLOWED BY                                  SCOPES\n\
-         notes      list_notes  MCP list_notes  on_behalf_of  staff reads                                 api://notes/Notes.ReadWrite\n\
-         \x20          share_note  MCP share_note  on_behalf_of  editors share with colleagues, staff reads  api://notes/Notes.ReadWrite\n\
-         \ngood: 1 issuer, 1 connector, 2 tools, 1 rule, 4 policies\n",
+        "CONNECTOR  TOOL         MATCH           IDENTITY      ALLOWED BY                                  SCOPES\n\
+         notes      list_notes   MCP list_notes  on_behalf_of  staff reads                                 api://notes/Notes.ReadWrite\n\
+         \x20          share_note   MCP share_note  on_behalf_of  editors share with colleagues, staff reads  api://notes/Notes.ReadWrite\n\
+         \x20          resources/*  MCP *           on_behalf_of  staff reads                                 api://notes/Notes.ReadWrite\n\
+         \ngood: 1 issuer, 1 connector, 3 tools, 1 rule, 4 policies\n",
     );
 }
 
