@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use divan::{AllocProfiler, Bencher, black_box};
 use futures_util::FutureExt as _;

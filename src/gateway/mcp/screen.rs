@@ -35,23 +35,26 @@ pub struct Screen {
 
 enum Form {
     /// Events.
-    Events {
-        reader: EventReader,
-        /// Takes out of lists what the caller may not use.
-        filter: Option<ListFilter>,
-        /// What the agent hears when the stream ends before its time.
-        farewell: Option<Bytes>,
-    },
+    Events(Box<Events>),
     /// One message. `None`: it is too large to be searched.
     Whole(Option<Vec<u8>>),
+}
+
+/// A stream of events.
+struct Events {
+    reader: EventReader,
+    /// Takes out of lists what the caller may not use.
+    filter: Option<ListFilter>,
+    /// What the agent hears when the stream ends before its time.
+    farewell: Option<Bytes>,
 }
 
 impl Screen {
     /// For an event stream. `filter` is for one that may hold a list; `farewell` is the event with which the stream ends
     /// when it ends before its time.
     pub fn events(given: Given, filter: Option<ListFilter>, farewell: Option<Bytes>) -> Self {
-        let form = Form::Events { reader: EventReader::bounded(LIST_BYTES_MAX), filter, farewell };
-        Self { form, ready: VecDeque::new(), given }
+        let events = Events { reader: EventReader::bounded(LIST_BYTES_MAX), filter, farewell };
+        Self { form: Form::Events(Box::new(events)), ready: VecDeque::new(), given }
     }
 
     /// For one message that is passed on as it is.
@@ -61,7 +64,7 @@ impl Screen {
 
     /// Whether the answer may have another length than it had.
     pub fn rewrites(&self) -> bool {
-        matches!(self.form, Form::Events { .. })
+        matches!(self.form, Form::Events(_))
     }
 
     /// Whether there is nothing to be taken.
@@ -76,10 +79,10 @@ impl Screen {
     /// [`ScreenError`] when nobody can say what is in it.
     pub fn push(&mut self, data: &Bytes, is_last: bool) -> Result<(), ScreenError> {
         match &mut self.form {
-            Form::Events { reader, .. } => {
-                reader.push(data);
+            Form::Events(events) => {
+                events.reader.push(data);
                 if is_last {
-                    reader.close();
+                    events.reader.close();
                 }
                 self.pass_events()
             }
@@ -113,8 +116,8 @@ impl Screen {
     pub fn finish(&mut self) -> Result<(), ScreenError> {
         match &mut self.form {
             // An event that is not finished is none (HTML Living Standard, section 9.2.6).
-            Form::Events { reader, .. } => {
-                reader.close();
+            Form::Events(events) => {
+                events.reader.close();
                 self.pass_events()
             }
             Form::Whole(seen) => {
@@ -128,13 +131,14 @@ impl Screen {
 
     /// The answer ends here, before its time.
     pub fn expire(&mut self) {
-        if let Form::Events { farewell, .. } = &mut self.form {
-            self.ready.extend(farewell.take());
+        if let Form::Events(events) = &mut self.form {
+            self.ready.extend(events.farewell.take());
         }
     }
 
     fn pass_events(&mut self) -> Result<(), ScreenError> {
-        let Form::Events { reader, filter, .. } = &mut self.form else { return Ok(()) };
+        let Form::Events(events) = &mut self.form else { return Ok(()) };
+        let Events { reader, filter, .. } = &mut **events;
         while let Some(event) = reader.next_event()? {
             // Servers send events without data, from which a stream can be resumed.
             let message = event.data.as_ref().filter(|data| !data.is_empty());

@@ -168,7 +168,7 @@ impl Draft {
                         matches!(other, ValidationWarning::InvalidActionApplication(_))
                             && other.policy_id() == policy
                     };
-                    if !warnings.iter().any(|other| is_told(other)) {
+                    if !warnings.iter().any(is_told) {
                         let message = NEVER_TRUE.to_owned();
                         faults.push(PolicyFault { message, ..self.fault(*warning, policy) });
                     }

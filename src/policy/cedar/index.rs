@@ -26,7 +26,7 @@ impl Index {
         policy: Policy,
         principal: Option<EntityUid>,
         resource: Option<EntityUid>,
-    ) -> Result<(), PolicySetError> {
+    ) -> Result<(), Box<PolicySetError>> {
         let by_principal = match resource {
             Some(resource) => self.by_resource.entry(resource).or_default(),
             None => &mut self.any_resource,
@@ -35,7 +35,7 @@ impl Index {
             Some(principal) => by_principal.by_principal.entry(principal).or_default(),
             None => &mut by_principal.any,
         };
-        set.add(policy)
+        set.add(policy).map_err(Box::new)
     }
 
     /// Adds one that says yes more often than it is written to.
@@ -44,7 +44,7 @@ impl Index {
         policy: Policy,
         principal: Option<EntityUid>,
         resource: Option<EntityUid>,
-    ) -> Result<(), PolicySetError> {
+    ) -> Result<(), Box<PolicySetError>> {
         self.weaker.insert(policy.id().clone());
         self.add(policy, principal, resource)
     }
