@@ -187,7 +187,7 @@ fn each_example_has_a_test() {
         "entra-graph.yaml",
         "id-jag.yaml",
         "keycloak.yaml",
-        "library-api.yaml",
+        "library-api.json",
         "mcp.yaml",
         "openapi.yaml",
         "policies.cedar",
