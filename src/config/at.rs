@@ -110,6 +110,7 @@ impl<'a> At<'a> {
     }
 
     /// Notes something about a file that is named here.
+    #[cfg_attr(not(feature = "cedar"), expect(dead_code, reason = "only policies are in files of their own"))]
     pub fn note_in(&self, file: &NamedText, severity: Severity, span: Span, message: impl fmt::Display) {
         self.report.note_in(file, severity, span, message);
     }

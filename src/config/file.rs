@@ -642,6 +642,10 @@ pub struct Policy {
 pub struct Cedar {
     /// The files that they are in.
     #[schemars(required, length(min = 1))]
+    #[cfg_attr(
+        not(feature = "cedar"),
+        expect(dead_code, reason = "without Cedar the key itself is refused")
+    )]
     pub files: Option<Vec<String>>,
 }
 
