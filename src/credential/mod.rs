@@ -155,7 +155,7 @@ impl Credential {
     /// How long it lives from when it was asked for, where the authorization server said so.
     pub fn lifetime(&self) -> Option<Duration> {
         match &self.source {
-            Source::Kept(entry) => entry.life.lifetime(),
+            Source::Kept(entry) => entry.lifetime(),
             Source::Application(token) => token.life.lifetime(),
             Source::Fresh { lifetime } => *lifetime,
         }

@@ -10,7 +10,7 @@ use crate::oauth::claims::{self, ClaimCheck};
 use crate::oauth::jws::Jws;
 use crate::oauth::key_set::KeySetError;
 use crate::oauth::keys::Keys;
-use crate::policy::{Circumstances, Denial, NearMiss, Policy};
+use crate::policy::{Circumstances, Denial, Policy};
 use crate::tool::Tool;
 
 /// What was found out about a token.
@@ -203,10 +203,5 @@ impl Supposed {
     ) -> Result<Arc<[RuleName]>, Denial> {
         let permit = policy.decide(Arc::clone(&self.0), Arc::clone(tool), circumstances)?;
         Ok(Arc::clone(permit.policies()))
-    }
-
-    /// The rules that are about the tool, and not about such a caller.
-    pub fn near_misses<'a>(&self, policy: &'a Policy, tool: &Tool) -> Vec<NearMiss<'a>> {
-        policy.near_misses(&self.0, tool)
     }
 }
