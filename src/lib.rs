@@ -9,6 +9,7 @@ pub mod credential;
 pub mod demo;
 pub mod digest;
 pub mod error_chain;
+pub mod explain;
 pub mod flight;
 pub mod forget;
 #[cfg(any(fuzzing, test))]

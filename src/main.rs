@@ -1,6 +1,7 @@
 //! Flags and subcommands.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,11 +12,15 @@ use tracing_subscriber::EnvFilter;
 
 use obo_gateway::config::{self, LoadError};
 use obo_gateway::error_chain::ErrorChain;
+use obo_gateway::explain::{self, ExplainError, Verdict};
 use obo_gateway::forget::{self, ForgetError};
 use obo_gateway::process::{Process, StartError};
 
 /// The configuration is bad (`EX_USAGE` of sysexits.h).
 const BAD_CONFIGURATION: u8 = 64;
+
+/// Nobody can tell what would become of a call, or the command line is bad (clap's code for that).
+const CANNOT_TELL: u8 = 2;
 
 /// A reverse proxy that makes every agent's tool call on behalf of a real user.
 ///
@@ -33,6 +38,8 @@ Examples:
   obo-gateway demo                                    see it work, with everything it needs on this machine
   obo-gateway check --config config/entra-graph.yaml  find every fault of a configuration at once
   obo-gateway tools --config config/entra-graph.yaml  see what can be called, as whom, and by whom
+  obo-gateway explain --config gateway.yaml --token-file token --call mail/send_message
+                                                      see what would become of a call, and why
   obo-gateway run --config /etc/obo-gateway.yaml      serve
 
 Signals: SIGTERM and SIGINT finish what runs and exit 0, a second one ends at once. SIGHUP reads the
@@ -68,6 +75,17 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say what would become of a call, and why, stage by stage
+    ///
+    /// Goes through the gateway's own stages with a person's token: which issuer it is from and which checks it passes, which
+    /// tool is called, whose identity and which scopes it runs with, and which rule or policy decides. Makes no network calls
+    /// and so does not check the signature, unless `--keys` or `--online` says with what; every claim is checked all the same.
+    /// Nothing is recorded, the connector hears nothing of it, and no token is printed.
+    ///
+    /// Exits with 0 when the call would be allowed, 1 when it would be refused, 2 when nobody can tell or the command line is
+    /// bad, and 64 when the configuration is. What was not checked is named as a condition of an allowed call: do not let
+    /// somebody in because of this.
+    Explain(Explain),
     /// Have the running gateway drop everything it holds for a person
     ///
     /// Kept tokens of theirs, remembered ones, and what is being obtained for them. Their next call is verified anew, and
@@ -106,6 +124,39 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
+}
+
+#[derive(clap::Args)]
+struct Explain {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The file with the person's access token for the gateway; `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    token_file: PathBuf,
+    /// What is called: `mail/send_message`, `notes/prompts/NAME`, `notes/resources/URI`, or a request line such as
+    /// "GET /mail/me/messages"
+    #[arg(long, value_name = "CALL")]
+    call: String,
+    /// An argument of the call; once for each, and once for each text of a list
+    #[arg(long = "argument", value_name = "NAME=VALUE", value_parser = argument)]
+    arguments: Vec<(String, String)>,
+    /// The issuer's keys, as a JWKS file, to check the signature with
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+    /// Fetch the issuer's keys, and try the exchange; the connector is not called
+    #[arg(long)]
+    online: bool,
+    /// Where the call comes from, for policies that look at it
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    client: IpAddr,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn argument(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 #[derive(Subcommand)]
@@ -149,6 +200,7 @@ fn main() -> ExitCode {
         Command::Run { config, log_format } => run(&config.path, log_format),
         Command::Check { config } => check(&config.path),
         Command::Tools { config, json } => tools(&config.path, json),
+        Command::Explain(arguments) => explain(arguments),
         Command::Forget { config, issuer, tenant, subject } => {
             forget(&config.path, &forget::Request { issuer, tenant, subject })
         }
@@ -258,6 +310,30 @@ fn tools(path: &Path, json: bool) -> ExitCode {
         Ok(catalog) => print(&config::tools(&catalog, colour)),
         Err(error) => bad_configuration(&error),
     }
+}
+
+fn explain(arguments: Explain) -> ExitCode {
+    let Explain { config, token_file, call, arguments, keys, online, client, json } = arguments;
+    let request = explain::Request { config: config.path, token_file, call, arguments, keys, client, online };
+    in_runtime(async {
+        let report = match explain::explain(&request, &environment).await {
+            Ok(report) => report,
+            Err(ExplainError::Config(error)) => return bad_configuration(&error),
+            Err(error) => {
+                failed(&ErrorChain(&error).to_string());
+                return ExitCode::from(CANNOT_TELL);
+            }
+        };
+        let printed = match json {
+            true => print_json(&report),
+            false => print(&report.render(io::stdout().is_terminal())),
+        };
+        match (printed == ExitCode::SUCCESS, report.verdict) {
+            (true, Verdict::Allowed) => ExitCode::SUCCESS,
+            (true, Verdict::Refused) => ExitCode::FAILURE,
+            (true, Verdict::CannotTell) | (false, _) => ExitCode::from(CANNOT_TELL),
+        }
+    })
 }
 
 fn forget(path: &Path, request: &forget::Request) -> ExitCode {

@@ -268,14 +268,26 @@ fn start_servers(
     previous: Option<&Gateway>,
     metrics: &Arc<Metrics>,
 ) -> Result<AuthorizationServers, StartError> {
+    authorization_servers(issuers, |settings| {
+        let before = previous.and_then(|gateway| gateway.authorization_servers().get(&settings.issuer));
+        AuthorizationServer::start(settings, before.map(Arc::as_ref), Arc::clone(metrics))
+    })
+}
+
+/// The authorization servers of these issuers, each made by `make`, by every `iss` that its tokens have.
+///
+/// # Errors
+///
+/// [`StartError::Issuer`] when one cannot be made.
+pub fn authorization_servers(
+    issuers: Vec<IssuerSettings>,
+    make: impl Fn(IssuerSettings) -> Result<AuthorizationServer, rustls::Error>,
+) -> Result<AuthorizationServers, StartError> {
     let mut servers = HashMap::with_capacity(issuers.len());
     for settings in issuers {
         let (issuer, name) = (settings.issuer.clone(), settings.name.clone());
         let other_issuer = settings.other_issuer.clone();
-        let before =
-            previous.and_then(|gateway| gateway.authorization_servers().get(&issuer)).map(Arc::as_ref);
-        let server = AuthorizationServer::start(settings, before, Arc::clone(metrics))
-            .map_err(|source| StartError::Issuer { issuer: name, source })?;
+        let server = make(settings).map_err(|source| StartError::Issuer { issuer: name, source })?;
         let server = Arc::new(server);
         servers.extend(other_issuer.map(|other| (other, Arc::clone(&server))));
         servers.insert(issuer, server);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["main"],
     &["demo", "fuzzing"],
+    &["explain"],
     &["forget", "process"],
     &["config"],
     &["server"],

@@ -67,6 +67,11 @@ impl Entry {
         }
     }
 
+    /// How long it lives from when it was asked for, where its server says so.
+    pub fn lifetime(&self) -> Option<Duration> {
+        self.life.lifetime()
+    }
+
     /// How long ago it was asked for.
     pub fn age(&self, now: Now) -> Duration {
         self.life.age(now)

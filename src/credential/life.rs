@@ -21,6 +21,8 @@ const REFRESH_PAUSE: Duration = Duration::from_secs(30);
 /// The life of a token that is kept.
 #[derive(Debug)]
 pub struct Life {
+    /// How long the token lives, where its server says so.
+    lifetime: Option<Duration>,
     asked: Instant,
     reusable_for: Duration,
     /// Milliseconds after `asked` from which on it is to be renewed.
@@ -35,7 +37,12 @@ impl Life {
         let reusable_for = lifetime.map_or(Duration::ZERO, |lifetime| reusable_for(lifetime, REUSE_CAP));
         let refresh_after = reusable_for.mul_f64(REFRESH_FROM + REFRESH_SPREAD * key.fraction());
         let refresh_due = AtomicU64::new(milliseconds(refresh_after));
-        Self { asked: asked.monotonic, reusable_for, refresh_due }
+        Self { lifetime, asked: asked.monotonic, reusable_for, refresh_due }
+    }
+
+    /// How long the token lives from when it was asked for, where its server says so.
+    pub fn lifetime(&self) -> Option<Duration> {
+        self.lifetime
     }
 
     /// When it was asked for.

@@ -3,6 +3,7 @@
 //! Each identity mode has one way here. None falls back to another.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -53,7 +54,10 @@ enum Source {
     /// It is the application's, and no person's.
     Application(Arc<ApplicationToken>),
     /// It was obtained for one call.
-    Fresh,
+    Fresh {
+        /// How long it lives, where its server says so.
+        lifetime: Option<Duration>,
+    },
 }
 
 /// Why there is no credential. The call is then refused.
@@ -148,6 +152,15 @@ impl Credential {
         self.granted.as_ref()
     }
 
+    /// How long it lives from when it was asked for, where the authorization server said so.
+    pub fn lifetime(&self) -> Option<Duration> {
+        match &self.source {
+            Source::Kept(entry) => entry.lifetime(),
+            Source::Application(token) => token.life.lifetime(),
+            Source::Fresh { lifetime } => *lifetime,
+        }
+    }
+
     /// Where it came from.
     pub fn lookup(&self) -> CacheLookup {
         self.lookup
@@ -177,7 +190,7 @@ mod tests {
         let authorization = bearer(&SecretToken::new("canary")).expect("a header");
         assert!(authorization.is_sensitive());
         let (identity, lookup) = (IdentityMode::OnBehalfOf, CacheLookup::Hit);
-        let source = Source::Fresh;
+        let source = Source::Fresh { lifetime: None };
         let credential = Credential { authorization, identity, granted: None, lookup, source };
         assert!(!format!("{credential:?}").contains("canary"));
         assert!(bearer(&SecretToken::new("a\r\nb")).is_none());

@@ -142,7 +142,7 @@ impl OnBehalfOf {
             authorization,
             token.granted,
             CacheLookup::Uncacheable,
-            Source::Fresh,
+            Source::Fresh { lifetime: token.lifetime },
         ))
     }
 

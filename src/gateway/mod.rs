@@ -38,6 +38,7 @@ pub mod path;
 mod protected_resource;
 mod readers;
 mod refusal;
+pub mod rehearsal;
 mod request;
 pub mod rest;
 mod rewrite;
@@ -399,13 +400,8 @@ impl Gateway {
         let decide = |tool: &Arc<Tool>, arguments: &Arguments| {
             let circumstances = Circumstances { arguments, client, now };
             self.policy.decide(Arc::clone(caller), Arc::clone(tool), circumstances).map_err(|denial| {
-                // To those who may not use it in any way, a tool of an MCP server is one that is not there. A policy that
-                // cannot be evaluated is the operators' to mend, and says nothing about the tool.
-                let is_failure = matches!(denial, Denial::PolicyError { .. });
-                match call.mcp.is_some() && !is_failure && !self.policy.shows(caller, tool, client, now) {
-                    true => Refusal::Hidden(denial),
-                    false => Refusal::Denied(denial),
-                }
+                let is_shown = || call.mcp.is_none() || self.policy.shows(caller, tool, client, now);
+                Refusal::denied(denial, is_shown)
             })
         };
         for tool in &tool_call.also {

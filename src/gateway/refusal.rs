@@ -94,6 +94,16 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The no of policy about a tool. `is_shown` says whether lists of tools show it to the caller: to those who may not use
+    /// it in any way, a tool of an MCP server is one that is not there. A policy that cannot be evaluated is the operators'
+    /// to mend, and says nothing about the tool.
+    pub fn denied(denial: Denial, is_shown: impl FnOnce() -> bool) -> Self {
+        match matches!(denial, Denial::PolicyError { .. }) || is_shown() {
+            true => Self::Denied(denial),
+            false => Self::Hidden(denial),
+        }
+    }
+
     /// What the agent hears. There is no catch-all: a new refusal does not compile until someone has chosen its
     /// answer. `caller` is whom it is told, where that is known.
     pub fn answer(&self, caller: Option<&Caller>) -> Answer {

@@ -128,6 +128,11 @@ impl<T> Operations<T> {
         Ok(())
     }
 
+    /// All of them, in the order in which they were added.
+    pub fn all(&self) -> &[T] {
+        &self.operations
+    }
+
     /// The operation that a request is, to every reader; `None` when it is none, or not the same one to all.
     pub fn find(&self, method: &Method, path: CanonicalPath<'_>) -> Option<&T> {
         let matchers = self.by_method.get(method)?;

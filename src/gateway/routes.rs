@@ -93,7 +93,8 @@ impl Routes {
         self.by_path.values()
     }
 
-    fn named(&self, name: &ConnectorName) -> Option<&Arc<Connector>> {
+    /// The connector of this name.
+    pub fn named(&self, name: &ConnectorName) -> Option<&Arc<Connector>> {
         self.by_path.values().find(|connector| connector.name == *name)
     }
 }
@@ -132,13 +133,8 @@ impl Connector {
 
     /// The REST tool that a request calls; `None` when the connector lists its tools and this is none of them.
     pub fn identify(&self, method: &Method, path: CanonicalPath<'_>, body: Incoming) -> Option<ToolCall> {
-        let tool = match &self.tools {
-            ConnectorTools::Any(tool) => tool,
-            ConnectorTools::Listed(operations) => operations.find(method, path)?,
-            ConnectorTools::Mcp(_) => return None,
-        };
         Some(ToolCall {
-            tool: tool.clone(),
+            tool: self.operation(method, path)?.clone(),
             arguments: Arguments::new(),
             also: Vec::new(),
             path: path.as_str().into(),
@@ -146,6 +142,24 @@ impl Connector {
             body: CallBody::Streamed(body),
             outlives_agent: false,
         })
+    }
+
+    /// The REST tool that a method and a path are; `None` when they are none.
+    pub fn operation(&self, method: &Method, path: CanonicalPath<'_>) -> Option<&CountedTool> {
+        match &self.tools {
+            ConnectorTools::Any(tool) => Some(tool),
+            ConnectorTools::Listed(operations) => operations.find(method, path),
+            ConnectorTools::Mcp(_) => None,
+        }
+    }
+
+    /// The REST tools.
+    pub fn operations(&self) -> &[CountedTool] {
+        match &self.tools {
+            ConnectorTools::Any(tool) => std::slice::from_ref(tool),
+            ConnectorTools::Listed(operations) => operations.all(),
+            ConnectorTools::Mcp(_) => &[],
+        }
     }
 
     /// How long nothing may come of a body.

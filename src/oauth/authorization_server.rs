@@ -67,6 +67,28 @@ impl AuthorizationServer {
         previous: Option<&Self>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, rustls::Error> {
+        let mut server = Self::idle(settings, previous, metrics)?;
+        server.refreshers.push(tokio::spawn(Arc::clone(&server.key_set).keep_fresh()).abort_handle());
+        if let Some(published) = &server.published {
+            let Location { settings, client, .. } = &*server.location;
+            let (name, issuer) = (settings.name.clone(), settings.issuer.clone());
+            let plain_http = settings.endpoints.plain_http;
+            let keep_fresh = Arc::clone(published).keep_fresh(name, client.clone(), issuer, plain_http);
+            server.refreshers.push(tokio::spawn(keep_fresh).abort_handle());
+        }
+        Ok(server)
+    }
+
+    /// The same, but nobody is asked for anything as long as nobody asks for that.
+    ///
+    /// # Errors
+    ///
+    /// When one of the entry's certificate authorities cannot be used.
+    pub fn idle(
+        settings: IssuerSettings,
+        previous: Option<&Self>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, rustls::Error> {
         let resource_authorization_servers = resource_authorization_servers(&settings, previous, &metrics)?;
         let previous = previous.filter(|previous| previous.is_at_the_place_of(&settings));
         let endpoints = &settings.endpoints;
@@ -111,14 +133,6 @@ impl AuthorizationServer {
             })
         };
         let key_set = Arc::new(KeySet::new(name, fetch, known_keys, metrics));
-        let mut refreshers = vec![tokio::spawn(Arc::clone(&key_set).keep_fresh()).abort_handle()];
-        if let Some(published) = &published {
-            let Location { settings, client, .. } = &*location;
-            let (name, issuer) = (settings.name.clone(), settings.issuer.clone());
-            let plain_http = settings.endpoints.plain_http;
-            let keep_fresh = Arc::clone(published).keep_fresh(name, client.clone(), issuer, plain_http);
-            refreshers.push(tokio::spawn(keep_fresh).abort_handle());
-        }
         let own_token = OwnToken::default();
         Ok(Self {
             location,
@@ -129,7 +143,7 @@ impl AuthorizationServer {
             resource_authorization_servers,
             published,
             fingerprint,
-            refreshers,
+            refreshers: Vec::new(),
         })
     }
 

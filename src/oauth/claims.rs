@@ -13,6 +13,10 @@ use super::{ClaimPath, IssuerKind, IssuerSettings, Profile};
 use crate::clock::Now;
 use crate::identity::{Actor, Authentication, Scopes, Subject, Tenant, VerifiedClaims};
 
+mod checks;
+
+pub use checks::{ClaimCheck, ClaimsExamined, examine};
+
 /// How far the clocks of an issuer and the gateway may be apart, in seconds: more than any clock that is kept in step
 /// drifts, and little enough not to matter for a token that lives minutes.
 pub const CLOCK_SKEW_SECONDS: u64 = 60;
@@ -81,78 +85,7 @@ pub fn check(
     settings: &IssuerSettings,
     now: Now,
 ) -> Result<VerifiedClaims, ClaimsError> {
-    let reader = Reader(claims);
-    let iss = reader.text("iss")?;
-    if iss != settings.issuer.as_str()
-        && settings.other_issuer.as_ref().is_none_or(|other| other.as_str() != iss)
-    {
-        return Err(ClaimsError::WrongType("iss"));
-    }
-    // What kind of token it is comes first: "send an access token" helps whoever sent an ID token, whose audience
-    // is wrong as well.
-    check_purpose(reader)?;
-    let names = &settings.claim_names;
-    let actor = agent(reader, settings)?;
-    let scopes = match &names.scopes {
-        Some(path) => scopes_of(reader.texts_at(path, "claims.scopes")?),
-        None => scopes(reader)?,
-    };
-    let (tenant, subject) = match &settings.kind {
-        IssuerKind::Entra { tenant } => entra_person(reader, tenant, &scopes)?,
-        IssuerKind::Oidc => oidc_person(reader, names.subject.as_ref(), actor.as_ref())?,
-    };
-    if settings.profile == Profile::Rfc9068 {
-        for name in ["sub", "client_id", "jti"] {
-            reader.text(name)?;
-        }
-        reader.time("iat")?.ok_or(ClaimsError::Missing("iat"))?;
-    }
-    let confirmation = possession::confirmation(claims.get("cnf"))?;
-    check_audience(reader, settings)?;
-    let expires_at = check_times(reader, settings, now)?;
-    let may_act = may_act(reader)?;
-    // Where agents prove by a token of their own who they are, that token decides.
-    let agent_proves_itself =
-        settings.exchange.as_ref().is_some_and(|exchange| exchange.grant.wants_agents_token());
-    if !agent_proves_itself {
-        check_agent(actor.as_ref(), settings)?;
-    }
-    let missing = settings.required_scopes.missing_from(&scopes);
-    if !missing.is_empty() {
-        return Err(ClaimsError::Scopes { required: settings.required_scopes.clone(), missing });
-    }
-    Ok(VerifiedClaims {
-        issuer_name: settings.name.clone(),
-        issuer: settings.issuer.clone(),
-        tenant,
-        subject,
-        actor,
-        may_act,
-        confirmation,
-        scopes,
-        groups: match &names.groups {
-            Some(path) => shared(reader.texts_at(path, "claims.groups")?),
-            None => reader.texts("groups")?,
-        },
-        roles: match &names.roles {
-            Some(path) => shared(reader.texts_at(path, "claims.roles")?),
-            None => reader.texts("roles")?,
-        },
-        token_id: match reader.optional_text("jti")? {
-            Some(id) => Some(id.into()),
-            None => reader.optional_text("uti")?.map(Into::into),
-        },
-        session: reader.optional_text("sid")?.map(Into::into),
-        authentication: Arc::new(authentication(reader)?),
-        authenticated_at: reader.time("auth_time")?,
-        issued_at: reader.time("iat")?,
-        expires_at,
-        handles_claims_challenges: reader
-            .texts_or_text("xms_cc")?
-            .iter()
-            .any(|capability| capability.eq_ignore_ascii_case("cp1")),
-        is_agent_alone: false,
-    })
+    checks::examine(claims, settings, now).verified
 }
 
 /// Checks the claims of a token that an agent sends for itself, without a person. The subject is the agent.

@@ -31,6 +31,10 @@ const REMEMBERED_AGENT_FOR_MAX: Duration = Duration::from_secs(3_600);
 /// Longest time that a token is remembered, whatever its `exp` says. Issuers' longest are 28 hours.
 const REMEMBERED_FOR_MAX: Duration = Duration::from_secs(24 * 3_600);
 
+mod examination;
+
+pub use examination::{Checked, Examination, Outcome, Supposed, TokenCheck, Unchecked};
+
 /// Why a token is refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum VerifyError {
@@ -211,13 +215,11 @@ impl Verifier {
         let jws = Jws::parse(token)?;
         let server = self.issuer_of(&jws)?;
         let key_generation = check_signature_with_keys_of(server, &jws, now).await?;
-        if server.settings().profile == Profile::Rfc9068 && !jws.is_at_jwt {
-            return Err(JwsError::Type(OtherToken::Other).into());
-        }
+        check_type(server, &jws)?;
         let verified = claims::check(&jws.claims, server.settings(), now)?;
         let expires_at = verified.expires_at.saturating_add(CLOCK_SKEW_SECONDS);
         let remembered = Arc::new(Remembered {
-            caller: Arc::new(Caller::verified(verified, SecretToken::new(token))),
+            caller: caller(verified, token),
             server: Arc::clone(server),
             validity: Validity::until(expires_at, REMEMBERED_FOR_MAX, Some(key_generation), now),
         });
@@ -301,6 +303,10 @@ impl Remembered {
     }
 }
 
+fn caller(verified: VerifiedClaims, token: &str) -> Arc<Caller> {
+    Arc::new(Caller::verified(verified, SecretToken::new(token)))
+}
+
 /// Whether a token can mean something to its issuer alone: it has not the three parts of a signed one.
 fn is_opaque(token: &str) -> bool {
     token.len() <= TOKEN_BYTES_MAX && token.split('.').count() != 3
@@ -324,6 +330,14 @@ async fn check_signature_with_keys_of(
         result = check_signature(jws, &snapshot.keys, issuer);
     }
     result.map(|()| snapshot.generation)
+}
+
+/// Checks that the header says that it is an access token, where the configuration wants that.
+fn check_type(server: &AuthorizationServer, jws: &Jws<'_>) -> Result<(), VerifyError> {
+    match server.settings().profile {
+        Profile::Rfc9068 if !jws.is_at_jwt => Err(JwsError::Type(OtherToken::Other).into()),
+        Profile::Rfc9068 | Profile::Lenient => Ok(()),
+    }
 }
 
 /// Checks that `jws` is signed with the key it names, by an algorithm of that key, and that the key may speak

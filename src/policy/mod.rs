@@ -11,9 +11,11 @@ use crate::tool::{Arguments, IdentityMode, Primitive, RequiredSignIn, Target, To
 
 #[cfg(feature = "cedar")]
 pub mod cedar;
+mod near_misses;
 mod rule_index;
 mod rules;
 
+pub use near_misses::NearMiss;
 pub use rules::{Rule, Subjects, ToolPattern, ToolPatternError, glob};
 
 use rule_index::Rules;

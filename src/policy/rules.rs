@@ -65,7 +65,12 @@ impl Rule {
 
     /// Whether it is about this caller.
     pub(super) fn is_for(&self, caller: &Caller) -> bool {
-        self.subjects.as_ref().is_none_or(|subjects| subjects.include(caller)) && self.is_for_agent(caller)
+        self.is_for_person(caller) && self.is_for_agent(caller)
+    }
+
+    /// Whether it is about this caller's person, whatever the agent is.
+    pub(super) fn is_for_person(&self, caller: &Caller) -> bool {
+        self.subjects.as_ref().is_none_or(|subjects| subjects.include(caller))
     }
 
     /// Whether it is about this caller's agent, whoever the person is.

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use http::Request;
 
 pub use answer::Answering;
+pub use arguments::declared_arguments;
 pub use configured::{Asking, answer as answer_from_configuration};
 pub use identify::Arrival;
 pub use served::Served;
