@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderName, Method, Response};
+use http::{HeaderName, Response};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
@@ -17,13 +17,14 @@ use super::mcp::Served;
 use super::path::{CanonicalPath, ConnectorPath};
 use super::readers::Reader;
 use super::rest::Operations;
+use super::rest::identify::{RestTool, RestTools};
 use super::rewrite::Delegated;
 use super::settings::{ConnectorSettings, Tools};
-use super::tool_call::{CallBody, CountedTool, ToolCall};
+use super::tool_call::{CallBody, CountedTool};
 use super::upload::{Upload, UploadBody};
 use crate::audit::Ending;
 use crate::metrics::{Metrics, ToolMetrics};
-use crate::tool::{Arguments, ConnectorName};
+use crate::tool::ConnectorName;
 
 /// All connectors, by path.
 pub struct Routes {
@@ -46,9 +47,11 @@ pub struct Connector {
     tools: ConnectorTools,
 }
 
-enum ConnectorTools {
-    Any(CountedTool),
-    Listed(Operations<CountedTool>),
+/// What a connector serves.
+pub enum ConnectorTools {
+    /// Operations of a REST API.
+    Rest(RestTools),
+    /// What an MCP server has.
     Mcp(Arc<Served>),
 }
 
@@ -101,15 +104,16 @@ impl Routes {
 impl ConnectorTools {
     fn new(tools: Tools, metrics: &Metrics) -> Self {
         match tools {
-            Tools::Any(tool) => Self::Any(CountedTool::new(tool, metrics)),
+            Tools::Any(tool) => Self::Rest(RestTools::Any(CountedTool::new(tool, metrics))),
             Tools::Listed(listed) => {
                 let mut operations = Operations::default();
                 for (operation, tool) in listed {
+                    let tool = CountedTool::new(tool, metrics);
                     operations
-                        .add(&operation, CountedTool::new(tool, metrics))
+                        .add(&operation, RestTool { tool, arguments: operation.arguments().clone() })
                         .expect("no two tools overlap: resolve() refuses them");
                 }
-                Self::Listed(operations)
+                Self::Rest(RestTools::Listed(operations))
             }
             Tools::Mcp(tools) => Self::Mcp(Arc::new(Served::new(tools, metrics))),
         }
@@ -125,27 +129,14 @@ impl Connector {
     /// What it serves, where it is an MCP server.
     pub fn mcp(&self) -> Option<&Arc<Served>> {
         match &self.tools {
-            ConnectorTools::Any(_) | ConnectorTools::Listed(_) => None,
+            ConnectorTools::Rest(_) => None,
             ConnectorTools::Mcp(served) => Some(served),
         }
     }
 
-    /// The REST tool that a request calls; `None` when the connector lists its tools and this is none of them.
-    pub fn identify(&self, method: &Method, path: CanonicalPath<'_>, body: Incoming) -> Option<ToolCall> {
-        let tool = match &self.tools {
-            ConnectorTools::Any(tool) => tool,
-            ConnectorTools::Listed(operations) => operations.find(method, path)?,
-            ConnectorTools::Mcp(_) => return None,
-        };
-        Some(ToolCall {
-            tool: tool.clone(),
-            arguments: Arguments::new(),
-            also: Vec::new(),
-            path: path.as_str().into(),
-            headers: Vec::new(),
-            body: CallBody::Streamed(body),
-            outlives_agent: false,
-        })
+    /// What it serves.
+    pub fn tools(&self) -> &ConnectorTools {
+        &self.tools
     }
 
     /// How long nothing may come of a body.
