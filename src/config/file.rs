@@ -566,7 +566,8 @@ pub struct Tool {
     pub description: Option<String>,
     /// What the tool does, for policies. What an MCP server says of itself is not relied on.
     pub annotations: Option<Annotations>,
-    /// The arguments that policies can look at, by name. MCP: members of the call's `arguments`.
+    /// The arguments that policies can look at, by name. MCP: members of the call's `arguments`. REST: each says where it
+    /// stands, with `query`, `path` or `body`.
     pub arguments: Option<Named<Argument>>,
 }
 
@@ -612,6 +613,13 @@ pub struct Argument {
     #[serde(rename = "type")]
     #[schemars(required)]
     pub kind: Option<ArgumentType>,
+    /// REST: the parameter of the query that it is, such as `$filter`. Given twice it is refused, unless its type is `strings`.
+    pub query: Option<String>,
+    /// REST: the parameter of `match` that it is, without the braces.
+    pub path: Option<String>,
+    /// REST: where in a JSON body it stands, as a JSON pointer (RFC 6901) such as `/message/subject`. A `*` in it stands for every
+    /// element of a list, and then the type is `strings`. The body is read whole, up to 1 MiB.
+    pub body: Option<String>,
 }
 
 /// A kind of value: a text, a whole number, true or false, a list of texts.

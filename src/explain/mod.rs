@@ -15,14 +15,14 @@ use zeroize::Zeroizing;
 pub use report::{Report, Verdict};
 
 use report::{
-    CallerReport, CheckReport, ExchangeReport, IdentityReport, PolicyReport, Stage, ToolReport,
-    told_check,
+    CallerReport, CheckReport, ExchangeReport, IdentityReport, PolicyReport, Stage, ToolReport, told_check,
 };
 
 use crate::clock::Now;
 use crate::config::{self, Config, LoadError};
 use crate::gateway::rehearsal::{
-    Allowed, CallName, CallNameError, Identified, Rehearsal, Unidentified, Who, keys_unavailable, refused_token,
+    Allowed, CallName, CallNameError, Identified, Rehearsal, Unidentified, Who, keys_unavailable,
+    refused_token,
 };
 use crate::gateway::{Catalog, Refusal};
 use crate::metrics::Metrics;
@@ -124,10 +124,7 @@ fn read_token(path: &Path) -> Result<Zeroizing<String>, ExplainError> {
     let mut text = Zeroizing::new(String::new());
     let read = match path.as_os_str() == "-" {
         true => io::stdin().take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text),
-        false => File::open(path)
-            .map_err(unreadable)?
-            .take(TOKEN_FILE_BYTES_MAX)
-            .read_to_string(&mut text),
+        false => File::open(path).map_err(unreadable)?.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text),
     };
     read.map_err(unreadable)?;
     match text.trim() {
@@ -162,12 +159,7 @@ struct Called {
 }
 
 impl Explaining<'_> {
-    async fn all(
-        &self,
-        token: &str,
-        keys: Option<&Keys>,
-        call: &CallName,
-    ) -> Result<Report, ExplainError> {
+    async fn all(&self, token: &str, keys: Option<&Keys>, call: &CallName) -> Result<Report, ExplainError> {
         let mut report = Report::default();
         // What is no call at all is said before anybody is asked for anything.
         let identified = match self.rehearsal.identify(call) {
@@ -216,8 +208,7 @@ impl Explaining<'_> {
     }
 
     async fn authenticate(&self, token: &str, keys: Option<&Keys>, report: &mut Report) -> Called {
-        let refused =
-            |refusal| Called { who: None, refusal: Some(refusal), provided: Vec::new() };
+        let refused = |refusal| Called { who: None, refusal: Some(refusal), provided: Vec::new() };
         if let Err(refusal) = self.rehearsal.present(token) {
             return refused(refusal);
         }
@@ -229,9 +220,12 @@ impl Explaining<'_> {
         let without_keys = match (&unfetched, self.request.online) {
             (Some(why), _) => why.clone(),
             (None, true) => "the issuer's keys are not known".to_owned(),
-            (None, false) => "offline: give the issuer's keys by --keys, or --online to fetch them".to_owned(),
+            (None, false) => {
+                "offline: give the issuer's keys by --keys, or --online to fetch them".to_owned()
+            }
         };
-        report.token.checks = examination.checks.iter().map(|checked| CheckReport::of(checked, &without_keys)).collect();
+        report.token.checks =
+            examination.checks.iter().map(|checked| CheckReport::of(checked, &without_keys)).collect();
         if let Some(error) = examination.first_failure() {
             return refused(refused_token(error.clone()));
         }
@@ -240,7 +234,8 @@ impl Explaining<'_> {
         }
         let provided = conditions(&examination);
         // What only the sender can show, is not shown here; whoever is only supposed to call gets no credential.
-        let is_senders = examination.checks.iter().any(|checked| is_unchecked(&checked.outcome, Unchecked::SendersToShow));
+        let is_senders =
+            examination.checks.iter().any(|checked| is_unchecked(&checked.outcome, Unchecked::SendersToShow));
         if !self.request.online || is_senders {
             return Called { who: examination.supposed.map(Who::Supposed), refusal: None, provided };
         }

@@ -378,9 +378,10 @@ impl NearMissReport {
             let roles = subjects.roles.iter().map(|role| format!("role {role}"));
             ids.chain(groups).chain(roles).collect::<Vec<_>>().join(", ")
         });
-        let agents = rule.agents.as_ref().map(|agents| {
-            agents.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-        });
+        let agents = rule
+            .agents
+            .as_ref()
+            .map(|agents| agents.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
         Self {
             rule: rule.name.to_string(),
             for_others: people.filter(|_| *is_for_others),

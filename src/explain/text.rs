@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::report::{
-    CallerReport, CheckReport, ExchangeReport, IdentityReport, NearMissReport, PolicyReport, Report, ToolReport,
-    Verdict,
+    CallerReport, CheckReport, ExchangeReport, IdentityReport, NearMissReport, PolicyReport, Report,
+    ToolReport, Verdict,
 };
 
 /// Where texts begin, to the right of what they are about.
@@ -65,7 +65,10 @@ impl Report {
             lines.push(format!("it did not see what the tool does not declare: {unseen}"));
         }
         if policy.hidden {
-            lines.push("lists do not show it to this caller, and a call is answered as if it were not there".to_owned());
+            lines.push(
+                "lists do not show it to this caller, and a call is answered as if it were not there"
+                    .to_owned(),
+            );
         }
         lines
     }
@@ -107,10 +110,7 @@ fn caller_lines(caller: &CallerReport) -> Vec<String> {
         about.push(format!("signed in with {}", acr.join(" ")));
     }
     about.push(format!("the token expires in {}", duration(caller.expires_in_seconds)));
-    vec![
-        format!("person {}{} through {agent}", caller.subject, tenant.unwrap_or_default()),
-        about.join("; "),
-    ]
+    vec![format!("person {}{} through {agent}", caller.subject, tenant.unwrap_or_default()), about.join("; ")]
 }
 
 fn tool_line(tool: &ToolReport) -> String {
@@ -128,7 +128,8 @@ fn identity_lines(identity: &IdentityReport) -> Vec<String> {
         ("resource", &identity.resource),
         ("issued by", &identity.authorization_server),
     ];
-    let target = target.into_iter().filter_map(|(word, text)| text.as_ref().map(|text| format!("{word} {text}; ")));
+    let target =
+        target.into_iter().filter_map(|(word, text)| text.as_ref().map(|text| format!("{word} {text}; ")));
     vec![
         format!("{}: {seen}", identity.mode),
         format!("{}scopes {}", target.collect::<String>(), listed(&identity.scopes)),
@@ -222,7 +223,8 @@ fn plain(text: &str) -> String {
             shown.push('…');
             break;
         }
-        let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let turns =
+            matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         match character.is_control() || turns {
             true => drop(write!(shown, "{}", character.escape_unicode())),
             false => shown.push(character),

@@ -31,6 +31,7 @@ mod call;
 pub mod catalog;
 mod forward;
 mod gate;
+mod json_body;
 mod mcp;
 mod origin;
 mod pages;
@@ -71,8 +72,9 @@ use call::Call;
 use gate::Gate;
 use mcp::{Answering, Arrival, Asking, McpCall};
 use path::CanonicalPath;
-use routes::{Connector, ConnectorAnswer, Routes};
-use tool_call::ToolCall;
+use rest::identify::RestArrival;
+use routes::{Connector, ConnectorAnswer, ConnectorTools, Routes};
+use tool_call::{BatchItem, ToolCall};
 pub(crate) use turned_away::TurnedAway;
 use well_known::WellKnown;
 
@@ -277,17 +279,9 @@ impl Gateway {
         call.record.obtained_after = Some(call.elapsed());
 
         let request_id = call.request_id();
+        let onward = tool_call.onward;
         let delegate = |credential: &Credential| {
-            let (path, headers) = (&tool_call.path, &tool_call.headers);
-            rewrite::delegate(
-                &request,
-                path,
-                &connector.pass_headers,
-                headers,
-                &permit,
-                credential,
-                request_id,
-            )
+            rewrite::delegate(&request, &onward, &connector.pass_headers, &permit, credential, request_id)
         };
         let read = tool_call.body.read().cloned();
         let mut answer =
@@ -374,9 +368,14 @@ impl Gateway {
         caller: &Caller,
         call: &mut Call,
     ) -> Result<ToolCall, Refusal> {
-        let Some(served) = connector.mcp() else {
-            let inner_path = connector.path_within(path);
-            return connector.identify(request.method(), inner_path, body).ok_or(Refusal::NoTool);
+        let idle_timeout = connector.idle_timeout();
+        let served = match connector.tools() {
+            ConnectorTools::Rest(tools) => {
+                let path = connector.path_within(path);
+                let arrival = RestArrival { request, path, caller, idle_timeout };
+                return Ok(arrival.identify(tools, body).await?);
+            }
+            ConnectorTools::Mcp(served) => served,
         };
         let arrival = Arrival {
             request,
@@ -385,7 +384,7 @@ impl Gateway {
             endpoint: connector.path.as_str(),
             served,
             handles: &self.handles,
-            idle_timeout: connector.idle_timeout(),
+            idle_timeout,
         };
         let spoken = call.mcp.get_or_insert_with(|| McpCall::unread(request));
         Ok(arrival.identify(body, spoken).await?)
@@ -407,6 +406,14 @@ impl Gateway {
         for tool in &tool_call.also {
             decide(tool, &Arguments::new())?;
         }
+        if let Some(items) = &tool_call.items {
+            let decide = |item: &BatchItem| {
+                let refused = |refusal| Refusal::InBatch { id: item.id.clone(), refusal: Box::new(refusal) };
+                decide(&item.tool, &item.arguments).map_err(refused)
+            };
+            let permits = items.iter().map(decide).collect::<Result<Vec<_>, _>>()?;
+            return Ok(Permit::union(&permits, tool_call.tool.tool.name.clone())?);
+        }
         decide(&tool_call.tool.tool, &tool_call.arguments)
     }
 
@@ -423,7 +430,7 @@ impl Gateway {
             self.metrics.authentication_failed(answer.code);
         }
         let request_id = call.request_id();
-        if let Refusal::Denied(denial) | Refusal::Hidden(denial) = refusal {
+        if let Some(denial) = refusal.denial() {
             call.record.policies = denial.policies();
             if let Denial::PolicyError { policies, failure } = denial {
                 self.metrics.policy_errors.inc();

@@ -16,6 +16,7 @@ use super::forward::ForwardError;
 use super::mcp::{McpCall, McpError};
 use super::path::PathError;
 use super::request::RequestError;
+use super::rest::error::RestError;
 use crate::audit::{AuditUnavailable, Fault, RefusalNote, RequestId};
 use crate::credential::ObtainError;
 use crate::error_chain::ErrorChain;
@@ -24,15 +25,17 @@ use crate::oauth::claims::ClaimsError;
 use crate::oauth::error_response::ErrorResponse;
 use crate::oauth::exchange::ExchangeError;
 use crate::oauth::published_metadata::RETRY_AFTER_WITHOUT_METADATA;
-use crate::policy::Denial;
+use crate::policy::{Denial, MixedCalls};
 
 mod authentication;
 mod mcp;
 mod obtaining;
+mod rest;
 
 use authentication::{answer_to_authentication, answer_to_claims};
 use mcp::{answer_to_mcp, mcp_response};
 use obtaining::answer_to_obtaining;
+use rest::answer_to_rest;
 
 /// What a person can do about a sign-in that is not enough.
 const STEP_UP_REMEDY: &str =
@@ -58,9 +61,20 @@ pub enum Refusal {
     /// The caller is not known.
     #[error(transparent)]
     Unauthenticated(#[from] AuthenticateError),
-    /// The connector has no such tool.
-    #[error("the connector lists no tool for this request")]
-    NoTool,
+    /// The call is none of a REST connector's, or none that can be judged.
+    #[error(transparent)]
+    Rest(#[from] RestError),
+    /// A call of a batch is refused, and so is the batch.
+    #[error("the batch's call `{id}`: {refusal}")]
+    InBatch {
+        /// What the agent calls it.
+        id: Arc<str>,
+        /// Why it is refused.
+        refusal: Box<Refusal>,
+    },
+    /// The calls of a batch run with different identities, and one request has one.
+    #[error("the calls of the batch {0}")]
+    Mixed(#[from] MixedCalls),
     /// Policy says no.
     #[error("policy: {0}")]
     Denied(#[from] Denial),
@@ -121,10 +135,12 @@ impl Refusal {
             ),
             Self::MetadataUnavailable => issuer_not_ready(RETRY_AFTER_WITHOUT_METADATA),
             Self::Unauthenticated(error) => answer_to_authentication(error),
-            Self::NoTool => Answer::forbidden(
-                "tool_unlisted",
+            Self::Rest(error) => answer_to_rest(error),
+            Self::InBatch { refusal, .. } => refusal.answer(caller),
+            Self::Mixed(_) => Answer::forbidden(
+                "batch_mixed",
                 Fault::Agent,
-                "This operation is not among the tools of the connector; use one that is, or ask an administrator to add it.",
+                "The agent has to send these calls one by one: they do not all run with the same identity.",
             ),
             Self::Mcp(error) => answer_to_mcp(error),
             Self::Denied(denial) | Self::Hidden(denial) => answer_to_denial(denial, caller),
@@ -169,10 +185,19 @@ impl Refusal {
             code: answer.code,
             fault: answer.fault,
             detail: ErrorChain(self).to_string(),
-            denied: matches!(self, Self::Denied(_) | Self::Hidden(_)),
+            denied: self.denial().is_some(),
             issuer_correlation_id: self
                 .exchange_refused()
                 .and_then(|refused| refused.correlation_id.as_ref().map(|id| id.as_str().to_owned())),
+        }
+    }
+
+    /// What policy said, where it is policy that says no.
+    pub fn denial(&self) -> Option<&Denial> {
+        match self {
+            Self::Denied(denial) | Self::Hidden(denial) => Some(denial),
+            Self::InBatch { refusal, .. } => refusal.denial(),
+            _ => None,
         }
     }
 

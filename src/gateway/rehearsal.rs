@@ -16,6 +16,7 @@ use super::mcp::declared_arguments;
 use super::path::CanonicalPath;
 use super::refusal::Refusal;
 use super::request::METHODS;
+use super::rest::error::RestError;
 use super::routes::{Connector, Routes};
 use super::settings::{ConnectorSettings, PublicSettings};
 use crate::clock::Now;
@@ -83,7 +84,9 @@ pub enum CallNameError {
         name: String,
     },
     /// An MCP server has one address, which tells nothing.
-    #[error("connector {0:?} is an MCP server, where the message tells what is called: name it, like `{0}/TOOL`")]
+    #[error(
+        "connector {0:?} is an MCP server, where the message tells what is called: name it, like `{0}/TOOL`"
+    )]
     NotByAddress(String),
     /// An argument is given several times that is no list.
     #[error("the argument {0:?} is given more than once, and is no list")]
@@ -229,7 +232,7 @@ impl Rehearsal {
                     return Err(CallNameError::NotByAddress(connector.name.to_string()).into());
                 }
                 let operation = connector.operation(method, connector.path_within(path));
-                let tool = Arc::clone(&operation.ok_or(Refusal::NoTool)?.tool);
+                let tool = Arc::clone(&operation.ok_or(Refusal::Rest(RestError::ToolUnlisted))?.tool);
                 Ok(Identified { tool, is_mcp: false })
             }
             CallName::Named { connector, primitive, name } => {
@@ -251,8 +254,11 @@ impl Rehearsal {
             let tool = found.ok_or(Refusal::Mcp(super::mcp::McpError::ToolUnlisted))?.tool;
             return Ok(Identified { tool, is_mcp: true });
         }
-        let mut tools = connector.operations().iter().map(|counted| &counted.tool);
-        let found = tools.find(|tool| primitive == Primitive::Tool && tool.name.as_str() == name);
+        let tools = connector.operations();
+        let found = tools
+            .iter()
+            .map(|counted| &counted.tool)
+            .find(|tool| primitive == Primitive::Tool && tool.name.as_str() == name);
         match found {
             Some(tool) => Ok(Identified { tool: Arc::clone(tool), is_mcp: false }),
             None => Err(Unidentified::Name(CallNameError::Name {
@@ -322,8 +328,7 @@ impl Rehearsal {
             }
         };
         allowed.map_err(|denial| {
-            let is_shown =
-                || !identified.is_mcp || self.policy.shows(who.caller(), tool, client, now);
+            let is_shown = || !identified.is_mcp || self.policy.shows(who.caller(), tool, client, now);
             Refusal::denied(denial, is_shown)
         })
     }

@@ -6,16 +6,27 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::Method;
+use matchit::Params;
 use percent_encoding::percent_decode_str;
 
 use super::path::{CanonicalPath, PathError};
 use super::request::METHODS;
+
+pub mod arguments;
+pub mod error;
+pub mod identify;
+pub mod pointer;
+mod query;
+
+use crate::strict_json::same_but_for_case;
+use arguments::DeclaredArguments;
 
 /// What a request must look like to be a certain tool: `GET /me/messages/{id}`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ToolMatch {
     method: Method,
     template: Arc<str>,
+    arguments: DeclaredArguments,
 }
 
 /// Why a `match` cannot be read.
@@ -49,7 +60,36 @@ impl std::str::FromStr for ToolMatch {
             .ok_or_else(|| ToolMatchError::Method(method.to_owned()))?;
         let plain: Vec<&str> = path.split('/').map(plain_segment).collect::<Result<_, _>>()?;
         CanonicalPath::parse(&plain.join("/"))?;
-        Ok(Self { method, template: path.into() })
+        Ok(Self { method, template: path.into(), arguments: DeclaredArguments::default() })
+    }
+}
+
+impl ToolMatch {
+    /// The same, with these arguments to be read from a request.
+    pub fn with_arguments(self, arguments: DeclaredArguments) -> Self {
+        Self { arguments, ..self }
+    }
+
+    /// The arguments to be read from a request.
+    pub fn arguments(&self) -> &DeclaredArguments {
+        &self.arguments
+    }
+
+    /// How often a parameter of this name stands in the path.
+    pub fn parameters_named(&self, name: &str) -> usize {
+        let is_named = |segment: &&str| {
+            segment
+                .strip_prefix('{')
+                .and_then(|rest| rest.strip_suffix('}'))
+                .is_some_and(|given| given == name)
+        };
+        self.template.split('/').filter(is_named).count()
+    }
+
+    /// Whether a segment of the path, decoded, is `name` to a reader that does not look at case.
+    pub fn has_segment(&self, name: &str) -> bool {
+        let decoded = percent_decode_str(&self.template).decode_utf8_lossy();
+        decoded.split('/').any(|segment| same_but_for_case(segment, name))
     }
 }
 
@@ -135,14 +175,18 @@ impl<T> Operations<T> {
 
     /// The operation that a request is, to every reader; `None` when it is none, or not the same one to all.
     pub fn find(&self, method: &Method, path: CanonicalPath<'_>) -> Option<&T> {
+        self.find_decoded(method, &path.decoded()).map(|(operation, _)| operation)
+    }
+
+    /// The same for a canonical path that has been decoded, and what its parameters stand for.
+    pub fn find_decoded<'p>(&self, method: &Method, path: &'p str) -> Option<(&T, Params<'_, 'p>)> {
         let matchers = self.by_method.get(method)?;
-        let path = path.decoded();
-        let exact = matchers.exact.at(&path).ok()?;
+        let exact = matchers.exact.at(path).ok()?;
         if !exact.params.iter().all(|(_, value)| is_plain_value(value)) {
             return None;
         }
-        let folded = *matchers.folded.at(&lower_case(&path)).ok()?.value;
-        (folded == *exact.value).then(|| &self.operations[folded])
+        let folded = *matchers.folded.at(&lower_case(path)).ok()?.value;
+        (folded == *exact.value).then(|| (&self.operations[folded], exact.params))
     }
 }
 

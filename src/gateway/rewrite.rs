@@ -20,6 +20,7 @@ use http::header::{
 use http::{Method, Request, Response, StatusCode, Version};
 
 use super::request::RequestError;
+use super::tool_call::Onward;
 use crate::audit::RequestId;
 use crate::credential::Credential;
 use crate::policy::Permit;
@@ -74,6 +75,14 @@ static PASSED: LazyLock<HashSet<HeaderName>> = LazyLock::new(|| {
     .map(HeaderName::from_static)
     .collect()
 });
+
+/// What an agent says of the bytes of its body (RFC 9530, and the `Digest` of RFC 3230 before it): not true of a body that
+/// was written anew.
+const OF_SENT_BYTES: [HeaderName; 3] = [
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+];
 
 /// Hop-by-hop headers (RFC 9110 section 7.6.1), beside those that `Connection` names.
 const HOP_BY_HOP: [HeaderName; 7] = [
@@ -155,26 +164,25 @@ impl Delegated {
     }
 }
 
-/// Takes the agent's credentials off a request and puts `credential` on. `path` is what of the request's path the
-/// connector sees; `pass_headers` are let through beside the standard ones; `own_headers` take the place of what the agent
-/// sent under their names.
+/// Takes the agent's credentials off a request and puts `credential` on. `onward` takes the place of what the agent sent;
+/// `pass_headers` are let through beside the standard ones.
 ///
 /// # Errors
 ///
 /// [`RequestError::TokenMisplaced`] when the caller's own token stands in the address.
 pub fn delegate(
     request: &Request<()>,
-    path: &str,
+    onward: &Onward,
     pass_headers: &[HeaderName],
-    own_headers: &[(HeaderName, HeaderValue)],
     permit: &Permit,
     credential: &Credential,
     request_id: RequestId,
 ) -> Result<Delegated, RequestError> {
     let caller = permit.caller();
-    let target = match request.uri().query() {
+    let Onward { path, query, headers: own_headers, body_is_anew } = onward;
+    let target = match query.as_deref().or(request.uri().query()) {
         Some(query) => [path, "?", query].concat(),
-        None => path.to_owned(),
+        None => path.to_string(),
     };
     if caller.has_token_within(target.as_bytes()) {
         return Err(RequestError::TokenMisplaced);
@@ -187,6 +195,9 @@ pub fn delegate(
         else {
             continue;
         };
+        if *body_is_anew && OF_SENT_BYTES.contains(name) {
+            continue;
+        }
         if !lists(inbound, &CONNECTION, name.as_str()) && !caller.has_token_within(value.as_bytes()) {
             headers.append(name.clone(), value.clone());
         }

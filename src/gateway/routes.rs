@@ -17,13 +17,14 @@ use super::mcp::Served;
 use super::path::{CanonicalPath, ConnectorPath};
 use super::readers::Reader;
 use super::rest::Operations;
+use super::rest::identify::{RestTool, RestTools};
 use super::rewrite::Delegated;
 use super::settings::{ConnectorSettings, Tools};
-use super::tool_call::{CallBody, CountedTool, ToolCall};
+use super::tool_call::{CallBody, CountedTool};
 use super::upload::{Upload, UploadBody};
 use crate::audit::Ending;
 use crate::metrics::{Metrics, ToolMetrics};
-use crate::tool::{Arguments, ConnectorName};
+use crate::tool::ConnectorName;
 
 /// All connectors, by path.
 pub struct Routes {
@@ -46,9 +47,11 @@ pub struct Connector {
     tools: ConnectorTools,
 }
 
-enum ConnectorTools {
-    Any(CountedTool),
-    Listed(Operations<CountedTool>),
+/// What a connector serves.
+pub enum ConnectorTools {
+    /// Operations of a REST API.
+    Rest(RestTools),
+    /// What an MCP server has.
     Mcp(Arc<Served>),
 }
 
@@ -102,15 +105,16 @@ impl Routes {
 impl ConnectorTools {
     fn new(tools: Tools, metrics: &Metrics) -> Self {
         match tools {
-            Tools::Any(tool) => Self::Any(CountedTool::new(tool, metrics)),
+            Tools::Any(tool) => Self::Rest(RestTools::Any(CountedTool::new(tool, metrics))),
             Tools::Listed(listed) => {
                 let mut operations = Operations::default();
                 for (operation, tool) in listed {
+                    let tool = CountedTool::new(tool, metrics);
                     operations
-                        .add(&operation, CountedTool::new(tool, metrics))
+                        .add(&operation, RestTool { tool, arguments: operation.arguments().clone() })
                         .expect("no two tools overlap: resolve() refuses them");
                 }
-                Self::Listed(operations)
+                Self::Rest(RestTools::Listed(operations))
             }
             Tools::Mcp(tools) => Self::Mcp(Arc::new(Served::new(tools, metrics))),
         }
@@ -126,39 +130,35 @@ impl Connector {
     /// What it serves, where it is an MCP server.
     pub fn mcp(&self) -> Option<&Arc<Served>> {
         match &self.tools {
-            ConnectorTools::Any(_) | ConnectorTools::Listed(_) => None,
+            ConnectorTools::Rest(_) => None,
             ConnectorTools::Mcp(served) => Some(served),
         }
     }
 
-    /// The REST tool that a request calls; `None` when the connector lists its tools and this is none of them.
-    pub fn identify(&self, method: &Method, path: CanonicalPath<'_>, body: Incoming) -> Option<ToolCall> {
-        Some(ToolCall {
-            tool: self.operation(method, path)?.clone(),
-            arguments: Arguments::new(),
-            also: Vec::new(),
-            path: path.as_str().into(),
-            headers: Vec::new(),
-            body: CallBody::Streamed(body),
-            outlives_agent: false,
-        })
+    /// What it serves.
+    pub fn tools(&self) -> &ConnectorTools {
+        &self.tools
     }
 
     /// The REST tool that a method and a path are; `None` when they are none.
     pub fn operation(&self, method: &Method, path: CanonicalPath<'_>) -> Option<&CountedTool> {
         match &self.tools {
-            ConnectorTools::Any(tool) => Some(tool),
-            ConnectorTools::Listed(operations) => operations.find(method, path),
+            ConnectorTools::Rest(RestTools::Any(tool)) => Some(tool),
+            ConnectorTools::Rest(RestTools::Listed(operations)) => {
+                operations.find_decoded(method, &path.decoded()).map(|(found, _)| &found.tool)
+            }
             ConnectorTools::Mcp(_) => None,
         }
     }
 
     /// The REST tools.
-    pub fn operations(&self) -> &[CountedTool] {
+    pub fn operations(&self) -> Vec<&CountedTool> {
         match &self.tools {
-            ConnectorTools::Any(tool) => std::slice::from_ref(tool),
-            ConnectorTools::Listed(operations) => operations.all(),
-            ConnectorTools::Mcp(_) => &[],
+            ConnectorTools::Rest(RestTools::Any(tool)) => vec![tool],
+            ConnectorTools::Rest(RestTools::Listed(operations)) => {
+                operations.all().iter().map(|operation| &operation.tool).collect()
+            }
+            ConnectorTools::Mcp(_) => Vec::new(),
         }
     }
 

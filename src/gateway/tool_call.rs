@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use hyper::body::Incoming;
+use serde_json::Value;
 
 use crate::metrics::{Metrics, ToolMetrics};
-use crate::tool::{Arguments, Tool};
+use crate::tool::{Argument, ArgumentType, Arguments, Tool};
 
 /// A request for one tool, ready to be decided about.
 pub struct ToolCall {
@@ -17,14 +18,43 @@ pub struct ToolCall {
     pub arguments: Arguments,
     /// What the call is about besides. Policy has to allow each.
     pub also: Vec<Arc<Tool>>,
-    /// What of the request's path the connector sees: a canonical path, or nothing where its address is the whole of it.
-    pub path: Arc<str>,
-    /// Headers that go on to the connector, in place of what the agent sent under these names.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The calls that one request holds, each to be decided about by itself: a batch. `None`: it is one call.
+    pub items: Option<Vec<BatchItem>>,
+    /// How it goes on.
+    pub onward: Onward,
     /// What goes on to the connector.
     pub body: CallBody,
     /// The connector is heard to the end though the agent leaves: to hang up would tell it to stop.
     pub outlives_agent: bool,
+}
+
+/// One call of a batch.
+pub struct BatchItem {
+    /// What the agent calls it: printable, and short.
+    pub id: Arc<str>,
+    /// The tool.
+    pub tool: Arc<Tool>,
+    /// The arguments that the tool declares, as far as the call has them.
+    pub arguments: Arguments,
+}
+
+/// How a call goes on to its connector: what takes the place of what the agent sent.
+pub struct Onward {
+    /// What of the request's path the connector sees: a canonical path, or nothing where its address is the whole of it.
+    pub path: Arc<str>,
+    /// The query, where it was written anew. `None`: as it came.
+    pub query: Option<String>,
+    /// Headers in place of what the agent sent under these names.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The body is not the bytes that the agent sent, so that what the agent says of those is not true of it.
+    pub body_is_anew: bool,
+}
+
+impl Onward {
+    /// To this path, and otherwise as it came.
+    pub fn to(path: &str) -> Self {
+        Self { path: path.into(), query: None, headers: Vec::new(), body_is_anew: false }
+    }
 }
 
 /// A tool, and the metric handles for calls of it.
@@ -57,6 +87,19 @@ impl CallBody {
         match self {
             Self::Streamed(_) => None,
             Self::Read(body) => Some(body),
+        }
+    }
+}
+
+/// An argument that a call gives as JSON; `None` when it is of another kind than declared.
+pub fn json_argument(expected: ArgumentType, value: &Value) -> Option<Argument> {
+    match expected {
+        ArgumentType::String => value.as_str().map(|text| Argument::String(text.to_owned())),
+        ArgumentType::Integer => value.as_i64().map(Argument::Integer),
+        ArgumentType::Boolean => value.as_bool().map(Argument::Boolean),
+        ArgumentType::Strings => {
+            let texts = value.as_array()?.iter().map(|text| text.as_str().map(str::to_owned));
+            texts.collect::<Option<Vec<_>>>().map(Argument::Strings)
         }
     }
 }

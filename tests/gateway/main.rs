@@ -21,6 +21,7 @@ mod pages;
 mod policy;
 mod possession;
 mod records;
+mod rest;
 mod second_try;
 mod story;
 mod tokens;

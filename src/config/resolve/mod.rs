@@ -1,6 +1,7 @@
 //! The configuration as checked: what each module wants, or every fault at once.
 
 mod application;
+mod arguments;
 #[cfg(feature = "cedar")]
 mod cedar;
 mod connectors;

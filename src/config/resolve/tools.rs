@@ -1,18 +1,17 @@
 //! `tools`: the operations of a connector, and whose identity each runs with.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::target::{Delegation, TargetNames};
-use super::{application, openapi, values};
+use super::{application, arguments, openapi, values};
 use crate::config::at::At;
 use crate::config::file::{self, Identity, Named};
 use crate::gateway::rest::{Operations, ToolMatch, ToolMatchError};
 use crate::gateway::{ListWithoutPerson, McpTools, Tools};
 use crate::identity::{IssuerName, Scopes};
 use crate::tool::{
-    ANY_TOOL, Annotations, ArgumentType, ConnectorName, IdentityMode, Primitive, RequiredSignIn, Target,
-    Tool, ToolName,
+    ANY_TOOL, Annotations, ConnectorName, IdentityMode, Primitive, RequiredSignIn, Target, Tool, ToolName,
 };
 
 /// A connector, as far as its tools need it.
@@ -100,6 +99,7 @@ fn mcp_tool(
     if tool.matches.is_some() {
         at.key("match").fault("is for a REST API: leave it out, since an MCP tool is called by its name");
     }
+    arguments::check_unplaced(tool, &at.key("arguments"));
     host.tool(name, tool, &at, scopes.cloned())
 }
 
@@ -129,9 +129,6 @@ fn listed(host: &Host<'_>, tools: &Named<file::Tool>, at: &At<'_>, scopes: Optio
     for (name, tool) in &tools.0 {
         let at = at.key(name);
         check_tool_name(&at, name);
-        if at.key("arguments").is_written() {
-            at.key("arguments").fault("is for MCP tools in this version: leave it out");
-        }
         let operation = operation(tool, &at.key("match"));
         if let Some(operation) = &operation {
             if let Err(overlap) = operations.add(operation, ()) {
@@ -140,7 +137,11 @@ fn listed(host: &Host<'_>, tools: &Named<file::Tool>, at: &At<'_>, scopes: Optio
             }
             names.entry(operation.to_string()).or_insert(name);
         }
-        checked.push(operation.zip(host.tool(name, tool, &at, scopes.clone())));
+        let places =
+            operation.as_ref().and_then(|operation| arguments::places(tool, operation, &at.key("arguments")));
+        let tool = host.tool(name, tool, &at, scopes.clone());
+        let operation = operation.zip(places).map(|(operation, places)| operation.with_arguments(places));
+        checked.push(operation.zip(tool));
     }
     let checked: Option<Vec<_>> = checked.into_iter().collect();
     checked.map(Tools::Listed)
@@ -204,7 +205,7 @@ impl Host<'_> {
         let required_sign_in = self.required_sign_in(Some((tool, at)));
         // What is not served needs no second fault.
         let target = identity.zip(scopes).and_then(|(mode, scopes)| self.target(mode, scopes, &scopes_at));
-        let arguments = arguments(tool, &at.key("arguments"));
+        let arguments = arguments::types(tool, &at.key("arguments"));
         let served = is_served(tool, at);
         served.then_some(())?;
         Some(Arc::new(Tool {
@@ -292,28 +293,6 @@ fn annotations(tool: &file::Tool) -> Annotations {
         let file::Annotations { read_only, destructive, idempotent, open_world } = given;
         Annotations { read_only, destructive, idempotent, open_world }
     })
-}
-
-/// The arguments that policies can look at, with the type of each.
-fn arguments(tool: &file::Tool, at: &At<'_>) -> Option<BTreeMap<Arc<str>, ArgumentType>> {
-    let given = tool.arguments.as_ref().map(|arguments| arguments.0.as_slice()).unwrap_or_default();
-    let checked: Vec<_> = given
-        .iter()
-        .map(|(name, argument)| {
-            let at = at.key(name);
-            values::check_name(&at, name);
-            let kind =
-                at.key("type").required(argument.kind, "give `string`, `integer`, `boolean` or `strings`")?;
-            let kind = match kind {
-                file::ArgumentType::String => ArgumentType::String,
-                file::ArgumentType::Integer => ArgumentType::Integer,
-                file::ArgumentType::Boolean => ArgumentType::Boolean,
-                file::ArgumentType::Strings => ArgumentType::Strings,
-            };
-            Some((Arc::from(name.as_str()), kind))
-        })
-        .collect();
-    checked.into_iter().collect()
 }
 
 /// What a tool asks for and would not get must be refused: ignored, it would be weaker than it says.

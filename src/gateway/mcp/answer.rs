@@ -14,7 +14,7 @@ use super::era::Era;
 use super::filter::{LIST_BYTES_MAX, ListFilter, UnreadableList};
 use super::given::Given;
 use super::handles::{Handle, Handles};
-use super::identify::{SESSION, media_type};
+use super::identify::SESSION;
 use super::lists::List;
 use super::method::Method;
 use super::screen::Screen;
@@ -22,6 +22,7 @@ use super::served::Served;
 use super::{McpCall, McpError, Said, reply};
 use crate::clock::Now;
 use crate::gateway::body::ConnectorBody;
+use crate::gateway::json_body::media_type_of;
 use crate::gateway::routes::{AnswerBody, ConnectorAnswer};
 use crate::identity::Caller;
 use crate::oauth::claims::CLOCK_SKEW_SECONDS;
@@ -71,7 +72,7 @@ impl Answering<'_> {
         if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
             return Err(McpError::Answer("encoded, which nobody asked for"));
         }
-        let kind = headers.get(CONTENT_TYPE).and_then(media_type).unwrap_or_default();
+        let kind = headers.get(CONTENT_TYPE).and_then(media_type_of).unwrap_or_default();
         match (kind.eq_ignore_ascii_case("text/event-stream"), kind.eq_ignore_ascii_case("application/json"))
         {
             (true, _) => {

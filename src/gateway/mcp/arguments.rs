@@ -3,8 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::McpError;
+use crate::gateway::tool_call::json_argument;
 use crate::strict_json::same_but_for_case;
-use crate::tool::{Argument, ArgumentType, Arguments, Tool};
+use crate::tool::{Arguments, Tool};
 
 /// The arguments that `tool` declares, as far as the call has them.
 ///
@@ -21,27 +22,16 @@ pub fn declared_arguments(tool: &Tool, given: Option<&Map<String, Value>>) -> Re
             return Err(refused());
         }
         if let Some(value) = given.get(name.as_ref()) {
-            arguments.insert(name.clone(), read(expected, value).ok_or_else(refused)?);
+            arguments.insert(name.clone(), json_argument(expected, value).ok_or_else(refused)?);
         }
     }
     Ok(arguments)
 }
 
-fn read(expected: ArgumentType, value: &Value) -> Option<Argument> {
-    match expected {
-        ArgumentType::String => value.as_str().map(|text| Argument::String(text.to_owned())),
-        ArgumentType::Integer => value.as_i64().map(Argument::Integer),
-        ArgumentType::Boolean => value.as_bool().map(Argument::Boolean),
-        ArgumentType::Strings => {
-            let texts = value.as_array()?.iter().map(|text| text.as_str().map(str::to_owned));
-            texts.collect::<Option<Vec<_>>>().map(Argument::Strings)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tool::{Argument, ArgumentType};
     use serde_json::json;
     use std::sync::Arc;
 

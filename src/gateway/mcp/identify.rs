@@ -4,10 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, Request as HttpRequest};
-use http_body_util::BodyExt as _;
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Method as HttpMethod, Request as HttpRequest};
 use hyper::body::Incoming;
 
 use super::arguments::declared_arguments;
@@ -20,7 +19,8 @@ use super::mirror::{Mirrors, PROTOCOL_VERSION};
 use super::params::Completed;
 use super::served::{Purpose, Served};
 use super::{McpCall, McpError, Said};
-use crate::gateway::tool_call::{CallBody, CountedTool, ToolCall};
+use crate::gateway::json_body::{self, JsonBodyError};
+use crate::gateway::tool_call::{CallBody, CountedTool, Onward, ToolCall};
 use crate::identity::Caller;
 use crate::tool::{Arguments, ConnectorName, Primitive, Tool};
 
@@ -73,29 +73,18 @@ impl Arrival<'_> {
         }
     }
 
-    async fn read(&self, mut body: Incoming) -> Result<Bytes, McpError> {
+    async fn read(&self, body: Incoming) -> Result<Bytes, McpError> {
         let headers = self.request.headers();
-        if !is_json(headers) || headers.contains_key(CONTENT_ENCODING) {
-            return Err(McpError::MediaType);
-        }
-        let mut read = BytesMut::new();
-        loop {
-            let frame = tokio::time::timeout(self.idle_timeout, body.frame()).await;
-            match frame.map_err(|_| McpError::Stalled)? {
-                None => return Ok(read.freeze()),
-                Some(frame) => {
-                    let frame = frame.map_err(|_| McpError::BrokeOff)?;
-                    let data = frame.data_ref().map(AsRef::as_ref).unwrap_or_default();
-                    if read.len() + data.len() > MESSAGE_BYTES_MAX {
-                        return Err(McpError::Message(MessageError {
-                            fault: MessageFault::TooLarge,
-                            id: None,
-                        }));
-                    }
-                    read.extend_from_slice(data);
+        json_body::read(headers, body, MESSAGE_BYTES_MAX, self.idle_timeout).await.map_err(
+            |error| match error {
+                JsonBodyError::MediaType => McpError::MediaType,
+                JsonBodyError::Stalled => McpError::Stalled,
+                JsonBodyError::BrokeOff => McpError::BrokeOff,
+                JsonBodyError::TooLarge => {
+                    McpError::Message(MessageError { fault: MessageFault::TooLarge, id: None })
                 }
-            }
-        }
+            },
+        )
     }
 
     fn message(&self, text: &[u8], spoken: &mut McpCall) -> Result<ToolCall, McpError> {
@@ -136,8 +125,8 @@ impl Arrival<'_> {
             tool,
             arguments,
             also,
-            path: Arc::from(""),
-            headers,
+            items: None,
+            onward: Onward { headers, body_is_anew: true, ..Onward::to("") },
             body: CallBody::Read(body),
             outlives_agent: spoken.era == Era::Legacy,
         })
@@ -247,8 +236,8 @@ impl Arrival<'_> {
             tool: self.purpose(purpose)?,
             arguments: Arguments::new(),
             also: Vec::new(),
-            path: Arc::from(""),
-            headers,
+            items: None,
+            onward: Onward { headers, ..Onward::to("") },
             body: CallBody::Read(Bytes::new()),
             outlives_agent: false,
         })
@@ -296,16 +285,4 @@ impl Arrival<'_> {
 
 fn written(mirrors: &Mirrors) -> Vec<(HeaderName, HeaderValue)> {
     mirrors.headers().iter().map(|(name, value)| (name.clone(), value.clone())).collect()
-}
-
-/// Whether the body is said to be JSON (RFC 9110 section 8.3).
-fn is_json(headers: &HeaderMap) -> bool {
-    let mut types = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(value), None) = (types.next(), types.next()) else { return false };
-    media_type(value).is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"))
-}
-
-/// The media type that a header names, without parameters.
-pub fn media_type(value: &HeaderValue) -> Option<&str> {
-    value.to_str().ok()?.split(';').next().map(str::trim)
 }

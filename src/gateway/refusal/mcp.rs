@@ -8,7 +8,7 @@ use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Refusal, answer_to_forwarding, answer_to_request};
+use super::{Refusal, answer_to_forwarding, answer_to_request, answer_to_rest};
 use crate::audit::{Fault, RefusalNote, RequestId};
 use crate::gateway::answer::{Answer, Challenge};
 use crate::gateway::forward::ForwardError;
@@ -17,6 +17,7 @@ use crate::gateway::mcp::message::{Id, MessageFault};
 use crate::gateway::mcp::method::Method;
 use crate::gateway::mcp::{McpCall, McpError, Said, reply};
 use crate::gateway::request::RequestError;
+use crate::gateway::rest::error::RestError;
 use crate::policy::Denial;
 
 /// JSON-RPC 2.0 section 5.1: the method does not exist.
@@ -75,7 +76,7 @@ pub(super) fn answer_to_mcp(error: &McpError) -> Answer {
             Fault::Agent,
             "The agent has to use the methods of MCP.",
         ),
-        McpError::ToolUnlisted => Refusal::NoTool.answer(None),
+        McpError::ToolUnlisted => answer_to_rest(&RestError::ToolUnlisted),
         McpError::Argument { .. } => Answer::bad_request(
             "argument_invalid",
             "The agent has to give the arguments of this tool in the types that it declares.",

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{
-    Actor, Authentication, ClaimsError, IssuerKind, IssuerSettings, Now, Profile, Reader, Scopes, Subject, Tenant,
-    VerifiedClaims, agent, authentication, check_agent, check_audience, check_purpose, check_times, entra_person,
-    may_act, oidc_person, possession, scopes, scopes_of, shared,
+    Actor, Authentication, ClaimsError, IssuerKind, IssuerSettings, Now, Profile, Reader, Scopes, Subject,
+    Tenant, VerifiedClaims, agent, authentication, check_agent, check_audience, check_purpose, check_times,
+    entra_person, may_act, oidc_person, possession, scopes, scopes_of, shared,
 };
 
 /// What is looked at in a token's claims, in this order.
@@ -78,9 +78,7 @@ pub fn examine(claims: &Map<String, Value>, settings: &IssuerSettings, now: Now)
     let first = made.0.iter().find_map(|(_, result)| result.clone().err());
     let verified = match (first, verified) {
         (Some(error), _) => Err(error),
-        (None, verified) => {
-            Ok(verified.expect("whatever could not be read has been noted as what is wrong"))
-        }
+        (None, verified) => Ok(verified.expect("whatever could not be read has been noted as what is wrong")),
     };
     ClaimsExamined { checks: made.0, verified }
 }
