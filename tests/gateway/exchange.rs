@@ -113,7 +113,7 @@ async fn the_gateways_own_token_says_who_acts() {
     assert_eq!(sent, [own[0].as_str(), own[0].as_str()]);
 }
 
-fn token_exchange(parts: &Parts<'_>, target: &str, connector: &str) -> String {
+pub fn token_exchange(parts: &Parts<'_>, target: &str, connector: &str) -> String {
     let issuer = parts.issuer().replace("kind: entra", "kind: oidc");
     let tenant = format!("    tenant: {}\n", parts.authorization_server.settings().tenant);
     let issuer = issuer

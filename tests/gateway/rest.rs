@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use obo_gateway::demo::authorization_server::MAIL_AUDIENCE;
 use reqwest::{Method, Response};
 
 use crate::bed::{Setup, TOOLS, TestBed, assert_refused, refusal};
@@ -12,7 +13,7 @@ mod scopes;
 
 /// The usual configuration with these tools, and with this Cedar policy beside the rule that allows everything.
 async fn bed(tools: &'static str, forbid: &'static str) -> TestBed {
-    Setup::default()
+    let bed = Setup::default()
         .config(move |parts| {
             let file = parts.folder.join("policies.cedar");
             std::fs::write(&file, forbid).expect("a file of policies");
@@ -24,7 +25,14 @@ async fn bed(tools: &'static str, forbid: &'static str) -> TestBed {
             }
         })
         .start()
-        .await
+        .await;
+    agree(&bed);
+    bed
+}
+
+/// What Ada has to agree to before mail is sent for her.
+fn agree(bed: &TestBed) {
+    bed.authorization_server.grant_consent("ada", MAIL_AUDIENCE, "Mail.Send");
 }
 
 /// A call with Ada's token.

@@ -5,6 +5,7 @@ mod catalog;
 #[cfg(feature = "cedar")]
 mod cedar;
 mod clients;
+mod arguments;
 mod connectors;
 mod document;
 mod examples;
