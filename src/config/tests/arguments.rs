@@ -17,17 +17,17 @@ fn check_arguments(arguments: &str, expected: &[&str]) {
 fn an_argument_stands_in_one_place() {
     check_arguments(
         "id: { type: string, path: id }\n$filter: { type: string, query: x }",
-        &["21: connectors.mail.tools.list.arguments.$filter: is not a name: use 1 to 128 of the letters A to Z and a to z, \
+        &["22: connectors.mail.tools.list.arguments.$filter: is not a name: use 1 to 128 of the letters A to Z and a to z, \
            digits, `_`, `-` and `.`"],
     );
     check_arguments(
         "a: { type: string }\nb: { type: string, query: x, path: id }\nc: { query: q }\nd: { type: string, query: y }\n\
          e: { type: string, query: y }",
         &[
-            "20: connectors.mail.tools.list.arguments.a: is required: say where it stands, with `query`, `path` or `body`",
-            "21: connectors.mail.tools.list.arguments.b: stands in several places: keep one of `query`, `path` and `body`",
-            "22: connectors.mail.tools.list.arguments.c.type: is required: give `string`, `integer`, `boolean` or `strings`",
-            "24: connectors.mail.tools.list.arguments.e: stands where `d` does: leave out one of the two",
+            "21: connectors.mail.tools.list.arguments.a: is required: say where it stands, with `query`, `path` or `body`",
+            "22: connectors.mail.tools.list.arguments.b: stands in several places: keep one of `query`, `path` and `body`",
+            "23: connectors.mail.tools.list.arguments.c.type: is required: give `string`, `integer`, `boolean` or `strings`",
+            "25: connectors.mail.tools.list.arguments.e: stands where `d` does: leave out one of the two",
         ],
     );
 }
@@ -38,11 +38,11 @@ fn a_place_is_one_that_a_call_has() {
         "a: { type: string, path: nowhere }\nb: { type: strings, path: id }\nc: { type: string, body: subject }\n\
          d: { type: string, body: '/to/*' }\ne: { type: strings, body: '/to/*' }",
         &[
-            "20: connectors.mail.tools.list.arguments.a.path: is no parameter of `match` (found \"nowhere\")",
-            "21: connectors.mail.tools.list.arguments.b.path: is one text: its type cannot be `strings`",
-            "22: connectors.mail.tools.list.arguments.c.body: must be a JSON pointer like `/message/subject`, where `~1` \
+            "21: connectors.mail.tools.list.arguments.a.path: is no parameter of `match` (found \"nowhere\")",
+            "22: connectors.mail.tools.list.arguments.b.path: is one text: its type cannot be `strings`",
+            "23: connectors.mail.tools.list.arguments.c.body: must be a JSON pointer like `/message/subject`, where `~1` \
              stands for `/` and `~0` for `~` (found \"subject\")",
-            "23: connectors.mail.tools.list.arguments.d.body: can find several texts: its type has to be `strings` (found \
+            "24: connectors.mail.tools.list.arguments.d.body: can find several texts: its type has to be `strings` (found \
              \"/to/*\")",
         ],
     );
