@@ -74,7 +74,7 @@ use mcp::{Answering, Arrival, Asking, McpCall};
 use path::CanonicalPath;
 use rest::identify::RestArrival;
 use routes::{Connector, ConnectorAnswer, ConnectorTools, Routes};
-use tool_call::{BatchItem, ToolCall};
+use tool_call::ToolCall;
 pub(crate) use turned_away::TurnedAway;
 use well_known::WellKnown;
 
@@ -405,14 +405,6 @@ impl Gateway {
         };
         for tool in &tool_call.also {
             decide(tool, &Arguments::new())?;
-        }
-        if let Some(items) = &tool_call.items {
-            let decide = |item: &BatchItem| {
-                let refused = |refusal| Refusal::InBatch { id: item.id.clone(), refusal: Box::new(refusal) };
-                decide(&item.tool, &item.arguments).map_err(refused)
-            };
-            let permits = items.iter().map(decide).collect::<Result<Vec<_>, _>>()?;
-            return Ok(Permit::union(&permits, tool_call.tool.tool.name.clone())?);
         }
         decide(&tool_call.tool.tool, &tool_call.arguments)
     }

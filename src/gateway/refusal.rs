@@ -25,7 +25,7 @@ use crate::oauth::claims::ClaimsError;
 use crate::oauth::error_response::ErrorResponse;
 use crate::oauth::exchange::ExchangeError;
 use crate::oauth::published_metadata::RETRY_AFTER_WITHOUT_METADATA;
-use crate::policy::{Denial, MixedCalls};
+use crate::policy::{Denial};
 
 mod authentication;
 mod mcp;
@@ -64,17 +64,6 @@ pub enum Refusal {
     /// The call is none of a REST connector's, or none that can be judged.
     #[error(transparent)]
     Rest(#[from] RestError),
-    /// A call of a batch is refused, and so is the batch.
-    #[error("the batch's call `{id}`: {refusal}")]
-    InBatch {
-        /// What the agent calls it.
-        id: Arc<str>,
-        /// Why it is refused.
-        refusal: Box<Refusal>,
-    },
-    /// The calls of a batch run with different identities, and one request has one.
-    #[error("the calls of the batch {0}")]
-    Mixed(#[from] MixedCalls),
     /// Policy says no.
     #[error("policy: {0}")]
     Denied(#[from] Denial),
@@ -136,12 +125,6 @@ impl Refusal {
             Self::MetadataUnavailable => issuer_not_ready(RETRY_AFTER_WITHOUT_METADATA),
             Self::Unauthenticated(error) => answer_to_authentication(error),
             Self::Rest(error) => answer_to_rest(error),
-            Self::InBatch { refusal, .. } => refusal.answer(caller),
-            Self::Mixed(_) => Answer::forbidden(
-                "batch_mixed",
-                Fault::Agent,
-                "The agent has to send these calls one by one: they do not all run with the same identity.",
-            ),
             Self::Mcp(error) => answer_to_mcp(error),
             Self::Denied(denial) | Self::Hidden(denial) => answer_to_denial(denial, caller),
             Self::Obtain(error) => answer_to_obtaining(error, caller),
@@ -196,7 +179,6 @@ impl Refusal {
     pub fn denial(&self) -> Option<&Denial> {
         match self {
             Self::Denied(denial) | Self::Hidden(denial) => Some(denial),
-            Self::InBatch { refusal, .. } => refusal.denial(),
             _ => None,
         }
     }

@@ -18,24 +18,12 @@ pub struct ToolCall {
     pub arguments: Arguments,
     /// What the call is about besides. Policy has to allow each.
     pub also: Vec<Arc<Tool>>,
-    /// The calls that one request holds, each to be decided about by itself: a batch. `None`: it is one call.
-    pub items: Option<Vec<BatchItem>>,
     /// How it goes on.
     pub onward: Onward,
     /// What goes on to the connector.
     pub body: CallBody,
     /// The connector is heard to the end though the agent leaves: to hang up would tell it to stop.
     pub outlives_agent: bool,
-}
-
-/// One call of a batch.
-pub struct BatchItem {
-    /// What the agent calls it: printable, and short.
-    pub id: Arc<str>,
-    /// The tool.
-    pub tool: Arc<Tool>,
-    /// The arguments that the tool declares, as far as the call has them.
-    pub arguments: Arguments,
 }
 
 /// How a call goes on to its connector: what takes the place of what the agent sent.

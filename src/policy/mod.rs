@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::clock::Now;
 use crate::identity::{Caller, RuleName, Scopes};
-use crate::tool::{Annotations, Arguments, IdentityMode, Primitive, RequiredSignIn, Target, Tool, ToolName};
+use crate::tool::{Arguments, IdentityMode, Primitive, RequiredSignIn, Target, Tool};
 
 #[cfg(feature = "cedar")]
 pub mod cedar;
@@ -92,23 +92,6 @@ pub enum Denial {
     /// The person has signed in too weakly, too long ago, or the token does not say how.
     #[error("the tool demands another sign-in{}", .0.why())]
     SignIn(RequiredSignIn),
-}
-
-/// Why several calls cannot be made with one credential.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum MixedCalls {
-    /// There are none.
-    #[error("are none")]
-    None,
-    /// They are of different people or agents.
-    #[error("are not all of the same caller")]
-    Caller,
-    /// The connector sees different identities.
-    #[error("do not all run in the same identity mode")]
-    Identity,
-    /// Their tokens are for different services.
-    #[error("are not all for the same audience")]
-    Target,
 }
 
 /// Why a policy could not be evaluated. It never says with which values: they may be arguments.
@@ -430,47 +413,6 @@ impl RequiredSignIn {
 }
 
 impl Permit {
-    /// The permit for all of these calls in one request, which goes by `name`: its credential may do what they need together,
-    /// and no more. Each was decided about by itself.
-    ///
-    /// # Errors
-    ///
-    /// [`MixedCalls`] when no one credential is good for all of them.
-    pub fn union(permits: &[Self], name: ToolName) -> Result<Self, MixedCalls> {
-        let (first, others) = permits.split_first().ok_or(MixedCalls::None)?;
-        let Self { caller, tool, .. } = first;
-        for other in others {
-            if !Arc::ptr_eq(&other.caller, caller) {
-                return Err(MixedCalls::Caller);
-            }
-            if other.identity() != tool.identity {
-                return Err(MixedCalls::Identity);
-            }
-            let scopes = tool.target.scopes.clone();
-            if other.tool.connector != tool.connector
-                || (Target { scopes, ..other.target().clone() }) != tool.target
-            {
-                return Err(MixedCalls::Target);
-            }
-        }
-        let scopes = permits.iter().flat_map(|permit| permit.target().scopes.iter());
-        let target = Target { scopes: Scopes::new(scopes), ..tool.target.clone() };
-        let mut policies: Vec<_> =
-            permits.iter().flat_map(|permit| permit.policies.iter().cloned()).collect();
-        policies.sort_unstable();
-        policies.dedup();
-        let union = Tool {
-            name,
-            description: None,
-            annotations: Annotations::default(),
-            arguments: Arc::default(),
-            target,
-            ..Tool::clone(tool)
-        };
-        let (tool, policies) = (Arc::new(union), policies.into());
-        Ok(Self { caller: Arc::clone(caller), tool, policies })
-    }
-
     /// Who may.
     pub fn caller(&self) -> &Arc<Caller> {
         &self.caller

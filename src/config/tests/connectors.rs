@@ -115,6 +115,17 @@ fn what_an_mcp_server_cannot_have_is_refused() {
 }
 
 #[test]
+fn a_batch_is_no_tool() {
+    for matches in ["POST /$batch", "POST /v1/$BATCH"] {
+        let expected = format!(
+            "18: connectors.mail.tools.send.match: is a batch: it hides other calls, which nothing would judge, so agents \
+             have to send those one by one (found \"{matches}\")"
+        );
+        check(&[("POST /me/sendMail", matches)], &[&expected]);
+    }
+}
+
+#[test]
 fn what_this_version_does_not_serve_is_refused_and_never_ignored() {
     check(
         &[("kind: rest", "kind: rest\n    identity: connection")],

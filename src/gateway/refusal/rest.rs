@@ -45,9 +45,5 @@ pub(super) fn answer_to_rest(error: &RestError) -> Answer {
             "The agent has to send JSON that everybody reads alike: no member twice, no number that cannot be kept.",
         ),
         RestError::TokenMisplaced => answer_to_request(RequestError::TokenMisplaced),
-        RestError::Batch(_) | RestError::BatchCall { .. } => Answer::bad_request(
-            "batch_malformed",
-            "The agent has to send a batch of at most 20 plain calls of this connector, each with an `id` of its own.",
-        ),
     }
 }

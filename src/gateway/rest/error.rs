@@ -31,17 +31,6 @@ pub enum RestError {
     /// The body, or what was written anew from the query, carries the caller's own token.
     #[error("the call carries the access token")]
     TokenMisplaced,
-    /// The batch is not one that can be taken apart.
-    #[error("the batch {0}")]
-    Batch(&'static str),
-    /// A call of a batch is not one that can be judged.
-    #[error("the batch's call `{id}` {fault}")]
-    BatchCall {
-        /// What the agent calls it.
-        id: Arc<str>,
-        /// What is wrong with it.
-        fault: &'static str,
-    },
 }
 
 /// What is wrong with an argument.

@@ -116,7 +116,6 @@ impl RestArrival<'_> {
             tool: tool.clone(),
             arguments,
             also: Vec::new(),
-            items: None,
             onward,
             body,
             outlives_agent: false,
