@@ -10,13 +10,16 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
 use crate::clock::Now;
+use crate::config::openapi_tools;
 use crate::gateway::event_stream::{Event, EventError, EventReader};
 use crate::gateway::message::{MESSAGE_BYTES_MAX, Message};
+use crate::gateway::path::CanonicalPath;
+use crate::gateway::rest::Operations;
 use crate::gateway::{TurnedAway, presented_token};
 use crate::identity::{Audience, Caller, Issuer, Scopes, SecretToken, Tenant, VerifiedClaims};
 use crate::oauth::claims::{self, CLOCK_SKEW_SECONDS};
@@ -36,7 +39,7 @@ use crate::tool::Target;
 pub type FuzzTarget = (&'static str, fn(&[u8]) -> &'static str);
 
 /// Every fuzz target.
-pub const TARGETS: [FuzzTarget; 8] = [
+pub const TARGETS: [FuzzTarget; 10] = [
     ("bearer_header", bearer_header),
     ("token", token),
     ("key_set", key_set),
@@ -45,6 +48,8 @@ pub const TARGETS: [FuzzTarget; 8] = [
     ("challenge", challenge),
     ("json_rpc_message", json_rpc_message),
     ("event_stream", event_stream),
+    ("path_matcher", path_matcher),
+    ("openapi", openapi),
 ];
 
 /// When the corpus was made: its good tokens are good at this time only, in seconds since 1970 UTC.
@@ -463,6 +468,58 @@ fn events(stream: &[u8], size: usize, bytes_max: usize) -> (Vec<Event>, Result<u
         }
     }
     (events, Ok(reader.unfinished()))
+}
+
+/// The path of a request, to a connector with tools of every kind.
+pub fn path_matcher(data: &[u8]) -> &'static str {
+    const TEMPLATES: [&str; 5] = [
+        "/me/messages",
+        "/me/messages/{id}",
+        "/me/messages/delta",
+        "/me/messages/$count",
+        "/files/caf%C3%A9",
+    ];
+    let mut operations = Operations::default();
+    for template in TEMPLATES {
+        let matches = format!("GET {template}").parse().expect("a template of the target");
+        operations.add(&matches, template).expect("no two of them overlap");
+    }
+    let Some(path) = std::str::from_utf8(data).ok().and_then(|text| CanonicalPath::parse(text).ok()) else {
+        return "refused";
+    };
+    let decoded = path.decoded();
+    let again = percent_encoding::percent_decode_str(&decoded).decode_utf8_lossy().into_owned();
+    assert_eq!(again, *decoded, "a second decoding makes another path of it");
+    let segments: Vec<&str> = decoded.split('/').collect();
+    let is_plain = |segment: &&str| !["", ".", ".."].contains(segment) && !segment.contains(['\\', ';']);
+    let (last, before) = segments.split_last().expect("a text has a part");
+    assert!(before[1..].iter().all(is_plain) && (last.is_empty() || is_plain(last)), "it climbs");
+    let Some(template) = operations.find(&Method::GET, path) else { return "none" };
+    let wanted = template.replace("%C3%A9", "é");
+    let wanted: Vec<&str> = wanted.split('/').collect();
+    assert_eq!(wanted.len(), segments.len(), "another number of segments");
+    for (wanted, segment) in wanted.iter().zip(&segments) {
+        match wanted.starts_with('{') {
+            true => assert!(!segment.starts_with(['$', ' ']) && !segment.ends_with(['.', ' ']), "{segment}"),
+            false => assert_eq!(wanted, segment, "another tool"),
+        }
+    }
+    "tool"
+}
+
+/// An OpenAPI document.
+pub fn openapi(data: &[u8]) -> &'static str {
+    let Ok(text) = std::str::from_utf8(data) else { return "refused" };
+    match openapi_tools(text) {
+        None => "refused",
+        Some(Err(())) => "faults",
+        Some(Ok(matches)) => {
+            for matches in matches {
+                assert!(matches.split_once(' ').is_some_and(|(_, path)| !path.contains(' ')), "{matches}");
+            }
+            "tools"
+        }
+    }
 }
 
 #[cfg(test)]

@@ -250,7 +250,13 @@ fn the_readme_lists_every_refusal_and_nothing_else() {
     listed.sort();
     // The error codes of challenges are the RFCs', not ours.
     let challenges = ["insufficient_claims", "insufficient_scope", "invalid_request", "invalid_token"];
-    let parts = ["refusal.rs", "refusal/authentication.rs", "refusal/mcp.rs", "refusal/obtaining.rs", "refusal/rest.rs"];
+    let parts = [
+        "refusal.rs",
+        "refusal/authentication.rs",
+        "refusal/mcp.rs",
+        "refusal/obtaining.rs",
+        "refusal/rest.rs",
+    ];
     let mut codes: Vec<_> =
         parts.iter().flat_map(|part| quoted_words(&format!("src/gateway/{part}"))).collect();
     codes.sort();

@@ -26,6 +26,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use fault::{Fault, Severity};
+#[cfg(any(fuzzing, test))]
+pub(crate) use resolve::openapi_tools;
 pub use schema::schema;
 pub use summary::{catalog, summary, tools};
 #[cfg(feature = "cedar")]

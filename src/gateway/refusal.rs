@@ -25,7 +25,7 @@ use crate::oauth::claims::ClaimsError;
 use crate::oauth::error_response::ErrorResponse;
 use crate::oauth::exchange::ExchangeError;
 use crate::oauth::published_metadata::RETRY_AFTER_WITHOUT_METADATA;
-use crate::policy::{Denial};
+use crate::policy::Denial;
 
 mod authentication;
 mod mcp;

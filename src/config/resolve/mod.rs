@@ -22,6 +22,9 @@ mod traps;
 mod validity;
 mod values;
 
+#[cfg(any(fuzzing, test))]
+pub use openapi::openapi_tools;
+
 use std::path::Path;
 
 use super::Config;

@@ -263,6 +263,20 @@ fn annotations(method: &str) -> Annotations {
     }
 }
 
+/// What the operations of a document are matched by, for fuzzing. `None`: it is no document.
+///
+/// # Errors
+///
+/// When not all of it can be tools.
+#[cfg(any(fuzzing, test))]
+pub fn openapi_tools(text: &str) -> Option<Result<Vec<String>, ()>> {
+    let document = parse(text).ok()?;
+    let mut import = Import { document: &document, include: None, exclude: None, faults: Vec::new() };
+    let tools = import.tools();
+    let matches = tools.into_iter().filter_map(|(_, tool)| tool.matches).collect();
+    Some(if import.faults.is_empty() { Ok(matches) } else { Err(()) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

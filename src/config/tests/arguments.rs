@@ -17,8 +17,10 @@ fn check_arguments(arguments: &str, expected: &[&str]) {
 fn an_argument_stands_in_one_place() {
     check_arguments(
         "id: { type: string, path: id }\n$filter: { type: string, query: x }",
-        &["22: connectors.mail.tools.list.arguments.$filter: is not a name: use 1 to 128 of the letters A to Z and a to z, \
-           digits, `_`, `-` and `.`"],
+        &[
+            "22: connectors.mail.tools.list.arguments.$filter: is not a name: use 1 to 128 of the letters A to Z and a to z, \
+           digits, `_`, `-` and `.`",
+        ],
     );
     check_arguments(
         "a: { type: string }\nb: { type: string, query: x, path: id }\nc: { query: q }\nd: { type: string, query: y }\n\
@@ -51,10 +53,13 @@ fn a_place_is_one_that_a_call_has() {
 #[test]
 fn arguments_of_mcp_tools_stand_nowhere_else() {
     let tools = SOUND.find("    tools:").expect("tools")..SOUND.find("policy:").expect("policy");
-    let listed = "    scopes: [a]\n    tools:\n      read: { arguments: { id: { type: string, query: id } } }\n";
+    let listed =
+        "    scopes: [a]\n    tools:\n      read: { arguments: { id: { type: string, query: id } } }\n";
     check(
         &[("kind: rest", "kind: mcp"), (&SOUND[tools], listed)],
-        &["18: connectors.mail.tools.read.arguments.id.query: is for a REST API: leave it out, since a call of an MCP tool \
-           has its arguments by name"],
+        &[
+            "18: connectors.mail.tools.read.arguments.id.query: is for a REST API: leave it out, since a call of an MCP tool \
+           has its arguments by name",
+        ],
     );
 }

@@ -1,11 +1,11 @@
 //! A sound configuration, edited in each test, and the faults that come of it.
 
 mod app_only;
+mod arguments;
 mod catalog;
 #[cfg(feature = "cedar")]
 mod cedar;
 mod clients;
-mod arguments;
 mod connectors;
 mod document;
 mod examples;

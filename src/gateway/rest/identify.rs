@@ -112,13 +112,6 @@ impl RestArrival<'_> {
             onward.headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
             onward.body_is_anew = true;
         }
-        ToolCall {
-            tool: tool.clone(),
-            arguments,
-            also: Vec::new(),
-            onward,
-            body,
-            outlives_agent: false,
-        }
+        ToolCall { tool: tool.clone(), arguments, also: Vec::new(), onward, body, outlives_agent: false }
     }
 }
