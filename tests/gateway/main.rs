@@ -9,6 +9,7 @@ mod catalog;
 mod challenge;
 mod command;
 mod exchange;
+mod explain;
 mod forgetting;
 mod http;
 mod http2;

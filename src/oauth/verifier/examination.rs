@@ -139,13 +139,18 @@ impl Verifier {
         checks.end(Some(settings.name.clone()), supposed)
     }
 
-    /// Fetches the keys of the issuer that a token says it is from. `None` when there is no such issuer.
+    /// Fetches the keys of the issuer that a token says it is from, or of the one that is asked about tokens which say nothing:
+    /// its endpoints are found on the way. `None` when there is no such issuer.
     ///
     /// # Errors
     ///
     /// [`KeySetError`] when they cannot be fetched.
     pub async fn fetch_keys_for(&self, token: &str) -> Option<Result<Arc<AuthorizationServer>, KeySetError>> {
-        let server = Arc::clone(self.issuer_of(&Jws::parse(token).ok()?).ok()?);
+        let server = match is_opaque(token) {
+            true => self.servers.values().find(|server| server.settings().introspects)?,
+            false => self.issuer_of(&Jws::parse(token).ok()?).ok()?,
+        };
+        let server = Arc::clone(server);
         Some(server.key_set().refresh().await.map(|()| server))
     }
 }
