@@ -18,8 +18,8 @@ use crate::tool::Primitive;
 /// A list of the server's that cannot be read, so that nobody can say what is in it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum UnreadableList {
-    /// It is not one JSON object that everybody reads alike.
-    #[error("the MCP server's list is not one JSON object without repetitions")]
+    /// It is not one JSON-RPC message that everybody reads alike.
+    #[error("the MCP server's list is not one JSON-RPC message that everybody reads alike")]
     Json,
     /// It is not what the protocol says.
     #[error("the MCP server's list cannot be read: {0}")]
@@ -29,6 +29,8 @@ pub enum UnreadableList {
     Form,
 }
 
+/// The members that a message may have (JSON-RPC 2.0 sections 4 and 5).
+const MEMBERS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 /// Largest list in one piece. A thousand tools with their schemas are below 4 MiB.
 pub const LIST_BYTES_MAX: usize = 8 * 1_048_576;
 
@@ -59,6 +61,10 @@ impl ListFilter {
     /// [`UnreadableList`] when nobody can say what is in it.
     pub fn without_hidden(&self, message: &[u8]) -> Result<Option<Bytes>, UnreadableList> {
         let mut message = strict_json::parse_object(message).map_err(|_| UnreadableList::Json)?;
+        // There are agents to whom `Result` is `result`.
+        if message.keys().any(|name| !MEMBERS.contains(&name.as_str())) {
+            return Err(UnreadableList::Json);
+        }
         let Some(result) = message.get_mut("result") else { return Ok(None) };
         let held =
             |members: &Map<String, Value>| List::ALL.into_iter().filter(|list| list.is_in(members)).collect();

@@ -72,6 +72,7 @@ async fn a_list_that_nobody_can_read_is_not_passed_on() {
         list("[delete_note"),
         list(&tools.replace(r#""result""#, r#""result":{},"result""#)),
         list(&tools.replace("tools", "Tools")),
+        list(&tools.replace("result", "Result")),
         list(&tools.replace(r#""tools":["#, r#""tools":{"a":["#).replace("]}", "]}}")),
         Reply::status(206).replacing_header("content-type", "application/json").body(tools.to_owned()),
         Reply::status(200).replacing_header("content-type", "text/plain").body(tools.to_owned()),
