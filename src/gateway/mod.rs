@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use http::header::EXPECT;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tracing::Instrument as _;
@@ -231,7 +232,12 @@ impl Gateway {
         // Over HTTP/1 an agent that stops reading stops the connection's writes, and those have a deadline.
         let reader = (request.version() == Version::HTTP_2).then(|| readers.reader());
         let span = tracing::debug_span!("call", request_id = %call.request_id());
-        let told = contained(self.tell(request, &mut call).instrument(span)).await;
+        let (head, body) = request.into_parts();
+        let (request, mut body) = (Request::from_parts(head, ()), Some(body));
+        let told = contained(self.tell(&request, &mut body, &mut call).instrument(span)).await;
+        if let Some(body) = body.filter(|_| is_to_be_read(&request)) {
+            upload::read_rest(body).await;
+        }
         let pages = call.pages.clone();
         let mut response = match told {
             Ok(answer) => answer.into_response(call, reader),
@@ -242,28 +248,32 @@ impl Gateway {
     }
 
     /// The story.
-    async fn tell(&self, request: Request<Incoming>, call: &mut Call) -> Result<ConnectorAnswer, Refusal> {
+    async fn tell(
+        &self,
+        request: &Request<()>,
+        body: &mut Option<Incoming>,
+        call: &mut Call,
+    ) -> Result<ConnectorAnswer, Refusal> {
         let now = call.arrived();
-        let (head, body) = request.into_parts();
-        let request = Request::from_parts(head, ());
-        request::check(&request)?;
+        request::check(request)?;
         let path = CanonicalPath::parse(request.uri().path())?;
-        if let Some(metadata) = self.well_known.answer(path, &request, call) {
+        if let Some(metadata) = self.well_known.answer(path, request, call) {
             return metadata.map(ConnectorAnswer::written);
         }
         let connector = self.routes.connector(path).ok_or(Refusal::NoConnector)?;
         call.record.connector = Some(connector.name.clone());
         call.counts_as(&connector.metrics);
-        call.mcp = connector.mcp().map(|_| McpCall::unread(&request));
+        call.mcp = connector.mcp().map(|_| McpCall::unread(request));
         call.comes_to(&connector.gate);
-        if let Some(preflight) = connector.gate.admit(&request, call)? {
+        if let Some(preflight) = connector.gate.admit(request, call)? {
             return Ok(ConnectorAnswer::written(preflight));
         }
 
-        let caller = self.authenticate(connector, &request, call).await?;
+        let caller = self.authenticate(connector, request, call).await?;
         call.record.caller = Some(Arc::clone(&caller));
 
-        let tool_call = self.identify(connector, &request, path, body, &caller, call).await?;
+        let taken = body.take().expect("a request's body is taken here, and nowhere before");
+        let tool_call = self.identify(connector, request, path, taken, &caller, call).await?;
         call.record.tool = Some(Arc::clone(&tool_call.tool.tool));
         call.counts_as(&tool_call.tool.metrics);
         if let Some(written) = self.answer_from_configuration(connector, &caller, call)? {
@@ -281,7 +291,7 @@ impl Gateway {
         let request_id = call.request_id();
         let onward = tool_call.onward;
         let delegate = |credential: &Credential| {
-            rewrite::delegate(&request, &onward, &connector.pass_headers, &permit, credential, request_id)
+            rewrite::delegate(request, &onward, &connector.pass_headers, &permit, credential, request_id)
         };
         let read = tool_call.body.read().cloned();
         let mut answer =
@@ -447,6 +457,13 @@ impl Gateway {
         rewrite::set_request_id(response.headers_mut(), request_id);
         response.map(|bytes| Body::whole(bytes, None))
     }
+}
+
+/// Whether the body of a request that was answered without it is read all the same. Over HTTP/1 the connection would be closed
+/// on it otherwise, and an agent that sends its next request on that one, signed in this time, would get no answer.
+fn is_to_be_read<B>(request: &Request<B>) -> bool {
+    // Who waits to be told to go on has sent nothing.
+    request.version() < Version::HTTP_2 && !request.headers().contains_key(EXPECT)
 }
 
 /// What `work` comes to. A panic in it is a refusal, and ends nothing else.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
@@ -20,6 +21,11 @@ const KEPT_BYTES_MAX: usize = 65_536;
 const ALL_KEPT_BYTES_MAX: usize = 64 * 1_048_576;
 /// How many bytes are kept at the moment.
 static ALL_KEPT_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// How much of the body of a refused request is read: as much as messages and forms have.
+const REST_BYTES_MAX: usize = 65_536;
+/// How long that may take. It is mostly there already.
+const REST_TIME_MAX: Duration = Duration::from_millis(500);
 
 /// How far the agent's body has come, for whoever waits for the answer.
 #[derive(Debug)]
@@ -257,6 +263,21 @@ impl HttpBody for UploadBody {
             }
         }
     }
+}
+
+/// Reads the rest of a body that nobody wants, as long as it is little and comes soon.
+pub async fn read_rest(mut body: Incoming) {
+    let reading = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+            if bytes > REST_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    // Whether it came to its end, the connection knows.
+    let _ = tokio::time::timeout(REST_TIME_MAX, reading).await;
 }
 
 /// A deadline that begins anew with every piece. The timer is only set once something has to be waited for.
