@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode, Uri, Version};
 
+use super::mark::Mark;
 use crate::identity::RuleName;
 use crate::identity::{Caller, Peer, Person, Scopes};
 use crate::metrics::CacheLookup;
@@ -183,6 +184,25 @@ pub struct CallRecord {
     pub request_bytes: u64,
     /// Body bytes received from the connector and passed on.
     pub response_bytes: u64,
+}
+
+/// One record of a trail.
+#[derive(Clone, Debug)]
+pub enum Record {
+    /// Of a call.
+    Call(Box<CallRecord>),
+    /// Of what happened to the trail itself.
+    Mark(Mark),
+}
+
+impl Record {
+    /// Its identifier.
+    pub fn id(&self) -> RequestId {
+        match self {
+            Self::Call(call) => call.request_id,
+            Self::Mark(mark) => mark.id,
+        }
+    }
 }
 
 impl CallRecord {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{CallRecord, ocsf};
+use super::{Record, ocsf};
 use crate::metrics::Metrics;
 
 /// Most calls that may be under way or waiting for their record to be written: four for each connection there may be.
@@ -55,7 +55,7 @@ pub struct Slot(mpsc::OwnedPermit<Message>);
 pub struct AuditUnavailable;
 
 enum Message {
-    Record(Box<CallRecord>),
+    Record(Record),
     /// Look whether something is asked for.
     Wake,
     /// Write what came before, and say so.
@@ -131,8 +131,8 @@ impl AuditLog {
 
 impl Slot {
     /// Hands the record to the writer.
-    pub fn write(self, record: CallRecord) {
-        self.0.send(Message::Record(Box::new(record)));
+    pub fn write(self, record: Record) {
+        self.0.send(Message::Record(record));
     }
 }
 
@@ -184,6 +184,7 @@ impl Writer {
                 match message {
                     Message::Record(record) => {
                         ocsf::append(&record, &mut self.pending);
+                        self.pending.push(b'\n');
                         self.records += 1;
                     }
                     Message::Wake => {}
@@ -249,13 +250,14 @@ impl Drop for Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::CallRecord;
     use crate::identity::Peer;
     use std::os::unix::fs::PermissionsExt as _;
 
-    fn record() -> CallRecord {
+    fn record() -> Record {
         let request = http::Request::get("/mail").body(()).expect("a request of the test");
         let peer = Peer { address: ([127, 0, 0, 1], 1).into(), tls: false, certificate: None };
-        CallRecord::begin(&request, peer, Duration::ZERO)
+        Record::Call(Box::new(CallRecord::begin(&request, peer, Duration::ZERO)))
     }
 
     fn lines(path: &Path) -> usize {

@@ -12,7 +12,7 @@ use super::gate::Gate;
 use super::mcp::McpCall;
 use super::pages::Pages;
 use super::upload::Upload;
-use crate::audit::{CallRecord, Ending, RefusalNote, RequestId, Slot};
+use crate::audit::{CallRecord, Ending, Record, RefusalNote, RequestId, Slot};
 use crate::clock::Now;
 use crate::identity::Peer;
 use crate::metrics::{Metrics, ToolMetrics};
@@ -172,7 +172,7 @@ impl Drop for Call {
         self.tool_metrics.ended(self.record.outcome(), self.record.duration);
         self.metrics.calls_in_progress.dec();
         if let Some(slot) = self.slot.take() {
-            slot.write(self.record.clone());
+            slot.write(Record::Call(Box::new(self.record.clone())));
         }
     }
 }

@@ -14,7 +14,7 @@ use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tracing::Instrument as _;
 
-use crate::audit::{AuditLog, AuditUnavailable, CallRecord, Ending, Forgotten, RequestId};
+use crate::audit::{AuditLog, AuditUnavailable, CallRecord, Ending, Forgotten, Record, RequestId};
 use crate::clock::Now;
 use crate::credential::{Credential, CredentialCache, Credentials};
 use crate::identity::{Caller, Issuer, IssuerName, Peer, Person};
@@ -211,7 +211,7 @@ impl Gateway {
         record.status = Some(StatusCode::OK);
         record.ending = Ending::Answered;
         record.duration = now.monotonic.elapsed();
-        slot.write(record);
+        slot.write(Record::Call(Box::new(record)));
         Ok(forgotten)
     }
 

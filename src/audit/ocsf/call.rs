@@ -1,5 +1,4 @@
-//! A record as one JSON line: OCSF 1.8.0, class API Activity (6003), with what OCSF has no place for (delegation)
-//! under `unmapped.obo`.
+//! The record of a call: class API Activity (6003).
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -7,31 +6,14 @@ use std::time::Duration;
 use http::{HeaderValue, Method, Version};
 use serde::Serialize;
 
-use super::record::{CallRecord, Ending, Fault, Forgotten};
+use super::Metadata;
+use super::text::{clean, clean_header, clean_owned};
+use crate::audit::record::{CallRecord, Ending, Fault, Forgotten};
 use crate::identity::{Caller, Person, Realm};
 
-/// Longest text from outside that a record takes: addresses fit, and a flood of long ones does not fill the disk. Longer
-/// ones are cut, and marked.
-const TEXT_BYTES_MAX: usize = 2_048;
-/// What marks a text that was cut.
-const CUT_MARK: &str = "…[cut]";
-/// Stands for characters that could end a line or disturb a terminal.
-const REPLACED: char = '\u{fffd}';
-
-/// Appends `record` to `line`, with a line break after it.
-pub fn append(record: &CallRecord, line: &mut Vec<u8>) {
-    let before = line.len();
-    if serde_json::to_writer(&mut *line, &Event::of(record)).is_err() {
-        // Writing into memory does not fail and the types have no failing parts. Were it to happen all the same,
-        // the call still has its line.
-        line.truncate(before);
-        line.extend_from_slice(format!(r#"{{"metadata":{{"uid":"{}"}}}}"#, record.request_id).as_bytes());
-    }
-    line.push(b'\n');
-}
-
+/// The event that a call's record is.
 #[derive(Serialize)]
-struct Event<'a> {
+pub struct Event<'a> {
     class_uid: u32,
     class_name: &'static str,
     category_uid: u32,
@@ -47,7 +29,6 @@ struct Event<'a> {
     status_code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status_detail: Option<Cow<'a, str>>,
-    metadata: Metadata<'a>,
     actor: Actor<'a>,
     api: Api<'a>,
     src_endpoint: Endpoint,
@@ -63,25 +44,7 @@ struct Event<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     resources: Vec<Resource<'a>>,
     unmapped: Unmapped<'a>,
-}
-
-#[derive(Serialize)]
-struct Metadata<'a> {
-    version: &'static str,
-    uid: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    correlation_uid: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tenant_uid: Option<&'a str>,
-    profiles: [&'static str; 2],
-    product: Product,
-}
-
-#[derive(Serialize)]
-struct Product {
-    name: &'static str,
-    vendor_name: &'static str,
-    version: &'static str,
+    metadata: Metadata<'a>,
 }
 
 #[derive(Serialize)]
@@ -272,7 +235,8 @@ struct Delegation<'a> {
 }
 
 impl<'a> Event<'a> {
-    fn of(record: &'a CallRecord) -> Self {
+    /// The record of this call.
+    pub fn of(record: &'a CallRecord) -> Self {
         let activity_id = activity(&record.method);
         let refusal = record.refusal.as_ref();
         let caller = record.caller.as_deref();
@@ -294,18 +258,6 @@ impl<'a> Event<'a> {
             status_id: if succeeded { 1 } else { 2 },
             status_code: refusal.map(|refusal| refusal.code),
             status_detail: refusal.map(|refusal| clean(&refusal.detail)),
-            metadata: Metadata {
-                version: "1.8.0",
-                uid: record.request_id.to_string(),
-                correlation_uid: refusal.and_then(|refusal| refusal.issuer_correlation_id.as_deref()),
-                tenant_uid: caller.and_then(|caller| caller.tenant().id()),
-                profiles: ["security_control", "trace"],
-                product: Product {
-                    name: "obo-gateway",
-                    vendor_name: "obo-gateway",
-                    version: env!("CARGO_PKG_VERSION"),
-                },
-            },
             actor: actor(record),
             api: Api {
                 operation: clean_owned(format!("{} {}", record.method, record.uri.path())),
@@ -377,6 +329,12 @@ impl<'a> Event<'a> {
                     connector_request_id: record.connector_request_id.as_ref().map(clean_header),
                     duration_us: microseconds(record.duration),
                 },
+            },
+            metadata: Metadata {
+                correlation_uid: refusal.and_then(|refusal| refusal.issuer_correlation_id.as_deref()),
+                tenant_uid: caller.and_then(|caller| caller.tenant().id()),
+                profiles: &["security_control", "trace"],
+                ..Metadata::of(record.request_id)
             },
         }
     }
@@ -497,43 +455,11 @@ fn trace_id(traceparent: &HeaderValue) -> Option<&str> {
     .then_some(id)
 }
 
-fn clean_header(value: &HeaderValue) -> Cow<'_, str> {
-    match value.to_str() {
-        Ok(text) => clean(text),
-        Err(_) => clean_owned(String::from_utf8_lossy(value.as_bytes()).into_owned()),
-    }
-}
-
-/// A text from outside, made safe for one line: nothing that ends it, nothing that steers a terminal, not too long.
-fn clean(text: &str) -> Cow<'_, str> {
-    match text.len() <= TEXT_BYTES_MAX && !text.chars().any(disturbs) {
-        true => Cow::Borrowed(text),
-        false => clean_owned(text.to_owned()),
-    }
-}
-
-fn clean_owned(text: String) -> Cow<'static, str> {
-    if text.len() <= TEXT_BYTES_MAX && !text.chars().any(disturbs) {
-        return Cow::Owned(text);
-    }
-    let end = text.floor_char_boundary(TEXT_BYTES_MAX);
-    let mut cleaned: String = text[..end].chars().map(|c| if disturbs(c) { REPLACED } else { c }).collect();
-    if end < text.len() {
-        cleaned.push_str(CUT_MARK);
-    }
-    Cow::Owned(cleaned)
-}
-
-/// Control characters, line and paragraph separators, and marks that turn the direction of text.
-fn disturbs(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::RefusalNote;
+    use crate::audit::ocsf::text::{CUT_MARK, disturbs};
+    use crate::audit::{Record, RefusalNote};
     use crate::identity::RuleName;
     use crate::identity::{Actor as Agent, Peer, Scopes, SecretToken, Tenant, VerifiedClaims};
     use crate::identity::{Audience, Caller};
@@ -592,7 +518,7 @@ mod tests {
 
     fn line(record: &CallRecord) -> (String, Value) {
         let mut line = Vec::new();
-        append(record, &mut line);
+        super::super::append(&Record::Call(Box::new(record.clone())), &mut line);
         let line = String::from_utf8(line).expect("UTF-8");
         let value = serde_json::from_str(&line).expect("JSON");
         (line, value)
@@ -601,7 +527,7 @@ mod tests {
     #[test]
     fn an_answered_call_tells_who_what_and_with_whose_permission() {
         let (line, value) = line(&answered());
-        assert_eq!(line.matches('\n').count(), 1);
+        assert!(!line.contains('\n'));
         assert!(!line.contains("canary"), "{line}");
         let expect =
             |pointer: &str, expected: Value| assert_eq!(value.pointer(pointer), Some(&expected), "{pointer}");

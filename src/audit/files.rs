@@ -1,0 +1,109 @@
+//! The files of a trail, by their names. `audit.jsonl` is written; beside it stand the closed ones, by the number of their first
+//! line and compressed or not (`audit.jsonl.0000000000000001.zst`), the checkpoints, and the lock of the one writer.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Digits of a first line's number in a file name: they sort as numbers do.
+const DIGITS: usize = 16;
+/// Ends the name of a compressed file.
+const COMPRESSED: &str = ".zst";
+
+/// A closed file of a trail.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ClosedFile {
+    /// The number of its first line.
+    pub first: u64,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+impl ClosedFile {
+    /// What the file whose first line has this number is called once it is closed.
+    pub fn of(trail: &Path, first: u64) -> Self {
+        Self { first, path: beside(trail, &format!(".{first:0DIGITS$}")) }
+    }
+
+    /// Whether it is compressed.
+    pub fn is_compressed(&self) -> bool {
+        self.path.as_os_str().as_encoded_bytes().ends_with(COMPRESSED.as_bytes())
+    }
+
+    /// What it is called once it is compressed.
+    pub fn compressed(&self) -> PathBuf {
+        beside(&self.path, COMPRESSED)
+    }
+}
+
+/// Where the checkpoints of a trail are kept: signed notes, one after the other, each followed by an empty line.
+pub fn checkpoints(trail: &Path) -> PathBuf {
+    beside(trail, ".checkpoints")
+}
+
+/// What the one writer of a trail has locked.
+pub fn lock(trail: &Path) -> PathBuf {
+    beside(trail, ".lock")
+}
+
+/// The closed files of a trail, in the order of their lines. Of one that stands there both ways, being compressed at the moment or when
+/// the gateway died, the one that is not compressed: it is deleted last.
+///
+/// # Errors
+///
+/// When the folder cannot be read.
+pub fn closed(trail: &Path) -> io::Result<Vec<ClosedFile>> {
+    let folder = trail.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Some(name) = trail.file_name().map(|name| name.as_encoded_bytes()) else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?.file_name();
+        let rest = entry.as_encoded_bytes().strip_prefix(name).and_then(|rest| rest.strip_prefix(b"."));
+        let Some(digits) = rest.map(|rest| rest.strip_suffix(COMPRESSED.as_bytes()).unwrap_or(rest)) else {
+            continue;
+        };
+        let is_number = digits.len() == DIGITS && digits.iter().all(u8::is_ascii_digit);
+        if let Some(first) =
+            std::str::from_utf8(digits).ok().filter(|_| is_number).and_then(|digits| digits.parse().ok())
+        {
+            found.push(ClosedFile { first, path: trail.with_file_name(entry) });
+        }
+    }
+    // The longer name, with `.zst`, comes after the other.
+    found.sort();
+    found.dedup_by_key(|file| file.first);
+    Ok(found)
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(ending);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closed_files_are_found_in_the_order_of_their_lines() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let trail = folder.path().join("audit.jsonl");
+        let plain = ClosedFile::of(&trail, 900);
+        assert!(plain.path.ends_with("audit.jsonl.0000000000000900"));
+        let both = ClosedFile::of(&trail, 1);
+        let others = [
+            "audit.jsonl",
+            "audit.jsonl.lock",
+            "audit.jsonl.1",
+            "audit.jsonl.000000000000000a",
+            "b.jsonl.0000000000000001",
+        ];
+        for path in [plain.path.clone(), both.path.clone(), both.compressed()] {
+            std::fs::write(path, "").expect("written");
+        }
+        others.iter().for_each(|name| std::fs::write(folder.path().join(name), "").expect("written"));
+        assert_eq!(closed(&trail).expect("a folder"), [both, plain]);
+        assert!(closed(&folder.path().join("none").join("audit.jsonl")).is_err());
+    }
+}
