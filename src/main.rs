@@ -43,7 +43,8 @@ Examples:
   obo-gateway run --config /etc/obo-gateway.yaml      serve
 
 Signals: SIGTERM and SIGINT finish what runs and exit 0, a second one ends at once. SIGHUP reads the
-configuration, certificates and secrets again and opens the audit file anew.";
+configuration, certificates and secrets again, and follows an audit file that was moved. SIGUSR1 closes the
+audit file and begins the next one.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -251,6 +252,7 @@ struct Signals {
     stop: Signal,
     interrupt: Signal,
     reload: Signal,
+    rotate: Signal,
 }
 
 fn signals() -> io::Result<Signals> {
@@ -258,6 +260,7 @@ fn signals() -> io::Result<Signals> {
         stop: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
         reload: signal(SignalKind::hangup())?,
+        rotate: signal(SignalKind::user_defined1())?,
     })
 }
 
@@ -266,6 +269,8 @@ async fn serve(process: &Process, mut signals: Signals) -> ExitCode {
         tokio::select! {
             _ = signals.stop.recv() => break,
             _ = signals.interrupt.recv() => break,
+            // What went wrong is in the log; the old file serves on.
+            _ = signals.rotate.recv() => drop(process.rotate_audit().await),
             _ = signals.reload.recv() => tokio::select! {
                 reloaded = process.reload() => {
                     for warning in reloaded.unwrap_or_default() {

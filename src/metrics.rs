@@ -117,6 +117,16 @@ pub struct Metrics {
     pub audit_records: IntCounter,
     /// Attempts to write audit records that failed.
     pub audit_write_failures: IntCounter,
+    /// Times that the disk did not say that it has the records.
+    pub audit_sync_failures: IntCounter,
+    /// Files of the trail that were closed.
+    pub audit_rotations: IntCounter,
+    /// The number of the last line of the trail.
+    pub audit_sequence: IntGauge,
+    /// The number of the last line that a checkpoint states.
+    pub audit_checkpoint_sequence: IntGauge,
+    /// Whether records can be written, and there is room for them.
+    pub audit_writable: IntGauge,
     reload_success: IntGauge,
     issuer_ready: IntGaugeVec,
     unusable_keys: IntGaugeVec,
@@ -256,6 +266,20 @@ impl Metrics {
             audit_write_failures: counter(
                 "audit_write_failures_total",
                 "Failed attempts to write audit records. Nothing is forwarded until one succeeds.",
+            ),
+            audit_sync_failures: counter(
+                "audit_sync_failures_total",
+                "Times that the disk did not say that it has the audit records.",
+            ),
+            audit_rotations: counter("audit_rotations_total", "Files of the audit trail that were closed."),
+            audit_sequence: gauge("audit_sequence", "The number of the last line of the audit trail."),
+            audit_checkpoint_sequence: gauge(
+                "audit_checkpoint_sequence",
+                "The number of the last line of the audit trail that a signed checkpoint states.",
+            ),
+            audit_writable: gauge(
+                "audit_writable",
+                "Whether audit records can be written, and there is room for them. If not, calls are refused.",
             ),
             reload_success: gauge(
                 "config_last_reload_success",

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::{AuditFile, AuditLog};
+use crate::audit::{AuditFile, AuditLog, AuditSettings, Happening, OpenError};
 use crate::config::{self, Config, Fault, LoadError, Loaded};
 use crate::credential::CredentialCache;
 use crate::error_chain::ErrorChain;
@@ -42,6 +42,14 @@ pub enum StartError {
     /// The audit trail cannot be opened.
     #[error("cannot open the audit trail {file}")]
     Audit {
+        /// The file.
+        file: String,
+        /// Why.
+        source: OpenError,
+    },
+    /// The audit trail cannot go on in a new file.
+    #[error("cannot open the audit trail {file} anew")]
+    AuditReopen {
         /// The file.
         file: String,
         /// What the system says.
@@ -115,11 +123,12 @@ impl Process {
     ///
     /// [`StartError`] when it cannot.
     pub async fn start(path: &Path, environment: Environment) -> Result<(Self, Vec<Fault>), StartError> {
-        let Loaded { config, warnings } = config::load(path, &*environment)?;
+        let Loaded { config, warnings, digest } = config::load(path, &*environment)?;
         let metrics = Arc::<Metrics>::default();
+        let audit_settings = config.audit.clone();
         let shared = Shared {
             cache: Arc::new(CredentialCache::new(Arc::clone(&metrics))),
-            audit: open_audit(&config.audit, &metrics)?,
+            audit: open_audit(config.audit.clone(), &digest, &metrics).await?,
             metrics: Arc::clone(&metrics),
             calls: Calls::default(),
             proofs: Arc::default(),
@@ -129,7 +138,7 @@ impl Process {
         let current = Current {
             listen: server_settings.listen,
             admin: server_settings.admin,
-            audit_file: config.audit.clone(),
+            audit_file: audit_settings.file.clone(),
             shared: shared.clone(),
             earlier_trails: Vec::new(),
         };
@@ -200,7 +209,7 @@ impl Process {
         if self.drain.is_cancelled() {
             return Err(StartError::Stopping);
         }
-        let Loaded { config, warnings } = config::load(&self.path, &*self.environment)?;
+        let Loaded { config, warnings, digest } = config::load(&self.path, &*self.environment)?;
         if config.server.listen != current.listen {
             return Err(StartError::NeedsRestart { key: "listen" });
         }
@@ -209,22 +218,48 @@ impl Process {
         }
         let previous = self.state.gateway();
         let mut shared = current.shared.clone();
-        if config.audit != current.audit_file {
-            shared.audit = open_audit(&config.audit, &self.metrics)?;
+        let (audit, server_settings) = (config.audit.clone(), config.server.clone());
+        let is_same_trail = audit.file == current.audit_file;
+        if is_same_trail {
+            if audit.instance != shared.audit.settings().instance {
+                return Err(StartError::NeedsRestart { key: "audit.instance" });
+            }
+        } else {
+            let is_it = |trail: &AuditLog| trail.settings().file == audit.file;
+            shared.audit = match current.earlier_trails.iter().position(is_it) {
+                // It is still open: calls that began under it may be under way.
+                Some(earlier) => current.earlier_trails[earlier].clone(),
+                None => open_audit(audit.clone(), &digest, &self.metrics).await?,
+            };
         }
-        let (audit_file, server_settings) = (config.audit.clone(), config.server.clone());
         let gateway = Arc::new(build(config, shared.clone(), Some(&previous)).await?);
-        if audit_file == current.audit_file {
-            let failed = |source| StartError::Audit { file: describe(&audit_file), source };
+        if is_same_trail {
+            let failed = |source| StartError::AuditReopen { file: describe(&audit.file), source };
             previous.audit().reopen().await.map_err(failed)?;
         }
         self.state.replace(gateway, &server_settings);
-        if audit_file != current.audit_file {
+        if !is_same_trail {
+            current.earlier_trails.retain(|trail| trail.settings().file != audit.file);
             current.earlier_trails.push(previous.audit().clone());
         }
-        current.audit_file = audit_file;
+        shared.audit.keep_by(audit.clone());
+        shared.audit.mark(Happening::Reloaded { configuration: digest }).await;
+        current.audit_file = audit.file;
         current.shared = shared;
         Ok(warnings)
+    }
+
+    /// Closes the file of the audit trail, and begins the next one.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; records then go on to the old one.
+    pub async fn rotate_audit(&self) -> io::Result<()> {
+        let rotated = self.audit().rotate().await;
+        if let Err(error) = &rotated {
+            tracing::error!(%error, "Audit file not closed");
+        }
+        rotated
     }
 
     /// Cuts what a drain still waits for. What is cut is recorded before the drain ends.
@@ -244,7 +279,7 @@ impl Process {
         let flushed = async {
             let current = self.current.lock().await;
             for trail in current.earlier_trails.iter().chain([&current.shared.audit]) {
-                trail.flush().await;
+                trail.stop().await;
             }
         };
         if tokio::time::timeout(FLUSH_TIMEOUT, flushed).await.is_err() {
@@ -313,9 +348,17 @@ async fn fetch_first_keys(servers: &AuthorizationServers) {
     }
 }
 
-fn open_audit(file: &AuditFile, metrics: &Arc<Metrics>) -> Result<AuditLog, StartError> {
-    AuditLog::open(file, Arc::clone(metrics))
-        .map_err(|source| StartError::Audit { file: describe(file), source })
+/// Opens the trail, and marks that a gateway with this configuration writes it from here on.
+async fn open_audit(
+    settings: AuditSettings,
+    configuration: &str,
+    metrics: &Arc<Metrics>,
+) -> Result<AuditLog, StartError> {
+    let (file, durability) = (settings.file.clone(), settings.durability.as_str());
+    let log = AuditLog::open(settings, Arc::clone(metrics))
+        .map_err(|source| StartError::Audit { file: describe(&file), source })?;
+    log.mark(Happening::Boot { configuration: configuration.to_owned(), durability }).await;
+    Ok(log)
 }
 
 fn describe(file: &AuditFile) -> String {

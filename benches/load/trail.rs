@@ -19,6 +19,7 @@ pub struct Trail {
 
 #[derive(Deserialize)]
 struct Record {
+    class_uid: u32,
     unmapped: Unmapped,
 }
 
@@ -29,7 +30,7 @@ struct Unmapped {
 
 #[derive(Deserialize)]
 struct Delegation {
-    outcome: String,
+    outcome: Option<String>,
 }
 
 impl Trail {
@@ -37,10 +38,13 @@ impl Trail {
         let file = File::open(path)?;
         let mut trail = Self { records: 0, outcomes: BTreeMap::new(), bytes: file.metadata()?.len() };
         for line in BufReader::new(file).lines() {
-            trail.records += 1;
             let record: Record = serde_json::from_str(&line?)
-                .map_err(|error| format!("record {} is no record: {error}", trail.records))?;
-            *trail.outcomes.entry(record.unmapped.obo.outcome).or_default() += 1;
+                .map_err(|error| format!("what follows record {} is no record: {error}", trail.records))?;
+            // Others are about the trail itself, and about exchanges.
+            if let Some(outcome) = record.unmapped.obo.outcome.filter(|_| record.class_uid == 6_003) {
+                trail.records += 1;
+                *trail.outcomes.entry(outcome).or_default() += 1;
+            }
         }
         Ok(trail)
     }

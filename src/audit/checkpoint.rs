@@ -71,6 +71,12 @@ pub struct CheckpointKey {
     public: CheckpointPublicKey,
 }
 
+impl fmt::Debug for CheckpointKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
 /// What checkpoints are verified with. As text it is a verifier key of C2SP signed-note: `name+id+key`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CheckpointPublicKey {
@@ -212,6 +218,18 @@ impl fmt::Debug for CheckpointPublicKey {
     }
 }
 
+/// The notes in a file of checkpoints: each with its one empty line, and an empty line after it.
+pub fn notes(text: &str) -> impl Iterator<Item = &str> {
+    let begins = text.match_indices(ORIGIN).map(|(at, _)| at);
+    let begins = begins.filter(|at| *at == 0 || text[..*at].ends_with("\n\n"));
+    begins.filter_map(|begin| {
+        let rest = &text[begin..];
+        let (head, signatures) = rest.split_once("\n\n")?;
+        let signatures = signatures.split("\n\n").next()?;
+        rest.get(..head.len() + 2 + signatures.len() + 1).filter(|note| note.ends_with('\n'))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,6 +288,17 @@ mod tests {
         for wrong in ["", "a+b+c", &text.replace("gateway-1", "gateway-2"), &text[1..]] {
             assert_eq!(CheckpointPublicKey::parse(wrong), Err(CheckpointError::NoPublicKey), "{wrong}");
         }
+    }
+
+    #[test]
+    fn notes_are_found_in_a_file_of_them() {
+        let key = CheckpointKey::generate(instance());
+        let [one, two] = [42, 43].map(|sequence| key.sign(&Checkpoint { sequence, ..checkpoint() }));
+        let file = format!("{one}\n{two}\n");
+        assert_eq!(notes(&file).collect::<Vec<_>>(), [one.as_str(), two.as_str()]);
+        assert_eq!(notes(&file[10..]).collect::<Vec<_>>(), [two.as_str()]);
+        assert_eq!(notes(&file[..file.len() - 5]).collect::<Vec<_>>(), [one.as_str()]);
+        assert_eq!(notes("").count(), 0);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! line and compressed or not (`audit.jsonl.0000000000000001.zst`), the checkpoints, and the lock of the one writer.
 
 use std::ffi::OsString;
-use std::io;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 /// Digits of a first line's number in a file name: they sort as numbers do.
@@ -28,6 +29,34 @@ impl ClosedFile {
     /// Whether it is compressed.
     pub fn is_compressed(&self) -> bool {
         self.path.as_os_str().as_encoded_bytes().ends_with(COMPRESSED.as_bytes())
+    }
+
+    /// Reads it, whichever way it is.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened.
+    pub fn reader(&self) -> io::Result<Box<dyn BufRead>> {
+        let file = File::open(&self.path)?;
+        Ok(match self.is_compressed() {
+            true => Box::new(BufReader::new(zstd::Decoder::new(file)?)),
+            false => Box::new(BufReader::new(file)),
+        })
+    }
+
+    /// Its last line, without the line break.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or has none.
+    pub fn last_line(&self) -> io::Result<Vec<u8>> {
+        let (mut reader, mut line, mut last) = (self.reader()?, Vec::new(), None);
+        while reader.read_until(b'\n', &mut line)? > 0 {
+            if line.pop_if(|byte| *byte == b'\n').is_some() {
+                last = Some(std::mem::take(&mut line));
+            }
+        }
+        last.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     /// What it is called once it is compressed.

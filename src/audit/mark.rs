@@ -42,6 +42,8 @@ pub enum Happening {
     Recovered {
         /// Bytes of a line that was never finished, and was taken away. Nobody had been answered on its account.
         torn_bytes: u64,
+        /// Lines that a checkpoint had stated and that are not there any more, as when the machine died.
+        lost_lines: u64,
     },
     /// Another configuration serves from here on.
     Reloaded {
@@ -114,13 +116,11 @@ impl fmt::Display for Happening {
                 write!(f, "the gateway started, records are kept in {durability}")
             }
             Self::Stop => f.write_str("the gateway stopped"),
-            Self::Recovered { torn_bytes: 0 } => f.write_str("the gateway before did not stop as it should"),
-            Self::Recovered { torn_bytes } => {
-                write!(
-                    f,
-                    "the gateway before did not stop as it should; {torn_bytes} bytes of an unfinished line removed"
-                )
-            }
+            Self::Recovered { torn_bytes, lost_lines } => write!(
+                f,
+                "the gateway before did not stop as it should; {torn_bytes} bytes of an unfinished line removed, \
+                 {lost_lines} lines lost that a checkpoint had stated"
+            ),
             Self::Reloaded { .. } => f.write_str("the configuration was reloaded"),
             Self::ClockStepped { by_ms } => write!(f, "the clock was set by {by_ms} ms"),
             Self::SinkTrouble { error, lasted_ms, failures } => {

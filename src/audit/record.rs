@@ -27,15 +27,20 @@ pub struct RequestId {
 impl RequestId {
     /// The next one.
     pub fn next() -> Self {
-        static BOOT: LazyLock<u64> = LazyLock::new(|| {
-            let mut bytes = [0; 8];
-            aws_lc_rs::rand::fill(&mut bytes)
-                .expect("the system's random source works: TLS could not start without it");
-            u64::from_be_bytes(bytes)
-        });
         static COUNT: AtomicU64 = AtomicU64::new(1);
-        Self { boot: *BOOT, count: COUNT.fetch_add(1, Ordering::Relaxed) }
+        Self { boot: boot(), count: COUNT.fetch_add(1, Ordering::Relaxed) }
     }
+}
+
+/// Tells this run of the gateway from others: made when it starts.
+pub fn boot() -> u64 {
+    static BOOT: LazyLock<u64> = LazyLock::new(|| {
+        let mut bytes = [0; 8];
+        aws_lc_rs::rand::fill(&mut bytes)
+            .expect("the system's random source works: TLS could not start without it");
+        u64::from_be_bytes(bytes)
+    });
+    *BOOT
 }
 
 impl fmt::Display for RequestId {

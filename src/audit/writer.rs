@@ -1,206 +1,243 @@
-//! The one writer of a trail: a thread of its own that takes records in batches, formats them, and writes them.
+//! The one writer of a trail: a thread of its own that takes records in batches, chains them, writes them, and says so to whoever
+//! waits. It never gives up a record: what cannot be written now is written later, and until then calls are refused.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Record, ocsf};
+use super::archive::Archive;
+use super::checkpoint::{Checkpoint, CheckpointKey};
+use super::files::{self, ClosedFile};
+use super::link::{Chain, LineHash, Link};
+use super::log::{Errand, Message, State};
+use super::mark::{Happening, Mark};
+use super::ocsf;
+use super::record::Record;
+use super::segment::{self, OpenError, Place, Segment, Tail};
+use super::settings::{AuditFile, AuditSettings, Durability};
+use crate::clock::Now;
 use crate::metrics::Metrics;
 
-/// Most calls that may be under way or waiting for their record to be written: four for each connection there may be.
-/// Beyond it calls are refused.
-const SLOTS_MAX: usize = 65_536;
 /// Most records formatted before they are written: enough to make writing cheap, little enough to stay in a cache.
 const BATCH_MAX: usize = 512;
-/// Longest wait for the writer to open its file anew.
-const REOPEN_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long to wait before a write that failed is tried again. People wait for it, and it costs next to nothing.
+/// How long to wait before what failed is tried again. People wait for it, and it costs next to nothing.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
+/// With [`Durability::Memory`] nobody waits, so records are collected for this long, and written at once.
+const LINGER: Duration = Duration::from_millis(2);
+/// Room on the disk for what comes beside the calls under way: marks, and calls that begin before more room is asked for.
+const ROOM_BYTES: u64 = 256 * 1_024;
+/// Room on the disk for each call under way. Few records are longer.
+const ROOM_BYTES_EACH: u64 = 4 * 1_024;
+/// From how far on the wall clock counts as set: nobody slews it that fast.
+const CLOCK_STEP: Duration = Duration::from_secs(1);
+/// How often closed files are looked at that may have become too old.
+const KEEP_INTERVAL: Duration = Duration::from_secs(3_600);
 
-/// Where records go.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum AuditFile {
-    /// Standard output.
-    StandardOutput,
-    /// A file, appended to; made with mode 0600 when it is not there.
-    Path(PathBuf),
-}
-
-/// A trail of records.
-#[derive(Clone)]
-pub struct AuditLog {
-    messages: mpsc::Sender<Message>,
-    writable: Arc<AtomicBool>,
-    reopen_request: ReopenRequest,
-}
-
-/// Where the writer is asked to open its file anew. It looks here also while it cannot write, since a new file may be
-/// just what helps.
-type ReopenRequest = Arc<Mutex<Option<oneshot::Sender<io::Result<()>>>>>;
-
-/// A place for one record. While it is held, its record can be written without waiting.
-pub struct Slot(mpsc::OwnedPermit<Message>);
-
-/// There is no place for another record: the trail cannot be written, or too many calls are under way.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("there is no place for another audit record")]
-pub struct AuditUnavailable;
-
-enum Message {
-    Record(Record),
-    /// Look whether something is asked for.
-    Wake,
-    /// Write what came before, and say so.
-    Flush(oneshot::Sender<()>),
-}
-
-impl AuditLog {
-    /// Opens the trail and starts its writer.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be opened or the thread cannot be started.
-    pub fn open(file: &AuditFile, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let (messages, receiver) = mpsc::channel(SLOTS_MAX);
-        let writable = Arc::new(AtomicBool::new(true));
-        let reopen_request = ReopenRequest::default();
-        let writer = Writer {
-            sink: open_file(file)?,
-            file: file.clone(),
-            pending: Vec::new(),
-            written: 0,
-            records: 0,
-            writable: Arc::clone(&writable),
-            reopen_request: Arc::clone(&reopen_request),
-            metrics,
-        };
-        thread::Builder::new().name("audit-writer".into()).spawn(move || writer.run(receiver))?;
-        Ok(Self { messages, writable, reopen_request })
-    }
-
-    /// Reserves a place for a call's record.
-    ///
-    /// # Errors
-    ///
-    /// [`AuditUnavailable`] while the trail cannot be written; the call must then not be forwarded.
-    pub fn reserve(&self) -> Result<Slot, AuditUnavailable> {
-        if !self.writable.load(Ordering::Acquire) {
-            return Err(AuditUnavailable);
-        }
-        self.messages.clone().try_reserve_owned().map(Slot).map_err(|_| AuditUnavailable)
-    }
-
-    /// Whether the last write succeeded, and there is a place for another record.
-    pub fn is_writable(&self) -> bool {
-        self.writable.load(Ordering::Acquire) && self.messages.capacity() > 0
-    }
-
-    /// Opens the file anew, for when it was moved away to be kept. What is not written yet goes to the new file.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be opened, or the writer does not get to it in time; records then go on to the old one.
-    pub async fn reopen(&self) -> io::Result<()> {
-        let (done, reopened) = oneshot::channel();
-        *lock(&self.reopen_request) = Some(done);
-        // When there is no room for the message, the writer is awake.
-        let _ = self.messages.try_send(Message::Wake);
-        match tokio::time::timeout(REOPEN_TIMEOUT, reopened).await {
-            Ok(result) => result.unwrap_or_else(|_| Err(gone())),
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
-        }
-    }
-
-    /// Waits until everything sent before has been written.
-    pub async fn flush(&self) {
-        let (done, flushed) = oneshot::channel();
-        if self.messages.send(Message::Flush(done)).await.is_ok() {
-            // An error means that the writer is gone, which it never is while there is a sender.
-            let _ = flushed.await;
-        }
-    }
-}
-
-impl Slot {
-    /// Hands the record to the writer.
-    pub fn write(self, record: Record) {
-        self.0.send(Message::Record(record));
-    }
-}
-
-impl std::fmt::Debug for Slot {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Slot")
-    }
-}
-
-fn gone() -> io::Error {
-    io::Error::other("the audit writer is gone")
-}
-
-fn open_file(file: &AuditFile) -> io::Result<File> {
-    match file {
-        // Not `io::stdout()`: that one keeps part of what it could not write, and would write it twice.
-        AuditFile::StandardOutput => Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
-        AuditFile::Path(path) => open_append(path),
-    }
-}
-
-fn open_append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
-}
-
-/// The map of requests is a plain value, whole after every operation.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-struct Writer {
-    sink: File,
-    file: AuditFile,
-    /// Lines that are formatted and not all written yet.
+/// Takes records and writes them.
+pub struct Writer {
+    sink: Sink,
+    chain: Chain,
+    /// Lines that are formatted, and not as safe yet as they have to be.
     pending: Vec<u8>,
     /// How much of that is written.
     written: usize,
     records: u64,
-    writable: Arc<AtomicBool>,
-    reopen_request: ReopenRequest,
+    /// Who waits for what is pending.
+    waiting: Vec<oneshot::Sender<()>>,
+    trouble: Option<Trouble>,
+    since_checkpoint: u64,
+    checkpointed_at: Instant,
+    clock: Now,
+    kept_at: Option<Instant>,
+    /// Holds a place in the channel for each call under way.
+    messages: mpsc::WeakSender<Message>,
+    state: Arc<State>,
     metrics: Arc<Metrics>,
 }
 
+enum Sink {
+    /// Not `io::stdout()`: that one keeps part of what it could not write, and would write it twice.
+    Output(File),
+    Trail(Box<Trail>),
+}
+
+/// A trail in a file, and what stands beside it.
+struct Trail {
+    path: PathBuf,
+    segment: Segment,
+    archive: Archive,
+    /// Held as long as this is.
+    _lock: File,
+}
+
+/// Nothing could be written, since when, and why.
+struct Trouble {
+    error: String,
+    since: Instant,
+    failures: u64,
+}
+
 impl Writer {
-    fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+    /// Opens the trail, and recovers its end.
+    pub fn open(
+        state: Arc<State>,
+        messages: mpsc::WeakSender<Message>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, OpenError> {
+        let (settings, now) = (state.settings(), Now::read());
+        let (sink, tail) = match &settings.file {
+            AuditFile::StandardOutput => {
+                let output =
+                    io::stdout().as_fd().try_clone_to_owned().map_err(system("it cannot be opened"))?;
+                (Sink::Output(File::from(output)), None)
+            }
+            AuditFile::Path(path) => {
+                let lock = segment::lock(path)?;
+                let (segment, tail) = Segment::open(path, &settings.instance, now.wall)?;
+                let archive = Archive::start().map_err(system("its archive cannot be started"))?;
+                (
+                    Sink::Trail(Box::new(Trail { path: path.clone(), segment, archive, _lock: lock })),
+                    Some(tail),
+                )
+            }
+        };
+        let end = tail.map_or((0, LineHash::NONE), |tail| (tail.sequence, tail.hash));
+        let mut writer = Self {
+            sink,
+            chain: Chain::after(end.0, end.1, settings.instance.clone(), super::record::boot()),
+            pending: Vec::new(),
+            written: 0,
+            records: 0,
+            waiting: Vec::new(),
+            trouble: None,
+            since_checkpoint: 0,
+            checkpointed_at: now.monotonic,
+            clock: now,
+            kept_at: None,
+            messages,
+            state,
+            metrics,
+        };
+        if let Some(tail) = tail {
+            writer.recover(tail, &settings);
+        }
+        Ok(writer)
+    }
+
+    /// Looks at what ran before.
+    fn recover(&mut self, tail: Tail, settings: &AuditSettings) {
+        let Sink::Trail(trail) = &self.sink else { return };
+        if settings.compresses {
+            let plain = files::closed(&trail.path)
+                .unwrap_or_default()
+                .into_iter()
+                .filter(|file| !file.is_compressed());
+            plain.for_each(|file| trail.archive.compress(file));
+        }
+        let key = settings.checkpoints.as_ref().map(|checkpoints| &*checkpoints.key);
+        let stated =
+            key.and_then(|key| last_stated(&files::checkpoints(&trail.path), key)).unwrap_or_default();
+        let lost_lines = stated.saturating_sub(tail.sequence);
+        if !tail.stopped || tail.torn_bytes > 0 || lost_lines > 0 {
+            let torn_bytes = tail.torn_bytes;
+            tracing::warn!(torn_bytes, lost_lines, "Audit trail was not ended as it should be, it goes on");
+            self.mark(Happening::Recovered { torn_bytes, lost_lines });
+        }
+    }
+
+    /// Writes until nobody can send any more.
+    pub fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while messages.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
+            let mut settings = self.state.settings();
+            let mut is_tick = false;
             for message in batch.drain(..) {
                 match message {
-                    Message::Record(record) => {
-                        ocsf::append(&record, &mut self.pending);
-                        self.pending.push(b'\n');
-                        self.records += 1;
+                    Message::Record(record, waiting) => {
+                        self.add(&record);
+                        self.waiting.extend(waiting);
                     }
-                    Message::Wake => {}
+                    Message::Tick => is_tick = true,
                     Message::Flush(done) => {
-                        self.write_pending();
+                        self.settle(&settings);
                         // Whoever asked may have left.
+                        let _ = done.send(());
+                    }
+                    Message::Stop(done) => {
+                        self.mark(Happening::Stop);
+                        self.settle(&settings);
+                        self.checkpoint(&settings);
                         let _ = done.send(());
                     }
                 }
             }
-            self.write_pending();
-            self.reopen_if_asked();
+            self.settle(&settings);
+            if is_tick {
+                settings = self.state.settings();
+                self.look_after(&settings);
+            }
+            self.rotate_if_due(&settings);
+            self.checkpoint_if_due(&settings);
+            if settings.durability == Durability::Memory {
+                thread::sleep(LINGER);
+            }
         }
     }
 
-    /// Writes all that is pending, however long it takes. While it fails, new calls are refused.
+    /// Formats a record and gives it its place.
+    fn add(&mut self, record: &Record) {
+        let start = self.pending.len();
+        ocsf::append(record, &mut self.pending);
+        self.chain.close(&mut self.pending, start);
+        self.records += 1;
+    }
+
+    fn mark(&mut self, happening: Happening) {
+        self.add(&Record::Mark(Mark::new(happening, Now::read().wall)));
+    }
+
+    /// Makes all that is pending as safe as it has to be, however long it takes, and tells whoever waits. While it fails, new
+    /// calls are refused.
+    fn settle(&mut self, settings: &AuditSettings) {
+        loop {
+            self.write_pending();
+            if settings.durability == Durability::Disk && !self.pending.is_empty() && !self.sync() {
+                continue;
+            }
+            self.sink.keep(self.pending.len());
+            self.pending.clear();
+            self.written = 0;
+            match self.trouble.take() {
+                Some(trouble) => {
+                    tracing::info!("Audit trail is written again");
+                    self.mark(Happening::SinkTrouble {
+                        error: trouble.error,
+                        lasted_ms: milliseconds(trouble.since.elapsed()),
+                        failures: trouble.failures,
+                    });
+                }
+                None => break,
+            }
+        }
+        for waiting in self.waiting.drain(..) {
+            // Whoever waited may have left.
+            let _ = waiting.send(());
+        }
+        let records = std::mem::take(&mut self.records);
+        self.since_checkpoint += records;
+        self.metrics.audit_records.inc_by(records);
+        self.state.sequence.store(self.chain.sequence(), Ordering::Release);
+        self.metrics.audit_sequence.set(i64::try_from(self.chain.sequence()).unwrap_or(i64::MAX));
+        self.make_room();
+    }
+
     fn write_pending(&mut self) {
         while self.written < self.pending.len() {
             match self.sink.write(&self.pending[self.written..]) {
@@ -210,49 +247,357 @@ impl Writer {
                 Err(error) => self.wait_after(&error),
             }
         }
-        self.pending.clear();
-        self.written = 0;
-        self.metrics.audit_records.inc_by(std::mem::take(&mut self.records));
-        if !self.writable.swap(true, Ordering::Release) {
-            tracing::info!("Audit trail is written again");
-        }
     }
 
+    /// Waits until the disk has everything. When it says no, nobody knows what it has: the file is closed with what it had
+    /// before, and what is pending is for the next one to write. Returns whether the disk has it.
+    fn sync(&mut self) -> bool {
+        let Sink::Trail(trail) = &mut self.sink else { return true };
+        let Err(error) = trail.segment.sync() else { return true };
+        self.metrics.audit_sync_failures.inc();
+        self.wait_after(&error);
+        if let Err(error) = self.begin_next("sync_failed") {
+            self.wait_after(&error);
+        }
+        false
+    }
+
+    /// Says that nothing can be written, and waits a little. A new file may help, when there is one.
     fn wait_after(&mut self, error: &io::Error) {
         self.metrics.audit_write_failures.inc();
-        if self.writable.swap(false, Ordering::Release) {
+        let trouble = self.trouble.get_or_insert_with(|| {
             tracing::error!(%error, "Audit trail cannot be written, so calls are refused until it can");
-        }
+            Trouble { error: error.to_string(), since: Instant::now(), failures: 0 }
+        });
+        trouble.failures += 1;
+        self.set_writable(false);
         thread::sleep(RETRY_PAUSE);
-        self.reopen_if_asked();
+        // What goes wrong is in the log, and tried again.
+        let _ = self.follow_file();
+        self.obey();
     }
 
-    fn reopen_if_asked(&mut self) {
-        let Some(done) = lock(&self.reopen_request).take() else { return };
-        let reopened = open_file(&self.file).map(|file| {
-            self.sink = file;
-            // A line that was begun in the old file stands whole in the new one.
-            let line = self.pending[..self.written].iter().rposition(|byte| *byte == b'\n');
-            self.written = line.map_or(0, |end| end + 1);
+    fn set_writable(&self, writable: bool) -> bool {
+        self.metrics.audit_writable.set(i64::from(writable));
+        self.state.set_writable(writable)
+    }
+
+    /// Sees to it that there is room on the disk for the records of the calls under way, and some more.
+    fn make_room(&mut self) {
+        let under_way =
+            self.messages.upgrade().map_or(0, |messages| messages.max_capacity() - messages.capacity());
+        let needed = ROOM_BYTES + ROOM_BYTES_EACH * under_way as u64;
+        let made = match &mut self.sink {
+            Sink::Output(_) => Ok(()),
+            Sink::Trail(trail) => trail.segment.make_room(needed),
+        };
+        match made {
+            Ok(()) => {
+                if !self.set_writable(true) {
+                    tracing::info!("Audit trail takes records again");
+                }
+            }
+            Err(error) => {
+                self.metrics.audit_write_failures.inc();
+                if self.set_writable(false) {
+                    tracing::error!(%error, "No room for the audit trail, so calls are refused until there is");
+                }
+            }
+        }
+    }
+
+    /// What is looked at four times a second.
+    fn look_after(&mut self, settings: &AuditSettings) {
+        let now = Now::read();
+        let before = std::mem::replace(&mut self.clock, now);
+        let should = before.wall + now.monotonic.duration_since(before.monotonic);
+        if now.wall.abs_diff(should) > CLOCK_STEP {
+            let by = i64::try_from(now.wall.abs_diff(should).as_millis()).unwrap_or(i64::MAX);
+            self.mark(Happening::ClockStepped { by_ms: if now.wall < should { -by } else { by } });
+        }
+        // What goes wrong is in the log, and tried again.
+        let _ = self.follow_file();
+        self.obey();
+        if self.kept_at.is_none_or(|kept_at| kept_at.elapsed() > KEEP_INTERVAL) {
+            self.delete_what_is_too_old(settings);
+        }
+        self.settle(settings);
+    }
+
+    /// Does what an operator asked for.
+    fn obey(&mut self) {
+        let Some(order) = self.state.take_order() else { return };
+        let obeyed = match order.what {
+            Errand::Look => self.follow_file(),
+            Errand::Rotate => self.begin_next("signal"),
+        };
+        // Whoever asked may have left; it is done either way.
+        let _ = order.done.send(obeyed);
+    }
+
+    /// Goes on in a new file when somebody has moved, replaced or deleted the one that is written to.
+    fn follow_file(&mut self) -> io::Result<()> {
+        let Sink::Trail(trail) = &mut self.sink else { return Ok(()) };
+        let followed = trail.segment.place().and_then(|place| match place {
+            Place::Here => Ok(()),
+            Place::Moved => self.begin_next("moved"),
+            Place::Replaced => self.begin_next("replaced"),
+            Place::Removed => self.begin_next("removed"),
         });
-        // Whoever asked may have left; the file is open either way.
-        let _ = done.send(reopened);
+        followed.inspect_err(|error| {
+            tracing::error!(%error, "Audit file is not where it was, and no new one can be begun");
+        })
+    }
+
+    fn rotate_if_due(&mut self, settings: &AuditSettings) {
+        let Sink::Trail(trail) = &self.sink else { return };
+        let age = Now::read().wall.saturating_sub(trail.segment.begun());
+        let reason = match settings.rotation {
+            _ if trail.segment.bytes() == 0 => return,
+            rotation if trail.segment.bytes() >= rotation.bytes => "size",
+            rotation if rotation.age.is_some_and(|most| age >= most) => "age",
+            _ => return,
+        };
+        match self.begin_next(reason) {
+            Ok(()) => {
+                self.settle(settings);
+                self.delete_what_is_too_old(settings);
+                self.settle(settings);
+            }
+            Err(error) => tracing::error!(%error, "Audit file cannot be closed, it goes on growing"),
+        }
+    }
+
+    /// Closes the file, and begins the next one with a mark. What is pending goes to the new one, whole.
+    fn begin_next(&mut self, reason: &'static str) -> io::Result<()> {
+        let Sink::Trail(trail) = &mut self.sink else { return Ok(()) };
+        let now = Now::read().wall;
+        let pending_lines = self.pending.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let next = self.chain.sequence() + 1 - pending_lines;
+        let first = trail.segment.first();
+        if first == next && matches!(reason, "signal" | "size" | "age") {
+            return Ok(());
+        }
+        // As good as it gets: where even that is refused, the lines stand in both files, which `verify` says.
+        if trail.segment.take_back().is_ok() {
+            self.written = 0;
+        }
+        let closed = match reason {
+            "moved" => None,
+            "removed" => Some(trail.segment.rescue()?),
+            "replaced" => {
+                // Whatever it is, it is none of ours, and it is evidence.
+                let mut aside = trail.path.clone().into_os_string();
+                aside.push(format!(".foreign-{}", now.as_millis()));
+                std::fs::rename(&trail.path, aside)?;
+                None
+            }
+            _ if trail.segment.bytes() == 0 => {
+                std::fs::remove_file(&trail.path)?;
+                None
+            }
+            _ => Some(trail.segment.close()?),
+        };
+        if reason == "removed"
+            && trail.path.symlink_metadata().is_ok_and(|there| !there.is_file() || there.len() > 0)
+        {
+            let mut aside = trail.path.clone().into_os_string();
+            aside.push(format!(".foreign-{}", now.as_millis()));
+            std::fs::rename(&trail.path, aside)?;
+        }
+        trail.segment = Segment::begin(&trail.path, next, now)?;
+        self.written = 0;
+        if let Some(closed) = closed.filter(|_| self.state.settings().compresses) {
+            trail.archive.compress(closed);
+        }
+        self.metrics.audit_rotations.inc();
+        tracing::info!(reason, first, last = next - 1, "Audit file closed");
+        self.mark(Happening::Rotated { first, last: next - 1, reason });
+        Ok(())
+    }
+
+    /// Deletes the closed files that are more, or older, than are kept. The trail says so first.
+    fn delete_what_is_too_old(&mut self, settings: &AuditSettings) {
+        self.kept_at = Some(Instant::now());
+        let Sink::Trail(trail) = &self.sink else { return };
+        let closed = match files::closed(&trail.path) {
+            Ok(closed) => closed,
+            Err(error) => {
+                return tracing::error!(%error, "Closed audit files cannot be listed, none is deleted");
+            }
+        };
+        let too_many = settings.keep.files.map_or(0, |most| closed.len().saturating_sub(most));
+        let is_old = |file: &ClosedFile| {
+            let age = std::fs::metadata(&file.path).and_then(|file| file.modified());
+            let age = age.ok().and_then(|modified| modified.elapsed().ok());
+            settings.keep.age.is_some_and(|most| age.is_some_and(|age| age > most))
+        };
+        let doomed: Vec<_> =
+            closed.iter().enumerate().take_while(|(index, file)| *index < too_many || is_old(file)).collect();
+        let next_of = |index: usize| match closed.get(index + 1) {
+            Some(next) => next.reader(),
+            None => {
+                File::open(&trail.path).map(|file| Box::new(io::BufReader::new(file)) as Box<dyn io::BufRead>)
+            }
+        };
+        let mut deleted = Vec::new();
+        for (index, file) in doomed {
+            // The line after its last one says which that was.
+            let line = next_of(index).and_then(segment::first_line);
+            let link = line.as_deref().ok().and_then(Link::of);
+            let Some(link) = link.filter(|link| link.sequence > file.first) else {
+                tracing::error!(file = %file.path.display(), "Closed audit file does not fit the next one, it is kept");
+                break;
+            };
+            deleted.push((file.clone(), link.sequence - 1, link.previous));
+        }
+        for (file, last, hash) in deleted {
+            self.mark(Happening::Deleted { first: file.first, last, last_hash: hash.to_string() });
+            self.settle(settings);
+            if let Err(error) = std::fs::remove_file(&file.path) {
+                tracing::error!(%error, file = %file.path.display(), "Closed audit file cannot be deleted");
+            }
+        }
+    }
+
+    fn checkpoint_if_due(&mut self, settings: &AuditSettings) {
+        let Some(checkpoints) = &settings.checkpoints else { return };
+        let is_due = self.since_checkpoint >= checkpoints.every_records
+            || self.checkpointed_at.elapsed() >= checkpoints.every;
+        if is_due && self.since_checkpoint > 0 {
+            self.checkpoint(settings);
+        }
+    }
+
+    /// Signs how far the trail has come, and publishes that. Everything before is settled.
+    fn checkpoint(&mut self, settings: &AuditSettings) {
+        let Some(checkpoints) = &settings.checkpoints else { return };
+        (self.since_checkpoint, self.checkpointed_at) = (0, Instant::now());
+        let checkpoint = Checkpoint {
+            instance: self.chain.instance().clone(),
+            sequence: self.chain.sequence(),
+            hash: self.chain.hash(),
+            boot: self.chain.boot(),
+            time: Now::read().wall,
+        };
+        let note = checkpoints.key.sign(&checkpoint);
+        if let Err(error) = self.keep_checkpoint(&note, settings.durability) {
+            self.metrics.audit_write_failures.inc();
+            tracing::error!(%error, "Audit checkpoint cannot be kept beside the trail");
+        }
+        tracing::info!(sequence = checkpoint.sequence, note, "Audit checkpoint");
+        self.metrics.audit_checkpoint_sequence.set(i64::try_from(checkpoint.sequence).unwrap_or(i64::MAX));
+        self.state.checkpoint.store(Some(Arc::new(note)));
+    }
+
+    fn keep_checkpoint(&self, note: &str, durability: Durability) -> io::Result<()> {
+        let Sink::Trail(trail) = &self.sink else { return Ok(()) };
+        let mut options = OpenOptions::new();
+        let opened = segment::open(options.append(true).create(true), &files::checkpoints(&trail.path));
+        let mut file = opened.map_err(io::Error::other)?;
+        file.write_all(format!("{note}\n").as_bytes())?;
+        if durability == Durability::Disk { file.sync_data() } else { Ok(()) }
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
         // Nobody writes from here on, also after a panic.
-        self.writable.store(false, Ordering::Release);
+        self.state.set_writable(false);
     }
+}
+
+impl Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Output(output) => output.write(bytes),
+            Self::Trail(trail) => trail.segment.write(bytes),
+        }
+    }
+
+    fn keep(&mut self, bytes: usize) {
+        if let Self::Trail(trail) = self {
+            trail.segment.keep(bytes);
+        }
+    }
+}
+
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> OpenError {
+    move |source| OpenError::System { what, source }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How far the newest checkpoint of ours says that the trail had come.
+fn last_stated(path: &std::path::Path, key: &CheckpointKey) -> Option<u64> {
+    let notes = std::fs::read(path).ok()?;
+    let start = notes.len().saturating_sub(16 * 1_024);
+    let tail = String::from_utf8_lossy(&notes[start..]);
+    super::checkpoint::notes(&tail)
+        .filter_map(|note| key.public().verify(note).ok())
+        .map(|stated| stated.sequence)
+        .max()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::CallRecord;
+    use crate::audit::checkpoint::CheckpointPublicKey;
+    use crate::audit::{AuditLog, CallRecord, Checkpoints, Keep, Rotation};
     use crate::identity::Peer;
-    use std::os::unix::fs::PermissionsExt as _;
+    use serde_json::Value;
+    use std::path::Path;
+
+    struct Bed {
+        folder: tempfile::TempDir,
+        metrics: Arc<Metrics>,
+    }
+
+    impl Bed {
+        fn new() -> Self {
+            Self { folder: tempfile::tempdir().expect("a folder"), metrics: Arc::default() }
+        }
+
+        fn path(&self) -> PathBuf {
+            self.folder.path().join("audit.jsonl")
+        }
+
+        fn settings(&self) -> AuditSettings {
+            AuditSettings::of(self.path())
+        }
+
+        fn open(&self, settings: AuditSettings) -> AuditLog {
+            AuditLog::open(settings, Arc::clone(&self.metrics)).expect("a trail")
+        }
+
+        /// All lines of the trail, in order, and whole: each holds on to the one before.
+        fn lines(&self) -> Vec<String> {
+            let mut text = String::new();
+            for closed in files::closed(&self.path()).expect("a list") {
+                io::Read::read_to_string(&mut closed.reader().expect("a file"), &mut text).expect("text");
+            }
+            text.push_str(&std::fs::read_to_string(self.path()).expect("the trail"));
+            let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            let mut previous = (0, LineHash::NONE);
+            for line in &lines {
+                let link = Link::of(line.as_bytes()).unwrap_or_else(|| panic!("{line}"));
+                assert_eq!((link.sequence, link.previous), (previous.0 + 1, previous.1), "{line}");
+                previous = (link.sequence, LineHash::of(line.as_bytes()));
+            }
+            lines
+        }
+
+        fn marks(&self) -> Vec<Value> {
+            let records =
+                self.lines().into_iter().map(|line| serde_json::from_str::<Value>(&line).expect("JSON"));
+            records
+                .map(|record| record["unmapped"]["obo"].clone())
+                .filter(|obo| obo["mark"].is_string())
+                .collect()
+        }
+    }
 
     fn record() -> Record {
         let request = http::Request::get("/mail").body(()).expect("a request of the test");
@@ -260,68 +605,204 @@ mod tests {
         Record::Call(Box::new(CallRecord::begin(&request, peer, Duration::ZERO)))
     }
 
-    fn lines(path: &Path) -> usize {
+    async fn write(log: &AuditLog, count: usize) {
+        for _ in 0..count {
+            log.reserve().expect("a place").write(record()).await.expect("recorded");
+        }
+    }
+
+    fn count(path: &Path) -> usize {
         std::fs::read_to_string(path).expect("the trail").lines().count()
     }
 
     #[tokio::test]
-    async fn every_record_is_a_line_in_a_private_file() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("audit.jsonl");
-        let log = AuditLog::open(&AuditFile::Path(path.clone()), Arc::default()).expect("a trail");
-        for _ in 0..2_000 {
-            log.reserve().expect("a place").write(record());
+    async fn every_record_is_a_line_that_holds_on_to_the_one_before() {
+        let bed = Bed::new();
+        let log = bed.open(bed.settings());
+        let places: Vec<_> = (0..2_000).map(|_| log.reserve().expect("a place")).collect();
+        let receipts: Vec<_> = places.into_iter().map(|place| place.write(record())).collect();
+        for receipt in receipts {
+            receipt.await.expect("recorded");
         }
+        assert_eq!(bed.lines().len(), 2_000);
+        assert_eq!(bed.metrics.audit_records.get(), 2_000);
+    }
+
+    #[tokio::test]
+    async fn a_record_is_in_the_file_before_its_receipt_comes() {
+        for durability in [Durability::Process, Durability::Disk] {
+            let bed = Bed::new();
+            let log = bed.open(AuditSettings { durability, ..bed.settings() });
+            for number in 1..=50 {
+                log.reserve().expect("a place").write(record()).await.expect("recorded");
+                assert_eq!(count(&bed.path()), number, "{durability:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn in_memory_nobody_waits_and_nothing_is_lost() {
+        let bed = Bed::new();
+        let log = bed.open(AuditSettings { durability: Durability::Memory, ..bed.settings() });
+        write(&log, 1_000).await;
         log.flush().await;
-        assert_eq!(lines(&path), 2_000);
-        assert_eq!(std::fs::metadata(&path).expect("the trail").permissions().mode() & 0o777, 0o600);
+        assert_eq!(bed.lines().len(), 1_000);
+    }
+
+    #[tokio::test]
+    async fn a_trail_goes_on_over_a_stop_and_tells_of_a_death() {
+        let bed = Bed::new();
+        let log = bed.open(bed.settings());
+        write(&log, 2).await;
+        log.stop().await;
+        drop(log);
+        let log = reopened(&bed).await;
+        write(&log, 1).await;
+        drop(log);
+        // It was not stopped: as if it had been killed, in the middle of a line.
+        let mut trail = OpenOptions::new().append(true).open(bed.path()).expect("the trail");
+        trail.write_all(b"{\"time\":1").expect("written");
+        let log = reopened(&bed).await;
+        log.flush().await;
+        assert_eq!(bed.lines().len(), 5);
+        let marks = bed.marks();
+        assert_eq!(marks[0]["mark"], "stop");
+        assert_eq!((&marks[1]["mark"], &marks[1]["torn_bytes"]), (&"recovered".into(), &9.into()));
+    }
+
+    /// The thread of the one before lets go of the lock when it ends.
+    async fn reopened(bed: &Bed) -> AuditLog {
+        for _ in 0..200 {
+            match AuditLog::open(bed.settings(), Arc::clone(&bed.metrics)) {
+                Ok(log) => return log,
+                Err(OpenError::Locked) => tokio::time::sleep(Duration::from_millis(20)).await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        panic!("still locked")
     }
 
     #[tokio::test]
     async fn a_moved_file_is_followed_by_a_new_one() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (path, moved) = (folder.path().join("audit.jsonl"), folder.path().join("audit.1.jsonl"));
-        let log = AuditLog::open(&AuditFile::Path(path.clone()), Arc::default()).expect("a trail");
-        log.reserve().expect("a place").write(record());
-        log.flush().await;
-        std::fs::rename(&path, &moved).expect("moved");
-        log.reserve().expect("a place").write(record());
-        log.flush().await;
+        let bed = Bed::new();
+        let moved = bed.folder.path().join("audit.jsonl.1");
+        let log = bed.open(bed.settings());
+        write(&log, 1).await;
+        std::fs::rename(bed.path(), &moved).expect("moved");
+        write(&log, 1).await;
         log.reopen().await.expect("opened anew");
-        log.reserve().expect("a place").write(record());
-        log.flush().await;
-        assert_eq!((lines(&moved), lines(&path)), (2, 1));
+        write(&log, 1).await;
+        // Three records and the mark. The writer may have looked by itself before it was asked.
+        assert_eq!(count(&moved) + count(&bed.path()), 4);
+        assert!(count(&moved) >= 1 && count(&bed.path()) >= 2);
+        let first = std::fs::read_to_string(bed.path()).expect("the trail");
+        let link = Link::of(first.lines().next().expect("a line").as_bytes()).expect("a link");
+        let last = std::fs::read_to_string(&moved).expect("the old file");
+        assert_eq!(link.previous, LineHash::of(last.lines().last().expect("a line").as_bytes()));
     }
 
     #[tokio::test]
-    async fn a_new_file_helps_when_the_old_one_is_full() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("audit.jsonl");
-        std::os::unix::fs::symlink("/dev/full", &path).expect("a link to a full disk");
-        let log = AuditLog::open(&AuditFile::Path(path.clone()), Arc::default()).expect("a trail");
-        log.reserve().expect("a place").write(record());
-        std::fs::remove_file(&path).expect("removed");
-        log.reopen().await.expect("opened anew, although nothing could be written");
-        log.flush().await;
-        assert_eq!(lines(&path), 1);
-        assert!(log.is_writable());
+    async fn a_deleted_file_is_written_again() {
+        let bed = Bed::new();
+        let log = bed.open(AuditSettings { compresses: false, ..bed.settings() });
+        write(&log, 3).await;
+        std::fs::remove_file(bed.path()).expect("deleted");
+        log.reopen().await.expect("opened anew");
+        write(&log, 1).await;
+        assert_eq!(bed.lines().len(), 5);
+        assert_eq!(bed.marks()[0]["reason"], "removed");
     }
 
     #[tokio::test]
-    async fn a_full_disk_refuses_calls_and_loses_nothing() {
-        // /dev/full takes nothing, as a full disk does.
-        let full = AuditFile::Path("/dev/full".into());
-        let metrics = Arc::<Metrics>::default();
-        let log = AuditLog::open(&full, Arc::clone(&metrics)).expect("a trail");
-        log.reserve().expect("the first call finds out").write(record());
-        for _ in 0..400 {
-            if !log.is_writable() {
+    async fn what_takes_the_files_place_is_put_aside() {
+        let bed = Bed::new();
+        let (moved, secret) = (bed.folder.path().join("moved"), bed.folder.path().join("secret"));
+        std::fs::write(&secret, "a secret").expect("written");
+        let log = bed.open(bed.settings());
+        write(&log, 1).await;
+        std::fs::rename(bed.path(), &moved).expect("moved");
+        std::os::unix::fs::symlink(&secret, bed.path()).expect("a link");
+        log.reopen().await.expect("opened anew");
+        write(&log, 1).await;
+        assert!(std::fs::symlink_metadata(bed.path()).expect("the trail").is_file());
+        assert_eq!(std::fs::read_to_string(&secret).expect("the secret"), "a secret");
+        let names = std::fs::read_dir(bed.folder.path()).expect("a folder");
+        let names: Vec<_> = names.map(|entry| entry.expect("an entry").file_name()).collect();
+        assert!(names.iter().any(|name| name.to_string_lossy().contains(".foreign-")), "{names:?}");
+    }
+
+    #[tokio::test]
+    async fn files_are_closed_by_size_compressed_and_deleted_with_a_mark() {
+        let bed = Bed::new();
+        let settings = AuditSettings {
+            rotation: Rotation { bytes: 64 * 1_024, age: None },
+            keep: Keep { files: Some(2), age: None },
+            ..bed.settings()
+        };
+        let log = bed.open(settings);
+        for _ in 0..6 {
+            write(&log, 100).await;
+        }
+        log.rotate().await.expect("rotated");
+        log.flush().await;
+        for _ in 0..200 {
+            let closed = files::closed(&bed.path()).expect("a list");
+            if closed.len() <= 3 && closed.iter().all(ClosedFile::is_compressed) {
                 break;
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        assert!(log.reserve().is_err());
-        assert_eq!(metrics.audit_records.get(), 0);
-        assert!(metrics.audit_write_failures.get() > 0);
+        let closed = files::closed(&bed.path()).expect("a list");
+        assert!(
+            (2..=3).contains(&closed.len()) && closed.iter().all(ClosedFile::is_compressed),
+            "{closed:?}"
+        );
+        let mut text = String::new();
+        for file in &closed {
+            io::Read::read_to_string(&mut file.reader().expect("a file"), &mut text).expect("text");
+        }
+        text.push_str(&std::fs::read_to_string(bed.path()).expect("the trail"));
+        let links: Vec<Link<'_>> =
+            text.lines().map(|line| Link::of(line.as_bytes()).expect("a link")).collect();
+        assert!(links.windows(2).all(|pair| pair[0].sequence + 1 == pair[1].sequence));
+        let first = links[0];
+        let deleted = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let deleted: Vec<Value> =
+            deleted.filter(|line| line["unmapped"]["obo"]["mark"] == "deleted").collect();
+        let last = &deleted.last().expect("a mark")["unmapped"]["obo"];
+        assert_eq!(last["last"], first.sequence - 1);
+        assert_eq!(last["last_hash"], first.previous.to_string());
+    }
+
+    #[tokio::test]
+    async fn checkpoints_state_how_far_the_trail_has_come() {
+        let bed = Bed::new();
+        let settings = bed.settings();
+        let key = Arc::new(CheckpointKey::generate(settings.instance.clone()));
+        let checkpoints = Checkpoints { key, every_records: 10, every: Duration::from_secs(3_600) };
+        let public: CheckpointPublicKey = checkpoints.key.public().clone();
+        let log = bed.open(AuditSettings { checkpoints: Some(checkpoints), ..settings });
+        assert_eq!(log.checkpoint(), None);
+        write(&log, 25).await;
+        log.stop().await;
+        let newest = public.verify(&log.checkpoint().expect("a checkpoint")).expect("signed");
+        let lines = bed.lines();
+        assert_eq!((newest.sequence, newest.hash), (26, LineHash::of(lines[25].as_bytes())));
+        let kept = std::fs::read_to_string(files::checkpoints(&bed.path())).expect("checkpoints");
+        let stated: Vec<_> = super::super::checkpoint::notes(&kept).map(|note| public.verify(note)).collect();
+        assert!(stated.len() >= 3, "{kept}");
+        for checkpoint in stated {
+            let checkpoint = checkpoint.expect("signed");
+            let line = &lines[usize::try_from(checkpoint.sequence).expect("a number") - 1];
+            assert_eq!(checkpoint.hash, LineHash::of(line.as_bytes()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_second_writer_is_turned_away() {
+        let bed = Bed::new();
+        let log = bed.open(bed.settings());
+        write(&log, 1).await;
+        assert!(matches!(AuditLog::open(bed.settings(), Arc::default()), Err(OpenError::Locked)));
     }
 }

@@ -4,6 +4,8 @@
 //! Every key is an `Option`, also a required one: what is missing is noted while the rest is checked, so that
 //! all faults are reported at once. `#[schemars(required)]` tells the schema.
 
+mod audit;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,6 +14,8 @@ use std::marker::PhantomData;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
+
+pub use audit::{Audit, Checkpoints, Durability, Keep, Rotate};
 
 /// Configuration of obo-gateway.
 ///
@@ -696,15 +700,6 @@ pub struct Subjects {
     /// Roles, as the token names them (`roles`).
     #[schemars(length(min = 1))]
     pub roles: Option<Vec<String>>,
-}
-
-/// Where the record of every call goes.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Audit {
-    /// The file that records are appended to; `"-"`, in quotes, is standard output.
-    #[schemars(required)]
-    pub file: Option<String>,
 }
 
 /// As `resolve` reads it, for editors.

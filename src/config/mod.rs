@@ -37,6 +37,7 @@ use at::At;
 use fault::{Report, Span};
 use resolve::Surroundings;
 
+use crate::audit::link::LineHash;
 use crate::clock::Now;
 
 /// Everything the gateway needs to know, checked.
@@ -52,8 +53,8 @@ pub struct Config {
     pub connectors: Vec<crate::gateway::ConnectorSettings>,
     /// Who may call what.
     pub policy: crate::policy::Policy,
-    /// Where records go.
-    pub audit: crate::audit::AuditFile,
+    /// Where records go, and how they are kept.
+    pub audit: crate::audit::AuditSettings,
 }
 
 /// A configuration that can be used, and what someone should look at regardless.
@@ -63,6 +64,8 @@ pub struct Loaded {
     pub config: Config,
     /// What is odd about it, in the order of the file.
     pub warnings: Vec<Fault>,
+    /// The SHA-256 of the file, in hexadecimal: records say by it which configuration they were made under.
+    pub digest: String,
 }
 
 /// Why there is no configuration.
@@ -149,7 +152,7 @@ fn read(name: &str, bytes: &[u8], surroundings: &Surroundings<'_>) -> Result<Loa
     let sound = !report.has_errors();
     let (faults, warnings) = report.finish(name, text.unwrap_or_default());
     match config {
-        Some(config) if sound => Ok(Loaded { config, warnings }),
+        Some(config) if sound => Ok(Loaded { config, warnings, digest: LineHash::of(bytes).to_string() }),
         Some(_) | None => Err(LoadError::Faulty { faults, warnings }),
     }
 }

@@ -164,6 +164,19 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
         }
     }
 
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        const KIND: &str = "a whole number from 0 to 4294967295, without quotes";
+        match &self.node.value {
+            Value::Text(Text { expanded, plain: true, .. }) => match expanded.parse() {
+                Ok(number) if !expanded.starts_with('+') => visitor.visit_u32(number),
+                Ok(_) | Err(_) => Err(Misfit::kind(self.node, KIND)),
+            },
+            Value::Text(_) | Value::Map(_) | Value::List(_) | Value::Nothing => {
+                Err(Misfit::kind(self.node, KIND))
+            }
+        }
+    }
+
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
         // A key without a value is never read as a key left out: an emptied list of agents must not let in
         // any.
@@ -222,7 +235,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
     }
 
     forward_to_deserialize_any! {
-        i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf
+        i8 i16 i32 i64 i128 u8 u16 u64 u128 f32 f64 char bytes byte_buf
         unit unit_struct tuple tuple_struct identifier ignored_any
     }
 }

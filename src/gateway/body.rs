@@ -1,7 +1,7 @@
 //! The answer's body on its way to the agent: streamed, never collected.
 //!
-//! It carries the call's record to its end: the record is written when the last byte has been
-//! handed over, when the agent hangs up, or when the connector breaks off.
+//! It carries the call's record to its end: the record is handed to the trail when the connector's last byte is there, when the
+//! agent hangs up, or when the connector breaks off. The end of the answer is released once the record is safe.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,7 +21,7 @@ use super::mcp::screen::{Screen, ScreenError};
 use super::readers::Reader;
 use super::rewrite;
 use super::upload::IdleDeadline;
-use crate::audit::Ending;
+use crate::audit::{AuditUnavailable, Ending, Receipt};
 
 /// Most bodies that are read at a time though nobody takes them: a connection each.
 static READ_ON: Semaphore = Semaphore::const_new(1_024);
@@ -45,6 +45,9 @@ pub enum BodyError {
     /// Our own code failed.
     #[error("the body's reader panicked")]
     Panicked,
+    /// What happened cannot be recorded, so nobody is told that it ended well.
+    #[error(transparent)]
+    Unrecorded(#[from] AuditUnavailable),
 }
 
 /// An answer's body.
@@ -52,6 +55,13 @@ pub struct Body {
     source: Source,
     call: Option<Box<Call>>,
     reader: Option<Reader>,
+    last: Option<Last>,
+}
+
+/// The end of an answer, held back until the call's record is safe: its last piece, or that there is none any more.
+struct Last {
+    receipt: Receipt,
+    piece: Option<Frame<Bytes>>,
 }
 
 impl fmt::Debug for Body {
@@ -173,7 +183,7 @@ impl ConnectorBody {
 impl Body {
     /// A body of ours. The call ends when it has been handed over.
     pub fn whole(bytes: Bytes, call: Option<Box<Call>>) -> Self {
-        Self { source: Source::Whole(Some(bytes)), call, reader: None }
+        Self { source: Source::Whole(Some(bytes)), call, reader: None, last: None }
     }
 
     /// The connector's body. The call ends when it does. `reader` is watched where nothing else would tell that the
@@ -183,13 +193,50 @@ impl Body {
         if body.is_over() || call.has_bodyless_answer() {
             call.end(Ending::Answered);
         }
-        Self { source: Source::Connector(body), call: Some(call), reader }
+        Self { source: Source::Connector(body), call: Some(call), reader, last: None }
     }
 
-    fn end(&mut self, ending: Ending) {
-        if let Some(mut call) = self.call.take() {
-            call.end(ending);
+    /// Waits for the call's record, where nothing more can happen to the call: an answer of ours, or one without a body.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditUnavailable`] when the record cannot be written. The answer must not be given then.
+    pub async fn settle(&mut self) -> Result<(), AuditUnavailable> {
+        let is_settled = match &self.source {
+            Source::Whole(_) => true,
+            Source::Connector(body) => {
+                body.is_over() || self.call.as_ref().is_some_and(|call| call.has_bodyless_answer())
+            }
+        };
+        match self.call.take_if(|_| is_settled) {
+            Some(mut call) => {
+                if let Source::Whole(Some(bytes)) = &self.source {
+                    call.passed_on(bytes.len());
+                }
+                call.finish().await
+            }
+            None => Ok(()),
         }
+    }
+
+    fn end(&mut self, ending: Ending) -> Receipt {
+        let Some(mut call) = self.call.take() else { return Receipt::none() };
+        call.end(ending);
+        call.finish()
+    }
+
+    /// The end of the answer, once the record is safe.
+    fn poll_last(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(last) = &mut self.last else { return Poll::Ready(None) };
+        let recorded = ready!(Pin::new(&mut last.receipt).poll(cx));
+        let piece = self.last.take().and_then(|last| last.piece);
+        if let Some(reader) = &self.reader {
+            reader.was_given(Instant::now());
+        }
+        Poll::Ready(match recorded {
+            Ok(()) => piece.map(Ok),
+            Err(unavailable) => Some(Err(unavailable.into())),
+        })
     }
 }
 
@@ -213,13 +260,13 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if this.last.is_some() {
+            return this.poll_last(cx);
+        }
         let body = match &mut this.source {
+            // Its record is safe already.
             Source::Whole(bytes) => {
                 let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
-                // The call ends with the only piece: whoever took it may never ask again.
-                if let Some(mut call) = this.call.take() {
-                    call.passed_on(bytes.as_ref().map_or(0, Bytes::len));
-                }
                 return Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))));
             }
             Source::Connector(body) => body,
@@ -230,8 +277,8 @@ impl HttpBody for Body {
         match ready!(body.poll_piece(cx)) {
             None => {
                 let ending = body.over.unwrap_or(Ending::Answered);
-                this.end(ending);
-                Poll::Ready(None)
+                this.last = Some(Last { receipt: this.end(ending), piece: None });
+                this.poll_last(cx)
             }
             Some(Ok(mut frame)) => {
                 if let (Some(data), Some(call)) = (frame.data_ref(), this.call.as_mut()) {
@@ -242,7 +289,8 @@ impl HttpBody for Body {
                 }
                 // A reader that knows the length does not ask again after the last byte.
                 if body.is_over() {
-                    this.end(Ending::Answered);
+                    this.last = Some(Last { receipt: this.end(Ending::Answered), piece: Some(frame) });
+                    return this.poll_last(cx);
                 }
                 if let Some(reader) = &this.reader {
                     reader.was_given(Instant::now());
@@ -250,11 +298,12 @@ impl HttpBody for Body {
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {
-                this.end(match error {
+                // Nobody waits for the record of what did not end well.
+                let _ = this.end(match error {
                     BodyError::Broke(_) | BodyError::Stalled(_) | BodyError::Unreadable(_) => {
                         Ending::ConnectorBroke
                     }
-                    BodyError::Panicked => Ending::Panicked,
+                    BodyError::Panicked | BodyError::Unrecorded(_) => Ending::Panicked,
                 });
                 Poll::Ready(Some(Err(error)))
             }
@@ -264,7 +313,7 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            Source::Connector(body) => body.body.is_end_stream() && body.is_over(),
+            Source::Connector(body) => self.last.is_none() && body.body.is_end_stream() && body.is_over(),
         }
     }
 

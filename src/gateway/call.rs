@@ -12,7 +12,7 @@ use super::gate::Gate;
 use super::mcp::McpCall;
 use super::pages::Pages;
 use super::upload::Upload;
-use crate::audit::{CallRecord, Ending, Record, RefusalNote, RequestId, Slot};
+use crate::audit::{CallRecord, Ending, Receipt, Record, RefusalNote, RequestId, Slot};
 use crate::clock::Now;
 use crate::identity::Peer;
 use crate::metrics::{Metrics, ToolMetrics};
@@ -158,10 +158,15 @@ impl Call {
     pub fn end(&mut self, ending: Ending) {
         self.record.ending = ending;
     }
-}
 
-impl Drop for Call {
-    fn drop(&mut self) {
+    /// Nothing more happens to it: its record goes to the trail. What comes back tells when the record is safe.
+    pub fn finish(mut self: Box<Self>) -> Receipt {
+        self.hand_over()
+    }
+
+    /// Hands its record over and counts it, once.
+    fn hand_over(&mut self) -> Receipt {
+        let Some(slot) = self.slot.take() else { return Receipt::none() };
         if std::thread::panicking() {
             self.record.ending = Ending::Panicked;
         } else if self.record.ending == Ending::AgentLeft && self.calls.cut.load(Ordering::Relaxed) {
@@ -171,16 +176,21 @@ impl Drop for Call {
         self.record.request_bytes = self.upload.as_ref().map_or(0, |upload| upload.bytes());
         self.tool_metrics.ended(self.record.outcome(), self.record.duration);
         self.metrics.calls_in_progress.dec();
-        if let Some(slot) = self.slot.take() {
-            slot.write(Record::Call(Box::new(self.record.clone())));
-        }
+        slot.write(Record::Call(Box::new(self.record.clone())))
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        // Whoever would have waited for the record is gone.
+        let _ = self.hand_over();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{AuditFile, AuditLog};
+    use crate::audit::{AuditLog, AuditSettings};
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::path::Path;
 
@@ -206,7 +216,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("audit.jsonl");
         let metrics = Arc::<Metrics>::default();
-        let log = AuditLog::open(&AuditFile::Path(path.clone()), Arc::clone(&metrics)).expect("a trail");
+        let log = AuditLog::open(AuditSettings::of(&path), Arc::clone(&metrics)).expect("a trail");
         let panicking = call(&log, &metrics);
         let result = catch_unwind(AssertUnwindSafe(move || {
             let _ends_with_this_block = panicking;

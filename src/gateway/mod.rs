@@ -211,7 +211,8 @@ impl Gateway {
         record.status = Some(StatusCode::OK);
         record.ending = Ending::Answered;
         record.duration = now.monotonic.elapsed();
-        slot.write(Record::Call(Box::new(record)));
+        // It is on its way, and this is no moment to wait.
+        let _ = slot.write(Record::Call(Box::new(record)));
         Ok(forgotten)
     }
 
@@ -244,7 +245,10 @@ impl Gateway {
             Err(refusal) => self.refuse(&refusal, call),
         };
         pages.mark(response.headers_mut());
-        response
+        match response.body_mut().settle().await {
+            Ok(()) => response,
+            Err(unavailable) => self.refuse_unrecorded(&unavailable.into()),
+        }
     }
 
     /// The story.
@@ -448,7 +452,7 @@ impl Gateway {
         response.map(|bytes| Body::whole(bytes, Some(call)))
     }
 
-    /// The one answer without a record: that there can be none.
+    /// The one answer without a record: that there can be none, or none as safe as it has to be.
     fn refuse_unrecorded(&self, refusal: &Refusal) -> Response<Body> {
         let answer = refusal.answer(None);
         self.no_connector.ended(answer.code, Duration::ZERO);

@@ -70,7 +70,7 @@ fn answer(
     }
     let allowed = matches!(*request.method(), Method::GET | Method::HEAD);
     match request.uri().path() {
-        "/healthz" | "/readyz" | "/metrics" | "/connectors" if !allowed => {
+        "/healthz" | "/readyz" | "/metrics" | "/connectors" | "/audit/checkpoint" if !allowed => {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             response
@@ -81,10 +81,11 @@ fn answer(
         "/connectors" => {
             forget::turned_away(request.headers(), peer, state).unwrap_or_else(|| connectors(state))
         }
+        "/audit/checkpoint" => checkpoint(state),
         "/forget" => forget::answer(request, peer, state),
         _ => text(
             StatusCode::NOT_FOUND,
-            "not found; there are /healthz, /readyz, /metrics, /connectors and /forget\n",
+            "not found; there are /healthz, /readyz, /metrics, /connectors, /audit/checkpoint and /forget\n",
         ),
     }
 }
@@ -121,6 +122,17 @@ fn connectors(state: &ServerState) -> Response<Full<Bytes>> {
     // Texts, numbers and booleans only: writing them into memory does not fail.
     let body = serde_json::to_vec(state.gateway().catalog()).unwrap_or_default();
     response(StatusCode::OK, "application/json", body)
+}
+
+/// How far the audit trail has come, as a signed note. It says nothing of what is in it, so it is for everybody to keep.
+fn checkpoint(state: &ServerState) -> Response<Full<Bytes>> {
+    match state.gateway().audit().checkpoint() {
+        Some(note) => response(StatusCode::OK, "text/plain; charset=utf-8", (*note).clone()),
+        None => text(
+            StatusCode::NOT_FOUND,
+            "there is no checkpoint: nothing has been signed yet, or `audit.checkpoints` names no key\n",
+        ),
+    }
 }
 
 fn metrics(metrics: &Metrics) -> Response<Full<Bytes>> {

@@ -242,8 +242,13 @@ impl TestBed {
         line.rsplit(' ').next()?.parse().ok()
     }
 
-    /// All records written so far.
+    /// The records of all calls that are written so far.
     pub async fn records(&self) -> Vec<Value> {
+        self.all_records().await.into_iter().filter(|record| record["class_uid"] == 6003).collect()
+    }
+
+    /// Every line written so far, also those that are of no call.
+    pub async fn all_records(&self) -> Vec<Value> {
         self.gateway.audit().flush().await;
         let trail = std::fs::read_to_string(self.audit_path()).expect("a trail");
         trail.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()

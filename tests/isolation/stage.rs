@@ -159,7 +159,7 @@ impl Stage {
         let mut records = Vec::new();
         for line in trail.lines() {
             let record: Value = serde_json::from_str(line)?;
-            if record["api"]["operation"] != "POST /forget" {
+            if record["class_uid"] == 6003 && record["api"]["operation"] != "POST /forget" {
                 records.push(record);
             }
         }

@@ -132,6 +132,13 @@ pub fn tls_identity(certificate: NamedFile<'_>, key: NamedFile<'_>, now: u64) ->
     }
 }
 
+/// Reads a private key as it is, in PEM form.
+pub fn private_pem(file: NamedFile<'_>) -> Option<Zeroizing<Vec<u8>>> {
+    let pem = file.read(PEM_BYTES_MAX)?;
+    file.warn_if_open();
+    Some(pem)
+}
+
 /// Reads a client secret.
 pub fn secret(file: NamedFile<'_>) -> Option<SecretToken> {
     let bytes = file.read(SECRET_BYTES_MAX)?;

@@ -2,6 +2,7 @@
 
 mod application;
 mod arguments;
+mod audit;
 #[cfg(feature = "cedar")]
 mod cedar;
 mod connectors;
@@ -25,13 +26,10 @@ mod values;
 #[cfg(any(fuzzing, test))]
 pub use openapi::openapi_tools;
 
-use std::path::Path;
-
 use super::Config;
 use super::at::At;
 use super::expand::Environment;
-use super::file::{self, File};
-use crate::audit::AuditFile;
+use super::file::File;
 use publication::PublicUrl;
 
 /// What a configuration is checked against besides itself.
@@ -58,7 +56,7 @@ pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> O
     let policy = policy::policy(file, root, Some(&issuers.settings).zip(connectors.as_deref()), surroundings);
     traps::check(file, root);
     modes::check(file, root);
-    let audit = audit(file.audit.as_ref(), &root.key("audit"));
+    let audit = audit::settings(file.audit.as_ref(), &root.key("audit"));
     if let Some(connectors) = &connectors {
         application::keep_where_used(&mut issuers.settings, connectors);
     }
@@ -70,30 +68,4 @@ pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> O
         policy: policy?,
         audit: audit?,
     })
-}
-
-fn audit(audit: Option<&file::Audit>, at: &At<'_>) -> Option<AuditFile> {
-    let audit = at
-        .required(audit, "name the file that records are appended to, like `audit: { file: audit.jsonl }`")?;
-    let at = at.key("file");
-    let file = at.required(
-        audit.file.as_deref(),
-        "name the file that records are appended to, or `\"-\"` for standard output",
-    )?;
-    match file {
-        "-" => Some(AuditFile::StandardOutput),
-        path if Path::new(path).is_dir() || path.ends_with('/') => {
-            at.fault_found("is a folder: name a file in it");
-            None
-        }
-        path => {
-            let folder = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty());
-            if folder.is_some_and(|folder| !folder.is_dir()) {
-                at.warn(
-                    "is in a folder that is not there: make it before the gateway runs, or it will not start",
-                );
-            }
-            Some(AuditFile::Path(path.into()))
-        }
-    }
 }

@@ -39,6 +39,45 @@ pub fn age(at: &At<'_>, text: Option<&str>) -> Option<Option<Duration>> {
     }
 }
 
+/// Reads for how long something is kept: up to ten years.
+pub fn long_duration(at: &At<'_>, text: Option<&str>) -> Option<Option<Duration>> {
+    const MAX: Duration = Duration::from_secs(87_600 * 3_600);
+    let Some(text) = text else { return Some(None) };
+    match parse_duration(text) {
+        Some(duration) if duration >= Duration::from_secs(1) && duration <= MAX => Some(Some(duration)),
+        _ => {
+            at.fault_found("must be a whole number with a unit, like `30m` or `24h`, and at most `87600h`");
+            None
+        }
+    }
+}
+
+/// Reads a size, like `64KiB`, `16MiB` or `1GiB`, in bytes.
+pub fn size(at: &At<'_>, text: Option<&str>, bytes_min: u64) -> Option<Option<u64>> {
+    const MAX: u64 = 1 << 40;
+    let Some(text) = text else { return Some(None) };
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit {
+        "KiB" => Some(10),
+        "MiB" => Some(20),
+        "GiB" => Some(30),
+        _ => None,
+    };
+    let bytes =
+        number.parse().ok().zip(shift).and_then(|(number, shift)| u64::checked_mul(number, 1 << shift));
+    match bytes {
+        Some(bytes) if (bytes_min..=MAX).contains(&bytes) => Some(Some(bytes)),
+        _ => {
+            let least = bytes_min / 1_024;
+            at.fault_found(format_args!(
+                "must be a whole number with a unit, like `64MiB`: at least `{least}KiB`, at most `1024GiB`"
+            ));
+            None
+        }
+    }
+}
+
 fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

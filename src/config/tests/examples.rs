@@ -17,7 +17,7 @@ fn check_example(name: &str, files: &Files, variables: &[(&str, &str)], expected
         found.map(|(_, value)| (*value).to_owned())
     };
     match read(name, example(name, files).as_bytes(), &surroundings(&environment)) {
-        Ok(Loaded { config, warnings }) => {
+        Ok(Loaded { config, warnings, .. }) => {
             assert_eq!(warnings, []);
             assert_eq!(summary(&config, false), expected);
             config

@@ -159,7 +159,8 @@ fn every_fault_is_reported_at_once_in_the_order_of_the_file() {
             "20: policy.allow[0].tools[0]: covers no tool; did you mean `mail/*`? (found \"mial/*\")",
             "21: audit.file: is required: name the file that records are appended to, or `\"-\"` for \
              standard output",
-            "21: audit.path: is not a key here; the keys are `file`",
+            "21: audit.path: is not a key here; the keys are `file`, `durability`, `instance`, `rotate`, \
+             `compress`, `keep`, `checkpoints`",
         ],
     );
 }

@@ -71,8 +71,14 @@ fn durations_have_units_and_bounds() {
 
 #[test]
 fn records_go_to_a_file_or_to_standard_output() {
-    assert_eq!(config(&[]).audit, crate::audit::AuditFile::Path("audit.jsonl".into()));
-    assert_eq!(config(&[("audit.jsonl", "\"-\"")]).audit, crate::audit::AuditFile::StandardOutput);
+    assert_eq!(config(&[]).audit.file, crate::audit::AuditFile::Path("audit.jsonl".into()));
+    assert_eq!(config(&[("audit.jsonl", "\"-\"")]).audit.file, crate::audit::AuditFile::StandardOutput);
+    check(
+        &[("audit.jsonl", "/dev/null")],
+        &[
+            "22: audit.file: is a link, a pipe or a device: name a regular file, and not a link to it (found \"/dev/null\")",
+        ],
+    );
     check(&[("audit.jsonl", "/tmp")], &["22: audit.file: is a folder: name a file in it (found \"/tmp\")"]);
     check(
         &[("audit.jsonl", "records/")],
@@ -82,6 +88,49 @@ fn records_go_to_a_file_or_to_standard_output() {
         &[("audit: { file: audit.jsonl }\n", "")],
         &["1: audit: is required: name the file that records are appended to, like `audit: { file: \
              audit.jsonl }`"],
+    );
+}
+
+#[test]
+fn how_records_are_kept_has_defaults_and_bounds() {
+    use crate::audit::{Durability, Rotation};
+
+    let audit = |keys: &str| config(&[("audit.jsonl }", &format!("audit.jsonl, {keys} }}"))]).audit;
+    let kept = config(&[]).audit;
+    assert_eq!((kept.durability, kept.compresses), (Durability::Process, true));
+    assert_eq!((kept.rotation, kept.keep.files), (Rotation { bytes: 1 << 30, age: None }, None));
+    let kept = audit(
+        "durability: disk, instance: gw-1, rotate: { size: 64MiB, age: 24h }, keep: { files: 7, age: 8760h }",
+    );
+    assert_eq!((kept.durability, kept.instance.as_str()), (Durability::Disk, "gw-1"));
+    let age = Some(Duration::from_secs(24 * 3_600));
+    assert_eq!((kept.rotation, kept.keep.files), (Rotation { bytes: 64 << 20, age }, Some(7)));
+    let faults = |keys: &str, fault: &str| {
+        check(&[("audit.jsonl }", &format!("audit.jsonl, {keys} }}"))], &[&format!("22: audit.{fault}")])
+    };
+    let size = "must be a whole number with a unit, like `64MiB`: at least `64KiB`, at most `1024GiB`";
+    for found in ["1", "1KiB", "2000GiB", "1MB", "18446744073709551615GiB"] {
+        faults(&format!("rotate: {{ size: {found} }}"), &format!("rotate.size: {size} (found \"{found}\")"));
+    }
+    faults(
+        "keep: { files: many }",
+        "keep.files: must be a whole number from 0 to 4294967295, without quotes (found text)",
+    );
+    faults("keep: { files: 0 }", "keep.files: must be at least 1: without it nothing is deleted");
+    faults(
+        "instance: a b",
+        "instance: is not a name: use 1 to 64 of the letters A to Z and a to z, digits, `.`, `_` and `-` (found \"a b\")",
+    );
+    faults(
+        "checkpoints: { every: 5s }",
+        "checkpoints.key: is required: name the file with the key that signs them; `obo-gateway audit keygen` makes one",
+    );
+    check(
+        &[("audit.jsonl }", "\"-\", durability: disk, compress: true }")],
+        &[
+            "22: audit.durability: must be `memory` or `process`: records go to standard output, and no disk says that it has them",
+            "22: audit.compress: goes with a file, and records go to standard output: leave it out, or name a file",
+        ],
     );
 }
 

@@ -12,6 +12,8 @@ use crate::audit::AuditLog;
 /// How often we look whether a record has been written. The record of a call is finished when its last byte has been
 /// handed over, which the agent can see first.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// The class of records that are about calls: API Activity.
+const CALL: u64 = 6_003;
 /// How often we look before we call it missing.
 const LOOKS_MAX: usize = 300;
 
@@ -106,7 +108,7 @@ impl Trail {
         self.records.clear();
     }
 
-    /// Reads the lines that have come since, and gives their records.
+    /// Reads the lines that have come since, and gives the records of calls among them.
     ///
     /// # Errors
     ///
@@ -121,7 +123,10 @@ impl Trail {
         let text = String::from_utf8(bytes[..whole].to_vec()).map_err(io::Error::other)?;
         let before = self.records.len();
         for line in text.lines() {
-            self.records.push(Record(serde_json::from_str(line)?));
+            let record: Value = serde_json::from_str(line)?;
+            if record["class_uid"] == CALL {
+                self.records.push(Record(record));
+            }
         }
         self.read_to += whole as u64;
         self.text.push_str(&text);
@@ -157,10 +162,11 @@ mod tests {
     fn a_line_is_read_once_and_when_it_is_whole() {
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         let mut trail = Trail::new(file.path());
-        write!(file, "{{\"metadata\":{{\"uid\":\"a\"}}}}\n{{\"meta").expect("writable");
+        write!(file, "{{\"class_uid\":0}}\n{{\"class_uid\":6003,\"metadata\":{{\"uid\":\"a\"}}}}\n{{\"meta")
+            .expect("writable");
         assert_eq!(trail.read_on().expect("JSON").len(), 1);
         assert_eq!(trail.read_on().expect("JSON").len(), 0);
-        writeln!(file, "data\":{{\"uid\":\"b\"}}}}").expect("writable");
+        writeln!(file, "data\":{{\"uid\":\"b\"}},\"class_uid\":6003}}").expect("writable");
         let ids: Vec<_> = trail.read_on().expect("JSON").iter().map(Record::request_id).collect();
         assert_eq!(ids, [Some("b")]);
         assert_eq!(trail.records().len(), 2);

@@ -1,0 +1,109 @@
+//! What becomes of closed files: each is synced, compressed, compared with what it was, and only then deleted.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, Read, Write as _};
+use std::sync::mpsc;
+use std::thread;
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+use super::files::ClosedFile;
+use super::segment;
+
+/// What zstd itself takes for a good balance.
+const LEVEL: i32 = 3;
+/// How much is read at a time.
+const BUFFER_BYTES: usize = 256 * 1_024;
+
+/// A thread that takes care of closed files, so that nobody waits for it.
+pub struct Archive(mpsc::Sender<ClosedFile>);
+
+impl Archive {
+    /// Starts the thread. It ends once this is dropped and all is done.
+    ///
+    /// # Errors
+    ///
+    /// When the thread cannot be started.
+    pub fn start() -> io::Result<Self> {
+        let (files, receiver) = mpsc::channel::<ClosedFile>();
+        thread::Builder::new().name("audit-archive".into()).spawn(move || {
+            for file in receiver {
+                if let Err(error) = compress(&file) {
+                    tracing::error!(%error, file = %file.path.display(), "Audit file not compressed, it is kept as it is");
+                }
+            }
+        })?;
+        Ok(Self(files))
+    }
+
+    /// Compresses a closed file, some time.
+    pub fn compress(&self, file: ClosedFile) {
+        // The thread is there as long as this is, unless it panicked; the file is then kept as it is.
+        let _ = self.0.send(file);
+    }
+}
+
+fn compress(file: &ClosedFile) -> io::Result<()> {
+    let plain = File::open(&file.path)?;
+    plain.sync_all()?;
+    let target = file.compressed();
+    let mut options = OpenOptions::new();
+    let packed = segment::open(options.read(true).write(true).create(true).truncate(true), &target);
+    let packed = packed.map_err(io::Error::other)?;
+    let mut encoder = zstd::Encoder::new(&packed, LEVEL)?;
+    encoder.include_checksum(true)?;
+    let before = copy(BufReader::with_capacity(BUFFER_BYTES, plain), |bytes| encoder.write_all(bytes))?;
+    encoder.finish()?;
+    packed.sync_all()?;
+    segment::sync_folder(&target)?;
+    let after = copy(zstd::Decoder::new(File::open(&target)?)?, |_| Ok(()))?;
+    if before != after {
+        std::fs::remove_file(&target)?;
+        return Err(io::Error::other("what was compressed is not what was read"));
+    }
+    let removed = std::fs::remove_file(&file.path);
+    // Somebody deleted it meanwhile, and meant both.
+    if removed.is_err() && !file.path.exists() {
+        std::fs::remove_file(&target)?;
+    }
+    removed
+}
+
+/// Hands all that is read to `take`, and returns its SHA-256.
+fn copy(mut reader: impl Read, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<[u8; 32]> {
+    let mut digest = Context::new(&SHA256);
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(digest.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")),
+            count => {
+                digest.update(&buffer[..count]);
+                take(&buffer[..count])?;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::files;
+
+    #[test]
+    fn a_compressed_file_has_what_the_plain_one_had() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let trail = folder.path().join("audit.jsonl");
+        let file = ClosedFile::of(&trail, 1);
+        let text = "a line\n".repeat(100_000);
+        std::fs::write(&file.path, &text).expect("written");
+        // What a gateway left that died while it compressed.
+        std::fs::write(file.compressed(), "half").expect("written");
+        compress(&file).expect("compressed");
+        let [found] = files::closed(&trail).expect("a list").try_into().expect("one file");
+        assert!(found.is_compressed());
+        let mut back = String::new();
+        found.reader().expect("opened").read_to_string(&mut back).expect("text");
+        assert!(back == text && !file.path.exists());
+        assert_eq!(found.last_line().expect("a line"), b"a line");
+    }
+}
