@@ -103,13 +103,7 @@ impl AuditLog {
     /// When the file cannot be opened, or a thread cannot be started.
     pub fn open(settings: AuditSettings, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
         let (messages, receiver) = mpsc::channel(SLOTS_MAX);
-        let state = Arc::new(State {
-            writable: AtomicBool::new(true),
-            settings: ArcSwap::from_pointee(settings),
-            checkpoint: ArcSwapOption::empty(),
-            sequence: AtomicU64::new(0),
-            order: Mutex::new(None),
-        });
+        let state = State::of(settings);
         let writer = Writer::open(Arc::clone(&state), messages.downgrade(), metrics)?;
         let spawn = |name: &str| thread::Builder::new().name(name.into());
         let failed = |source| OpenError::System { what: "its writer cannot be started", source };
@@ -135,7 +129,7 @@ impl AuditLog {
     /// [`Durability::Memory`] only when there are too many records in memory.
     pub fn reserve(&self) -> Result<Slot, AuditUnavailable> {
         let durability = self.durability();
-        if !self.state.writable() && durability != Durability::Memory {
+        if !self.state.is_writable() && durability != Durability::Memory {
             return Err(AuditUnavailable);
         }
         let place = self.messages.clone().try_reserve_owned().map_err(|_| AuditUnavailable)?;
@@ -160,7 +154,7 @@ impl AuditLog {
 
     /// Whether the last write succeeded, there is room on the disk, and a place for another record.
     pub fn is_writable(&self) -> bool {
-        self.state.writable() && self.messages.capacity() > 0
+        self.state.is_writable() && self.messages.capacity() > 0
     }
 
     /// The newest checkpoint, as a signed note. `None`: there is no key, or nothing has been written yet.
@@ -224,13 +218,24 @@ impl AuditLog {
 }
 
 impl State {
-    fn writable(&self) -> bool {
+    /// Of a trail that is just being opened.
+    pub(super) fn of(settings: AuditSettings) -> Arc<Self> {
+        Arc::new(Self {
+            writable: AtomicBool::new(true),
+            settings: ArcSwap::from_pointee(settings),
+            checkpoint: ArcSwapOption::empty(),
+            sequence: AtomicU64::new(0),
+            order: Mutex::new(None),
+        })
+    }
+
+    pub(super) fn is_writable(&self) -> bool {
         self.writable.load(Ordering::Acquire)
     }
 
-    /// Whether records can be written from here on. Returns whether they could before.
-    pub(super) fn set_writable(&self, writable: bool) -> bool {
-        self.writable.swap(writable, Ordering::AcqRel)
+    /// Whether records can be written from here on.
+    pub(super) fn set_writable(&self, writable: bool) {
+        self.writable.store(writable, Ordering::Release);
     }
 
     pub(super) fn settings(&self) -> Arc<AuditSettings> {

@@ -52,6 +52,8 @@ pub struct Writer {
     /// Who waits for what is pending.
     waiting: Vec<oneshot::Sender<()>>,
     trouble: Option<Trouble>,
+    /// What there is no room for is not lost, but it is not begun either.
+    shortage: Option<Trouble>,
     since_checkpoint: u64,
     checkpointed_at: Instant,
     clock: Now,
@@ -117,6 +119,7 @@ impl Writer {
             records: 0,
             waiting: Vec::new(),
             trouble: None,
+            shortage: None,
             since_checkpoint: 0,
             checkpointed_at: now.monotonic,
             clock: now,
@@ -217,11 +220,7 @@ impl Writer {
             match self.trouble.take() {
                 Some(trouble) => {
                     tracing::info!("Audit trail is written again");
-                    self.mark(Happening::SinkTrouble {
-                        error: trouble.error,
-                        lasted_ms: milliseconds(trouble.since.elapsed()),
-                        failures: trouble.failures,
-                    });
+                    self.mark(trouble.over());
                 }
                 None => break,
             }
@@ -267,7 +266,7 @@ impl Writer {
         self.metrics.audit_write_failures.inc();
         let trouble = self.trouble.get_or_insert_with(|| {
             tracing::error!(%error, "Audit trail cannot be written, so calls are refused until it can");
-            Trouble { error: error.to_string(), since: Instant::now(), failures: 0 }
+            Trouble::begins_with(error)
         });
         trouble.failures += 1;
         self.set_writable(false);
@@ -277,9 +276,9 @@ impl Writer {
         self.obey();
     }
 
-    fn set_writable(&self, writable: bool) -> bool {
+    fn set_writable(&self, writable: bool) {
         self.metrics.audit_writable.set(i64::from(writable));
-        self.state.set_writable(writable)
+        self.state.set_writable(writable);
     }
 
     /// Sees to it that there is room on the disk for the records of the calls under way, and some more.
@@ -293,15 +292,20 @@ impl Writer {
         };
         match made {
             Ok(()) => {
-                if !self.set_writable(true) {
-                    tracing::info!("Audit trail takes records again");
+                self.set_writable(true);
+                if let Some(shortage) = self.shortage.take() {
+                    tracing::info!("There is room for the audit trail again");
+                    self.mark(shortage.over());
                 }
             }
             Err(error) => {
                 self.metrics.audit_write_failures.inc();
-                if self.set_writable(false) {
+                self.set_writable(false);
+                let shortage = self.shortage.get_or_insert_with(|| {
                     tracing::error!(%error, "No room for the audit trail, so calls are refused until there is");
-                }
+                    Trouble::begins_with(&error)
+                });
+                shortage.failures += 1;
             }
         }
     }
@@ -504,6 +508,18 @@ impl Drop for Writer {
     fn drop(&mut self) {
         // Nobody writes from here on, also after a panic.
         self.state.set_writable(false);
+    }
+}
+
+impl Trouble {
+    fn begins_with(error: &io::Error) -> Self {
+        Self { error: error.to_string(), since: Instant::now(), failures: 0 }
+    }
+
+    /// What the trail says of it afterwards.
+    fn over(self) -> Happening {
+        let Self { error, since, failures } = self;
+        Happening::SinkTrouble { error, lasted_ms: milliseconds(since.elapsed()), failures }
     }
 }
 
@@ -796,6 +812,24 @@ mod tests {
             let line = &lines[usize::try_from(checkpoint.sequence).expect("a number") - 1];
             assert_eq!(checkpoint.hash, LineHash::of(line.as_bytes()));
         }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_tried_again_and_calls_are_refused_meanwhile() {
+        let bed = Bed::new();
+        let (messages, _receiver) = mpsc::channel(8);
+        let (state, metrics) = (State::of(bed.settings()), Arc::clone(&bed.metrics));
+        let mut writer = Writer::open(Arc::clone(&state), messages.downgrade(), metrics).expect("a trail");
+        // It takes nothing, as a full disk does.
+        let full = OpenOptions::new().write(true).open("/dev/full").expect("a full disk");
+        writer.sink = Sink::Output(full);
+        let settings = state.settings();
+        let writing = thread::spawn(move || {
+            writer.add(&record());
+            writer.settle(&settings);
+        });
+        thread::sleep(Duration::from_millis(100));
+        assert!(!state.is_writable() && !writing.is_finished());
     }
 
     #[tokio::test]
