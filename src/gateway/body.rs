@@ -299,12 +299,12 @@ impl HttpBody for Body {
             }
             Some(Err(error)) => {
                 // Nobody waits for the record of what did not end well.
-                let _ = this.end(match error {
+                drop(this.end(match error {
                     BodyError::Broke(_) | BodyError::Stalled(_) | BodyError::Unreadable(_) => {
                         Ending::ConnectorBroke
                     }
                     BodyError::Panicked | BodyError::Unrecorded(_) => Ending::Panicked,
-                });
+                }));
                 Poll::Ready(Some(Err(error)))
             }
         }

@@ -183,7 +183,7 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         // Whoever would have waited for the record is gone.
-        let _ = self.hand_over();
+        drop(self.hand_over());
     }
 }
 

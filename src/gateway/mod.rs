@@ -212,7 +212,7 @@ impl Gateway {
         record.ending = Ending::Answered;
         record.duration = now.monotonic.elapsed();
         // It is on its way, and this is no moment to wait.
-        let _ = slot.write(Record::Call(Box::new(record)));
+        drop(slot.write(Record::Call(Box::new(record))));
         Ok(forgotten)
     }
 
