@@ -64,7 +64,7 @@ pub enum Happening {
         /// Attempts that failed.
         failures: u64,
     },
-    /// A file is closed, and this is the first line of the next one.
+    /// A file is closed, and the next one begun: this is in it.
     Rotated {
         /// The number of the first line of the closed file.
         first: u64,

@@ -7,7 +7,7 @@ use obo_gateway::demo::script::Reply;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::bed::{Setup, TOOLS, TestBed};
+use crate::bed::TestBed;
 
 #[tokio::test]
 async fn a_record_tells_who_what_and_with_whose_permission() {
