@@ -130,7 +130,7 @@ fn listed(host: &Host<'_>, tools: &Named<file::Tool>, at: &At<'_>, scopes: Optio
         let at = at.key(name);
         check_tool_name(&at, name);
         let operation = operation(tool, &at.key("match"));
-        if tool.matches.as_deref().is_some_and(|matches| matches.to_ascii_lowercase().ends_with("/$batch")) {
+        if operation.as_ref().is_some_and(|operation| operation.has_segment("$batch")) {
             at.key("match").fault_found(
                 "is a batch: it hides other calls, which nothing would judge, so agents have to send those one by one",
             );

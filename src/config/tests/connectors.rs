@@ -116,12 +116,19 @@ fn what_an_mcp_server_cannot_have_is_refused() {
 
 #[test]
 fn a_batch_is_no_tool() {
-    for matches in ["POST /$batch", "POST /v1/$BATCH"] {
+    for matches in [
+        "POST /$batch",
+        "POST /v1/$BATCH",
+        "POST /%24batch",
+        "POST /$batch/x",
+        "GET /v1/%24Batch/{id}",
+        "POST /users/{id}/$batch",
+    ] {
         let expected = format!(
             "18: connectors.mail.tools.send.match: is a batch: it hides other calls, which nothing would judge, so agents \
              have to send those one by one (found \"{matches}\")"
         );
-        check(&[("POST /me/sendMail", matches)], &[&expected]);
+        check(&[("POST /me/sendMail", &format!("\"{matches}\""))], &[&expected]);
     }
 }
 
