@@ -71,7 +71,12 @@ fn connector_settings(
     let issuers = issuers_of(connector, at, issuers);
     let names = TargetNames::of(connector, at, upstream.as_ref());
     let identity = tools::identity(&at.key("identity"), connector.identity);
-    let uses = |mode| kind.is_some_and(|kind| modes::in_use(connector, kind).any(|used| used == mode));
+    let listed = kind.and_then(|kind| tools::of(connector, kind, at));
+    let listed = listed.as_ref().map(Option::as_deref);
+    let uses = |mode| {
+        let listed = kind.zip(listed);
+        listed.is_some_and(|(kind, tools)| modes::in_use(connector, tools, kind).any(|used| used == mode))
+    };
     let ways = Ways {
         // What no tool wants is not asked for, and not missed.
         delegation: (issuers.as_ref().filter(|_| uses(Identity::OnBehalfOf)))
@@ -86,6 +91,7 @@ fn connector_settings(
         ways,
         names,
         connector,
+        tools: listed,
         at,
     };
     let tools = kind.and_then(|kind| match kind {

@@ -2,7 +2,7 @@
 //! may be meant is a warning.
 
 use crate::config::at::At;
-use crate::config::file::{self, ConnectorKind, File, Identity, ListWithoutPerson};
+use crate::config::file::{self, ConnectorKind, File, Identity, ListWithoutPerson, Named};
 
 /// Methods that change something (RFC 9110 section 9.2.1 calls the others safe).
 const WRITING_METHODS: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
@@ -11,14 +11,16 @@ const READING_WORDS: [&str; 5] = ["read", "reader", "readonly", "readbasic", "vi
 /// Words beside them that say that it does more.
 const WRITING_WORDS: [&str; 7] = ["write", "readwrite", "send", "manage", "create", "delete", "admin"];
 
-/// The modes of a connector: those that its tools name, its own where something has it, and the application's where that
-/// lists without a person.
-pub fn in_use(connector: &file::Connector, kind: ConnectorKind) -> impl Iterator<Item = Identity> {
-    let tools = connector.tools.iter().flat_map(|tools| &tools.0);
+/// The modes of a connector that lists these tools: those that the tools name, its own where something has it, and the
+/// application's where that lists without a person.
+pub fn in_use(
+    connector: &file::Connector,
+    listed: Option<&Named<file::Tool>>,
+    kind: ConnectorKind,
+) -> impl Iterator<Item = Identity> {
+    let tools = listed.into_iter().flat_map(|tools| &tools.0);
     let inherits = match kind {
-        ConnectorKind::Rest => {
-            connector.tools.is_none() || tools.clone().any(|(_, tool)| tool.identity.is_none())
-        }
+        ConnectorKind::Rest => listed.is_none() || tools.clone().any(|(_, tool)| tool.identity.is_none()),
         // Everything of an MCP server that is no listed tool.
         ConnectorKind::Mcp => true,
     };

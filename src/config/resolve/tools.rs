@@ -1,12 +1,13 @@
 //! `tools`: the operations of a connector, and whose identity each runs with.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::target::{Delegation, TargetNames};
 use super::{application, arguments, openapi, values};
 use crate::config::at::At;
-use crate::config::file::{self, Identity, Named};
+use crate::config::file::{self, ConnectorKind, Identity, Named};
 use crate::gateway::rest::{Operations, ToolMatch, ToolMatchError};
 use crate::gateway::{ListWithoutPerson, McpTools, Tools};
 use crate::identity::{IssuerName, Scopes};
@@ -23,6 +24,8 @@ pub struct Host<'a> {
     pub ways: Ways,
     pub names: TargetNames,
     pub connector: &'a file::Connector,
+    /// As [`of`] says.
+    pub tools: Option<Option<&'a Named<file::Tool>>>,
     pub at: &'a At<'a>,
 }
 
@@ -31,6 +34,24 @@ pub struct Host<'a> {
 pub struct Ways {
     pub delegation: Option<Delegation>,
     pub application: Option<Vec<application::Naming>>,
+}
+
+/// The tools that a connector lists: those that are written, and those that a document gives beside them. `None` when they
+/// cannot be read.
+pub fn of<'a>(
+    connector: &'a file::Connector,
+    kind: ConnectorKind,
+    at: &At<'_>,
+) -> Option<Option<Cow<'a, Named<file::Tool>>>> {
+    let written = connector.tools.as_ref();
+    let at = at.key("openapi");
+    match (kind, &connector.openapi) {
+        (ConnectorKind::Mcp, _) => Some(written.map(Cow::Borrowed)),
+        (ConnectorKind::Rest, Some(openapi)) => {
+            openapi::tools(openapi, written, &at).map(|all| Some(Cow::Owned(all)))
+        }
+        (ConnectorKind::Rest, None) => (!at.is_written()).then(|| written.map(Cow::Borrowed)),
+    }
 }
 
 /// Checks the tools of a REST connector.
@@ -42,13 +63,7 @@ pub fn rest_tools(host: &Host<'_>) -> Option<Tools> {
             .fault("is for an MCP server: leave it out, since a REST API has no list of tools");
     }
     let scopes = host.scopes();
-    let openapi_at = host.at.key("openapi");
-    let imported = match &host.connector.openapi {
-        Some(openapi) => Some(openapi::tools(openapi, host.connector.tools.as_ref(), &openapi_at)?),
-        None if openapi_at.is_written() => return None,
-        None => None,
-    };
-    match imported.as_ref().or(host.connector.tools.as_ref()) {
+    match host.tools? {
         Some(tools) => listed(host, tools, &at, scopes),
         None if at.is_written() => None,
         None => Some(Tools::Any(Arc::new(host.unlisted(Primitive::Tool, scopes)?))),

@@ -12,6 +12,7 @@ mod examples;
 mod exchange;
 mod files;
 mod issuers;
+mod openapi;
 mod policy;
 mod schema;
 mod server;

@@ -1,0 +1,57 @@
+//! Tools that come from an OpenAPI document, and those that are written beside it.
+
+use super::files::Files;
+use super::*;
+use crate::gateway::Tools;
+use crate::tool::{IdentityMode, Tool};
+
+const DOCUMENT: &str = r#"{
+    "openapi": "3.1.0",
+    "paths": {
+        "/me/messages": { "get": { "operationId": "list" } },
+        "/places": { "get": { "operationId": "rooms" }, "delete": { "operationId": "close" } }
+    }
+}"#;
+const TOOLS: &str = "    tools:
+      list: { match: GET /me/messages, scopes: [Mail.Read] }
+      send: { match: POST /me/sendMail, scopes: [Mail.Send] }
+";
+const EXCHANGE: &str = "    exchange:
+      grant: on_behalf_of
+      client_id: gateway
+      client_auth: { secret_env: CLIENT_SECRET }
+";
+
+/// What stands in place of the connector's tools: those of the document, and these.
+fn importing(files: &Files, tools: &str) -> String {
+    let document = files.write("api.json", DOCUMENT);
+    format!("    openapi: {{ file: {document} }}\n    scopes: [Mail.Read]\n{tools}")
+}
+
+fn tool(config: &Config, name: &str) -> Tool {
+    let Tools::Listed(tools) = &config.connectors[0].tools else { panic!("listed tools") };
+    let found = tools.iter().find(|(_, tool)| tool.name.as_str() == name);
+    Tool::clone(&found.expect("the tool").1)
+}
+
+#[test]
+fn a_mode_that_is_written_for_one_tool_leaves_the_others_theirs() {
+    let files = Files::new();
+    let shared = "{ identity: app_only, scopes: [.default] }";
+    let tools = importing(&files, &format!("    tools:\n      rooms: {shared}\n      close: {shared}\n"));
+    let config = config(&[(TOOLS, &tools)]);
+    let list = tool(&config, "list");
+    assert_eq!(list.identity, IdentityMode::OnBehalfOf);
+    assert_eq!(list.target.scopes.canonical(), "https://graph.microsoft.com/Mail.Read");
+    assert_eq!(tool(&config, "rooms").identity, IdentityMode::AppOnly);
+}
+
+#[test]
+fn what_no_tool_wants_is_not_missed() {
+    let files = Files::new();
+    let shared = "{ identity: app_only, scopes: [.default] }";
+    let all = ["list", "rooms", "close"].map(|name| format!("      {name}: {shared}\n")).concat();
+    let tools = importing(&files, &format!("    tools:\n{all}"));
+    let application = "    application: { client_id: shared, client_auth: { secret_env: CLIENT_SECRET } }\n";
+    assert_eq!(faults_of(&edited(&[(TOOLS, &tools), (EXCHANGE, application)])).0, [""; 0]);
+}
