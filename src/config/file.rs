@@ -589,7 +589,10 @@ impl Tool {
             required_acr: this.required_acr.or(other.required_acr),
             max_age: this.max_age.or(other.max_age),
             description: this.description.or(other.description),
-            annotations: this.annotations.or(other.annotations),
+            annotations: match (this.annotations, other.annotations) {
+                (Some(this), Some(other)) => Some(this.over(other)),
+                (this, other) => this.or(other),
+            },
             arguments: this.arguments.or(other.arguments),
         }
     }
@@ -607,6 +610,18 @@ pub struct Annotations {
     pub idempotent: Option<bool>,
     /// It reaches beyond its connector.
     pub open_world: Option<bool>,
+}
+
+impl Annotations {
+    /// These, with what they do not say as `other` says it.
+    fn over(self, other: Self) -> Self {
+        Self {
+            read_only: self.read_only.or(other.read_only),
+            destructive: self.destructive.or(other.destructive),
+            idempotent: self.idempotent.or(other.idempotent),
+            open_world: self.open_world.or(other.open_world),
+        }
+    }
 }
 
 /// An argument that policies can look at.

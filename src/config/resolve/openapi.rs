@@ -257,7 +257,8 @@ fn annotations(method: &str) -> Annotations {
     let is_idempotent = is_safe || matches!(method, "put" | "delete");
     Annotations {
         read_only: Some(is_safe),
-        destructive: Some(method == "delete"),
+        // A POST may add, or do anything else.
+        destructive: (method != "post").then_some(!is_safe),
         idempotent: Some(is_idempotent),
         open_world: None,
     }
@@ -352,6 +353,23 @@ paths:
             (delete.read_only, delete.destructive, delete.idempotent),
             (Some(false), Some(true), Some(true))
         );
+    }
+
+    #[test]
+    fn what_a_tool_does_is_told_by_its_method() {
+        let methods = "get: { operationId: a }, post: { operationId: b }, put: { operationId: c }, \
+                       patch: { operationId: d }, delete: { operationId: e }";
+        let (tools, _) = import(&format!("openapi: 3.0.3\npaths:\n  /x: {{ {methods} }}"), &[], &[]);
+        let told = |name: &str| {
+            let (_, tool) = tools.iter().find(|(given, _)| given == name).expect("the tool");
+            let told = tool.annotations.expect("annotations");
+            (told.read_only, told.destructive, told.idempotent)
+        };
+        assert_eq!(told("a"), (Some(true), Some(false), Some(true)));
+        assert_eq!(told("b"), (Some(false), None, Some(false)), "nobody can tell what a POST destroys");
+        assert_eq!(told("c"), (Some(false), Some(true), Some(true)));
+        assert_eq!(told("d"), (Some(false), Some(true), Some(false)));
+        assert_eq!(told("e"), (Some(false), Some(true), Some(true)));
     }
 
     #[test]

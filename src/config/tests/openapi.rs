@@ -55,3 +55,11 @@ fn what_no_tool_wants_is_not_missed() {
     let application = "    application: { client_id: shared, client_auth: { secret_env: CLIENT_SECRET } }\n";
     assert_eq!(faults_of(&edited(&[(TOOLS, &tools), (EXCHANGE, application)])).0, [""; 0]);
 }
+
+#[test]
+fn what_is_said_of_a_tool_beside_the_document_leaves_the_rest_of_what_that_says() {
+    let files = Files::new();
+    let tools = importing(&files, "    tools:\n      close: { annotations: { open_world: true } }\n");
+    let annotations = tool(&config(&[(TOOLS, &tools)]), "close").annotations;
+    assert_eq!((annotations.destructive, annotations.open_world), (Some(true), Some(true)));
+}
