@@ -190,28 +190,49 @@ impl<'a> Import<'a> {
         let Some(ways) = operation.get("security").or_else(|| self.document.get("security")) else {
             return Some(None);
         };
-        let schemes = self.document.pointer("/components/securitySchemes").and_then(Value::as_object);
-        let is_oauth = |name: &String| {
-            let kind = schemes.and_then(|schemes| schemes.get(name)?.get("type")?.as_str());
-            matches!(kind, Some("oauth2" | "openIdConnect"))
-        };
         let Some(ways) = ways.as_array() else {
             self.faults.push(format!("`{called}` has a `security` that is not a list"));
             return None;
         };
-        for way in ways.iter().filter_map(Value::as_object) {
-            let listed = way.iter().filter(|(name, _)| is_oauth(name)).map(|(_, scopes)| scopes);
-            let scopes: Vec<String> = listed
-                .filter_map(Value::as_array)
-                .flatten()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect();
-            if !scopes.is_empty() {
-                return Some(Some(scopes));
+        let mut first = None;
+        for way in ways {
+            let Some(way) = way.as_object() else {
+                self.faults.push(format!("`{called}` has a `security` that is not a list of objects"));
+                return None;
+            };
+            let mut scopes = Vec::new();
+            for (scheme, listed) in way {
+                scopes.extend(self.scopes_of_scheme(scheme, listed, called)?);
             }
+            first = first.or(Some(scopes).filter(|scopes| !scopes.is_empty()));
         }
-        Some(None)
+        Some(first)
+    }
+
+    /// The scopes that are listed for a scheme. Those of one that is not OAuth's are something else.
+    fn scopes_of_scheme(&mut self, scheme: &str, listed: &Value, called: &str) -> Option<Vec<String>> {
+        let schemes = self.document.pointer("/components/securitySchemes").and_then(Value::as_object);
+        let declared = match schemes.and_then(|schemes| schemes.get(scheme)) {
+            Some(declared) => self.resolved(declared, &format!("securitySchemes: {scheme}"))?,
+            // Where nothing is listed for it, nothing is lost with it.
+            None if listed.as_array().is_some_and(Vec::is_empty) => return Some(Vec::new()),
+            None => {
+                let fault = format!("`{called}` has a `security` with a scheme that is not there: {scheme}");
+                self.faults.push(fault);
+                return None;
+            }
+        };
+        if !matches!(declared.get("type").and_then(Value::as_str), Some("oauth2" | "openIdConnect")) {
+            return Some(Vec::new());
+        }
+        let texts =
+            listed.as_array().map(|listed| listed.iter().map(|scope| scope.as_str().map(str::to_owned)));
+        let scopes = texts.and_then(Iterator::collect::<Option<Vec<_>>>);
+        if scopes.is_none() {
+            let fault = format!("`{called}` has a `security` whose scopes are not a list of texts: {scheme}");
+            self.faults.push(fault);
+        }
+        scopes
     }
 
     /// What a place holds, or what its references lead to within the document. Other documents are not read.
@@ -370,6 +391,37 @@ paths:
         assert_eq!(told("c"), (Some(false), Some(true), Some(true)));
         assert_eq!(told("d"), (Some(false), Some(true), Some(false)));
         assert_eq!(told("e"), (Some(false), Some(true), Some(true)));
+    }
+
+    #[test]
+    fn scopes_that_cannot_be_read_are_never_the_connectors_instead() {
+        let document = |schemes: &str, security: &str| {
+            format!(
+                "openapi: 3.0.3\ncomponents: {{ securitySchemes: {{ {schemes} }}, x: {{ o: {{ type: oauth2 }} }} }}\n\
+                 paths:\n  /a: {{ get: {{ operationId: a, security: {security} }} }}"
+            )
+        };
+        let (tools, faults) =
+            import(&document("o: { $ref: \"#/components/x/o\" }", "[{ o: [Mail.Read] }]"), &[], &[]);
+        assert!(faults.is_empty(), "{faults:?}");
+        assert_eq!(tools[0].1.scopes.as_deref(), Some(&["Mail.Read".to_owned()][..]));
+        for (schemes, security, fault) in [
+            ("", "[{ o: [Mail.Read] }]", "`GET /a` has a `security` with a scheme that is not there: o"),
+            (
+                "o: { type: oauth2 }",
+                "[{ o: Mail.Read }]",
+                "`GET /a` has a `security` whose scopes are not a list of texts: o",
+            ),
+            (
+                "o: { type: oauth2 }",
+                "[{ o: [1] }]",
+                "`GET /a` has a `security` whose scopes are not a list of texts: o",
+            ),
+            ("o: { type: oauth2 }", "[o]", "`GET /a` has a `security` that is not a list of objects"),
+        ] {
+            let (_, faults) = import(&document(schemes, security), &[], &[]);
+            assert_eq!(faults, [fault], "{schemes} {security}");
+        }
     }
 
     #[test]
