@@ -31,7 +31,7 @@ pub fn policy(
     if allow.is_empty() && !at.key("cedar").is_written() {
         at.warn("allows nothing, so every call is denied: add rules under `policy.allow`");
     }
-    let known = Known::of(file, root);
+    let known = Known::of(file, root, sound.map(|(_, connectors)| connectors));
     let mut names = Names::default();
     let allow = rules("allow", allow, &at, &known, &mut names);
     let deny = rules("deny", deny, &at, &known, &mut names);
@@ -210,7 +210,8 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    fn of(file: &File, root: &At<'a>) -> Self {
+    /// `sound` are all connectors, when they are.
+    fn of(file: &File, root: &At<'a>, sound: Option<&[ConnectorSettings]>) -> Self {
         let at = root.key("connectors");
         let written = file.connectors.iter().flat_map(|connectors| &connectors.0);
         let kinds: HashMap<&str, Option<ConnectorKind>> =
@@ -220,16 +221,23 @@ impl<'a> Known<'a> {
             let tools_at = at.key(connector).key("tools");
             let names = tools_at.names();
             // An OpenAPI document may have others beside.
-            if at.key(connector).key("openapi").is_written() {
-                tools.push((connector.to_owned(), None));
+            let imports = at.key(connector).key("openapi").is_written();
+            if imports {
+                let settings =
+                    sound.and_then(|all| all.iter().find(|known| known.name.as_str() == connector));
+                let names = settings.map(|settings| {
+                    settings.tools.declared().into_iter().map(|tool| Some(tool.name.to_string())).collect()
+                });
+                let names: Vec<_> = names.unwrap_or_else(|| vec![None]);
+                tools.extend(names.into_iter().map(|name| (connector.to_owned(), name)));
             }
             let rest = kinds.get(connector) == Some(&Some(ConnectorKind::Rest));
             connectors.push((connector, rest));
             if !names.is_empty() {
                 tools.extend(names.into_iter().map(|tool| (connector.to_owned(), Some(tool.to_owned()))));
-            } else if rest && !tools_at.is_written() && !at.key(connector).key("openapi").is_written() {
+            } else if rest && !tools_at.is_written() && !imports {
                 tools.push((connector.to_owned(), Some(ANY_TOOL.to_owned())));
-            } else {
+            } else if !imports {
                 tools.push((connector.to_owned(), None));
             }
         }

@@ -63,3 +63,14 @@ fn what_is_said_of_a_tool_beside_the_document_leaves_the_rest_of_what_that_says(
     let annotations = tool(&config(&[(TOOLS, &tools)]), "close").annotations;
     assert_eq!((annotations.destructive, annotations.open_world), (Some(true), Some(true)));
 }
+
+#[test]
+fn a_rule_about_a_tool_that_the_document_does_not_have_is_a_typing_error() {
+    let files = Files::new();
+    let tools = importing(&files, "");
+    let rules = "    - tools: [\"mail/*\"]\n  deny:\n    - tools: [\"mail/clsoe\"]\n";
+    check(
+        &[(TOOLS, &tools), ("    - tools: [\"mail/*\"]\n", rules)],
+        &["22: policy.deny[0].tools[0]: covers no tool; did you mean `mail/close`? (found \"mail/clsoe\")"],
+    );
+}
