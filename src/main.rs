@@ -145,7 +145,7 @@ struct Explain {
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
     /// Fetch the issuer's keys, and try the exchange; the connector is not called
-    #[arg(long)]
+    #[arg(long, conflicts_with = "keys")]
     online: bool,
     /// Where the call comes from, for policies that look at it
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]

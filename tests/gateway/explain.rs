@@ -199,6 +199,9 @@ async fn a_signature_is_checked_offline_with_keys_from_a_file() {
     let token = bed.folder.path().join("token").display().to_string();
     let no_keys = explain(&bed, &stranger, "mail/list_messages", &["--keys", &token]).await;
     assert_eq!(no_keys.code, Some(2), "{}", no_keys.text);
+    // Keys at hand would leave the endpoints unknown, and the exchange would be told to fail for it.
+    let both = explain(&bed, &stranger, "mail/list_messages", &["--keys", &keys, "--online"]).await;
+    assert!(both.code == Some(2) && both.text.contains("cannot be used with"), "{}", both.text);
 }
 
 #[tokio::test]
