@@ -179,7 +179,7 @@ pub fn delegate(
     request_id: RequestId,
 ) -> Result<Delegated, RequestError> {
     let caller = permit.caller();
-    let Onward { path, query, headers: own_headers, body_is_anew } = onward;
+    let Onward { path, query, headers: own_headers, body_is_anew, is_message } = onward;
     let target = match query.as_deref().or(request.uri().query()) {
         Some(query) => [path, "?", query].concat(),
         None => path.to_string(),
@@ -205,7 +205,7 @@ pub fn delegate(
     if lists(inbound, &TE, "trailers") {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    if !own_headers.is_empty() {
+    if *is_message {
         NOT_OF_MESSAGES.iter().for_each(|name| _ = headers.remove(name));
     }
     for (name, value) in own_headers {

@@ -36,12 +36,14 @@ pub struct Onward {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The body is not the bytes that the agent sent, so that what the agent says of those is not true of it.
     pub body_is_anew: bool,
+    /// It is a message of MCP: the server answers all of it, whatever the agent's headers ask for.
+    pub is_message: bool,
 }
 
 impl Onward {
     /// To this path, and otherwise as it came.
     pub fn to(path: &str) -> Self {
-        Self { path: path.into(), query: None, headers: Vec::new(), body_is_anew: false }
+        Self { path: path.into(), query: None, headers: Vec::new(), body_is_anew: false, is_message: false }
     }
 }
 

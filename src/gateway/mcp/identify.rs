@@ -125,7 +125,7 @@ impl Arrival<'_> {
             tool,
             arguments,
             also,
-            onward: Onward { headers, body_is_anew: true, ..Onward::to("") },
+            onward: Onward { headers, body_is_anew: true, is_message: true, ..Onward::to("") },
             body: CallBody::Read(body),
             outlives_agent: spoken.era == Era::Legacy,
         })
@@ -235,7 +235,7 @@ impl Arrival<'_> {
             tool: self.purpose(purpose)?,
             arguments: Arguments::new(),
             also: Vec::new(),
-            onward: Onward { headers, ..Onward::to("") },
+            onward: Onward { headers, is_message: true, ..Onward::to("") },
             body: CallBody::Read(Bytes::new()),
             outlives_agent: false,
         })

@@ -95,6 +95,16 @@ async fn what_goes_on_is_what_was_judged_written_anew() {
 }
 
 #[tokio::test]
+async fn a_condition_goes_with_a_body_that_is_read() {
+    // A change that was to be made to one version alone was made to whichever there was.
+    let bed = bed(SEND, "").await;
+    let request = bed.request(Method::POST, "/mail/me/sendMail").bearer_auth(bed.token("ada"));
+    let request = request.header("content-type", "application/json").header("if-match", "\"v1\"");
+    request.body(mail(&["bob@contoso.example"]).to_string()).send().await.expect("an answer");
+    assert_eq!(bed.connector.only_request().header("if-match"), Some("\"v1\""));
+}
+
+#[tokio::test]
 async fn an_argument_of_another_type_is_refused_by_name() {
     let bed = bed(SEARCH, "").await;
     for (query, name) in [
