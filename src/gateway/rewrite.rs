@@ -97,7 +97,7 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 
 /// Answer headers that stay with us: the connector's own sign-in demands and sessions are no business of the
 /// agent's, and its transport is not ours.
-const KEPT_BACK: [HeaderName; 17] = [
+const KEPT_BACK: [HeaderName; 18] = [
     // A connector that echoes them would hand our delegated token to the agent.
     AUTHORIZATION,
     HeaderName::from_static("proxy-authorization"),
@@ -109,6 +109,8 @@ const KEPT_BACK: [HeaderName; 17] = [
     HeaderName::from_static("proxy-authentication-info"),
     HeaderName::from_static("alt-svc"),
     HeaderName::from_static("set-cookie2"),
+    // An agent would take it for ours, and every proof with it would be refused.
+    HeaderName::from_static("dpop-nonce"),
     // Which pages may read an answer is for `allowed_origins` to say.
     ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_ALLOW_CREDENTIALS,

@@ -116,6 +116,7 @@ async fn what_the_connector_says_about_itself_stays_behind() {
             .header("www-authenticate", "canary")
             .header("server", "canary")
             .header("alt-svc", "canary")
+            .header("dpop-nonce", "canary")
             .header("keep-alive", "canary")
             .header("connection", "x-hop")
             .header("x-hop", "canary")
