@@ -5,8 +5,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use http_body::Body;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+
+/// How long a body may take to come: a megabyte over a slow line.
+const TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Why a body is not read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -17,7 +20,7 @@ pub enum JsonBodyError {
     /// It is longer than is read.
     #[error("the body is longer than is read")]
     TooLarge,
-    /// Nothing came of it for too long.
+    /// Nothing came of it for too long, or too little.
     #[error("the agent's body stalled")]
     Stalled,
     /// It broke off.
@@ -31,15 +34,24 @@ pub enum JsonBodyError {
 /// # Errors
 ///
 /// [`JsonBodyError`] when it is something else, too long, or does not come to its end.
-pub async fn read(
+pub async fn read<B: Body<Data = Bytes> + Unpin>(
     headers: &HeaderMap,
-    mut body: Incoming,
+    body: B,
     bytes_max: usize,
     idle_timeout: Duration,
 ) -> Result<Bytes, JsonBodyError> {
     if !is_json(headers) || headers.contains_key(CONTENT_ENCODING) {
         return Err(JsonBodyError::MediaType);
     }
+    let collected = tokio::time::timeout(TIME_MAX, collect(body, bytes_max, idle_timeout)).await;
+    collected.unwrap_or(Err(JsonBodyError::Stalled))
+}
+
+async fn collect<B: Body<Data = Bytes> + Unpin>(
+    mut body: B,
+    bytes_max: usize,
+    idle_timeout: Duration,
+) -> Result<Bytes, JsonBodyError> {
     let mut read = BytesMut::new();
     loop {
         let frame = tokio::time::timeout(idle_timeout, body.frame()).await;
@@ -76,4 +88,25 @@ pub fn media_type_of(value: &HeaderValue) -> Option<&str> {
 
 fn media_type(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::stream;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_is_not_waited_for() {
+        let began = tokio::time::Instant::now();
+        let drops = stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(b" "))), ()))
+        });
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let read = read(&headers, StreamBody::new(Box::pin(drops)), 600, Duration::from_secs(2)).await;
+        assert_eq!(read, Err(JsonBodyError::Stalled));
+        assert!(began.elapsed() <= Duration::from_secs(61), "{:?}", began.elapsed());
+    }
 }

@@ -29,8 +29,6 @@ pub const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 /// Where a stream is resumed (HTML Living Standard, section 9.2.4).
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// How long a message may take to come: a megabyte over a slow line.
-const MESSAGE_TIME_MAX: Duration = Duration::from_secs(60);
 /// Most resources whose changes one request may ask to hear of. Each is decided about.
 const SUBSCRIPTIONS_MAX: usize = 256;
 
@@ -63,10 +61,7 @@ impl Arrival<'_> {
             return Err(McpError::Address);
         }
         match *self.request.method() {
-            HttpMethod::POST => {
-                let read = tokio::time::timeout(MESSAGE_TIME_MAX, self.read(body)).await;
-                self.message(&read.map_err(|_| McpError::Stalled)??, spoken)
-            }
+            HttpMethod::POST => self.message(&self.read(body).await?, spoken),
             HttpMethod::GET if spoken.era == Era::Legacy => self.stream(spoken),
             HttpMethod::DELETE if spoken.era == Era::Legacy => self.end(spoken),
             _ => Err(McpError::HttpMethod),
