@@ -398,6 +398,9 @@ impl Gateway {
             endpoint: connector.path.as_str(),
             served,
             handles: &self.handles,
+            policy: &self.policy,
+            client: call.peer().address.ip(),
+            now: call.arrived(),
             idle_timeout,
         };
         let spoken = call.mcp.get_or_insert_with(|| McpCall::unread(request));

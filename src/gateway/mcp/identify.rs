@@ -1,6 +1,7 @@
 //! From a request to the tool, prompt or resource that it is about: the message is read once, strictly, and what goes on to
 //! the server is written anew from what was read.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,9 +20,11 @@ use super::mirror::{Mirrors, PROTOCOL_VERSION};
 use super::params::Completed;
 use super::served::{Purpose, Served};
 use super::{McpCall, McpError, Said};
+use crate::clock::Now;
 use crate::gateway::json_body::{self, JsonBodyError};
 use crate::gateway::tool_call::{CallBody, CountedTool, Onward, ToolCall};
 use crate::identity::Caller;
+use crate::policy::Policy;
 use crate::tool::{Arguments, ConnectorName, Primitive, Tool};
 
 /// The header of a session, in revisions up to 2025-11-25.
@@ -46,6 +49,12 @@ pub struct Arrival<'a> {
     pub served: &'a Served,
     /// Whose handles are whose.
     pub handles: &'a Handles,
+    /// Who may use what.
+    pub policy: &'a Policy,
+    /// From where it comes.
+    pub client: IpAddr,
+    /// When it came.
+    pub now: Now,
     /// How long nothing may come of its body.
     pub idle_timeout: Duration,
 }
@@ -148,7 +157,11 @@ impl Arrival<'_> {
         match (request.method(), request.name(), request.uri()) {
             (Method::ToolsCall, Some(name), _) => {
                 let tool = self.served.tool(name).ok_or(McpError::ToolUnlisted)?;
-                let arguments = declared_arguments(&tool.tool, request.arguments())?;
+                let arguments = declared_arguments(&tool.tool, request.arguments());
+                // Whoever is not told that there is such a tool is not told what it takes either.
+                let is_shown = || self.policy.shows(self.caller, &tool.tool, self.client, self.now);
+                let arguments =
+                    arguments.map_err(|error| if is_shown() { error } else { McpError::Hidden })?;
                 Ok((tool, arguments, Vec::new()))
             }
             (Method::PromptsGet, Some(name), _) => alone(prompt(name)),

@@ -144,6 +144,9 @@ pub enum McpError {
     /// The connector lists its tools, and this is none of them.
     #[error("the connector lists no tool of this name")]
     ToolUnlisted,
+    /// A declared argument is of another kind, and the caller may not know that there is such a tool.
+    #[error("an argument is not of the declared type, and the tool is not shown to this caller")]
+    Hidden,
     /// A declared argument is of another kind.
     #[error("the argument `{name}` is not of the declared type {expected}")]
     Argument {

@@ -103,6 +103,7 @@ pub(super) fn answer_to_mcp(error: &McpError) -> Answer {
             "The agent has to begin the call anew: what it goes on with was given out for another call, or for somebody else.",
         ),
         McpError::AgentAlone => Refusal::Denied(Denial::AgentAlone).answer(None),
+        McpError::Hidden => Refusal::Denied(Denial::NoRule).answer(None),
         McpError::List(_) | McpError::Answer(_) => {
             Answer::new(StatusCode::BAD_GATEWAY, "connector_answer_unreadable", Fault::Connector, unreadable)
         }
@@ -167,7 +168,7 @@ pub(super) fn mcp_response(
 
 /// Whether the agent hears that what it asks for is not there, whether or not it is.
 fn is_unknown(refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::Hidden(_) | Refusal::Mcp(McpError::ToolUnlisted))
+    matches!(refusal, Refusal::Hidden(_) | Refusal::Mcp(McpError::ToolUnlisted | McpError::Hidden))
 }
 
 fn form<'a>(refusal: &Refusal, answer: &Answer, spoken: &'a McpCall, problem: Value) -> Form<'a> {

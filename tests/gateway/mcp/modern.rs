@@ -51,6 +51,20 @@ async fn a_hidden_tool_is_answered_like_one_that_is_not_there() {
 }
 
 #[tokio::test]
+async fn what_arguments_a_hidden_tool_takes_is_not_told_either() {
+    let tools = "    scopes: [Notes.Read]\n    tools:\n      list_notes: {}\n      read_note: {}\n      count_slowly: {}\n      delete_note: { arguments: { id: { type: integer } } }\n";
+    let bed = McpBed::with(tools).await;
+    let call = json!({ "name": "delete_note", "arguments": { "id": "n1" } });
+    let (status, hidden) = bed.modern_answer("bob", "tools/call", call.clone()).await;
+    let error = json!({ "code": -32602, "message": "Unknown tool: delete_note" });
+    assert_eq!((status, &hidden["error"]), (200, &error));
+    let (_, shown) = bed.modern_answer("ada", "tools/call", call).await;
+    assert_eq!(shown["result"]["isError"], true, "{shown:#}");
+    assert!(bed.notes.requests().is_empty());
+    assert_eq!(bed.bed.outcomes(2).await, ["policy_denied", "argument_invalid"]);
+}
+
+#[tokio::test]
 async fn headers_and_message_have_to_agree() {
     let bed = McpBed::start().await;
     let request = bed.modern("ada", "tools/call", json!({ "name": "read_note" }));
