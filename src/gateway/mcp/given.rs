@@ -56,7 +56,7 @@ impl Given {
 /// What a call is, apart from what may differ when it goes on after its person was asked. The order of members makes no
 /// difference.
 pub fn call_digest(method: &str, params: Option<&Map<String, Value>>) -> [u8; 32] {
-    let mut digest = FieldDigest::new("mcp-call/1");
+    let mut digest = FieldDigest::new("mcp-call/2");
     digest.field(method.as_bytes());
     for (name, value) in sorted(params.into_iter().flatten()) {
         if !CHANGING.contains(&name.as_str()) {
@@ -73,26 +73,64 @@ fn sorted<'a>(members: impl Iterator<Item = (&'a String, &'a Value)>) -> Vec<(&'
     members
 }
 
-/// The depth is bounded: the message was read.
+/// The depth is bounded: the message was read. How many members and items there are stands before them: no name or text in
+/// one can then be taken for its end.
 fn add(digest: &mut FieldDigest, value: &Value) {
+    let count = |digest: &mut FieldDigest, length: usize| digest.field(&(length as u64).to_be_bytes());
     match value {
         Value::Object(members) => {
             digest.field(b"{");
+            count(digest, members.len());
             for (name, value) in sorted(members.iter()) {
                 digest.field(name.as_bytes());
                 add(digest, value);
             }
-            digest.field(b"}");
         }
         Value::Array(items) => {
             digest.field(b"[");
+            count(digest, items.len());
             items.iter().for_each(|item| add(digest, item));
-            digest.field(b"]");
         }
         Value::String(text) => {
             digest.field(b"\"");
             digest.field(text.as_bytes());
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => digest.field(value.to_string().as_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn digest(arguments: Value) -> [u8; 32] {
+        call_digest("tools/call", json!({ "name": "pay", "arguments": arguments }).as_object())
+    }
+
+    #[test]
+    fn the_order_of_members_makes_no_difference_and_anything_else_does() {
+        let one: Value = serde_json::from_str(r#"{"a":1,"b":{"c":[true,null]}}"#).expect("JSON");
+        let other: Value = serde_json::from_str(r#"{"b":{"c":[true,null]},"a":1}"#).expect("JSON");
+        assert_eq!(digest(one), digest(other));
+        let different = [
+            json!({}),
+            json!({ "a": 1 }),
+            json!({ "a": "1" }),
+            json!({ "a": [1] }),
+            json!({ "a": { "1": 1 } }),
+            json!({ "a": {}, "b": {} }),
+            json!({ "a": { "b": {} } }),
+            // Names that look like the end of an object, and texts like its beginning.
+            json!({ "!": { "}": "{" } }),
+            json!({ "!": {}, "\"": {} }),
+            json!({ "a": ["]"] }),
+            json!({ "a": [], "]": 1 }),
+        ];
+        for (i, one) in different.iter().enumerate() {
+            for (j, other) in different.iter().enumerate() {
+                assert_eq!(digest(one.clone()) == digest(other.clone()), i == j, "{one} and {other}");
+            }
+        }
     }
 }
