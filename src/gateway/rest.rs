@@ -154,7 +154,7 @@ impl<T> Operations<T> {
     pub fn add(&mut self, operation: &ToolMatch, value: T) -> Result<(), OverlapError> {
         let matchers = self.by_method.entry(operation.method.clone()).or_default();
         let number = self.operations.len();
-        let template = percent_decode_str(&operation.template).decode_utf8_lossy();
+        let template = matchable(&operation.template);
         let overlap = |error| match error {
             matchit::InsertError::Conflict { with } => {
                 OverlapError { other: format!("{} {with}", operation.method) }
@@ -188,6 +188,19 @@ impl<T> Operations<T> {
         let folded = *matchers.folded.at(&lower_case(path)).ok()?.value;
         (folded == *exact.value).then(|| (&self.operations[folded], exact.params))
     }
+}
+
+/// A template as the router takes it: what is text is decoded, and braces in it are doubled, or they would make a parameter
+/// of it.
+fn matchable(template: &str) -> String {
+    let segment = |segment: &str| match segment.starts_with('{') {
+        true => segment.to_owned(),
+        false => {
+            let text = percent_decode_str(segment).decode_utf8_lossy();
+            text.replace('{', "{{").replace('}', "}}")
+        }
+    };
+    template.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
 
 /// The text without regard to case. Most paths are so already.
@@ -265,6 +278,19 @@ mod tests {
         check(&mail, Method::GET, "/me/messages/AAMkAD%3D%3D", Some("GET /me/messages/{id}"));
         check(&mail, Method::GET, "/me/messages/ada%40example.test", Some("GET /me/messages/{id}"));
         check(&mail, Method::GET, "/files/caf%c3%a9", Some("GET /files/caf%C3%A9"));
+    }
+
+    #[test]
+    fn what_is_encoded_in_a_template_is_text_and_no_parameter() {
+        let files =
+            operations(&["GET /a/%7Bid%7D", "GET /b/%7B*rest%7D", "GET /c/%7Bid%7D/{id}", "GET /d/%7B"]);
+        check(&files, Method::GET, "/a/%7Bid%7D", Some("GET /a/%7Bid%7D"));
+        check(&files, Method::GET, "/a/secrets", None);
+        check(&files, Method::GET, "/b/%7B*rest%7D", Some("GET /b/%7B*rest%7D"));
+        check(&files, Method::GET, "/b/x/$batch/y", None);
+        check(&files, Method::GET, "/c/%7Bid%7D/1", Some("GET /c/%7Bid%7D/{id}"));
+        check(&files, Method::GET, "/c/x/1", None);
+        check(&files, Method::GET, "/d/%7B", Some("GET /d/%7B"));
     }
 
     #[test]
