@@ -18,7 +18,7 @@ pub mod identify;
 pub mod pointer;
 mod query;
 
-use crate::strict_json::same_but_for_case;
+use crate::strict_json::{fold, same_but_for_case};
 use arguments::DeclaredArguments;
 
 /// What a request must look like to be a certain tool: `GET /me/messages/{id}`.
@@ -162,7 +162,7 @@ impl<T> Operations<T> {
             // ToolMatch let the template through: parameters are whole segments and have names.
             other => OverlapError { other: other.to_string() },
         };
-        matchers.folded.insert(template.to_lowercase(), number).map_err(overlap)?;
+        matchers.folded.insert(fold(&template).collect::<String>(), number).map_err(overlap)?;
         matchers.exact.insert(template, number).map_err(overlap)?;
         self.operations.push(value);
         Ok(())
@@ -185,8 +185,8 @@ impl<T> Operations<T> {
         if !exact.params.iter().all(|(_, value)| is_plain_value(value)) {
             return None;
         }
-        let folded = *matchers.folded.at(&lower_case(path)).ok()?.value;
-        (folded == *exact.value).then(|| (&self.operations[folded], exact.params))
+        let number = *matchers.folded.at(&folded(path)).ok()?.value;
+        (number == *exact.value).then(|| (&self.operations[number], exact.params))
     }
 }
 
@@ -204,10 +204,10 @@ fn matchable(template: &str) -> String {
 }
 
 /// The text without regard to case. Most paths are so already.
-fn lower_case(text: &str) -> Cow<'_, str> {
+fn folded(text: &str) -> Cow<'_, str> {
     match text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
         true => Cow::Borrowed(text),
-        false => Cow::Owned(text.to_lowercase()),
+        false => Cow::Owned(fold(text).collect()),
     }
 }
 
@@ -291,6 +291,13 @@ mod tests {
         check(&files, Method::GET, "/c/%7Bid%7D/1", Some("GET /c/%7Bid%7D/{id}"));
         check(&files, Method::GET, "/c/x/1", None);
         check(&files, Method::GET, "/d/%7B", Some("GET /d/%7B"));
+    }
+
+    #[test]
+    fn a_letter_that_shares_its_upper_case_with_another_is_that_one_to_many_a_reader() {
+        let people = operations(&["GET /people/{id}", "GET /people/secrets"]);
+        check(&people, Method::GET, "/people/%C5%BFecrets", None);
+        check(&people, Method::GET, "/people/stra%C3%9Fe", Some("GET /people/{id}"));
     }
 
     #[test]
