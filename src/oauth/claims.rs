@@ -240,15 +240,23 @@ fn check_purpose(reader: Reader<'_>) -> Result<(), ClaimsError> {
         return Err(ClaimsError::NotAnAccessToken(OtherToken::Id));
     }
     // Keycloak says in the claims what each token is for.
-    match reader.optional_text("typ")? {
-        None => Ok(()),
-        Some(typ) if typ.eq_ignore_ascii_case("Bearer") => Ok(()),
-        Some(typ) if typ.eq_ignore_ascii_case("ID") => Err(ClaimsError::NotAnAccessToken(OtherToken::Id)),
+    let other = match reader.optional_text("typ")? {
+        None => None,
+        Some(typ) if typ.eq_ignore_ascii_case("Bearer") => None,
+        Some(typ) if typ.eq_ignore_ascii_case("ID") => Some(OtherToken::Id),
         Some(typ) if typ.eq_ignore_ascii_case("Refresh") || typ.eq_ignore_ascii_case("Offline") => {
-            Err(ClaimsError::NotAnAccessToken(OtherToken::Refresh))
+            Some(OtherToken::Refresh)
         }
-        Some(_) => Err(ClaimsError::NotAnAccessToken(OtherToken::Other)),
-    }
+        Some(_) => Some(OtherToken::Other),
+    };
+    // Cognito does so as well, and Hydra when it is asked about an opaque token: a refresh token is active, too.
+    let used_as = match reader.optional_text("token_use")? {
+        None | Some("access" | "access_token") => None,
+        Some("id" | "id_token") => Some(OtherToken::Id),
+        Some("refresh" | "refresh_token") => Some(OtherToken::Refresh),
+        Some(_) => Some(OtherToken::Other),
+    };
+    other.or(used_as).map_or(Ok(()), |other| Err(ClaimsError::NotAnAccessToken(other)))
 }
 
 fn entra_person(
@@ -648,6 +656,13 @@ mod tests {
         check_refused(&oidc(), oidc_claims(), "typ", json!("ID"), NotAnAccessToken(OtherToken::Id));
         check_refused(&oidc(), oidc_claims(), "typ", json!("Refresh"), NotAnAccessToken(OtherToken::Refresh));
         check_refused(&oidc(), oidc_claims(), "typ", json!("Logout"), NotAnAccessToken(OtherToken::Other));
+        let used_as = |what: &str, other| {
+            check_refused(&oidc(), oidc_claims(), "token_use", json!(what), NotAnAccessToken(other));
+        };
+        used_as("id", OtherToken::Id);
+        used_as("refresh_token", OtherToken::Refresh);
+        used_as("anything", OtherToken::Other);
+        check_refused(&oidc(), oidc_claims(), "token_use", json!(1), WrongType("token_use"));
         check_refused(&oidc(), oidc_claims(), "at_hash", json!("x"), NotAnAccessToken(OtherToken::Id));
         check_refused(&oidc(), oidc_claims(), "events", json!({}), NotAnAccessToken(OtherToken::Logout));
         check_refused(&oidc(), oidc_claims(), "cnf", json!({"kid": "x"}), ConfirmationUnsupported);
@@ -663,6 +678,15 @@ mod tests {
             json!("j".repeat(CLAIM_BYTES_MAX + 1)),
             WrongType("jti"),
         );
+    }
+
+    #[test]
+    fn a_token_says_that_it_is_used_as_an_access_token() {
+        for used_as in ["access", "access_token"] {
+            let mut claims = oidc_claims();
+            claims["token_use"] = json!(used_as);
+            run(&oidc(), &claims).expect("a good token");
+        }
     }
 
     #[test]
