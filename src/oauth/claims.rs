@@ -141,12 +141,19 @@ pub fn check_agents_token(
     if reader.has("cnf") {
         return Err(ClaimsError::ConfirmationUnsupported);
     }
-    let actor = agent(reader, settings)?.map_or_else(|| reader.text("sub").map(Actor::new), Ok)?;
+    let named = agent(reader, settings)?;
+    let is_named = named.is_some();
+    let actor = named.map_or_else(|| reader.text("sub").map(Actor::new), Ok)?;
     // A person's token was issued to an agent as well, and to the authorization server it would make them the actor.
-    let has_roles_alone = matches!(settings.kind, IssuerKind::Entra { .. })
-        && scopes(reader)?.is_empty()
-        && reader.has("roles");
-    if !has_roles_alone && !speaks_for_an_application(reader, reader.text("sub")?, Some(&actor))? {
+    let is_an_applications = match settings.kind {
+        // Every access token of Entra's names the application that it was issued to; an ID token does not.
+        IssuerKind::Entra { .. } if !is_named => false,
+        IssuerKind::Entra { .. } if scopes(reader)?.is_empty() && reader.has("roles") => true,
+        IssuerKind::Entra { .. } | IssuerKind::Oidc => {
+            speaks_for_an_application(reader, reader.text("sub")?, Some(&actor))?
+        }
+    };
+    if !is_an_applications {
         return Err(ClaimsError::NoApplication);
     }
     check_audience(reader, settings)?;
@@ -263,12 +270,15 @@ fn entra_person(
     reader: Reader<'_>,
     tenant: &Tenant,
     scopes: &Scopes,
+    actor: Option<&Actor>,
 ) -> Result<(Tenant, Subject), ClaimsError> {
     if Some(reader.text("tid")?) != tenant.id() {
         return Err(ClaimsError::Tenant);
     }
-    // Delegated scopes are only ever in the access token of a person; roles alone are an application's permissions.
-    if reader.optional_text("idtyp")? == Some("app") || (scopes.is_empty() && reader.has("roles")) {
+    // Delegated scopes are only ever in the access token of a person; roles alone are an application's permissions. ID
+    // tokens may have a person's roles, and name no application.
+    let has_roles_alone = scopes.is_empty() && reader.has("roles") && actor.is_some();
+    if reader.optional_text("idtyp")? == Some("app") || has_roles_alone {
         return Err(ClaimsError::NoPerson);
     }
     if scopes.is_empty() {
@@ -687,6 +697,25 @@ mod tests {
             claims["token_use"] = json!(used_as);
             run(&oidc(), &claims).expect("a good token");
         }
+    }
+
+    #[test]
+    fn a_persons_id_token_with_roles_is_no_applications() {
+        // Entra puts the roles of a person into ID tokens as well, which name no agent and have no scopes.
+        let mut id_token = entra_claims();
+        id_token["roles"] = json!(["Notes.Admin"]);
+        for name in ["scp", "azp"] {
+            id_token.as_object_mut().expect("an object of the test").remove(name);
+        }
+        let now = Now { wall: Duration::from_secs(NOW), monotonic: Instant::now() };
+        let alone = |claims: &Value| {
+            check_agent_alone(claims.as_object().expect("an object"), &entra(), now).map(drop)
+        };
+        assert!(matches!(run(&entra(), &id_token), Err(ClaimsError::NotAnAccessToken(OtherToken::Id))));
+        assert_eq!(alone(&id_token), Err(ClaimsError::NoApplication));
+        id_token["azp"] = json!("planner");
+        assert_eq!(run(&entra(), &id_token).expect_err("an application's"), ClaimsError::NoPerson);
+        assert_eq!(alone(&id_token), Ok(()));
     }
 
     #[test]

@@ -182,7 +182,7 @@ fn person(
     scopes: &Scopes,
 ) -> Result<(Tenant, Subject), ClaimsError> {
     match &settings.kind {
-        IssuerKind::Entra { tenant } => entra_person(reader, tenant, scopes),
+        IssuerKind::Entra { tenant } => entra_person(reader, tenant, scopes, actor),
         IssuerKind::Oidc => oidc_person(reader, settings.claim_names.subject.as_ref(), actor),
     }
 }
