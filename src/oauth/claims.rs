@@ -298,8 +298,11 @@ fn oidc_person(
         }
         None => reader.text("sub")?,
     };
-    if speaks_for_an_application(reader, subject, actor)? {
-        return Err(ClaimsError::NoPerson);
+    // Wherever people are named, an application is seen by its `sub`.
+    for subject in [Some(subject), reader.optional_text("sub")?].into_iter().flatten() {
+        if speaks_for_an_application(reader, subject, actor)? {
+            return Err(ClaimsError::NoPerson);
+        }
     }
     Ok((Tenant::Sole, Subject::new(subject)))
 }
@@ -716,6 +719,17 @@ mod tests {
         id_token["azp"] = json!("planner");
         assert_eq!(run(&entra(), &id_token).expect_err("an application's"), ClaimsError::NoPerson);
         assert_eq!(alone(&id_token), Ok(()));
+    }
+
+    #[test]
+    fn an_application_is_seen_by_its_sub_wherever_people_are_named() {
+        let claim_names =
+            ClaimNames { subject: Some(ClaimPath::Name("uid".into())), ..ClaimNames::default() };
+        let settings = IssuerSettings { claim_names, ..oidc() };
+        let mut claims = oidc_claims();
+        claims["uid"] = json!("p-1");
+        run(&settings, &claims).expect("a person's token");
+        check_refused(&settings, claims, "sub", json!("planner"), ClaimsError::NoPerson);
     }
 
     #[test]
