@@ -163,7 +163,7 @@ struct Policy<'a> {
 
 #[derive(Serialize)]
 struct Resource<'a> {
-    name: String,
+    name: Cow<'a, str>,
     #[serde(rename = "type")]
     kind: &'static str,
     namespace: &'a str,
@@ -205,7 +205,7 @@ struct Delegation<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     connector: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    tool: Option<&'a str>,
+    tool: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     identity: Option<&'static str>,
     /// What the caller proved beside having the token.
@@ -294,8 +294,8 @@ impl<'a> Event<'a> {
             authorizations: authorizations(record),
             resources: tool
                 .map(|tool| Resource {
-                    name: tool.to_string(),
-                    kind: "tool",
+                    name: clean_owned(tool.to_string()),
+                    kind: tool.primitive.as_str(),
                     namespace: tool.connector.as_str(),
                     role_id: 1,
                 })
@@ -307,7 +307,7 @@ impl<'a> Event<'a> {
                     ending: record.ending.as_str(),
                     fault: refusal.map(|refusal| refusal.fault.as_str()),
                     connector: record.connector.as_ref().map(|connector| connector.as_str()),
-                    tool: tool.map(|tool| tool.name.as_str()),
+                    tool: tool.map(|tool| clean(tool.name.as_str())),
                     identity: tool.map(|tool| tool.identity.as_str()),
                     proofs: caller.map(proofs).unwrap_or_default(),
                     scopes_requested: tool.map(|tool| tool.target.scopes.iter().collect()),
@@ -464,7 +464,7 @@ mod tests {
     use crate::identity::{Actor as Agent, Peer, Scopes, SecretToken, Tenant, VerifiedClaims};
     use crate::identity::{Audience, Caller};
     use crate::metrics::CacheLookup;
-    use crate::tool::{ConnectorName, Target, Tool};
+    use crate::tool::{ConnectorName, Primitive, Target, Tool};
     use http::StatusCode;
     use serde_json::{Value, json};
     use std::sync::Arc;
@@ -553,6 +553,19 @@ mod tests {
         expect("/unmapped/obo/cache", json!("hit"));
         expect("/unmapped/obo/outcome", json!("answered"));
         expect("/action_id", json!(1));
+    }
+
+    #[test]
+    fn what_an_agent_calls_a_resource_disturbs_no_line() {
+        let uri = format!("notes:\u{202e}\u{7f}\n{}", "a".repeat(4_000));
+        let tool = Tool { primitive: Primitive::Resource, ..Tool::of("notes", &uri) };
+        let (line, value) = line(&CallRecord { tool: Some(Arc::new(tool)), ..answered() });
+        assert!(!line.trim_end().chars().any(disturbs), "{line}");
+        for pointer in ["/resources/0/name", "/unmapped/obo/tool"] {
+            let name = value.pointer(pointer).and_then(Value::as_str).expect("a name");
+            assert!(name.ends_with(CUT_MARK) && name.len() < 3_000, "{name}");
+        }
+        assert_eq!(value.pointer("/resources/0/type"), Some(&json!("resource")));
     }
 
     #[test]
