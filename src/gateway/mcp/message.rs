@@ -124,6 +124,9 @@ pub enum MessageFault {
     /// is the same.
     #[error("a member of `{0}` differs from another one in case alone")]
     CaseTwin(&'static str),
+    /// A URI is written in a way that some readers take for that of something else.
+    #[error("`{0}` is not written in the one way that everybody reads alike")]
+    Ambiguous(&'static str),
 }
 
 impl MessageFault {
@@ -141,7 +144,11 @@ impl MessageFault {
             | Self::Id
             | Self::Method
             | Self::Error => -32_600,
-            Self::Missing(_) | Self::WrongType(..) | Self::TooLong(..) | Self::CaseTwin(_) => -32_602,
+            Self::Missing(_)
+            | Self::WrongType(..)
+            | Self::TooLong(..)
+            | Self::CaseTwin(_)
+            | Self::Ambiguous(_) => -32_602,
         }
     }
 }

@@ -20,6 +20,7 @@ mod params;
 pub mod reply;
 pub mod screen;
 mod served;
+mod uri;
 
 use std::sync::Arc;
 

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::message::{ID_BYTES_MAX, Id, MessageFault};
 use super::method::{Method, NotificationKind};
+use super::uri;
 use crate::strict_json::{fold, same_but_for_case};
 
 /// Longest name of a tool or a prompt. The protocol counsels 128 at most; there are servers with longer ones.
@@ -106,7 +107,7 @@ pub(super) fn check_request(method: Method, params: Option<&Map<String, Value>>)
             Ok(())
         }
         Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
-            required_text(params, "uri", "params.uri", URI_BYTES_MAX)
+            required_uri(params, "params.uri")
         }
         Method::TasksGet | Method::TasksResult | Method::TasksCancel | Method::TasksUpdate => {
             required_text(params, "taskId", "params.taskId", URI_BYTES_MAX)
@@ -179,7 +180,7 @@ fn check_completion(params: &Map<String, Value>) -> Result<(), MessageFault> {
     check_distinct(reference, &REF, "params.ref")?;
     match reference.get("type").and_then(Value::as_str) {
         Some("ref/prompt") => required_text(reference, "name", "params.ref.name", NAME_BYTES_MAX),
-        Some("ref/resource") => required_text(reference, "uri", "params.ref.uri", URI_BYTES_MAX),
+        Some("ref/resource") => required_uri(reference, "params.ref.uri"),
         Some(_) | None => {
             Err(MessageFault::WrongType("params.ref.type", "\"ref/prompt\" or \"ref/resource\""))
         }
@@ -189,8 +190,13 @@ fn check_completion(params: &Map<String, Value>) -> Result<(), MessageFault> {
 fn check_subscriptions(params: &Map<String, Value>) -> Result<(), MessageFault> {
     let Some(wanted) = object(params, "notifications", "params.notifications")? else { return Ok(()) };
     check_distinct(wanted, &NOTIFICATIONS, "params.notifications")?;
-    check_texts(wanted, "resourceSubscriptions", "params.notifications.resourceSubscriptions")?;
-    check_texts(wanted, "taskIds", "params.notifications.taskIds")
+    let place = "params.notifications.resourceSubscriptions";
+    check_texts(wanted, "resourceSubscriptions", place)?;
+    check_texts(wanted, "taskIds", "params.notifications.taskIds")?;
+    match subscriptions(params, "resourceSubscriptions").all(uri::is_canonical) {
+        true => Ok(()),
+        false => Err(MessageFault::Ambiguous(place)),
+    }
 }
 
 /// Whether a member, if there is one, is an array of URIs or of tasks.
@@ -216,6 +222,14 @@ pub(super) fn object<'a>(
         None => Ok(None),
         Some(Value::Object(object)) => Ok(Some(object)),
         Some(_) => Err(MessageFault::WrongType(place, AN_OBJECT)),
+    }
+}
+
+fn required_uri(members: &Map<String, Value>, place: &'static str) -> Result<(), MessageFault> {
+    required_text(members, "uri", place, URI_BYTES_MAX)?;
+    match members.get("uri").and_then(Value::as_str).is_some_and(uri::is_canonical) {
+        true => Ok(()),
+        false => Err(MessageFault::Ambiguous(place)),
     }
 }
 

@@ -89,6 +89,20 @@ fn a_case_twin_of_the_envelope_is_refused() {
 }
 
 #[test]
+fn a_resource_is_named_in_one_way() {
+    let (up, plain) = ("file:///shared/../private", "file:///shared/a");
+    for method in ["resources/read", "resources/subscribe", "resources/unsubscribe"] {
+        check_params(method, &format!(r#"{{"uri":"{up}"}}"#), MessageFault::Ambiguous("params.uri"));
+        request(method, &format!(r#"{{"uri":"{plain}"}}"#));
+    }
+    let completed = format!(r#"{{"ref":{{"type":"ref/resource","uri":"{up}"}}}}"#);
+    check_params("completion/complete", &completed, MessageFault::Ambiguous("params.ref.uri"));
+    let wanted = format!(r#"{{"notifications":{{"resourceSubscriptions":["{plain}","{up}"]}}}}"#);
+    let place = "params.notifications.resourceSubscriptions";
+    check_params("subscriptions/listen", &wanted, MessageFault::Ambiguous(place));
+}
+
+#[test]
 fn a_case_twin_in_the_params_is_refused() {
     for member in ["Name", "NAME", "Arguments", "ta\u{17f}kId", "tas\u{212a}Id", "_Meta", "URI"] {
         check_params(
