@@ -73,6 +73,7 @@ fn connector_settings(
     let identity = tools::identity(&at.key("identity"), connector.identity);
     let listed = kind.and_then(|kind| tools::of(connector, kind, at));
     let listed = listed.as_ref().map(Option::as_deref);
+    modes::check(connector, listed.flatten(), at);
     let uses = |mode| {
         let listed = kind.zip(listed);
         listed.is_some_and(|(kind, tools)| modes::in_use(connector, tools, kind).any(|used| used == mode))

@@ -55,7 +55,6 @@ pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> O
     let connectors = connectors::settings(file, root, &issuers);
     let policy = policy::policy(file, root, Some(&issuers.settings).zip(connectors.as_deref()), surroundings);
     traps::check(file, root);
-    modes::check(file, root);
     let audit = audit::settings(file.audit.as_ref(), &root.key("audit"));
     if let Some(connectors) = &connectors {
         application::keep_where_used(&mut issuers.settings, connectors);

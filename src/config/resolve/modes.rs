@@ -2,7 +2,7 @@
 //! may be meant is a warning.
 
 use crate::config::at::At;
-use crate::config::file::{self, ConnectorKind, File, Identity, ListWithoutPerson, Named};
+use crate::config::file::{self, ConnectorKind, Identity, ListWithoutPerson, Named};
 
 /// Methods that change something (RFC 9110 section 9.2.1 calls the others safe).
 const WRITING_METHODS: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
@@ -30,15 +30,11 @@ pub fn in_use(
     own.into_iter().chain(alone).chain(tools.filter_map(|(_, tool)| tool.identity))
 }
 
-/// Looks at the tools of all connectors.
-pub fn check(file: &File, root: &At<'_>) {
-    let connectors_at = root.key("connectors");
-    for (name, connector) in file.connectors.iter().flat_map(|connectors| &connectors.0) {
-        let at = connectors_at.key(name);
-        check_mixture(connector, &at);
-        for (name, tool) in connector.tools.iter().flat_map(|tools| &tools.0) {
-            check_tool(connector, tool, &at.key("tools").key(name));
-        }
+/// Looks at the tools of a connector: at these, where it is known what it lists, or else at those that are written.
+pub fn check(connector: &file::Connector, listed: Option<&Named<file::Tool>>, at: &At<'_>) {
+    check_mixture(connector, at);
+    for (name, tool) in listed.or(connector.tools.as_ref()).iter().flat_map(|tools| &tools.0) {
+        check_tool(connector, tool, &at.key("tools").key(name));
     }
 }
 

@@ -47,6 +47,17 @@ fn a_mode_that_is_written_for_one_tool_leaves_the_others_theirs() {
 }
 
 #[test]
+fn what_may_not_be_meant_is_told_of_imported_tools_as_well() {
+    let files = Files::new();
+    let tools = importing(&files, "    identity: app_only\n").replace("[Mail.Read]", "[.default]");
+    let expected = "connectors.mail.tools.list.match: is a person's data, which whoever may use this tool would see with \
+                    the application's power: write `identity: on_behalf_of`";
+    let (faults, warnings) = faults_of(&edited(&[(TOOLS, &tools)]));
+    assert_eq!(faults, [""; 0]);
+    assert!(warnings.len() == 1 && warnings[0].ends_with(expected), "{warnings:?}");
+}
+
+#[test]
 fn what_no_tool_wants_is_not_missed() {
     let files = Files::new();
     let shared = "{ identity: app_only, scopes: [.default] }";
