@@ -93,9 +93,9 @@ audit: {{ file: {audit} }}
 }
 
 /// How long to wait for a connector: longer than any machine is busy, so that time decides no test.
-const PATIENT: &str = "{ connect: 20s, response: 20s, idle: 20s }";
+pub const PATIENT: &str = "{ connect: 20s, response: 20s, idle: 20s }";
 /// The same for tests of those deadlines themselves.
-const HASTY: &str = "{ connect: 500ms, response: 700ms, idle: 700ms }";
+pub const HASTY: &str = "{ connect: 500ms, response: 700ms, idle: 700ms }";
 
 /// The tools that most tests use.
 pub const TOOLS: &str = "    tools:

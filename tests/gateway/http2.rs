@@ -15,7 +15,8 @@ use reqwest::Method;
 
 use crate::bed::{ANYTHING, Setup, TestBed};
 
-fn client(window: Option<u32>) -> reqwest::Client {
+/// An agent that speaks nothing else.
+pub fn client(window: Option<u32>) -> reqwest::Client {
     let builder = reqwest::Client::builder().no_proxy().http2_prior_knowledge();
     let builder = match window {
         Some(window) => builder.http2_initial_stream_window_size(window),

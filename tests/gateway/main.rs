@@ -8,6 +8,7 @@ mod bodies;
 mod catalog;
 mod challenge;
 mod command;
+mod endings;
 mod exchange;
 mod explain;
 mod forgetting;

@@ -1,6 +1,6 @@
 //! MCP servers behind the gateway, in both eras.
 
-mod bed;
+pub mod bed;
 
 mod app_only;
 mod handles;
