@@ -9,7 +9,9 @@ use std::sync::{Arc, LazyLock};
 
 use divan::{AllocProfiler, Bencher, black_box};
 use futures_util::FutureExt as _;
-use obo_gateway::audit::{AuditLog, AuditSettings, CallRecord, Durability, Record};
+use obo_gateway::audit::{
+    AuditLog, AuditSettings, CallRecord, Durability, Exchanges, Privacy, Record, Recorder, RequestId,
+};
 use obo_gateway::clock::Now;
 use obo_gateway::credential::{CredentialCache, Credentials, KeyFields};
 use obo_gateway::demo::authorization_server::{self as demo, MAIL_AUDIENCE};
@@ -82,20 +84,21 @@ impl Bed {
         let servers: AuthorizationServers = Arc::new(HashMap::from([(issuer, server)]));
         let verifier = Verifier::new(Arc::clone(&servers), None);
         let cache = Arc::new(CredentialCache::new(Arc::clone(&metrics)));
-        let credentials = Credentials::new(Arc::clone(&servers), cache, Arc::clone(&metrics));
         let folder = tempfile::tempdir().expect("a folder");
         // What the call itself pays: the writer has a thread of its own.
         let kept = AuditSettings {
             durability: Durability::Memory,
             ..AuditSettings::of(folder.path().join("audit.jsonl"))
         };
-        let audit = AuditLog::open(kept, metrics).expect("a trail");
+        let audit = AuditLog::open(kept, Arc::clone(&metrics)).expect("a trail");
+        let recorder = Recorder::new(audit.clone(), Privacy::of_this_run(), Exchanges::default());
+        let credentials = Credentials::new(Arc::clone(&servers), cache, recorder, metrics);
         let (policy, tool) = (policy(), Arc::new(tool()));
         let now = Now::read();
         let caller =
             runtime.block_on(verifier.verify(&Presented::bearer(&rs256), now)).expect("a good token");
         let permit = policy.decide(caller, Arc::clone(&tool), circumstances(now)).expect("a permit");
-        runtime.block_on(credentials.obtain(&permit, now)).expect("a delegated token");
+        runtime.block_on(credentials.obtain(&permit, RequestId::next(), now)).expect("a delegated token");
         Self {
             runtime,
             servers,
@@ -126,6 +129,7 @@ fn tool() -> Tool {
         description: None,
         annotations: Annotations::default(),
         arguments: Arc::default(),
+        record_arguments: Arc::default(),
         identity: IdentityMode::OnBehalfOf,
         target: Target {
             audience: Some(Audience::new(MAIL_AUDIENCE)),
@@ -196,9 +200,9 @@ fn key_digest(bencher: Bencher<'_, '_>) {
 
 #[divan::bench(threads = THREADS)]
 fn cache_hit(bencher: Bencher<'_, '_>) {
-    let (bed, now) = (&*BED, Now::read());
+    let (bed, now, call) = (&*BED, Now::read(), RequestId::next());
     bencher.bench(|| {
-        let obtained = bed.credentials.obtain(black_box(&bed.permit), now).now_or_never();
+        let obtained = bed.credentials.obtain(black_box(&bed.permit), call, now).now_or_never();
         let credential = obtained.expect("nothing to wait for: it is kept").expect("a credential");
         assert_eq!(credential.lookup(), CacheLookup::Hit);
         credential
@@ -225,9 +229,11 @@ fn whole_call(bencher: Bencher<'_, '_>) {
         let permit = bed.policy.decide(caller, Arc::clone(&bed.tool), circumstances(now)).expect("a permit");
         record.tool = Some(Arc::clone(permit.tool()));
         record.policies = Arc::clone(permit.policies());
-        let obtained = bed.credentials.obtain(&permit, now).now_or_never();
+        let obtained = bed.credentials.obtain(&permit, record.request_id, now).now_or_never();
         let credential = obtained.expect("nothing to wait for: it is kept").expect("a credential");
         record.granted = credential.granted().cloned();
+        record.exchange = credential.origin().exchange;
+        record.delegated_token = Some(credential.origin().token);
         // Nobody waits for it.
         drop(slot.write(Record::Call(Box::new(record))));
     });

@@ -69,6 +69,7 @@ fn tool(connector: usize) -> Arc<Tool> {
         description: None,
         annotations: Annotations { destructive: Some(false), ..Annotations::default() },
         arguments: Arc::new([("to".into(), ArgumentType::String)].into()),
+        record_arguments: Arc::default(),
         identity: IdentityMode::OnBehalfOf,
         target: Target::default(),
         issuers: [IssuerName::new("contoso")].into(),

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use zeroize::Zeroize;
 
@@ -187,33 +187,37 @@ impl fmt::Debug for Scopes {
 #[derive(Clone)]
 pub struct SecretToken(Arc<Wiped>);
 
-struct Wiped(String);
+struct Wiped {
+    text: String,
+    /// Computed once, by whoever asks first.
+    digest: OnceLock<[u8; 32]>,
+}
 
 impl Drop for Wiped {
     fn drop(&mut self) {
-        self.0.zeroize();
+        self.text.zeroize();
     }
 }
 
 impl SecretToken {
     /// Takes charge of a secret.
     pub fn new(secret: impl Into<String>) -> Self {
-        Self(Arc::new(Wiped(secret.into())))
+        Self(Arc::new(Wiped { text: secret.into(), digest: OnceLock::new() }))
     }
 
     /// How many bytes it has.
     pub fn byte_count(&self) -> usize {
-        self.0.0.len()
+        self.0.text.len()
     }
 
     /// Tells it from others without showing it: its SHA-256.
     pub fn digest(&self) -> [u8; 32] {
-        sha256(self.0.0.as_bytes())
+        *self.0.digest.get_or_init(|| sha256(self.0.text.as_bytes()))
     }
 
     /// Whether `bytes` hold the secret.
     pub fn is_within(&self, bytes: &[u8]) -> bool {
-        let secret = self.0.0.as_bytes();
+        let secret = self.0.text.as_bytes();
         !secret.is_empty()
             && bytes.len() >= secret.len()
             && bytes.windows(secret.len()).any(|window| window == secret)
@@ -221,7 +225,7 @@ impl SecretToken {
 
     /// The secret itself. The one way out, and loud: search for `expose` to see who looks.
     pub fn expose(&self) -> &str {
-        &self.0.0
+        &self.0.text
     }
 }
 
@@ -278,6 +282,8 @@ pub struct VerifiedClaims {
     pub token_id: Option<Arc<str>>,
     /// The sign-in session (`sid`), for records.
     pub session: Option<Arc<str>>,
+    /// What the person is called (`name`), for records, where the configuration wants that. It identifies nobody.
+    pub display_name: Option<Arc<str>>,
     /// How the person signed in.
     pub authentication: Arc<Authentication>,
     /// When the person signed in (`auth_time`), in seconds since 1970 UTC, where the token says it.
@@ -329,6 +335,7 @@ impl VerifiedClaims {
             roles: Vec::new(),
             token_id: None,
             session: None,
+            display_name: None,
             authentication: Arc::default(),
             authenticated_at: None,
             issued_at: None,
@@ -409,6 +416,16 @@ impl Caller {
     /// The sign-in session.
     pub fn session(&self) -> Option<&str> {
         self.verified.session.as_deref()
+    }
+
+    /// What the person is called, where records are to say so.
+    pub fn display_name(&self) -> Option<&str> {
+        self.verified.display_name.as_deref()
+    }
+
+    /// Where the subject's identifier means something: the tenant, or where there is none, the issuer.
+    pub fn realm(&self) -> &str {
+        self.verified.tenant.id().unwrap_or(self.verified.issuer.as_str())
     }
 
     /// How the person signed in.

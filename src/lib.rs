@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod oauth;
 pub mod policy;
 pub mod process;
+pub mod pseudonym;
 pub mod server;
 pub mod strict_json;
 pub mod tls;

@@ -15,6 +15,7 @@ use obo_gateway::error_chain::ErrorChain;
 use obo_gateway::explain::{self, ExplainError, Verdict};
 use obo_gateway::forget::{self, ForgetError};
 use obo_gateway::process::{Process, StartError};
+use obo_gateway::pseudonym::{self, PseudonymError};
 
 /// The configuration is bad (`EX_USAGE` of sysexits.h).
 const BAD_CONFIGURATION: u8 = 64;
@@ -104,6 +105,11 @@ enum Command {
         #[arg(long, value_name = "ID")]
         subject: String,
     },
+    /// Work with the audit trail
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
     /// Work with policies
     #[cfg(feature = "cedar")]
     Policy {
@@ -161,6 +167,27 @@ fn argument(text: &str) -> Result<(String, String), &'static str> {
 }
 
 #[derive(Subcommand)]
+enum AuditCommand {
+    /// Print under which pseudonyms a person stands in the trail, one for each key
+    ///
+    /// For whoever has the keys of `audit.keys`, and knows whom to look for. Nobody else can tell who a pseudonym is, not even
+    /// by trying everybody in a directory.
+    Pseudonym {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The issuer: its name in the configuration, or its `iss`
+        #[arg(long, value_name = "NAME", required_unless_present = "tenant", conflicts_with = "tenant")]
+        issuer: Option<String>,
+        /// The tenant, in place of the issuer
+        #[arg(long, value_name = "ID")]
+        tenant: Option<String>,
+        /// The person: Entra's object id (`oid`), elsewhere `sub`
+        #[arg(long, value_name = "ID")]
+        subject: String,
+    },
+}
+
+#[derive(Subcommand)]
 enum ConfigCommand {
     /// Print the JSON Schema of the configuration file
     Schema,
@@ -204,6 +231,14 @@ fn main() -> ExitCode {
         Command::Explain(arguments) => explain(arguments),
         Command::Forget { config, issuer, tenant, subject } => {
             forget(&config.path, &forget::Request { issuer, tenant, subject })
+        }
+        Command::Audit { command: AuditCommand::Pseudonym { config, issuer, tenant, subject } } => {
+            let request = pseudonym::Request { issuer, tenant, subject };
+            match pseudonym::pseudonyms(&config.path, &environment, &request) {
+                Ok(pseudonyms) => print(&pseudonyms.join("\n")),
+                Err(PseudonymError::Config(error)) => bad_configuration(&error),
+                Err(error) => failed(&ErrorChain(&error).to_string()),
+            }
         }
         #[cfg(feature = "cedar")]
         Command::Policy { command: PolicyCommand::Schema { config } } => {

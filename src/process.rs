@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::{AuditFile, AuditLog, AuditSettings, Happening, OpenError};
+use crate::audit::{AuditFile, AuditLog, AuditSettings, Exchanges, Happening, OpenError};
 use crate::config::{self, Config, Fault, LoadError, Loaded};
 use crate::credential::CredentialCache;
 use crate::error_chain::ErrorChain;
@@ -129,6 +129,8 @@ impl Process {
         let shared = Shared {
             cache: Arc::new(CredentialCache::new(Arc::clone(&metrics))),
             audit: open_audit(config.audit.clone(), &digest, &metrics).await?,
+            privacy: Arc::clone(&config.privacy),
+            exchanges: Exchanges::default(),
             metrics: Arc::clone(&metrics),
             calls: Calls::default(),
             proofs: Arc::default(),
@@ -217,7 +219,7 @@ impl Process {
             return Err(StartError::NeedsRestart { key: "admin" });
         }
         let previous = self.state.gateway();
-        let mut shared = current.shared.clone();
+        let mut shared = Shared { privacy: Arc::clone(&config.privacy), ..current.shared.clone() };
         let (audit, server_settings) = (config.audit.clone(), config.server.clone());
         let is_same_trail = audit.file == current.audit_file;
         if is_same_trail {
@@ -278,6 +280,7 @@ impl Process {
         };
         let flushed = async {
             let current = self.current.lock().await;
+            current.shared.exchanges.end().await;
             for trail in current.earlier_trails.iter().chain([&current.shared.audit]) {
                 trail.stop().await;
             }

@@ -172,6 +172,8 @@ pub struct Tool {
     pub annotations: Annotations,
     /// The arguments that policy may look at.
     pub arguments: Arc<BTreeMap<Arc<str>, ArgumentType>>,
+    /// Those of them that stand in records as they are. Of the rest, records have a digest alone.
+    pub record_arguments: Arc<[Arc<str>]>,
     /// Who the connector sees.
     pub identity: IdentityMode,
     /// What its credential has to be good for.
@@ -212,6 +214,7 @@ impl Tool {
             description: None,
             annotations: Annotations::default(),
             arguments: Arc::default(),
+            record_arguments: Arc::default(),
             identity: IdentityMode::OnBehalfOf,
             target: Target::default(),
             issuers: [IssuerName::new("contoso")].into(),

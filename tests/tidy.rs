@@ -8,7 +8,7 @@ const FLOORS: &[&[&str]] = &[
     &["main"],
     &["demo", "fuzzing"],
     &["explain"],
-    &["forget", "process"],
+    &["forget", "process", "pseudonym"],
     &["config"],
     &["server"],
     &["gateway"],
@@ -34,6 +34,8 @@ const PROOFS: &[(&str, &str)] = &[
     ("ApplicationPermit(permit)", "src/credential/mode.rs"),
     ("server.exchange(", "src/credential/on_behalf_of.rs"),
     (".application_token(", "src/credential/app_only.rs"),
+    // What asks authorization servers and records nothing.
+    ("Recorder::for_rehearsal(", "src/gateway/rehearsal.rs"),
 ];
 
 fn root() -> &'static Path {

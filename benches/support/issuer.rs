@@ -36,6 +36,7 @@ pub fn issuer_settings(demo: &demo::AuthorizationServer) -> IssuerSettings {
         audiences: vec![Audience::new(gateway.client_id.as_str())],
         agents: None,
         required_scopes: Scopes::parse("access_as_user"),
+        keeps_display_names: false,
         extra_roots: Vec::new(),
         publication: None,
         exchange: Some(ExchangeSettings {

@@ -1,12 +1,15 @@
-//! The record of what happened: one for each call, whatever happened.
+//! The record of what happened: one for each call, whatever happened, and one for whatever authorization servers were
+//! asked for meanwhile.
 //!
 //! A call begins by reserving a place for its record, so that at its end the record is written without waiting and
 //! without failing. When no place can be had, the call is refused. The end of an answer is released once its record is as
 //! safe as the operator wants it.
 
 mod archive;
+mod authentication;
 pub mod checkpoint;
 pub mod files;
+mod keyed;
 pub mod link;
 mod log;
 mod mark;
@@ -16,8 +19,16 @@ mod segment;
 mod settings;
 mod writer;
 
+pub use authentication::{
+    Authentication, AuthenticationRecord, Exchange, ExchangeEnd, ExchangeReason, Exchanges, Forgotten,
+    Occasion, Recorder, Recording, Revocation,
+};
+pub use keyed::{AuditKey, Epoch, KEY_BYTES_MIN, Privacy};
 pub use log::{AuditLog, AuditUnavailable, Receipt, Slot};
 pub use mark::{Happening, Mark};
-pub use record::{CallRecord, Ending, Fault, Forgotten, Record, RefusalNote, RequestId};
+pub use ocsf::RECORD_BYTES_MAX;
+pub use record::{
+    Address, CallRecord, Destination, Ending, Fault, McpOperation, Record, RefusalNote, RequestId, StageTimes,
+};
 pub use segment::OpenError;
 pub use settings::{AuditFile, AuditSettings, Checkpoints, Durability, Keep, Rotation};

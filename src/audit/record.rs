@@ -1,4 +1,4 @@
-//! What is known about one call, filled in as the stages learn it.
+//! The records of a trail; above all, what is known about one call, filled in as the stages learn it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,13 +6,16 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::{HeaderValue, Method, StatusCode, Uri, Version};
+use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
+use super::authentication::AuthenticationRecord;
+use super::keyed::Privacy;
 use super::mark::Mark;
-use crate::identity::RuleName;
-use crate::identity::{Caller, Peer, Person, Scopes};
+use crate::checked_url::CheckedUrl;
+use crate::identity::{Caller, Peer, RuleName, Scopes};
 use crate::metrics::CacheLookup;
-use crate::tool::{ConnectorName, Tool};
+use crate::tool::{Argument, ConnectorName, Tool};
 
 /// Identifies one call: in the record, in the `Obo-Request-Id` header, and towards the connector.
 ///
@@ -126,51 +129,117 @@ pub struct RefusalNote {
     pub issuer_correlation_id: Option<String>,
 }
 
-/// What was dropped when a person was forgotten.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
-pub struct Forgotten {
-    /// Delegated tokens that were kept for them.
-    pub credentials: usize,
-    /// Tokens of theirs that were remembered as verified.
-    pub remembered_tokens: usize,
+/// Where a request went, as far as records say it: without the query, in which anything may stand.
+#[derive(Clone)]
+pub struct Address(Uri);
+
+impl Address {
+    /// The path.
+    pub fn path(&self) -> &str {
+        self.0.path()
+    }
+
+    /// The host, where the request line names it.
+    pub fn host(&self) -> Option<&str> {
+        self.0.host()
+    }
+}
+
+/// Where the gateway sends something: a host and a port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Destination {
+    /// A name or an address.
+    pub host: Arc<str>,
+    /// The port.
+    pub port: u16,
+}
+
+impl Destination {
+    /// Where this address leads.
+    pub fn of(url: &CheckedUrl) -> Self {
+        let host = url.host().trim_start_matches('[').trim_end_matches(']');
+        // Only `https` and `http` are ever checked, and these have one.
+        Self { host: host.into(), port: url.as_url().port_or_known_default().unwrap_or_default() }
+    }
+}
+
+/// Where agents send tokens: the caller's, and their own.
+const TOKEN_HEADERS: [HeaderName; 2] = [AUTHORIZATION, HeaderName::from_static("obo-actor-token")];
+
+/// What a message to an MCP server asks for.
+#[derive(Clone, Debug)]
+pub struct McpOperation {
+    /// The method: one of the protocol's.
+    pub method: &'static str,
+    /// Of what: a name or a URI.
+    pub name: Option<Arc<str>>,
+}
+
+/// When the stages of a call had finished, since it arrived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StageTimes {
+    /// The caller was known.
+    pub authenticated: Option<Duration>,
+    /// The tool was known.
+    pub identified: Option<Duration>,
+    /// Policy had allowed it.
+    pub decided: Option<Duration>,
+    /// The credential was there.
+    pub obtained: Option<Duration>,
 }
 
 /// What is known about one call.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct CallRecord {
     /// Its identifier.
     pub request_id: RequestId,
+    /// What it may say of people.
+    pub privacy: Arc<Privacy>,
     /// When it arrived, since 1970 UTC.
     pub arrived_at: Duration,
     /// Who connected.
     pub peer: Peer,
     /// What was asked.
     pub method: Method,
-    /// Where. The query is not recorded.
-    pub uri: Uri,
+    /// Where.
+    pub address: Address,
     /// In which version of HTTP.
     pub version: Version,
     /// What the agent calls itself.
     pub user_agent: Option<HeaderValue>,
+    /// The headers with tokens: by what the agent sent there, they are known where it put them elsewhere.
+    pub token_headers: [Option<HeaderValue>; 2],
     /// The W3C trace context that the agent sent.
     pub traceparent: Option<HeaderValue>,
     /// The connector that the path belongs to.
     pub connector: Option<ConnectorName>,
+    /// Where that one is.
+    pub destination: Option<Arc<Destination>>,
+    /// What the message asks for, when it is one to an MCP server and has been read.
+    pub operation: Option<McpOperation>,
     /// For whom, by whom.
     pub caller: Option<Arc<Caller>>,
     /// On which tool.
     pub tool: Option<Arc<Tool>>,
+    /// The SHA-256 of the canonical form of its arguments, where it has any that were read.
+    pub arguments_digest: Option<[u8; 32]>,
+    /// Those arguments that its tool says are to be recorded.
+    pub arguments: Vec<(Arc<str>, Argument)>,
     /// Which rules and policies decided: those that said yes or, where policy said no, those that did. Empty: nothing has
     /// been decided, or nothing said anything.
     pub policies: Arc<[RuleName]>,
+    /// The gateway's own client at the authorization server that the credential is from.
+    pub client_id: Option<Arc<str>>,
     /// Where the credential came from.
     pub lookup: Option<CacheLookup>,
+    /// The record of how it was obtained.
+    pub exchange: Option<RequestId>,
+    /// The SHA-256 of the token that the connector got.
+    pub delegated_token: Option<[u8; 32]>,
     /// Why the call was sent a second time with another credential, if it was.
     pub second_try: Option<&'static str>,
     /// The scopes it was granted.
     pub granted: Option<Scopes>,
-    /// Who was forgotten, when that is what was asked for, and what was dropped.
-    pub forgotten: Option<(Person, Forgotten)>,
     /// Why it was refused.
     pub refusal: Option<RefusalNote>,
     /// The status that the agent got.
@@ -181,8 +250,8 @@ pub struct CallRecord {
     pub ending: Ending,
     /// From arrival to end.
     pub duration: Duration,
-    /// From arrival until the credential was there.
-    pub obtained_after: Option<Duration>,
+    /// When its stages had finished.
+    pub stages: StageTimes,
     /// From forwarding to the connector's first byte.
     pub connector_latency: Option<Duration>,
     /// Body bytes received from the agent and passed on.
@@ -196,6 +265,8 @@ pub struct CallRecord {
 pub enum Record {
     /// Of a call.
     Call(Box<CallRecord>),
+    /// Of what was done about somebody's tokens.
+    Authentication(Box<AuthenticationRecord>),
     /// Of what happened to the trail itself.
     Mark(Mark),
 }
@@ -205,8 +276,18 @@ impl Record {
     pub fn id(&self) -> RequestId {
         match self {
             Self::Call(call) => call.request_id,
+            Self::Authentication(authentication) => authentication.id,
             Self::Mark(mark) => mark.id,
         }
+    }
+}
+
+/// Agents put tokens where they do not belong. What a line of the trail has been cleaned of is not shown here either.
+impl fmt::Debug for CallRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("CallRecord");
+        shown.field("request_id", &self.request_id).field("outcome", &self.outcome());
+        shown.field("connector", &self.connector).finish_non_exhaustive()
     }
 }
 
@@ -214,29 +295,51 @@ impl CallRecord {
     /// The record of a call that has just arrived. Until somebody says otherwise, the agent hung up: that is what
     /// happened when the call is dropped in the middle.
     pub fn begin<B>(request: &http::Request<B>, peer: Peer, arrived_at: Duration) -> Self {
+        Self::begin_under(Privacy::of_this_run(), request, peer, arrived_at)
+    }
+
+    /// The same, that may say of people what `privacy` says.
+    pub fn begin_under<B>(
+        privacy: Arc<Privacy>,
+        request: &http::Request<B>,
+        peer: Peer,
+        arrived_at: Duration,
+    ) -> Self {
         Self {
             request_id: RequestId::next(),
+            privacy,
             arrived_at,
             peer,
             method: request.method().clone(),
-            uri: request.uri().clone(),
+            address: Address(request.uri().clone()),
             version: request.version(),
             user_agent: request.headers().get(http::header::USER_AGENT).cloned(),
+            token_headers: TOKEN_HEADERS.map(|name| {
+                let mut value = request.headers().get(name)?.clone();
+                value.set_sensitive(true);
+                Some(value)
+            }),
             traceparent: request.headers().get("traceparent").cloned(),
             connector: None,
+            destination: None,
+            operation: None,
             caller: None,
             tool: None,
+            arguments_digest: None,
+            arguments: Vec::new(),
             policies: Arc::default(),
+            client_id: None,
             lookup: None,
+            exchange: None,
+            delegated_token: None,
             second_try: None,
-            forgotten: None,
             granted: None,
             refusal: None,
             status: None,
             connector_request_id: None,
             ending: Ending::AgentLeft,
             duration: Duration::ZERO,
-            obtained_after: None,
+            stages: StageTimes::default(),
             connector_latency: None,
             request_bytes: 0,
             response_bytes: 0,

@@ -15,7 +15,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-pub use audit::{Audit, Checkpoints, Durability, Keep, Rotate};
+pub use audit::{Audit, AuditKey, Checkpoints, Durability, Keep, Rotate};
 
 /// Configuration of obo-gateway.
 ///
@@ -573,6 +573,10 @@ pub struct Tool {
     /// The arguments that policies can look at, by name. MCP: members of the call's `arguments`. REST: each says where it
     /// stands, with `query`, `path` or `body`.
     pub arguments: Option<Named<Argument>>,
+    /// Those of `arguments` that stand in records as they are, up to 512 bytes each. Of the others, and of all together, records
+    /// have a digest alone.
+    #[schemars(length(min = 1))]
+    pub record_arguments: Option<Vec<String>>,
 }
 
 impl Tool {
@@ -594,6 +598,7 @@ impl Tool {
                 (this, other) => this.or(other),
             },
             arguments: this.arguments.or(other.arguments),
+            record_arguments: this.record_arguments.or(other.record_arguments),
         }
     }
 }

@@ -55,6 +55,8 @@ pub struct Config {
     pub policy: crate::policy::Policy,
     /// Where records go, and how they are kept.
     pub audit: crate::audit::AuditSettings,
+    /// What records may say of people.
+    pub privacy: std::sync::Arc<crate::audit::Privacy>,
 }
 
 /// A configuration that can be used, and what someone should look at regardless.

@@ -3,7 +3,6 @@
 //! Who asks here has an [`ApplicationPermit`], and only `mode.rs` hands that out, for tools that declare `app_only`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::HeaderValue;
 
@@ -12,14 +11,14 @@ use super::key::CacheKey;
 use super::mode::ApplicationPermit;
 use super::reason::Reason;
 use super::refusals::{Refusals, withdraws};
-use super::{Credential, ObtainError, Source, bearer};
+use super::{Credential, ObtainError, Origin, Source, bearer};
+use crate::audit::{Occasion, Recorder, RequestId};
 use crate::clock::Now;
 use crate::error_chain::ErrorChain;
 use crate::flight::Flights;
-use crate::identity::Scopes;
 use crate::metrics::{CacheLookup, CacheRefresh, Metrics};
 use crate::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
-use crate::oauth::exchange::ExchangeError;
+use crate::oauth::exchange::{Asking, ExchangeError, IssuedToken};
 use crate::tool::IdentityMode;
 
 mod tokens;
@@ -38,6 +37,7 @@ pub struct AppOnly {
 struct Kept {
     cache: Arc<CredentialCache>,
     refusals: Refusals,
+    recorder: Recorder,
     metrics: Arc<Metrics>,
 }
 
@@ -48,12 +48,18 @@ struct Wanted {
     key: CacheKey,
     fields: Arc<ApplicationFields>,
     reason: Reason,
+    occasion: Occasion,
 }
 
 impl AppOnly {
     /// Asks these servers.
-    pub fn new(servers: AuthorizationServers, cache: Arc<CredentialCache>, metrics: Arc<Metrics>) -> Self {
-        let shared = Arc::new(Kept { cache, refusals: Refusals::new(), metrics });
+    pub fn new(
+        servers: AuthorizationServers,
+        cache: Arc<CredentialCache>,
+        recorder: Recorder,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let shared = Arc::new(Kept { cache, refusals: Refusals::new(), recorder, metrics });
         Self { servers, shared, flights: Flights::default() }
     }
 
@@ -62,15 +68,21 @@ impl AppOnly {
     /// # Errors
     ///
     /// [`ObtainError`] when there is none.
-    pub async fn obtain(&self, permit: ApplicationPermit<'_>, now: Now) -> Result<Credential, ObtainError> {
-        let wanted = self.wanted(permit, Reason::Needed)?;
+    pub async fn obtain(
+        &self,
+        permit: ApplicationPermit<'_>,
+        call: RequestId,
+        now: Now,
+    ) -> Result<Credential, ObtainError> {
+        let wanted = self.wanted(permit, Reason::Needed, call)?;
         let kept = &self.shared;
         let Some(token) = kept.cache.applications().get(&wanted.key, &wanted.fields, now) else {
             return Ok(from_token(self.join(&wanted, now).await?, CacheLookup::Miss));
         };
         kept.metrics.cache_looked_up(CacheLookup::Hit);
         if token.life.is_to_be_renewed(now) {
-            self.refresh(wanted, Arc::clone(&token));
+            let occasion = Occasion { reason: wanted.reason.recorded(true), ..wanted.occasion.clone() };
+            self.refresh(Wanted { occasion, ..wanted }, Arc::clone(&token));
         }
         Ok(from_token(token, CacheLookup::Hit))
     }
@@ -87,10 +99,11 @@ impl AppOnly {
         permit: ApplicationPermit<'_>,
         turned_away: &Credential,
         claims: Option<&str>,
+        call: RequestId,
         now: Now,
     ) -> Result<Option<Credential>, ObtainError> {
         let Source::Application(old) = &turned_away.source else { return Ok(None) };
-        let wanted = self.wanted(permit, Reason::turned_away(claims))?;
+        let wanted = self.wanted(permit, Reason::turned_away(claims), call)?;
         if !wanted.reason.is_worth_another(&old.reason, old.life.age(now), turned_away.lookup) {
             return Ok(None);
         }
@@ -98,7 +111,18 @@ impl AppOnly {
         Ok(Some(from_token(self.join(&wanted, now).await?, CacheLookup::Miss)))
     }
 
-    fn wanted(&self, permit: ApplicationPermit<'_>, reason: Reason) -> Result<Wanted, ObtainError> {
+    /// As which client the gateway asks for the token of a permitted call.
+    pub fn client_id(&self, permit: ApplicationPermit<'_>) -> Option<&Arc<str>> {
+        let server = self.servers.get(permit.issuer())?;
+        server.settings().application.as_ref().map(|application| &application.client_id)
+    }
+
+    fn wanted(
+        &self,
+        permit: ApplicationPermit<'_>,
+        reason: Reason,
+        call: RequestId,
+    ) -> Result<Wanted, ObtainError> {
         let server = self.servers.get(permit.issuer());
         let server = server.ok_or_else(|| ObtainError::UnknownIssuer(permit.issuer_name().clone()))?;
         let fields = ApplicationFields::of(permit, server).ok_or_else(|| {
@@ -107,7 +131,10 @@ impl AppOnly {
                 why: "its entry names no client for application tokens",
             })
         })?;
-        Ok(Wanted { server: Arc::clone(server), key: fields.key(), fields: Arc::new(fields), reason })
+        let connector = permit.connector().clone();
+        let occasion = Occasion { request: call, connector, reason: reason.recorded(false) };
+        let (server, key, fields) = (Arc::clone(server), fields.key(), Arc::new(fields));
+        Ok(Wanted { server, key, fields, reason, occasion })
     }
 
     /// Waits for the request that obtains what is wanted; starts it when there is none.
@@ -154,7 +181,7 @@ impl AppOnly {
 impl Wanted {
     async fn obtain(self, kept: Arc<Kept>) -> Result<Arc<ApplicationToken>, ExchangeError> {
         let asked = Now::read();
-        let (authorization, granted, lifetime) = match self.ask(&kept.metrics, asked).await {
+        let (authorization, issued) = match self.ask(&kept, asked).await {
             Ok(issued) => issued,
             Err(error) => {
                 kept.refusals.put(&self.reason.flight(self.key), &error, Now::read());
@@ -162,21 +189,19 @@ impl Wanted {
             }
         };
         let Self { fields, reason, key, .. } = self;
-        let token = ApplicationToken::new(fields, authorization, granted, lifetime, reason, asked);
+        let (origin, IssuedToken { granted, lifetime, .. }) = (Origin::of(&issued), issued);
+        let token = ApplicationToken::new(fields, authorization, granted, lifetime, reason, origin, asked);
         let token = Arc::new(token);
         kept.cache.applications().put(key, &token, Now::read());
         Ok(token)
     }
 
-    async fn ask(
-        &self,
-        metrics: &Metrics,
-        asked: Now,
-    ) -> Result<(HeaderValue, Option<Scopes>, Option<Duration>), ExchangeError> {
-        let server = &self.server;
-        let result = server.application_token(&self.fields.target, self.reason.claims(), asked).await;
+    async fn ask(&self, kept: &Kept, asked: Now) -> Result<(HeaderValue, IssuedToken), ExchangeError> {
+        let (server, claims) = (&self.server, self.reason.claims());
+        let asking = Asking { recorder: &kept.recorder, occasion: &self.occasion };
+        let result = server.application_token(&self.fields.target, claims, asking, asked).await;
         let outcome = result.as_ref().err().map_or("issued", ExchangeError::outcome);
-        metrics.application_token_asked(&server.settings().name, outcome);
+        kept.metrics.application_token_asked(&server.settings().name, outcome);
         if let Err(error) = &result {
             tracing::debug!(error = %ErrorChain(error), "No application token");
         }
@@ -185,13 +210,13 @@ impl Wanted {
             issuer: server.settings().name.clone(),
             why: "its token does not fit in a header",
         })?;
-        Ok((authorization, issued.granted, issued.lifetime))
+        Ok((authorization, issued))
     }
 }
 
 fn from_token(token: Arc<ApplicationToken>, lookup: CacheLookup) -> Credential {
-    let (authorization, granted) = (token.authorization.clone(), token.granted.clone());
-    Credential::new(IdentityMode::AppOnly, authorization, granted, lookup, Source::Application(token))
+    let (authorization, granted, origin) = (token.authorization.clone(), token.granted.clone(), token.origin);
+    Credential::new(IdentityMode::AppOnly, authorization, granted, lookup, Source::Application(token), origin)
 }
 
 #[cfg(all(test, feature = "demo"))]

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 use moka::notification::RemovalCause;
 
+use super::Origin;
 use super::app_only::ApplicationTokens;
 use super::key::{CacheKey, KeyFields};
 use super::life::{Life, REUSE_CAP};
@@ -38,6 +39,8 @@ pub struct Entry {
     pub granted: Option<Scopes>,
     /// Why it was obtained.
     pub reason: Reason,
+    /// What records say of where it is from.
+    pub origin: Origin,
     fields: Arc<KeyFields>,
     life: Life,
     /// Of those who were served it, the one whose subject token lives longest.
@@ -47,6 +50,7 @@ pub struct Entry {
 
 impl Entry {
     /// An entry for a token that was asked for at `asked`, with the subject token of `caller`.
+    #[expect(clippy::too_many_arguments, reason = "each is something else that is kept of a token")]
     pub fn new(
         fields: Arc<KeyFields>,
         caller: Arc<Caller>,
@@ -54,12 +58,14 @@ impl Entry {
         granted: Option<Scopes>,
         lifetime: Option<Duration>,
         reason: Reason,
+        origin: Origin,
         asked: Now,
     ) -> Self {
         Self {
             authorization,
             granted,
             reason,
+            origin,
             life: Life::new(lifetime, &fields.key(), asked),
             fields,
             newest_expires_at: AtomicU64::new(caller.expires_at()),
@@ -203,6 +209,8 @@ mod tests {
     use crate::credential::key::tests::fields;
     use crate::identity::{Realm, SecretToken, Subject, VerifiedClaims};
 
+    const ORIGIN: Origin = Origin { token: [0; 32], exchange: None };
+
     fn caller(expires_at: u64) -> Arc<Caller> {
         let claims = VerifiedClaims { expires_at, ..VerifiedClaims::of("ada") };
         Arc::new(Caller::verified(claims, SecretToken::new(format!("token-{expires_at}"))))
@@ -212,7 +220,7 @@ mod tests {
         let (lifetime, token) =
             (Some(Duration::from_secs(lifetime)), HeaderValue::from_static("Bearer token"));
         let fields = Arc::new(fields.clone());
-        Arc::new(Entry::new(fields, caller(1), token, None, lifetime, Reason::Needed, asked))
+        Arc::new(Entry::new(fields, caller(1), token, None, lifetime, Reason::Needed, ORIGIN, asked))
     }
 
     #[test]
@@ -243,7 +251,8 @@ mod tests {
         assert!(u64::from(small.weight()) * CACHE_ENTRIES_MAX >= CACHE_BYTES_MAX - CACHE_ENTRIES_MAX);
         let token = HeaderValue::from_str(&format!("Bearer {}", "t".repeat(60_000))).expect("a token");
         let lifetime = Some(Duration::from_secs(300));
-        let large = Entry::new(Arc::new(fields()), caller(1), token, None, lifetime, Reason::Needed, now);
+        let large =
+            Entry::new(Arc::new(fields()), caller(1), token, None, lifetime, Reason::Needed, ORIGIN, now);
         assert!(large.weight() > 60_000);
     }
 

@@ -9,11 +9,12 @@ use bytes::Bytes;
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
+use crate::audit::{Recorder, RequestId};
 use crate::clock::Now;
 use crate::identity::{IssuerName, Scopes, SecretToken};
 use crate::metrics::{CacheLookup, Metrics};
 use crate::oauth::authorization_server::AuthorizationServers;
-use crate::oauth::exchange::ExchangeError;
+use crate::oauth::exchange::{ExchangeError, IssuedToken};
 use crate::policy::Permit;
 use crate::tool::IdentityMode;
 
@@ -44,6 +45,22 @@ pub struct Credential {
     granted: Option<Scopes>,
     lookup: CacheLookup,
     source: Source,
+    origin: Origin,
+}
+
+/// What records say of where a token is from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// The token's SHA-256.
+    pub token: [u8; 32],
+    /// The record of the exchange that it is from.
+    pub exchange: Option<RequestId>,
+}
+
+impl Origin {
+    fn of(issued: &IssuedToken) -> Self {
+        Self { token: issued.token.digest(), exchange: issued.recorded_as }
+    }
 }
 
 /// Whether a credential is kept for later calls.
@@ -87,21 +104,41 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Obtains tokens from these authorization servers, and keeps them in `cache`.
-    pub fn new(servers: AuthorizationServers, cache: Arc<CredentialCache>, metrics: Arc<Metrics>) -> Self {
-        let app_only = AppOnly::new(Arc::clone(&servers), Arc::clone(&cache), Arc::clone(&metrics));
-        Self { on_behalf_of: OnBehalfOf::new(servers, cache, metrics), app_only }
+    /// Obtains tokens from these authorization servers, and keeps them in `cache`. `recorder` records each exchange.
+    pub fn new(
+        servers: AuthorizationServers,
+        cache: Arc<CredentialCache>,
+        recorder: Recorder,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let app_only =
+            AppOnly::new(Arc::clone(&servers), Arc::clone(&cache), recorder.clone(), Arc::clone(&metrics));
+        Self { on_behalf_of: OnBehalfOf::new(servers, cache, recorder, metrics), app_only }
     }
 
-    /// Obtains the credential for a permitted call, in the identity mode that its tool declares.
+    /// Obtains the credential for a permitted call, in the identity mode that its tool declares. `call` is the call, which the
+    /// record of an exchange names.
     ///
     /// # Errors
     ///
     /// [`ObtainError`] when there is none.
-    pub async fn obtain(&self, permit: &Permit, now: Now) -> Result<Credential, ObtainError> {
+    pub async fn obtain(
+        &self,
+        permit: &Permit,
+        call: RequestId,
+        now: Now,
+    ) -> Result<Credential, ObtainError> {
         match ByMode::of(permit)? {
-            ByMode::OnBehalfOf(permit) => self.on_behalf_of.obtain(permit, now).await,
-            ByMode::AppOnly(permit) => self.app_only.obtain(permit, now).await,
+            ByMode::OnBehalfOf(permit) => self.on_behalf_of.obtain(permit, call, now).await,
+            ByMode::AppOnly(permit) => self.app_only.obtain(permit, call, now).await,
+        }
+    }
+
+    /// As which client the gateway obtains the credential for a permitted call.
+    pub fn client_id(&self, permit: &Permit) -> Option<&Arc<str>> {
+        match ByMode::of(permit).ok()? {
+            ByMode::OnBehalfOf(permit) => self.on_behalf_of.client_id(permit),
+            ByMode::AppOnly(permit) => self.app_only.client_id(permit),
         }
     }
 
@@ -116,11 +153,14 @@ impl Credentials {
         permit: &Permit,
         turned_away: &Credential,
         claims: Option<&str>,
+        call: RequestId,
         now: Now,
     ) -> Result<Option<Credential>, ObtainError> {
         match ByMode::of(permit)? {
-            ByMode::OnBehalfOf(permit) => self.on_behalf_of.renew(permit, turned_away, claims, now).await,
-            ByMode::AppOnly(permit) => self.app_only.renew(permit, turned_away, claims, now).await,
+            ByMode::OnBehalfOf(permit) => {
+                self.on_behalf_of.renew(permit, turned_away, claims, call, now).await
+            }
+            ByMode::AppOnly(permit) => self.app_only.renew(permit, turned_away, claims, call, now).await,
         }
     }
 }
@@ -132,8 +172,9 @@ impl Credential {
         granted: Option<Scopes>,
         lookup: CacheLookup,
         source: Source,
+        origin: Origin,
     ) -> Self {
-        Credential { authorization, identity, granted, lookup, source }
+        Credential { authorization, identity, granted, lookup, source, origin }
     }
 
     /// The `Authorization` header for the connector. Marked sensitive, so that it is neither shown by `Debug` nor
@@ -165,6 +206,11 @@ impl Credential {
     pub fn lookup(&self) -> CacheLookup {
         self.lookup
     }
+
+    /// What records say of where it is from.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
 }
 
 /// `Bearer`, and the token. `None` when the token cannot stand in a header; the exchange refuses such tokens before.
@@ -191,7 +237,8 @@ mod tests {
         assert!(authorization.is_sensitive());
         let (identity, lookup) = (IdentityMode::OnBehalfOf, CacheLookup::Hit);
         let source = Source::Fresh { lifetime: None };
-        let credential = Credential { authorization, identity, granted: None, lookup, source };
+        let origin = Origin { token: [0; 32], exchange: None };
+        let credential = Credential { authorization, identity, granted: None, lookup, source, origin };
         assert!(!format!("{credential:?}").contains("canary"));
         assert!(bearer(&SecretToken::new("a\r\nb")).is_none());
     }

@@ -10,7 +10,8 @@ use super::key::{CacheKey, KeyFields};
 use super::mode::PersonsPermit;
 use super::reason::Reason;
 use super::refusals::{Refusals, withdraws};
-use super::{Credential, ObtainError, Source, bearer};
+use super::{Credential, ObtainError, Origin, Source, bearer};
+use crate::audit::{Occasion, Recorder, RequestId};
 use crate::clock::Now;
 use crate::error_chain::ErrorChain;
 use crate::flight::Flights;
@@ -18,7 +19,7 @@ use crate::identity::Caller;
 use crate::metrics::{CacheLookup, CacheRefresh, Metrics};
 use crate::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
 use crate::oauth::error_response::ErrorClass;
-use crate::oauth::exchange::{ExchangeError, IssuedToken};
+use crate::oauth::exchange::{Asking, ExchangeError, IssuedToken};
 use crate::tool::{IdentityMode, Target};
 
 /// How often a caller joins an exchange before it takes the answer as its own: another caller's subject token may be
@@ -35,6 +36,7 @@ pub struct OnBehalfOf {
 struct Kept {
     tokens: Arc<CredentialCache>,
     refusals: Refusals,
+    recorder: Recorder,
     metrics: Arc<Metrics>,
 }
 
@@ -56,12 +58,18 @@ struct Wanted {
     key: CacheKey,
     fields: Arc<KeyFields>,
     reason: Reason,
+    occasion: Occasion,
 }
 
 impl OnBehalfOf {
     /// Exchanges tokens at these servers.
-    pub fn new(servers: AuthorizationServers, cache: Arc<CredentialCache>, metrics: Arc<Metrics>) -> Self {
-        let shared = Arc::new(Kept { tokens: cache, refusals: Refusals::new(), metrics });
+    pub fn new(
+        servers: AuthorizationServers,
+        cache: Arc<CredentialCache>,
+        recorder: Recorder,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let shared = Arc::new(Kept { tokens: cache, refusals: Refusals::new(), recorder, metrics });
         Self { servers, shared, flights: Flights::default() }
     }
 
@@ -70,23 +78,30 @@ impl OnBehalfOf {
     /// # Errors
     ///
     /// [`ObtainError`] when there is none.
-    pub async fn obtain(&self, permit: PersonsPermit<'_>, now: Now) -> Result<Credential, ObtainError> {
+    pub async fn obtain(
+        &self,
+        permit: PersonsPermit<'_>,
+        call: RequestId,
+        now: Now,
+    ) -> Result<Credential, ObtainError> {
         let server = self.server(permit)?;
         let metrics = &self.shared.metrics;
         let Some(fields) = KeyFields::of(&permit, server) else {
             metrics.cache_looked_up(CacheLookup::Uncacheable);
-            return self.obtain_uncached(server, permit, None, now).await;
+            let reason = Reason::Needed;
+            return self.obtain_uncached(server, permit, &reason, call, now).await;
         };
         let key = fields.key();
         if let Some(entry) = self.shared.tokens.get(&key, &fields, now) {
             metrics.cache_looked_up(CacheLookup::Hit);
             if let Some(newest) = entry.used_by(permit.caller(), now) {
-                let wanted = wanted(server, permit, (key, Arc::new(fields)), Reason::Needed);
-                self.refresh(Wanted { caller: newest, ..wanted }, Arc::clone(&entry));
+                let wanted = wanted(server, permit, (key, Arc::new(fields)), Reason::Needed, call);
+                let occasion = occasion(permit, &wanted.reason, true, call);
+                self.refresh(Wanted { caller: newest, occasion, ..wanted }, Arc::clone(&entry));
             }
             return Ok(from_entry(entry, CacheLookup::Hit));
         }
-        let wanted = wanted(server, permit, (key, Arc::new(fields)), Reason::Needed);
+        let wanted = wanted(server, permit, (key, Arc::new(fields)), Reason::Needed, call);
         Ok(from_entry(self.join(&wanted, now).await?, CacheLookup::Miss))
     }
 
@@ -102,23 +117,30 @@ impl OnBehalfOf {
         permit: PersonsPermit<'_>,
         turned_away: &Credential,
         claims: Option<&str>,
+        call: RequestId,
         now: Now,
     ) -> Result<Option<Credential>, ObtainError> {
         let server = self.server(permit)?;
+        let reason = Reason::turned_away(claims);
         let (Source::Kept(old), Some(fields)) = (&turned_away.source, KeyFields::of(&permit, server)) else {
             return match claims {
-                Some(_) => self.obtain_uncached(server, permit, claims, now).await.map(Some),
+                Some(_) => self.obtain_uncached(server, permit, &reason, call, now).await.map(Some),
                 None => Ok(None),
             };
         };
-        let reason = Reason::turned_away(claims);
         if !reason.is_worth_another(&old.reason, old.age(now), turned_away.lookup) {
             return Ok(None);
         }
         let key = fields.key();
         self.shared.tokens.evict(&key, old);
-        let wanted = wanted(server, permit, (key, Arc::new(fields)), reason);
+        let wanted = wanted(server, permit, (key, Arc::new(fields)), reason, call);
         Ok(Some(from_entry(self.join(&wanted, now).await?, CacheLookup::Miss)))
+    }
+
+    /// As which client the gateway asks for the token of a permitted call.
+    pub fn client_id(&self, permit: PersonsPermit<'_>) -> Option<&Arc<str>> {
+        let server = self.servers.get(permit.caller().issuer())?;
+        server.settings().exchange.as_ref().map(|exchange| &exchange.client_id)
     }
 
     fn server(&self, permit: PersonsPermit<'_>) -> Result<&Arc<AuthorizationServer>, ObtainError> {
@@ -131,18 +153,21 @@ impl OnBehalfOf {
         &self,
         server: &AuthorizationServer,
         permit: PersonsPermit<'_>,
-        claims: Option<&str>,
+        reason: &Reason,
+        call: RequestId,
         now: Now,
     ) -> Result<Credential, ObtainError> {
-        let token =
-            exchange(server, permit.caller(), permit.target(), claims, &self.shared.metrics, now).await?;
-        let authorization = header(server, &token)?;
+        let occasion = occasion(permit, reason, false, call);
+        let (claims, kept) = (reason.claims(), &self.shared);
+        let token = exchange(server, permit.caller(), permit.target(), claims, &occasion, kept, now).await?;
+        let (authorization, origin) = (header(server, &token)?, Origin::of(&token));
         Ok(Credential::new(
             IdentityMode::OnBehalfOf,
             authorization,
             token.granted,
             CacheLookup::Uncacheable,
             Source::Fresh { lifetime: token.lifetime },
+            origin,
         ))
     }
 
@@ -206,16 +231,18 @@ impl Wanted {
     async fn obtain(self, kept: Arc<Kept>) -> Result<Arc<Entry>, Failure> {
         // Read anew: what is to be renewed was asked for long before.
         let asked = Now::read();
-        let claims = self.reason.claims();
-        let token = exchange(&self.server, &self.caller, &self.target, claims, &kept.metrics, asked).await;
+        let (claims, occasion) = (self.reason.claims(), &self.occasion);
+        let token = exchange(&self.server, &self.caller, &self.target, claims, occasion, &kept, asked).await;
         let made = token.and_then(|token| header(&self.server, &token).map(|header| (token, header)));
         let (token, authorization) = made.map_err(|error| {
             let digest = self.caller.tokens_digest();
             kept.refusals.put(&self.reason.flight(self.key).with(&digest), &error, Now::read());
             Failure::Exchange { error, tokens: digest }
         })?;
+        let origin = Origin::of(&token);
         let Self { caller, fields, reason, key, .. } = self;
-        let entry = Entry::new(fields, caller, authorization, token.granted, token.lifetime, reason, asked);
+        let IssuedToken { granted, lifetime, .. } = token;
+        let entry = Entry::new(fields, caller, authorization, granted, lifetime, reason, origin, asked);
         let entry = Arc::new(entry);
         match kept.tokens.put(key, &entry, Now::read()) {
             true => Ok(entry),
@@ -229,9 +256,17 @@ fn wanted(
     permit: PersonsPermit<'_>,
     (key, fields): (CacheKey, Arc<KeyFields>),
     reason: Reason,
+    call: RequestId,
 ) -> Wanted {
     let (server, caller) = (Arc::clone(server), Arc::clone(permit.caller()));
-    Wanted { server, caller, target: permit.target().clone(), key, fields, reason }
+    let occasion = occasion(permit, &reason, false, call);
+    Wanted { server, caller, target: permit.target().clone(), key, fields, reason, occasion }
+}
+
+/// Why the token of a permitted call is asked for; `refreshes` when one that is in use is renewed before its end.
+fn occasion(permit: PersonsPermit<'_>, reason: &Reason, refreshes: bool, call: RequestId) -> Occasion {
+    let connector = permit.tool().connector.clone();
+    Occasion { request: call, connector, reason: reason.recorded(refreshes) }
 }
 
 /// Whether a refusal is about the subject token that was sent, so that another one of the same person may do better.
@@ -242,19 +277,21 @@ fn is_about_the_token(error: &ExchangeError) -> bool {
 
 async fn exchange(
     server: &AuthorizationServer,
-    caller: &Caller,
+    caller: &Arc<Caller>,
     target: &Target,
     claims: Option<&str>,
-    metrics: &Metrics,
+    occasion: &Occasion,
+    kept: &Kept,
     now: Now,
 ) -> Result<IssuedToken, ExchangeError> {
     let started = Instant::now();
-    let result = server.exchange(caller, target, claims, now).await;
+    let asking = Asking { recorder: &kept.recorder, occasion };
+    let result = server.exchange(caller, target, claims, asking, now).await;
     let outcome = match &result {
         Ok(_) => "issued",
         Err(error) => error.outcome(),
     };
-    metrics.exchanged(&server.settings().name, outcome, started.elapsed());
+    kept.metrics.exchanged(&server.settings().name, outcome, started.elapsed());
     if let Err(error) = &result {
         tracing::debug!(error = %ErrorChain(error), "Exchange failed");
     }
@@ -269,8 +306,8 @@ fn header(server: &AuthorizationServer, token: &IssuedToken) -> Result<HeaderVal
 }
 
 fn from_entry(entry: Arc<Entry>, lookup: CacheLookup) -> Credential {
-    let (authorization, granted) = (entry.authorization.clone(), entry.granted.clone());
-    Credential::new(IdentityMode::OnBehalfOf, authorization, granted, lookup, Source::Kept(entry))
+    let (authorization, granted, origin) = (entry.authorization.clone(), entry.granted.clone(), entry.origin);
+    Credential::new(IdentityMode::OnBehalfOf, authorization, granted, lookup, Source::Kept(entry), origin)
 }
 
 #[cfg(all(test, feature = "demo"))]

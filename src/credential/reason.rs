@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::key::CacheKey;
+use crate::audit::ExchangeReason;
 use crate::metrics::CacheLookup;
 
 /// How long a token that replaced one that the connector had turned away is not replaced in turn. It would not help,
@@ -33,6 +34,16 @@ impl Reason {
         match self {
             Self::Needed => None,
             Self::TurnedAway { claims } => claims.as_deref(),
+        }
+    }
+
+    /// As records say it; `refreshes` when a token that is in use is renewed before its end.
+    pub fn recorded(&self, refreshes: bool) -> ExchangeReason {
+        match self {
+            Self::Needed if refreshes => ExchangeReason::RefreshAhead,
+            Self::Needed => ExchangeReason::Needed,
+            Self::TurnedAway { claims: None } => ExchangeReason::TurnedAway,
+            Self::TurnedAway { claims: Some(_) } => ExchangeReason::ClaimsDemanded,
         }
     }
 

@@ -64,7 +64,8 @@ fn remembered_for(error: &ExchangeError) -> Option<Duration> {
         | ExchangeError::Unreachable { .. }
         | ExchangeError::Unusable { .. }
         | ExchangeError::NoTokenEndpoint { .. }
-        | ExchangeError::Unprepared { .. } => None,
+        | ExchangeError::Unprepared { .. }
+        | ExchangeError::NotRecorded(_) => None,
     }
 }
 

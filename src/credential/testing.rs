@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CredentialCache, Credentials, ObtainError};
+use super::{Credential, CredentialCache, Credentials, ObtainError};
+use crate::audit::{AuditLog, AuditSettings, Exchanges, Privacy, Recorder, RequestId, Slot};
 use crate::checked_url::{CheckedUrl, PlainHttp};
 use crate::clock::Now;
 use crate::demo::authorization_server::{self as demo, Endpoint, MAIL_AUDIENCE};
@@ -26,6 +27,8 @@ pub struct Bed {
     pub credentials: Credentials,
     pub cache: Arc<CredentialCache>,
     pub metrics: Arc<Metrics>,
+    audit: AuditLog,
+    folder: tempfile::TempDir,
 }
 
 impl Bed {
@@ -60,8 +63,12 @@ impl Bed {
         let server = AuthorizationServer::start(settings, None, Arc::clone(&metrics)).expect("it starts");
         let servers: AuthorizationServers = Arc::new(HashMap::from([(issuer, Arc::new(server))]));
         let cache = Arc::new(CredentialCache::new(Arc::clone(&metrics)));
-        let credentials = Credentials::new(servers, Arc::clone(&cache), Arc::clone(&metrics));
-        Self { demo, credentials, cache, metrics }
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = AuditSettings::of(folder.path().join("audit.jsonl"));
+        let audit = AuditLog::open(settings, Arc::clone(&metrics)).expect("a trail");
+        let recorder = Recorder::new(audit.clone(), Privacy::of_this_run(), Exchanges::default());
+        let credentials = Credentials::new(servers, Arc::clone(&cache), recorder, Arc::clone(&metrics));
+        Self { demo, credentials, cache, metrics, audit, folder }
     }
 
     /// Ada's claims, as the gateway would have verified them.
@@ -113,7 +120,26 @@ impl Bed {
 
     /// Where the credential for a permit came from.
     pub async fn obtain(&self, permit: &Permit, now: Now) -> Result<CacheLookup, ObtainError> {
-        self.credentials.obtain(permit, now).await.map(|credential| credential.lookup())
+        self.credential(permit, now).await.map(|credential| credential.lookup())
+    }
+
+    /// The credential for a permit.
+    pub async fn credential(&self, permit: &Permit, now: Now) -> Result<Credential, ObtainError> {
+        self.credentials.obtain(permit, RequestId::next(), now).await
+    }
+
+    /// Takes every place there is for a record, until what this gives back is dropped.
+    pub fn full_trail(&self) -> Vec<Slot> {
+        std::iter::from_fn(|| self.audit.reserve().ok()).collect()
+    }
+
+    /// The records of all exchanges, in their order.
+    pub async fn records(&self) -> Vec<serde_json::Value> {
+        self.audit.flush().await;
+        let trail = std::fs::read_to_string(self.folder.path().join("audit.jsonl")).expect("a trail");
+        let lines = trail.lines().map(|line| serde_json::from_str(line).expect("a JSON line"));
+        // What the trail says of itself is no exchange.
+        lines.filter(|record: &serde_json::Value| record["class_uid"] == 3002).collect()
     }
 
     /// How often the token endpoint was asked.

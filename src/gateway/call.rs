@@ -11,11 +11,14 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::gate::Gate;
 use super::mcp::McpCall;
 use super::pages::Pages;
+use super::tool_call::ToolCall;
 use super::upload::Upload;
-use crate::audit::{CallRecord, Ending, Receipt, Record, RefusalNote, RequestId, Slot};
+use crate::audit::{CallRecord, Ending, Privacy, Receipt, Record, RefusalNote, RequestId, Slot};
 use crate::clock::Now;
-use crate::identity::Peer;
+use crate::credential::Credential;
+use crate::identity::{Caller, Peer};
 use crate::metrics::{Metrics, ToolMetrics};
+use crate::policy::Permit;
 
 /// A call from its arrival to its end. When it is dropped, however that came about, its record is written and its
 /// metrics are counted.
@@ -59,18 +62,19 @@ impl Calls {
 }
 
 impl Call {
-    /// A call that has just arrived, with the place for its record.
+    /// A call that has just arrived, with the place for its record, which may say of people what `privacy` says.
     pub fn begin<B>(
         request: &Request<B>,
         peer: Peer,
         slot: Slot,
+        privacy: Arc<Privacy>,
         tool_metrics: Arc<ToolMetrics>,
         metrics: Arc<Metrics>,
         calls: &Calls,
     ) -> Self {
         let arrived = Now::read();
         metrics.calls_in_progress.inc();
-        let record = CallRecord::begin(request, peer, arrived.wall);
+        let record = CallRecord::begin_under(privacy, request, peer, arrived.wall);
         let (calls, running) = (calls.clone(), calls.running.token());
         Self {
             record,
@@ -116,6 +120,41 @@ impl Call {
     /// The gate that it came to.
     pub fn gate(&self) -> Option<&Gate> {
         self.gate.as_deref()
+    }
+
+    /// Its caller is known.
+    pub fn authenticated(&mut self, caller: &Arc<Caller>) {
+        self.record.stages.authenticated = Some(self.elapsed());
+        self.record.caller = Some(Arc::clone(caller));
+    }
+
+    /// What it is about is known.
+    pub fn identified(&mut self, tool_call: &ToolCall) {
+        self.record.stages.identified = Some(self.elapsed());
+        self.record.tool = Some(Arc::clone(&tool_call.tool.tool));
+        self.record.arguments_digest = tool_call.arguments_digest;
+        self.record.arguments = tool_call.recorded_arguments();
+        self.counts_as(&tool_call.tool.metrics);
+    }
+
+    /// Policy allows it.
+    pub fn decided(&mut self, permit: &Permit) {
+        self.record.stages.decided = Some(self.elapsed());
+        self.record.policies = Arc::clone(permit.policies());
+    }
+
+    /// There is a credential for it.
+    pub fn obtained(&mut self, credential: &Credential) {
+        self.record.stages.obtained = Some(self.elapsed());
+        self.record.lookup = Some(credential.lookup());
+        self.carries(credential);
+    }
+
+    /// This is what the connector gets.
+    pub fn carries(&mut self, credential: &Credential) {
+        self.record.granted = credential.granted().cloned();
+        self.record.exchange = credential.origin().exchange;
+        self.record.delegated_token = Some(credential.origin().token);
     }
 
     /// From here on it is counted under these labels.
@@ -173,6 +212,7 @@ impl Call {
             self.record.ending = Ending::GatewayStopped;
         }
         self.record.duration = self.elapsed();
+        self.record.operation = self.mcp.as_ref().and_then(McpCall::operation);
         self.record.request_bytes = self.upload.as_ref().map_or(0, |upload| upload.bytes());
         self.tool_metrics.ended(self.record.outcome(), self.record.duration);
         self.metrics.calls_in_progress.dec();
@@ -198,7 +238,8 @@ mod tests {
         let request = Request::get("/mail").body(()).expect("a request of the test");
         let peer = Peer { address: ([127, 0, 0, 1], 1).into(), tls: false, certificate: None };
         let slot = log.reserve().expect("a place");
-        Call::begin(&request, peer, slot, metrics.no_connector(), Arc::clone(metrics), &Calls::default())
+        let (privacy, calls) = (Privacy::of_this_run(), Calls::default());
+        Call::begin(&request, peer, slot, privacy, metrics.no_connector(), Arc::clone(metrics), &calls)
     }
 
     async fn outcomes(log: &AuditLog, path: &Path) -> Vec<String> {

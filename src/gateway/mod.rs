@@ -9,15 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use http::header::EXPECT;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::header::{EXPECT, USER_AGENT};
+use http::{HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 use tracing::Instrument as _;
 
-use crate::audit::{AuditLog, AuditUnavailable, CallRecord, Ending, Forgotten, Record, RequestId};
+use crate::audit::{
+    AuditLog, AuditUnavailable, Authentication, AuthenticationRecord, Ending, Exchanges, Forgotten, Privacy,
+    Record, Recorder, RequestId, Revocation,
+};
 use crate::clock::Now;
 use crate::credential::{Credential, CredentialCache, Credentials};
-use crate::identity::{Caller, Issuer, IssuerName, Peer, Person};
+use crate::identity::{Caller, Issuer, IssuerName, Peer, Person, Realm};
 use crate::metrics::{Metrics, ToolMetrics};
 use crate::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
 use crate::oauth::dpop::{ProofChecker, ProofMemory};
@@ -29,6 +32,7 @@ mod answer;
 mod authenticate;
 mod body;
 mod call;
+mod canonical;
 pub mod catalog;
 mod forward;
 mod gate;
@@ -90,6 +94,7 @@ pub struct Gateway {
     credentials: Credentials,
     cache: Arc<CredentialCache>,
     audit: AuditLog,
+    recorder: Recorder,
     metrics: Arc<Metrics>,
     /// How calls are counted that reach no connector.
     no_connector: Arc<ToolMetrics>,
@@ -106,6 +111,10 @@ pub struct Shared {
     pub cache: Arc<CredentialCache>,
     /// The audit trail.
     pub audit: AuditLog,
+    /// What records may say of people. That is of one configuration, and does not outlive it.
+    pub privacy: Arc<Privacy>,
+    /// The exchanges under way.
+    pub exchanges: Exchanges,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The calls under way.
@@ -131,7 +140,8 @@ impl Gateway {
         shared: Shared,
         previous: Option<&Self>,
     ) -> Result<Self, (ConnectorName, UpstreamError)> {
-        let Shared { cache, audit, metrics, calls, proofs: memory, handles } = shared;
+        let Shared { cache, audit, privacy, exchanges, metrics, calls, proofs: memory, handles } = shared;
+        let recorder = Recorder::new(audit.clone(), privacy, exchanges);
         let requires_nonce = public.requires_dpop_nonce;
         let proofs = public.public_url.as_ref().map(|url| ProofChecker::new(url, requires_nonce, memory));
         let gate = |connector: &ConnectorSettings| Gate::new(connector, &servers, public);
@@ -143,9 +153,15 @@ impl Gateway {
             verifier: Verifier::new(Arc::clone(&servers), proofs),
             policy: Arc::new(policy),
             handles,
-            credentials: Credentials::new(Arc::clone(&servers), Arc::clone(&cache), Arc::clone(&metrics)),
+            credentials: Credentials::new(
+                Arc::clone(&servers),
+                Arc::clone(&cache),
+                recorder.clone(),
+                Arc::clone(&metrics),
+            ),
             cache,
             audit,
+            recorder,
             no_connector: metrics.no_connector(),
             catalog,
             metrics,
@@ -206,14 +222,40 @@ impl Gateway {
         };
         self.handles.forget(person);
         tracing::info!(?forgotten, "Person forgotten");
-        let mut record = CallRecord::begin(request, peer, now.wall);
-        record.forgotten = Some((person.clone(), forgotten));
-        record.status = Some(StatusCode::OK);
-        record.ending = Ending::Answered;
-        record.duration = now.monotonic.elapsed();
+        let revocation = Revocation {
+            person: person.clone(),
+            realms: self.realms(person),
+            dropped: forgotten,
+            peer,
+            method: request.method().clone(),
+            path: request.uri().path().into(),
+            user_agent: request.headers().get(USER_AGENT).cloned(),
+        };
+        let record = AuthenticationRecord {
+            id: RequestId::next(),
+            privacy: Arc::clone(self.recorder.privacy()),
+            began_at: now.wall,
+            duration: now.monotonic.elapsed(),
+            what: Authentication::Revocation(revocation),
+        };
         // It is on its way, and this is no moment to wait.
-        drop(slot.write(Record::Call(Box::new(record))));
+        drop(slot.write(Record::Authentication(Box::new(record))));
         Ok(forgotten)
+    }
+
+    /// Where a person's identifier means somebody, as records of their calls have it.
+    fn realms(&self, person: &Person) -> Vec<Arc<str>> {
+        match &person.realm {
+            Realm::Tenant(tenant) => vec![Arc::clone(tenant)],
+            Realm::Issuers(issuers) => {
+                let settings = issuers.iter().filter_map(|issuer| self.servers.get(issuer));
+                let mut realms: Vec<Arc<str>> =
+                    settings.map(|server| server.settings().realm().into()).collect();
+                realms.sort_unstable();
+                realms.dedup();
+                realms
+            }
+        }
     }
 
     /// Answers one request. It always answers, and what happened is recorded exactly once. `readers` are those of the
@@ -229,7 +271,9 @@ impl Gateway {
             Err(unavailable) => return self.refuse_unrecorded(&unavailable.into()),
         };
         let (no_connector, metrics) = (Arc::clone(&self.no_connector), Arc::clone(&self.metrics));
-        let mut call = Box::new(Call::begin(&request, peer, slot, no_connector, metrics, &self.calls));
+        let privacy = Arc::clone(self.recorder.privacy());
+        let mut call =
+            Box::new(Call::begin(&request, peer, slot, privacy, no_connector, metrics, &self.calls));
         // Over HTTP/1 an agent that stops reading stops the connection's writes, and those have a deadline.
         let reader = (request.version() == Version::HTTP_2).then(|| readers.reader());
         let span = tracing::debug_span!("call", request_id = %call.request_id());
@@ -266,6 +310,7 @@ impl Gateway {
         }
         let connector = self.routes.connector(path).ok_or(Refusal::NoConnector)?;
         call.record.connector = Some(connector.name.clone());
+        call.record.destination = Some(Arc::clone(&connector.destination));
         call.counts_as(&connector.metrics);
         call.mcp = connector.mcp().map(|_| McpCall::unread(request));
         call.comes_to(&connector.gate);
@@ -274,25 +319,23 @@ impl Gateway {
         }
 
         let caller = self.authenticate(connector, request, call).await?;
-        call.record.caller = Some(Arc::clone(&caller));
+        call.authenticated(&caller);
 
         let taken = body.take().expect("a request's body is taken here, and nowhere before");
         let tool_call = self.identify(connector, request, path, taken, &caller, call).await?;
-        call.record.tool = Some(Arc::clone(&tool_call.tool.tool));
-        call.counts_as(&tool_call.tool.metrics);
+        call.identified(&tool_call);
         if let Some(written) = self.answer_from_configuration(connector, &caller, call)? {
             return Ok(written);
         }
 
         let permit = self.decide(&caller, &tool_call, call)?;
-        call.record.policies = Arc::clone(permit.policies());
-
-        let mut credential = self.credentials.obtain(&permit, now).await?;
-        call.record.lookup = Some(credential.lookup());
-        call.record.granted = credential.granted().cloned();
-        call.record.obtained_after = Some(call.elapsed());
+        call.decided(&permit);
 
         let request_id = call.request_id();
+        call.record.client_id = self.credentials.client_id(&permit).cloned();
+        let mut credential = self.credentials.obtain(&permit, request_id, now).await?;
+        call.obtained(&credential);
+
         let onward = tool_call.onward;
         let delegate = |credential: &Credential| {
             rewrite::delegate(request, &onward, &connector.pass_headers, &permit, credential, request_id)
@@ -302,11 +345,13 @@ impl Gateway {
             connector.forward(delegate(&credential)?, tool_call.body, tool_call.outlives_agent, call).await?;
         if let Some(turned_away) = TurnedAway::read(&answer.response) {
             let claims = turned_away.claims.as_deref();
-            if let Some(renewed) = self.credentials.renew(&permit, &credential, claims, Now::read()).await? {
+            let renewed =
+                self.credentials.renew(&permit, &credential, claims, request_id, Now::read()).await?;
+            if let Some(renewed) = renewed {
                 let body = read.or_else(|| answer.take_request_body()).ok_or(Refusal::NotRepeated)?;
                 self.metrics.connector_retried(connector.name.as_str(), turned_away.reason());
                 call.record.second_try = Some(turned_away.reason());
-                call.record.granted = renewed.granted().cloned();
+                call.carries(&renewed);
                 answer = connector.forward_again(delegate(&renewed)?, body, answer, call).await?;
                 credential = renewed;
             }

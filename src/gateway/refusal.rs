@@ -137,13 +137,7 @@ impl Refusal {
                 "The service behind this tool turned the call away and did not take it; the agent can send it again.",
                 Duration::from_secs(1),
             ),
-            Self::Audit(AuditUnavailable) => Answer::later(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "audit_unavailable",
-                Fault::Gateway,
-                "The gateway cannot record calls at the moment; try again shortly.",
-                RETRY_AFTER_DEFAULT,
-            ),
+            Self::Audit(AuditUnavailable) => audit_unavailable(),
             Self::Panicked => internal_error(),
         }
     }
@@ -328,6 +322,16 @@ fn answer_to_forwarding(error: &ForwardError) -> Answer {
             "The agent has to send the body of its request to its end.",
         ),
     }
+}
+
+const fn audit_unavailable() -> Answer {
+    Answer::later(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "audit_unavailable",
+        Fault::Gateway,
+        "The gateway cannot record calls at the moment; try again shortly.",
+        RETRY_AFTER_DEFAULT,
+    )
 }
 
 const fn internal_error() -> Answer {

@@ -19,6 +19,7 @@ use super::request::METHODS;
 use super::rest::error::RestError;
 use super::routes::{Connector, Routes};
 use super::settings::{ConnectorSettings, PublicSettings};
+use crate::audit::{Recorder, RequestId};
 use crate::clock::Now;
 use crate::credential::{CredentialCache, Credentials};
 use crate::error_chain::ErrorChain;
@@ -175,7 +176,8 @@ impl Rehearsal {
         let gate = |connector: &ConnectorSettings| Gate::new(connector, &servers, public);
         let routes = Routes::new(connectors, gate, metrics, None)?;
         let cache = Arc::new(CredentialCache::new(Arc::clone(metrics)));
-        let credentials = Credentials::new(Arc::clone(&servers), cache, Arc::clone(metrics));
+        let credentials =
+            Credentials::new(Arc::clone(&servers), cache, Recorder::for_rehearsal(), Arc::clone(metrics));
         Ok(Self { verifier: Verifier::new(servers, None), routes, policy, credentials })
     }
 
@@ -345,7 +347,7 @@ impl Rehearsal {
     /// The refusal of such a call.
     pub async fn obtain(&self, allowed: &Allowed, now: Now) -> Option<Result<Obtained, Refusal>> {
         let permit = allowed.permit.as_ref()?;
-        let credential = self.credentials.obtain(permit, now).await;
+        let credential = self.credentials.obtain(permit, RequestId::next(), now).await;
         Some(credential.map_err(Refusal::from).map(|credential| Obtained {
             granted: credential.granted().cloned(),
             lifetime: credential.lifetime(),

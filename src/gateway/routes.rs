@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderName, Method, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
@@ -22,7 +22,7 @@ use super::rewrite::Delegated;
 use super::settings::{ConnectorSettings, Tools};
 use super::tool_call::{CallBody, CountedTool};
 use super::upload::{Upload, UploadBody};
-use crate::audit::Ending;
+use crate::audit::{Destination, Ending};
 use crate::metrics::{Metrics, ToolMetrics};
 use crate::tool::ConnectorName;
 
@@ -44,6 +44,8 @@ pub struct Connector {
     pub gate: Arc<Gate>,
     /// The path under which agents call it.
     pub path: ConnectorPath,
+    /// Where it is, for records.
+    pub destination: Arc<Destination>,
     tools: ConnectorTools,
 }
 
@@ -80,6 +82,7 @@ impl Routes {
                 name: settings.name,
                 pass_headers: settings.pass_headers,
                 path: settings.path,
+                destination: Arc::new(Destination::of(&settings.upstream)),
             };
             by_path.insert(connector.path.as_str().into(), Arc::new(connector));
         }
@@ -218,7 +221,7 @@ impl Connector {
             true => self.send_detached(delegated, body, Arc::clone(&upload)).await?,
             false => self.upstream.send(delegated, body, &upload).await?,
         };
-        call.record.connector_request_id = response.headers().get("request-id").cloned();
+        call.record.connector_request_id = request_id(response.headers());
         let latency = latency_before + forwarded.elapsed();
         let idle_timeout = self.idle_timeout();
         let response = response.map(|body| {
@@ -248,6 +251,11 @@ impl Connector {
         });
         answer.await.unwrap_or_else(|_| Err(ForwardError::Broke("the request's task failed".to_owned())))
     }
+}
+
+/// The identifier that a connector gives to a request, by the names that connectors have for it.
+fn request_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    ["request-id", "x-ms-request-id", "x-request-id"].iter().find_map(|name| headers.get(*name)).cloned()
 }
 
 /// The connector's answer, on its way to the agent.

@@ -16,6 +16,8 @@ pub struct ToolCall {
     pub tool: CountedTool,
     /// The arguments that the tool declares, as far as the call has them.
     pub arguments: Arguments,
+    /// The SHA-256 of the canonical form of its arguments, where it has any that were read.
+    pub arguments_digest: Option<[u8; 32]>,
     /// What the call is about besides. Policy has to allow each.
     pub also: Vec<Arc<Tool>>,
     /// How it goes on.
@@ -24,6 +26,14 @@ pub struct ToolCall {
     pub body: CallBody,
     /// The connector is heard to the end though the agent leaves: to hang up would tell it to stop.
     pub outlives_agent: bool,
+}
+
+impl ToolCall {
+    /// Those of its arguments that its tool says are to be recorded.
+    pub fn recorded_arguments(&self) -> Vec<(Arc<str>, Argument)> {
+        let named = self.tool.tool.record_arguments.iter();
+        named.filter_map(|name| Some((Arc::clone(name), self.arguments.get(name)?.clone()))).collect()
+    }
 }
 
 /// How a call goes on to its connector: what takes the place of what the agent sent.

@@ -116,6 +116,7 @@ pub fn check_agent_alone(
         roles: Vec::new(),
         token_id: reader.optional_text("jti")?.map(Into::into),
         session: None,
+        display_name: None,
         authentication: Arc::default(),
         authenticated_at: None,
         issued_at: reader.time("iat")?,

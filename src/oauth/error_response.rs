@@ -139,8 +139,16 @@ impl ErrorResponse {
         let codes = codes(&members);
         let class = classify(answer, &members, &codes);
         let correlation_id = Some(text("correlation_id")).filter(|id| !id.is_empty()).map(Word::new);
+        let correlation_id = correlation_id.or_else(|| self::correlation_id(answer));
         Self { class, status: answer.status, error: Word::new(text("error")), codes, correlation_id }
     }
+}
+
+/// The identifier that the server gives to a request in its headers, by the names that servers have for it.
+pub fn correlation_id(answer: &OutboundAnswer) -> Option<Word> {
+    let named = |name: &&str| answer.headers.get(*name)?.to_str().ok();
+    let id = ["x-ms-request-id", "request-id", "x-request-id", "x-correlation-id"].iter().find_map(named)?;
+    Some(Word::new(id)).filter(|id| !id.as_str().is_empty())
 }
 
 fn classify(answer: &OutboundAnswer, members: &Map<String, Value>, codes: &[u64]) -> ErrorClass {

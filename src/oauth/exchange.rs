@@ -1,5 +1,6 @@
 //! Asking an authorization server for a delegated token.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -9,6 +10,7 @@ use super::delegated;
 use super::error_response::{ErrorClass, ErrorResponse};
 use super::outbound::{OutboundAnswer, OutboundClient, OutboundError};
 use super::{ActorToken, ExchangeSettings, Grant};
+use crate::audit::AuditUnavailable;
 use crate::checked_url::CheckedUrl;
 use crate::clock::Now;
 use crate::identity::{Caller, IssuerName, Scopes, SecretToken};
@@ -19,13 +21,19 @@ mod answer;
 mod application;
 mod id_jag;
 mod platform_token;
+mod recording;
 mod request;
 
 pub use actor::OwnToken;
 pub use answer::IssuedToken;
 #[cfg(any(fuzzing, test))]
 pub(crate) use answer::read as read_answer;
+use recording::Asked;
+pub use recording::Asking;
 use request::{Request, Surroundings};
+
+/// What the grant of the gateway's own tokens is called in records (RFC 6749 section 4.4).
+const CLIENT_CREDENTIALS: &str = "client_credentials";
 
 /// Why there is no delegated token, or no application token. None of these ever leads to another kind of token.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -113,6 +121,9 @@ pub enum ExchangeError {
         /// Why.
         why: &'static str,
     },
+    /// There is no place for its record, so it was not made.
+    #[error("the exchange cannot be recorded")]
+    NotRecorded(#[from] AuditUnavailable),
 }
 
 impl ExchangeError {
@@ -129,22 +140,24 @@ impl ExchangeError {
             Self::MoreScopesGranted { .. } => "more_scopes_granted",
             Self::NoTokenEndpoint { .. } => "no_token_endpoint",
             Self::Unprepared { .. } => "unprepared",
+            Self::NotRecorded(_) => "audit_unavailable",
         }
     }
 }
 
 impl AuthorizationServer {
     /// Exchanges the caller's token for one that is good for `target`. `claims` is what the connector demands beside
-    /// (OpenID Connect Core section 5.5), as JSON.
+    /// (OpenID Connect Core section 5.5), as JSON. `asking` says why, and keeps the record.
     ///
     /// # Errors
     ///
     /// [`ExchangeError`] when there is none; the call it was for is then refused.
     pub async fn exchange(
         &self,
-        caller: &Caller,
+        caller: &Arc<Caller>,
         target: &Target,
         claims: Option<&str>,
+        asking: Asking<'_>,
         now: Now,
     ) -> Result<IssuedToken, ExchangeError> {
         let issuer = || self.settings().name.clone();
@@ -152,15 +165,33 @@ impl AuthorizationServer {
             issuer: issuer(),
             why: "its entry has no `exchange`",
         })?;
-        let endpoint =
-            self.token_endpoint().ok_or_else(|| ExchangeError::NoTokenEndpoint { issuer: issuer() })?;
         if let Grant::IdJag { .. } = &settings.grant {
-            return self.exchange_in_two_legs(settings, &endpoint, caller, target, now).await;
+            return self.exchange_in_two_legs(settings, caller, target, asking, now).await;
         }
-        self.protection().run(|| self.attempt(settings, &endpoint, caller, target, claims, now)).await
+        let endpoint = self.token_endpoint();
+        let asked = self.asked(settings.grant.as_str(), endpoint.as_ref(), &settings.client_id);
+        let exchange = async {
+            let endpoint =
+                endpoint.as_ref().ok_or_else(|| ExchangeError::NoTokenEndpoint { issuer: issuer() })?;
+            let attempt = || self.attempt(settings, endpoint, caller, target, claims, asking, now);
+            self.protection().run(attempt).await
+        };
+        asking.recorded(asked, Some(caller), target, exchange).await
+    }
+
+    /// That this server is asked, as this client.
+    fn asked<'a>(
+        &'a self,
+        grant: &'static str,
+        endpoint: Option<&'a CheckedUrl>,
+        client_id: &'a Arc<str>,
+    ) -> Asked<'a> {
+        let settings = self.settings();
+        Asked { grant, server: &settings.name, issuer: &settings.issuer, endpoint, client_id }
     }
 
     /// One attempt. It has a client assertion of its own, since servers may refuse one that they have seen.
+    #[expect(clippy::too_many_arguments, reason = "each is something else that an attempt needs")]
     async fn attempt(
         &self,
         settings: &ExchangeSettings,
@@ -168,6 +199,7 @@ impl AuthorizationServer {
         caller: &Caller,
         target: &Target,
         claims: Option<&str>,
+        asking: Asking<'_>,
         now: Now,
     ) -> Result<IssuedToken, ExchangeError> {
         let issuer = || self.settings().name.clone();
@@ -175,7 +207,7 @@ impl AuthorizationServer {
         let mut surroundings = Surroundings::of(settings).await.map_err(unprepared)?;
         if let Grant::TokenExchange { actor: ActorToken::Gateway { scopes }, .. } = &settings.grant {
             surroundings.actor_token =
-                Some(self.own_token(settings, endpoint, scopes, &surroundings, now).await?);
+                Some(self.own_token(settings, endpoint, scopes, &surroundings, asking, now).await?);
         }
         let request = Request::exchange(settings, endpoint, caller, target, claims, &surroundings, now)
             .map_err(unprepared)?;

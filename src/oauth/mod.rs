@@ -63,6 +63,8 @@ pub struct IssuerSettings {
     pub agents: Option<Vec<Actor>>,
     /// Scopes that every subject token must hold.
     pub required_scopes: Scopes,
+    /// Whether records say what people are called (`audit.display_names`), so that it is kept.
+    pub keeps_display_names: bool,
     /// Certificate authorities trusted beside those of the system.
     pub extra_roots: Vec<CertificateDer<'static>>,
     /// As what its metadata is published anew for clients; `None`: they read its own.
@@ -72,6 +74,16 @@ pub struct IssuerSettings {
     /// How the gateway's application tokens are obtained from it; `None`: no tool for its people is `app_only`, and
     /// none is ever asked for.
     pub application: Option<ApplicationSettings>,
+}
+
+impl IssuerSettings {
+    /// Where its people's identifiers mean something: the tenant, or where there is none, the issuer.
+    pub fn realm(&self) -> &str {
+        match &self.kind {
+            IssuerKind::Entra { tenant } => tenant.id().unwrap_or(self.issuer.as_str()),
+            IssuerKind::Oidc => self.issuer.as_str(),
+        }
+    }
 }
 
 /// How much an access token has to be like RFC 9068 wants it.
@@ -215,6 +227,16 @@ pub enum Grant {
 }
 
 impl Grant {
+    /// As it stands in the configuration and in records.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::OnBehalfOf => "on_behalf_of",
+            Self::JwtBearer { .. } => "jwt_bearer",
+            Self::TokenExchange { .. } => "token_exchange",
+            Self::IdJag { .. } => "id_jag",
+        }
+    }
+
     /// Whether the agent has to send a token of its own, to be the actor token.
     pub fn wants_agents_token(&self) -> bool {
         matches!(self, Self::TokenExchange { actor: ActorToken::Agent, .. })
@@ -329,6 +351,7 @@ impl IssuerSettings {
             audiences: Vec::new(),
             agents: None,
             required_scopes: Scopes::default(),
+            keeps_display_names: false,
             extra_roots: Vec::new(),
             publication: None,
             exchange: None,

@@ -268,7 +268,8 @@ fn verdict(error: &ExchangeError) -> Verdict {
         | ExchangeError::NoTokenEndpoint { .. }
         | ExchangeError::CircuitOpen { .. }
         | ExchangeError::LeftAlone { .. }
-        | ExchangeError::Unprepared { .. } => Verdict::Alive,
+        | ExchangeError::Unprepared { .. }
+        | ExchangeError::NotRecorded(_) => Verdict::Alive,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The test bed: an authorization server, a mail connector, and the gateway between them.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use obo_gateway::demo::authorization_server::{AuthorizationServer, MAIL_AUDIENCE, Settings};
@@ -11,6 +11,9 @@ use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::leaks;
+use crate::ocsf;
+
 /// A gateway with what it stands between.
 pub struct TestBed {
     pub authorization_server: AuthorizationServer,
@@ -18,6 +21,8 @@ pub struct TestBed {
     pub gateway: Process,
     pub folder: TempDir,
     client: Client,
+    /// The tokens that were sent.
+    sent: Mutex<Vec<String>>,
 }
 
 /// A test bed about to be started.
@@ -198,7 +203,8 @@ impl TestBed {
         std::fs::write(&path, config(&parts)).expect("a configuration file");
         let environment: Environment = Arc::new(|_| None);
         let (gateway, _) = Process::start(&path, environment).await.expect("a gateway");
-        Self { authorization_server, connector, gateway, folder, client: client() }
+        let sent = Mutex::default();
+        Self { authorization_server, connector, gateway, folder, client: client(), sent }
     }
 
     /// The address of something on the gateway.
@@ -213,12 +219,36 @@ impl TestBed {
 
     /// A GET with this token.
     pub async fn get(&self, path: &str, token: &str) -> Response {
+        self.sent(token);
         self.request(Method::GET, path).bearer_auth(token).send().await.expect("an answer")
     }
 
     /// A good token of a person.
     pub fn token(&self, who: &str) -> String {
-        self.authorization_server.subject_token(who).mint()
+        let token = self.authorization_server.subject_token(who).mint();
+        self.sent(&token);
+        token
+    }
+
+    fn sent(&self, token: &str) {
+        self.sent.lock().expect("nobody panics here").push(token.to_owned());
+    }
+
+    /// Everything that the gateway was told or given, and that it must not show: tokens, and what proves it to the
+    /// authorization server.
+    pub fn secrets(&self) -> Vec<String> {
+        let server = &self.authorization_server;
+        let mut secrets = vec![server.settings().gateway.secret.clone()];
+        secrets.extend(self.sent.lock().expect("nobody panics here").iter().cloned());
+        secrets.extend(server.issued());
+        secrets.extend(server.issued_to_application());
+        let names = ["assertion", "subject_token", "actor_token", "client_assertion", "client_secret"];
+        for exchange in server.exchanges() {
+            secrets.extend(names.iter().filter_map(|name| exchange.parameter(name)).map(str::to_owned));
+        }
+        secrets.sort_unstable();
+        secrets.dedup();
+        secrets
     }
 
     /// How many exchanges the authorization server has seen.
@@ -242,24 +272,38 @@ impl TestBed {
         line.rsplit(' ').next()?.parse().ok()
     }
 
-    /// The records of all calls that are written so far.
-    pub async fn records(&self) -> Vec<Value> {
-        self.all_records().await.into_iter().filter(|record| record["class_uid"] == 6003).collect()
-    }
-
-    /// Every line written so far, also those that are of no call.
+    /// Every line written so far: of calls, of exchanges, and of what happened to the trail itself.
     pub async fn all_records(&self) -> Vec<Value> {
         self.gateway.audit().flush().await;
         let trail = std::fs::read_to_string(self.audit_path()).expect("a trail");
         trail.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
     }
 
-    /// The outcomes of all records, once there are `count` of them.
+    /// The records of all calls written so far.
+    pub async fn records(&self) -> Vec<Value> {
+        self.of_class(6003).await
+    }
+
+    /// The records of all exchanges, and of people who were forgotten, written so far.
+    pub async fn authentications(&self) -> Vec<Value> {
+        self.of_class(3002).await
+    }
+
+    async fn of_class(&self, class: u64) -> Vec<Value> {
+        self.all_records().await.into_iter().filter(|record| record["class_uid"] == class).collect()
+    }
+
+    /// The outcomes of all calls, once there are `count` records of them.
     pub async fn outcomes(&self, count: usize) -> Vec<String> {
+        self.calls(count).await.iter().map(outcome).collect()
+    }
+
+    /// The records of all calls, once there are `count` of them.
+    pub async fn calls(&self, count: usize) -> Vec<Value> {
         for _ in 0..200 {
             let records = self.records().await;
             if records.len() >= count {
-                return records.iter().map(outcome).collect();
+                return records;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -272,6 +316,20 @@ impl TestBed {
 
     pub fn config_path(&self) -> PathBuf {
         self.folder.path().join("gateway.yaml")
+    }
+}
+
+/// At the end of each test, whatever it was about: every line of its trail is an event as OCSF wants it, and no secret is in any.
+impl Drop for TestBed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let Ok(trail) = std::fs::read_to_string(self.audit_path()) else { return };
+        // A line that is being written has no end yet.
+        let whole = trail.rfind('\n').map_or("", |end| &trail[..end]);
+        whole.lines().for_each(ocsf::assert_valid);
+        leaks::assert_none("trail", &trail, &self.secrets());
     }
 }
 

@@ -33,13 +33,18 @@ async fn a_forgotten_person_is_asked_for_anew_and_nobody_else() {
         assert_eq!(bed.get("/mail/me/messages", token).await.status(), 200);
     }
     assert_eq!(bed.exchanges(), 3);
-    bed.outcomes(5).await;
-    let record = &bed.records().await[2];
-    assert_eq!(record["api"]["operation"], "POST /forget");
+    bed.outcomes(4).await;
+    let records = bed.authentications().await;
+    // Two exchanges before, and one for her afterwards.
+    assert_eq!(records.len(), 4);
+    let record = &records[2];
+    assert_eq!((&record["activity_name"], &record["user"]["uid"]), (&json!("Revocation"), &json!(person)));
+    assert_eq!(record["http_request"]["url"]["path"], "/forget");
+    assert_eq!(record["unmapped"]["obo"]["asked_by"], "this_machine");
     assert_eq!(
         record["unmapped"]["obo"]["forgotten"],
         json!({
-            "tenant": bed.authorization_server.settings().tenant, "subject": person,
+            "tenant": bed.authorization_server.settings().tenant,
             "credentials": 1, "remembered_tokens": 1,
         })
     );

@@ -55,6 +55,25 @@ async fn each_person_reaches_the_connector_on_the_word_of_the_issuer() {
     for record in bed.bed.records().await {
         assert_eq!(record.pointer("/unmapped/obo/authorization_server"), Some(&json!("crm")), "{record:#}");
     }
+    let exchanges = bed.bed.authentications().await;
+    let legs: Vec<_> = exchanges
+        .iter()
+        .map(|exchange| {
+            let details = &exchange["unmapped"]["obo"];
+            assert_eq!(details["outcome"], "issued", "{exchange:#}");
+            (
+                details["grant"].clone(),
+                exchange["actor"]["idp"]["name"].clone(),
+                exchange["actor"]["app_uid"].clone(),
+            )
+        })
+        .collect();
+    let gateway = &bed.corp().settings().gateway.client_id;
+    let both = [
+        (json!("id_jag"), json!("corp"), json!(gateway)),
+        (json!("id_jag_redemption"), json!("corp/crm"), json!(CLIENT_AT_CRM)),
+    ];
+    assert_eq!(legs, [both.clone(), both].concat(), "a record for each leg, in their order");
     for label in ["corp", "corp/crm"] {
         let series = format!(r#"obo_gateway_exchanges_total{{issuer="{label}",outcome="issued"}}"#);
         assert_eq!(bed.bed.metric(&series).await, Some(2.0), "{label}");

@@ -46,8 +46,8 @@ async fn each_metric_is_there_and_counts() {
         ("obo_gateway_config_last_reload_success", 1.0),
         ("obo_gateway_credential_cache_entries", 1.0),
         ("obo_gateway_calls_in_progress", 0.0),
-        // The start is marked.
-        ("obo_gateway_audit_records_total", 4.0),
+        // The start is marked, and the exchange has a record of its own.
+        ("obo_gateway_audit_records_total", 5.0),
         ("obo_gateway_audit_write_failures_total", 0.0),
         (concat!("obo_gateway_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1.0),
     ] {

@@ -1,10 +1,15 @@
 //! The gateway between a development authorization server and a mail connector, all on real sockets in one process.
 
 mod bed;
+mod leaks;
+#[path = "../ocsf/validator.rs"]
+mod ocsf;
 
 mod agents;
 mod app_only;
+mod authentications;
 mod bodies;
+mod canary;
 mod catalog;
 mod challenge;
 mod command;

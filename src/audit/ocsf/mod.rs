@@ -2,19 +2,33 @@
 //!
 //! `metadata` is the last member of each, where the trail adds the record's place (`link.rs`).
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::record::{Record, RequestId};
 
+mod authentication;
 mod call;
+mod delegation;
 mod mark;
+mod parts;
+#[cfg(test)]
+mod tests;
 mod text;
+
+use text::Texts;
+
+/// Longest record, in bytes, without its place in the trail. Every text in one has a bound of its own, and every list; this is
+/// more than they can come to together, whatever agents, people and servers send.
+pub const RECORD_BYTES_MAX: usize = 131_072;
 
 /// Appends `record` to `line`.
 pub fn append(record: &Record, line: &mut Vec<u8>) {
     let before = line.len();
     let written = match record {
-        Record::Call(call) => serde_json::to_writer(&mut *line, &call::Event::of(call)),
+        Record::Call(call) => call::append(call, &mut *line),
+        Record::Authentication(authentication) => authentication::append(authentication, &mut *line),
         Record::Mark(mark) => serde_json::to_writer(&mut *line, &mark::Event::of(mark)),
     };
     if written.is_err() {
@@ -31,21 +45,26 @@ struct Metadata<'a> {
     version: &'static str,
     uid: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    correlation_uid: Option<&'a str>,
+    correlation_uid: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    tenant_uid: Option<&'a str>,
+    tenant_uid: Option<Cow<'a, str>>,
+    /// Whether a text or a list was cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_truncated: Option<bool>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     profiles: &'static [&'static str],
     product: Product,
 }
 
 impl Metadata<'_> {
-    fn of(id: RequestId) -> Self {
+    /// Of a record whose texts have all been made.
+    fn of(id: RequestId, texts: &Texts) -> Self {
         Self {
             version: "1.8.0",
             uid: id.to_string(),
             correlation_uid: None,
             tenant_uid: None,
+            is_truncated: texts.is_cut().then_some(true),
             profiles: &[],
             product: Product {
                 name: "obo-gateway",

@@ -1,48 +1,226 @@
-//! Texts from outside, made safe for one line: nothing that ends it, nothing that steers a terminal, not too long.
+//! Texts from outside, made safe for one line: nothing that ends it, nothing that steers a terminal, not too long, no token,
+//! and where people stand under pseudonyms, nothing that names them.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use http::HeaderValue;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::audit::keyed::Privacy;
+use crate::identity::Caller;
 
 /// Longest text from outside that a record takes: addresses fit, and a flood of long ones does not fill the disk. Longer
 /// ones are cut, and marked.
-const TEXT_BYTES_MAX: usize = 2_048;
-/// What marks a text that was cut.
+pub const TEXT_BYTES_MAX: usize = 2_048;
+/// Longest name or identifier: as long as those that are taken from tokens.
+pub const NAME_BYTES_MAX: usize = 1_024;
+/// Longest part of a sentence for people.
+const PHRASE_BYTES_MAX: usize = 256;
+/// Longest name of an argument, as the configuration has them, and longest value.
+pub const ARGUMENT_NAME_BYTES_MAX: usize = 128;
+pub const ARGUMENT_BYTES_MAX: usize = 512;
+/// Most entries of a list, and most bytes of them all.
+const LIST_MAX: usize = 64;
+const LIST_BYTES_MAX: usize = 4_096;
+/// What marks a text that was cut, and ends a list that was.
 pub const CUT_MARK: &str = "…[cut]";
 /// Stands for characters that could end a line or disturb a terminal.
 const REPLACED: char = '\u{fffd}';
+/// Fewest bytes of an identifier that is looked for within other texts. What is shorter is everywhere, and names nobody.
+const HIDDEN_BYTES_MIN: usize = 4;
+/// Stands in place of a token.
+const TOKEN: &str = "[token]";
+/// How a JWT begins, and each of its parts that is JSON: `{"` and a letter, in base64.
+const TOKEN_BEGINS: &str = "eyJ";
+/// Fewest characters of a token. What is as long as this and begins like one is no honest name.
+const TOKEN_BYTES_MIN: usize = 40;
+/// What stands in a path as it is (RFC 3986 section 2.3).
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The text of a header.
-pub fn clean_header(value: &HeaderValue) -> Cow<'_, str> {
-    match value.to_str() {
-        Ok(text) => clean(text),
-        Err(_) => clean_owned(String::from_utf8_lossy(value.as_bytes()).into_owned()),
+/// The texts of one record.
+#[derive(Default)]
+pub struct Texts {
+    /// Whether something was cut.
+    cut: Cell<bool>,
+    /// What must not be seen, and what stands in its place.
+    hidden: Vec<(String, String)>,
+}
+
+impl Texts {
+    /// The texts of a record that is about this caller, or about nobody who is known.
+    pub fn about(caller: Option<&Caller>, privacy: &Privacy) -> Self {
+        let mut texts = Self::default();
+        if let Some(caller) = caller.filter(|caller| privacy.has_pseudonyms() && !caller.is_agent_alone()) {
+            texts.hide(
+                Some(caller.subject().as_str()),
+                privacy.person(caller.realm(), caller.subject().as_str()),
+            );
+            texts.hide(caller.session(), privacy.session(caller));
+            texts.hide(caller.token_id(), privacy.token_id(caller));
+        }
+        texts
+    }
+
+    /// Puts a pseudonym in the place of what names somebody, wherever it stands, as it is or percent-encoded.
+    pub fn hide(&mut self, named: Option<&str>, pseudonym: Option<String>) {
+        let (Some(named), Some(pseudonym)) = (named, pseudonym) else { return };
+        if named.len() < HIDDEN_BYTES_MIN {
+            return;
+        }
+        let encoded = utf8_percent_encode(named, ENCODED).to_string();
+        if encoded != named {
+            self.hidden.push((encoded, pseudonym.clone()));
+        }
+        self.hidden.push((named.to_owned(), pseudonym));
+    }
+
+    /// Puts a mark in the place of the token that was sent in this header, wherever else it stands.
+    pub fn hide_token(&mut self, header: &HeaderValue) {
+        let Ok(text) = header.to_str() else { return };
+        let token = text.split_once(' ').map_or(text, |(_, token)| token.trim());
+        self.hide(Some(token), Some(TOKEN.to_owned()));
+    }
+
+    /// Whether something was cut so far.
+    pub fn is_cut(&self) -> bool {
+        self.cut.get()
+    }
+
+    /// A text.
+    pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.within(text, TEXT_BYTES_MAX)
+    }
+
+    /// A name or an identifier.
+    pub fn name<'a>(&self, name: &'a str) -> Cow<'a, str> {
+        self.within(name, NAME_BYTES_MAX)
+    }
+
+    /// A part of a sentence for people. That it is cut cuts nothing off the record, which has the whole of it elsewhere.
+    pub fn phrase<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let cut = self.cut.get();
+        let phrase = self.text(text);
+        self.cut.set(cut);
+        match phrase.len() <= PHRASE_BYTES_MAX {
+            true => phrase,
+            false => Cow::Owned(format!("{}…", &phrase[..phrase.floor_char_boundary(PHRASE_BYTES_MAX)])),
+        }
+    }
+
+    /// A text that is made here.
+    pub fn made(&self, text: String) -> Cow<'static, str> {
+        self.made_within(text, TEXT_BYTES_MAX)
+    }
+
+    /// The text of a header.
+    pub fn header<'a>(&self, value: &'a HeaderValue) -> Cow<'a, str> {
+        match value.to_str() {
+            Ok(text) => self.text(text),
+            Err(_) => self.made(String::from_utf8_lossy(value.as_bytes()).into_owned()),
+        }
+    }
+
+    /// A list of names. One that is cut ends with the mark.
+    pub fn list<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Vec<Cow<'a, str>> {
+        let (mut list, mut bytes) = (Vec::new(), 0);
+        for name in names {
+            let name = self.name(name);
+            bytes += name.len();
+            if list.len() == LIST_MAX || bytes > LIST_BYTES_MAX {
+                list.push(self.cut_mark());
+                break;
+            }
+            list.push(name);
+        }
+        list
+    }
+
+    /// What ends a text or a list that was cut.
+    pub fn cut_mark(&self) -> Cow<'static, str> {
+        self.cut.set(true);
+        Cow::Borrowed(CUT_MARK)
+    }
+
+    /// A text of this many bytes at most, and the mark.
+    pub fn within<'a>(&self, text: &'a str, bytes_max: usize) -> Cow<'a, str> {
+        let may_name = self.hidden.iter().any(|(named, _)| named.len() <= text.len());
+        match text.len() <= bytes_max
+            && !may_name
+            && !text.contains(TOKEN_BEGINS)
+            && !text.chars().any(disturbs)
+        {
+            true => Cow::Borrowed(text),
+            false => self.made_within(text.to_owned(), bytes_max),
+        }
+    }
+
+    fn made_within(&self, mut text: String, bytes_max: usize) -> Cow<'static, str> {
+        // What stands farther behind is cut off, whatever it is.
+        let longest = self.hidden.iter().map(|(named, _)| named.len()).max().unwrap_or_default();
+        let looked_at = text.floor_char_boundary(bytes_max.saturating_add(longest));
+        let is_longer = looked_at < text.len();
+        text.truncate(looked_at);
+        let text = without_tokens(self.without_names(text, bytes_max));
+        if !is_longer && text.len() <= bytes_max && !text.chars().any(disturbs) {
+            return Cow::Owned(text);
+        }
+        let mut cleaned = String::with_capacity(text.len().min(bytes_max) + CUT_MARK.len());
+        let mut characters = text.chars().map(|c| if disturbs(c) { REPLACED } else { c }).peekable();
+        // What is replaced may have grown.
+        while let Some(c) = characters.next_if(|c| cleaned.len() + c.len_utf8() <= bytes_max) {
+            cleaned.push(c);
+        }
+        if is_longer || characters.peek().is_some() {
+            cleaned.push_str(&self.cut_mark());
+        }
+        Cow::Owned(cleaned)
+    }
+
+    /// The text with pseudonyms in place of names.
+    fn without_names(&self, mut text: String, bytes_max: usize) -> String {
+        for (named, pseudonym) in &self.hidden {
+            let mut from = 0;
+            while let Some(at) = find(&text, named, from).filter(|at| *at <= bytes_max) {
+                text.replace_range(at..at + named.len(), pseudonym);
+                from = at + pseudonym.len();
+            }
+        }
+        text
     }
 }
 
-/// A text from outside, made safe for one line: nothing that ends it, nothing that steers a terminal, not too long.
-pub fn clean(text: &str) -> Cow<'_, str> {
-    match text.len() <= TEXT_BYTES_MAX && !text.chars().any(disturbs) {
-        true => Cow::Borrowed(text),
-        false => clean_owned(text.to_owned()),
+/// The text without anything that looks like a token, whoever's it is: somebody may have put it where it does not belong.
+fn without_tokens(text: String) -> String {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '/' | '=');
+    let (mut kept, mut rest) = (String::new(), text.as_str());
+    while let Some(at) = rest.find(TOKEN_BEGINS) {
+        let run = rest[at..].find(|c| !is_part(c)).unwrap_or(rest.len() - at);
+        let shown = if run < TOKEN_BYTES_MIN { &rest[at..at + run] } else { TOKEN };
+        kept.push_str(&rest[..at]);
+        kept.push_str(shown);
+        rest = &rest[at + run..];
+    }
+    match kept.is_empty() && rest.len() == text.len() {
+        true => text,
+        false => kept + rest,
     }
 }
 
-/// A text from outside that is made here.
-pub fn clean_owned(text: String) -> Cow<'static, str> {
-    if text.len() <= TEXT_BYTES_MAX && !text.chars().any(disturbs) {
-        return Cow::Owned(text);
-    }
-    let end = text.floor_char_boundary(TEXT_BYTES_MAX);
-    let mut cleaned: String = text[..end].chars().map(|c| if disturbs(c) { REPLACED } else { c }).collect();
-    if end < text.len() {
-        cleaned.push_str(CUT_MARK);
-    }
-    Cow::Owned(cleaned)
+/// Where `named` stands in `text` from there on, in whatever case its ASCII letters are.
+fn find(text: &str, named: &str, from: usize) -> Option<usize> {
+    let (bytes, named) = (text.as_bytes().get(from..)?, named.as_bytes());
+    let at = bytes.windows(named.len()).position(|window| window.eq_ignore_ascii_case(named))?;
+    // Names are UTF-8, so what is equal to one begins and ends with a character.
+    Some(from + at)
 }
 
 /// Control characters, line and paragraph separators, and marks that turn the direction of text.
 pub fn disturbs(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(
+            c,
+            '\u{061c}' | '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+        )
 }

@@ -31,6 +31,28 @@ pub struct Audit {
     pub keep: Option<Keep>,
     /// Signed statements of how far the trail has come, so that nobody can cut it, or write it anew, without being seen.
     pub checkpoints: Option<Checkpoints>,
+    /// The keys of the digests that records have of tokens and arguments, and of people with `pseudonyms`. The first is used; the
+    /// others are for `obo-gateway audit pseudonym`. Without them a key is made at start, and digests compare within one run
+    /// alone.
+    #[schemars(length(min = 1))]
+    pub keys: Option<Vec<AuditKey>>,
+    /// With `keys`: people stand in records under pseudonyms, which only who has the key can find out, and so do their sessions
+    /// and the identifiers of their tokens. Tenants and issuers stay. Default: false.
+    pub pseudonyms: Option<bool>,
+    /// Whether records say what people are called, as their tokens do (`name`). Not beside `pseudonyms`. Default: false.
+    pub display_names: Option<bool>,
+}
+
+/// A key of the digests in records.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuditKey {
+    /// What the time is called in which it was used, such as `2026-11`. It stands before each digest.
+    #[schemars(required, regex(pattern = r"^[A-Za-z0-9.-]{1,32}$"))]
+    pub epoch: Option<String>,
+    /// File with the key: at least 32 random bytes, taken as they are. Make one with `openssl rand 32`.
+    #[schemars(required)]
+    pub file: Option<String>,
 }
 
 /// What a record has to survive before the end of its call's answer is released.

@@ -164,6 +164,13 @@ pub fn text(file: NamedFile<'_>, bytes_max: usize) -> Option<String> {
     }
 }
 
+/// Reads secret bytes, taken as they are.
+pub fn bytes(file: NamedFile<'_>, bytes_max: usize) -> Option<Zeroizing<Vec<u8>>> {
+    let bytes = file.read(bytes_max)?;
+    file.warn_if_open();
+    Some(bytes)
+}
+
 /// Takes a secret from wherever it was, unless it cannot be one.
 pub fn checked_secret(at: &At<'_>, text: &str) -> Option<SecretToken> {
     if text.is_empty() {

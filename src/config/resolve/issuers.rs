@@ -226,6 +226,7 @@ impl Template {
             audiences: self.audiences.clone(),
             agents: self.agents.clone(),
             required_scopes: self.required_scopes.clone(),
+            keeps_display_names: false,
             extra_roots: self.extra_roots.clone(),
             publication: self
                 .published_issuer

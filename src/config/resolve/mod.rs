@@ -14,6 +14,7 @@ mod modes;
 mod openapi;
 mod origins;
 mod policy;
+mod privacy;
 mod publication;
 mod resource_authorization_servers;
 mod server;
@@ -56,6 +57,8 @@ pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> O
     let policy = policy::policy(file, root, Some(&issuers.settings).zip(connectors.as_deref()), surroundings);
     traps::check(file, root);
     let audit = audit::settings(file.audit.as_ref(), &root.key("audit"));
+    let privacy = privacy::privacy(file.audit.as_ref(), &root.key("audit"));
+    privacy::keep_display_names(file.audit.as_ref(), &mut issuers.settings);
     if let Some(connectors) = &connectors {
         application::keep_where_used(&mut issuers.settings, connectors);
     }
@@ -66,5 +69,6 @@ pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> O
         connectors: connectors?,
         policy: policy?,
         audit: audit?,
+        privacy: privacy?,
     })
 }

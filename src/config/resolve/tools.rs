@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::target::{Delegation, TargetNames};
-use super::{application, arguments, openapi, values};
+use super::{application, arguments, openapi, privacy, values};
 use crate::config::at::At;
 use crate::config::file::{self, ConnectorKind, Identity, Named};
 use crate::gateway::rest::{Operations, ToolMatch, ToolMatchError};
@@ -196,6 +196,7 @@ impl Host<'_> {
             description: None,
             annotations: Annotations::default(),
             arguments: Arc::default(),
+            record_arguments: Arc::default(),
             identity: self.identity?,
             target: self.target(self.identity?, scopes?, &self.at.key("scopes"))?,
             issuers: self.issuers.clone()?,
@@ -226,6 +227,7 @@ impl Host<'_> {
         // What is not served needs no second fault.
         let target = identity.zip(scopes).and_then(|(mode, scopes)| self.target(mode, scopes, &scopes_at));
         let arguments = arguments::types(tool, &at.key("arguments"));
+        let record_arguments = privacy::record_arguments(tool, &at.key("record_arguments"));
         let served = is_served(tool, at);
         served.then_some(())?;
         Some(Arc::new(Tool {
@@ -235,6 +237,7 @@ impl Host<'_> {
             description: tool.description.as_deref().map(Into::into),
             annotations: annotations(tool),
             arguments: Arc::new(arguments?),
+            record_arguments: record_arguments?,
             identity: identity?,
             target: target?,
             issuers: self.issuers.clone()?,

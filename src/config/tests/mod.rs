@@ -14,6 +14,7 @@ mod files;
 mod issuers;
 mod openapi;
 mod policy;
+mod privacy;
 mod schema;
 mod server;
 mod shape;
@@ -161,7 +162,8 @@ fn every_fault_is_reported_at_once_in_the_order_of_the_file() {
             "21: audit.file: is required: name the file that records are appended to, or `\"-\"` for \
              standard output",
             "21: audit.path: is not a key here; the keys are `file`, `durability`, `instance`, `rotate`, \
-             `compress`, `keep`, `checkpoints`",
+             `compress`, `keep`, `checkpoints`, \
+             `keys`, `pseudonyms`, `display_names`",
         ],
     );
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::audit::RequestId;
 use crate::clock::Now;
 use crate::credential::testing::{Bed, late};
 use crate::credential::{Credential, ObtainError};
@@ -16,7 +17,7 @@ use crate::oauth::exchange::ExchangeError;
 use crate::tool::IdentityMode;
 
 async fn obtained(bed: &Bed, who: &str, now: Now) -> Credential {
-    bed.credentials.obtain(&bed.application_permit(who, "mail"), now).await.expect("a token")
+    bed.credential(&bed.application_permit(who, "mail"), now).await.expect("a token")
 }
 
 #[tokio::test]
@@ -131,7 +132,7 @@ async fn a_token_that_is_turned_away_is_replaced_once_and_then_not_for_a_while()
     let bed = Bed::start(Reuse::Identity).await;
     let (permit, now) = (bed.application_permit("ada", "mail"), Now::read());
     let renew = async |old: &Credential, claims: Option<&str>, now: Now| {
-        bed.credentials.renew(&permit, old, claims, now).await.expect("no refusal")
+        bed.credentials.renew(&permit, old, claims, RequestId::next(), now).await.expect("no refusal")
     };
     let fresh = obtained(&bed, "ada", now).await;
     assert!(renew(&fresh, None, now).await.is_none(), "it has only just been obtained");
@@ -146,4 +147,20 @@ async fn a_token_that_is_turned_away_is_replaced_once_and_then_not_for_a_while()
     assert!(renew(&demanded, Some(claims), now).await.is_none(), "it has what was demanded");
     let asked = bed.demo.exchanges();
     assert_eq!((asked.len(), asked[2].parameter("claims")), (3, Some(claims)));
+}
+
+#[tokio::test]
+async fn a_request_for_an_application_token_has_a_record_that_names_no_person() {
+    let bed = Bed::start(Reuse::Identity).await;
+    obtained(&bed, "ada", Now::read()).await;
+    let records = bed.records().await;
+    let [record] = records.as_slice() else { panic!("one record: {records:#?}") };
+    let gateway = bed.demo.settings().gateway.client_id.as_str();
+    assert_eq!((&record["user"]["uid"], &record["user"]["type_id"]), (&gateway.into(), &4.into()));
+    assert_eq!(record["unmapped"]["obo"]["grant"], "client_credentials");
+    assert!(!record.to_string().contains(&bed.demo.person("ada").oid), "{record:#}");
+    let full = bed.full_trail();
+    bed.credential(&bed.application_permit("ada", "notes"), Now::read()).await.expect_err("no place");
+    assert_eq!(bed.exchanges(), 1);
+    drop(full);
 }

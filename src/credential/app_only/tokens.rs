@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use crate::clock::Now;
+use crate::credential::Origin;
 use crate::credential::key::CacheKey;
 use crate::credential::life::{Life, REUSE_CAP};
 use crate::credential::mode::ApplicationPermit;
@@ -44,6 +45,8 @@ pub struct ApplicationToken {
     pub granted: Option<Scopes>,
     /// Why it was obtained.
     pub reason: Reason,
+    /// What records say of where it is from.
+    pub origin: Origin,
     /// How long it is kept.
     pub life: Life,
     fields: Arc<ApplicationFields>,
@@ -87,10 +90,11 @@ impl ApplicationToken {
         granted: Option<Scopes>,
         lifetime: Option<Duration>,
         reason: Reason,
+        origin: Origin,
         asked: Now,
     ) -> Self {
         let life = Life::new(lifetime, &fields.key(), asked);
-        Self { authorization, granted, reason, life, fields }
+        Self { authorization, granted, reason, origin, life, fields }
     }
 
     /// Whether it was obtained for the very same fields.
@@ -149,7 +153,8 @@ mod tests {
     fn token(fields: &ApplicationFields, lifetime: Option<u64>, asked: Now) -> Arc<ApplicationToken> {
         let (fields, lifetime) = (Arc::new(fields.clone()), lifetime.map(Duration::from_secs));
         let authorization = HeaderValue::from_static("Bearer token");
-        Arc::new(ApplicationToken::new(fields, authorization, None, lifetime, Reason::Needed, asked))
+        let origin = Origin { token: [0; 32], exchange: None };
+        Arc::new(ApplicationToken::new(fields, authorization, None, lifetime, Reason::Needed, origin, asked))
     }
 
     #[test]

@@ -6,12 +6,14 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::clock::Now;
+use crate::credential::ObtainError;
 use crate::credential::testing::{Bed, late};
 use crate::demo::authorization_server::{Endpoint, Fault};
 use crate::demo::script::Reply;
 use crate::identity::{Authentication, Issuer, Person, Realm, Subject, VerifiedClaims};
 use crate::metrics::CacheLookup;
 use crate::oauth::Reuse;
+use crate::oauth::exchange::ExchangeError;
 use crate::policy::Permit;
 
 #[tokio::test]
@@ -143,4 +145,62 @@ async fn who_is_forgotten_during_an_exchange_is_asked_for_anew() {
     let (obtained, ()) = tokio::join!(bed.obtain(&permit, now), forget);
     obtained.expect("a token, of an exchange that began afterwards");
     assert_eq!(bed.exchanges(), 2);
+    let of_each = |record: &serde_json::Value| record["unmapped"]["obo"]["outcome"].clone();
+    let outcomes: Vec<_> = bed.records().await.iter().map(of_each).collect();
+    assert_eq!(outcomes, ["issued", "issued"], "also what nobody got is recorded");
+}
+
+#[tokio::test]
+async fn each_exchange_has_a_record_before_anybody_has_its_token() {
+    let bed = Bed::start(Reuse::Identity).await;
+    let (permit, now) = (bed.permit(), Now::read());
+    let first = bed.credential(&permit, now).await.expect("a token");
+    let records = bed.records().await;
+    let [record] = records.as_slice() else { panic!("one record: {records:#?}") };
+    let exchange = first.origin().exchange.expect("a record").to_string();
+    assert_eq!(record["metadata"]["uid"], json!(exchange));
+    assert_eq!(
+        (&record["activity_id"], &record["unmapped"]["obo"]["outcome"]),
+        (&json!(4), &json!("issued"))
+    );
+    let kept = bed.credential(&permit, now).await.expect("a token");
+    assert_eq!(kept.origin().exchange, first.origin().exchange, "it is known where a kept token is from");
+    assert_eq!(bed.records().await.len(), 1);
+
+    bed.obtain(&permit, late(now)).await.expect("a token");
+    bed.until(|bed| bed.refreshes("renewed")).await;
+    let records = bed.records().await;
+    let renewal = &records[1]["unmapped"]["obo"];
+    assert_eq!((&records[1]["activity_id"], &renewal["renewal"]), (&json!(5), &json!(true)));
+    assert_eq!(renewal["reason"], "refresh_ahead");
+
+    bed.demo.refuse_exchanges("bob", Fault::blocked());
+    let bob = VerifiedClaims { subject: Subject::new(bed.demo.person("bob").oid.as_str()), ..bed.claims() };
+    let permit = bed.permit_for(bob, bed.demo.subject_token("bob").mint());
+    bed.credential(&permit, now).await.expect_err("blocked");
+    let records = bed.records().await;
+    assert_eq!((&records[2]["status"], &records[2]["status_code"]), (&json!("Failure"), &json!("blocked")));
+    assert_eq!(records[2]["user"]["uid"], json!(bed.demo.person("bob").oid));
+    // The server is not asked again at once, so there is nothing to record.
+    bed.credential(&permit, now).await.expect_err("blocked");
+    assert_eq!(bed.records().await.len(), 3);
+}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_is_not_exchanged() {
+    let bed = Bed::start(Reuse::Identity).await;
+    let (permit, now) = (bed.permit(), Now::read());
+    let full = bed.full_trail();
+    let error = bed.credential(&permit, now).await.expect_err("there is no place for the record");
+    assert!(matches!(error, ObtainError::Exchange(ExchangeError::NotRecorded(_))), "{error}");
+    assert_eq!(bed.exchanges(), 0);
+    drop(full);
+    bed.credential(&permit, now).await.expect("a token, as soon as there is a place");
+    assert_eq!((bed.exchanges(), bed.records().await.len()), (1, 1));
+    // What is kept needs no record, and what is not renewed serves on.
+    let full = bed.full_trail();
+    assert_eq!(bed.obtain(&permit, late(now)).await.expect("the old token"), CacheLookup::Hit);
+    bed.until(|bed| bed.refreshes("failed")).await;
+    assert_eq!(bed.exchanges(), 1);
+    drop(full);
 }

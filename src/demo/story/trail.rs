@@ -92,7 +92,7 @@ impl Trail {
         Self { path: path.into(), read_to: 0, text: String::new(), records: Vec::new() }
     }
 
-    /// Every record read so far.
+    /// The record of every call, as far as they have been read.
     pub fn records(&self) -> &[Record] {
         &self.records
     }
@@ -162,7 +162,7 @@ mod tests {
     fn a_line_is_read_once_and_when_it_is_whole() {
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         let mut trail = Trail::new(file.path());
-        write!(file, "{{\"class_uid\":0}}\n{{\"class_uid\":6003,\"metadata\":{{\"uid\":\"a\"}}}}\n{{\"meta")
+        write!(file, "{{\"class_uid\":0}}\n{{\"class_uid\":6003,\"metadata\":{{\"uid\":\"a\"}}}}\n{{\"class_uid\":3002}}\n{{\"meta")
             .expect("writable");
         assert_eq!(trail.read_on().expect("JSON").len(), 1);
         assert_eq!(trail.read_on().expect("JSON").len(), 0);

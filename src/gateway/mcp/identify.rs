@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method as HttpMethod, Request as HttpRequest};
 use hyper::body::Incoming;
+use serde_json::Map;
 
 use super::arguments::declared_arguments;
 use super::era::{self, Era, EraError};
@@ -21,6 +22,7 @@ use super::params::Completed;
 use super::served::{Purpose, Served};
 use super::{McpCall, McpError, Said};
 use crate::clock::Now;
+use crate::gateway::canonical;
 use crate::gateway::json_body::{self, JsonBodyError};
 use crate::gateway::tool_call::{CallBody, CountedTool, Onward, ToolCall};
 use crate::identity::Caller;
@@ -128,6 +130,10 @@ impl Arrival<'_> {
         Ok(ToolCall {
             tool,
             arguments,
+            arguments_digest: match &message {
+                Message::Request(request) => arguments_digest(request),
+                Message::Notification(_) | Message::Response(_) => None,
+            },
             also,
             onward: Onward { headers, body_is_anew: true, is_message: true, ..Onward::to("") },
             body: CallBody::Read(body),
@@ -242,6 +248,7 @@ impl Arrival<'_> {
         Ok(ToolCall {
             tool: self.purpose(purpose)?,
             arguments: Arguments::new(),
+            arguments_digest: None,
             also: Vec::new(),
             onward: Onward { headers, is_message: true, ..Onward::to("") },
             body: CallBody::Read(Bytes::new()),
@@ -287,6 +294,12 @@ impl Arrival<'_> {
         };
         names.iter().filter_map(only).collect()
     }
+}
+
+/// The digest of whatever a tool or a prompt is called with, declared or not.
+fn arguments_digest(request: &Request) -> Option<[u8; 32]> {
+    matches!(request.method(), Method::ToolsCall | Method::PromptsGet)
+        .then(|| request.arguments().map_or_else(|| canonical::digest(&Map::new()), canonical::digest))
 }
 
 fn written(mirrors: &Mirrors) -> Vec<(HeaderName, HeaderValue)> {

@@ -38,6 +38,8 @@ use message::{Id, MessageError};
 use method::Method;
 use mirror::MirrorError;
 
+use crate::audit::McpOperation;
+
 /// The member of `_meta` with the revision of the protocol, since 2026-07-28.
 pub const META_PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 /// The member of `_meta` with what the client can do, since 2026-07-28.
@@ -94,6 +96,20 @@ impl McpCall {
         match &self.said {
             Said::Unread(id) | Said::Request { id, .. } => Some(id),
             Said::Nothing | Said::Stream | Said::End => None,
+        }
+    }
+
+    /// What is asked for, as records say it. `None`: nothing that has been read, or nothing that is known.
+    pub fn operation(&self) -> Option<McpOperation> {
+        match &self.said {
+            Said::Request { method: Method::Unknown, .. }
+            | Said::Nothing
+            | Said::Unread(_)
+            | Said::Stream
+            | Said::End => None,
+            Said::Request { method, name, .. } => {
+                Some(McpOperation { method: method.as_str(), name: name.clone() })
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::{RETRY_AFTER_DEFAULT, internal_error, step_up, unavailable};
+use super::{RETRY_AFTER_DEFAULT, audit_unavailable, internal_error, step_up, unavailable};
 use crate::audit::Fault;
 use crate::credential::ObtainError;
 use crate::gateway::answer::Answer;
@@ -62,6 +62,7 @@ fn answer_to_exchange(error: &ExchangeError, caller: Option<&Caller>) -> Answer 
             )
         },
         ExchangeError::MoreScopesGranted { .. } | ExchangeError::Unprepared { .. } => misconfigured(),
+        ExchangeError::NotRecorded(_) => audit_unavailable(),
     }
 }
 
@@ -88,7 +89,8 @@ fn answer_to_application(error: &ExchangeError) -> Answer {
         | ExchangeError::NoTokenEndpoint { .. }
         | ExchangeError::Unusable { .. }
         | ExchangeError::MoreScopesGranted { .. }
-        | ExchangeError::Unprepared { .. } => answer_to_exchange(error, None),
+        | ExchangeError::Unprepared { .. }
+        | ExchangeError::NotRecorded(_) => answer_to_exchange(error, None),
     }
 }
 

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use super::Operations;
 use super::arguments::DeclaredArguments;
 use super::error::RestError;
+use crate::gateway::canonical;
 use crate::gateway::json_body::{self, JsonBodyError};
 use crate::gateway::path::CanonicalPath;
 use crate::gateway::tool_call::{CallBody, CountedTool, Onward, ToolCall};
@@ -112,6 +113,9 @@ impl RestArrival<'_> {
             onward.headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
             onward.body_is_anew = true;
         }
-        ToolCall { tool: tool.clone(), arguments, also: Vec::new(), onward, body, outlives_agent: false }
+        let arguments_digest =
+            (!tool.tool.arguments.is_empty()).then(|| canonical::digest_of_declared(&arguments));
+        let (tool, also) = (tool.clone(), Vec::new());
+        ToolCall { tool, arguments, arguments_digest, also, onward, body, outlives_agent: false }
     }
 }

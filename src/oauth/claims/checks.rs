@@ -11,6 +11,9 @@ use super::{
     entra_person, may_act, oidc_person, possession, scopes, scopes_of, shared,
 };
 
+/// Longest name of a person that is kept. Directories allow 256 characters.
+const DISPLAY_NAME_BYTES_MAX: usize = 512;
+
 /// What is looked at in a token's claims, in this order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ClaimCheck {
@@ -150,6 +153,7 @@ fn verified(
         roles: rest.roles,
         token_id: rest.token_id,
         session: rest.session,
+        display_name: rest.display_name,
         authentication: Arc::new(rest.authentication),
         authenticated_at: rest.authenticated_at,
         issued_at: rest.issued_at,
@@ -209,10 +213,17 @@ struct Rest {
     roles: Vec<Arc<str>>,
     token_id: Option<Arc<str>>,
     session: Option<Arc<str>>,
+    display_name: Option<Arc<str>>,
     authentication: Authentication,
     authenticated_at: Option<u64>,
     issued_at: Option<u64>,
     handles_claims_challenges: bool,
+}
+
+/// What the person is called, where that is wanted. Nothing depends on it, so an odd one is none.
+fn display_name(reader: Reader<'_>, settings: &IssuerSettings) -> Option<Arc<str>> {
+    let name = reader.0.get("name").filter(|_| settings.keeps_display_names)?.as_str()?;
+    (!name.is_empty() && name.len() <= DISPLAY_NAME_BYTES_MAX).then(|| name.into())
 }
 
 fn rest(reader: Reader<'_>, settings: &IssuerSettings) -> Result<Rest, ClaimsError> {
@@ -231,6 +242,7 @@ fn rest(reader: Reader<'_>, settings: &IssuerSettings) -> Result<Rest, ClaimsErr
             None => reader.optional_text("uti")?.map(Into::into),
         },
         session: reader.optional_text("sid")?.map(Into::into),
+        display_name: display_name(reader, settings),
         authentication: authentication(reader)?,
         authenticated_at: reader.time("auth_time")?,
         issued_at: reader.time("iat")?,

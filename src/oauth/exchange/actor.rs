@@ -7,13 +7,14 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::request::{Request, Surroundings};
-use super::{ExchangeError, answer};
+use super::{Asking, CLIENT_CREDENTIALS, ExchangeError, answer};
 use crate::checked_url::CheckedUrl;
 use crate::clock::Now;
 use crate::identity::{Scopes, SecretToken};
 use crate::oauth::ExchangeSettings;
 use crate::oauth::authorization_server::AuthorizationServer;
 use crate::oauth::error_response::ErrorResponse;
+use crate::tool::Target;
 
 /// How long before its end it is not sent any more.
 const MARGIN: Duration = Duration::from_secs(30);
@@ -30,6 +31,7 @@ impl AuthorizationServer {
         endpoint: &CheckedUrl,
         scopes: &Scopes,
         surroundings: &Surroundings,
+        asking: Asking<'_>,
         now: Now,
     ) -> Result<SecretToken, ExchangeError> {
         let issuer = || self.settings().name.clone();
@@ -38,15 +40,19 @@ impl AuthorizationServer {
             return Ok(token.clone());
         }
         let asked = Instant::now();
-        let request = Request::client_credentials(settings, endpoint, scopes, surroundings, now)
-            .map_err(|why| ExchangeError::Unprepared { issuer: issuer(), why })?;
-        let answer = self.send(endpoint, request).await?;
-        if answer.status != StatusCode::OK {
-            let refused = Box::new(ErrorResponse::read(&answer));
-            return Err(ExchangeError::Refused { issuer: issuer(), refused, consent_url: None });
-        }
-        let issued =
-            answer::read_bearer(&answer).map_err(|why| ExchangeError::Unusable { issuer: issuer(), why })?;
+        let exchange = async {
+            let request = Request::client_credentials(settings, endpoint, scopes, surroundings, now)
+                .map_err(|why| ExchangeError::Unprepared { issuer: issuer(), why })?;
+            let answer = self.send(endpoint, request).await?;
+            if answer.status != StatusCode::OK {
+                let refused = Box::new(ErrorResponse::read(&answer));
+                return Err(ExchangeError::Refused { issuer: issuer(), refused, consent_url: None });
+            }
+            answer::read_bearer(&answer).map_err(|why| ExchangeError::Unusable { issuer: issuer(), why })
+        };
+        let whom = self.asked(CLIENT_CREDENTIALS, Some(endpoint), &settings.client_id);
+        let target = Target { scopes: scopes.clone(), ..Target::default() };
+        let issued = asking.recorded(whom, None, &target, exchange).await?;
         let life = issued.lifetime.unwrap_or_default().saturating_sub(MARGIN);
         *own = asked.checked_add(life).map(|until| (issued.token.clone(), until));
         Ok(issued.token)

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::audit::RequestId;
 use crate::identity::{Caller, Scopes, SecretToken};
+use crate::oauth::error_response::{Word, correlation_id};
 use crate::oauth::outbound::OutboundAnswer;
 use crate::oauth::{ACCESS_TOKEN_TYPE, Grant, ID_JAG_TYPE, JWT_TYPE};
 use crate::strict_json;
@@ -23,6 +25,10 @@ pub struct IssuedToken {
     pub granted: Option<Scopes>,
     /// How long it lives, counted from when it was asked for; `None` when the server does not say.
     pub lifetime: Option<Duration>,
+    /// The identifier by which the server's operators find the request, where it gave one.
+    pub correlation_id: Option<Word>,
+    /// The record of how it was obtained.
+    pub recorded_as: Option<RequestId>,
 }
 
 /// Reads a success. Whatever is not plainly a bearer access token is refused.
@@ -100,6 +106,8 @@ fn read_token(
         token: SecretToken::new(token),
         granted: granted_scopes(text("scope")?)?,
         lifetime: lifetime(&members)?,
+        correlation_id: correlation_id(answer),
+        recorded_as: None,
     })
 }
 

@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 
 use super::request::{Request, Surroundings};
-use super::{ExchangeError, IssuedToken, answer, fit_for, post};
+use super::{Asking, CLIENT_CREDENTIALS, ExchangeError, IssuedToken, answer, fit_for, post};
 use crate::checked_url::CheckedUrl;
 use crate::clock::Now;
 use crate::identity::Tenant;
@@ -22,7 +22,7 @@ const CLIENT_CLAIMS: [&str; 4] = ["azp", "client_id", "appid", "cid"];
 
 impl AuthorizationServer {
     /// Obtains a token that speaks for the gateway's application and for no person, good for `target`. `claims` is what
-    /// the connector demands beside, as JSON.
+    /// the connector demands beside, as JSON. `asking` says why, and keeps the record.
     ///
     /// # Errors
     ///
@@ -31,6 +31,7 @@ impl AuthorizationServer {
         &self,
         target: &Target,
         claims: Option<&str>,
+        asking: Asking<'_>,
         now: Now,
     ) -> Result<IssuedToken, ExchangeError> {
         let issuer = || self.settings().name.clone();
@@ -38,10 +39,15 @@ impl AuthorizationServer {
             let why = "its entry names no client for application tokens";
             return Err(ExchangeError::Unprepared { issuer: issuer(), why });
         };
-        let endpoint =
-            self.token_endpoint().ok_or_else(|| ExchangeError::NoTokenEndpoint { issuer: issuer() })?;
-        let attempt = || self.attempt_application(client, settings, &endpoint, target, claims, now);
-        self.protection().run(attempt).await
+        let endpoint = self.token_endpoint();
+        let asked = self.asked(CLIENT_CREDENTIALS, endpoint.as_ref(), &settings.client_id);
+        let exchange = async {
+            let endpoint =
+                endpoint.as_ref().ok_or_else(|| ExchangeError::NoTokenEndpoint { issuer: issuer() })?;
+            let attempt = || self.attempt_application(client, settings, endpoint, target, claims, now);
+            self.protection().run(attempt).await
+        };
+        asking.recorded(asked, None, target, exchange).await
     }
 
     async fn attempt_application(

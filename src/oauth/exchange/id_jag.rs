@@ -1,11 +1,13 @@
 //! ID-JAG (draft-ietf-oauth-identity-assertion-authz-grant): the issuer vouches for the person to another authorization
 //! server, and that one issues the token. Two requests, two clients, two servers, and one deadline for both.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use tokio::time::Instant;
 
 use super::request::{Request, Surroundings};
-use super::{ExchangeError, IssuedToken, answer, check_granted, fit_for, post};
+use super::{Asked, Asking, ExchangeError, IssuedToken, answer, check_granted, fit_for, post};
 use crate::checked_url::CheckedUrl;
 use crate::clock::Now;
 use crate::identity::{Caller, SecretToken};
@@ -29,9 +31,9 @@ impl AuthorizationServer {
     pub(super) async fn exchange_in_two_legs(
         &self,
         settings: &ExchangeSettings,
-        endpoint: &CheckedUrl,
-        caller: &Caller,
+        caller: &Arc<Caller>,
         target: &Target,
+        asking: Asking<'_>,
         now: Now,
     ) -> Result<IssuedToken, ExchangeError> {
         let started = Instant::now();
@@ -40,13 +42,24 @@ impl AuthorizationServer {
             why: NO_RESOURCE_AUTHORIZATION_SERVER,
         })?;
         // Whoever is not asked needs no word of the issuer.
-        server.protection().check()?;
-        let first = || self.id_jag(settings, endpoint, server.settings(), caller, target, now);
-        let id_jag = self.protection().run(first).await?;
+        if let Err(error) = server.protection().check() {
+            return asking.recorded(server.asked(), Some(caller), target, async { Err(error) }).await;
+        }
+        let endpoint = self.token_endpoint();
+        let asked = self.asked(settings.grant.as_str(), endpoint.as_ref(), &settings.client_id);
+        let first = async {
+            let issuer = || self.settings().name.clone();
+            let endpoint =
+                endpoint.as_ref().ok_or_else(|| ExchangeError::NoTokenEndpoint { issuer: issuer() })?;
+            let attempt = || self.id_jag(settings, endpoint, server.settings(), caller, target, now);
+            self.protection().run(attempt).await
+        };
+        let id_jag = asking.recorded(asked, Some(caller), target, first).await?.token;
         let first_took = started.elapsed();
         let time_left = EXCHANGE_TIMEOUT.saturating_sub(first_took);
-        let second = || server.redeem(settings, &id_jag, caller, target, now);
-        let result = server.protection().run_within(time_left, second).await;
+        let attempt = || server.redeem(settings, &id_jag, caller, target, now);
+        let second = server.protection().run_within(time_left, attempt);
+        let result = asking.recorded(server.asked(), Some(caller), target, second).await;
         let outcome = result.as_ref().err().map_or("issued", ExchangeError::outcome);
         server.protection().exchanged(outcome, started.elapsed().saturating_sub(first_took));
         result
@@ -61,7 +74,7 @@ impl AuthorizationServer {
         caller: &Caller,
         target: &Target,
         now: Now,
-    ) -> Result<SecretToken, ExchangeError> {
+    ) -> Result<IssuedToken, ExchangeError> {
         let issuer = || self.settings().name.clone();
         let unprepared = |why| ExchangeError::Unprepared { issuer: issuer(), why };
         let surroundings = Surroundings::of(settings).await.map_err(unprepared)?;
@@ -85,11 +98,23 @@ impl AuthorizationServer {
         // Read anew: a moment has passed, and what it is compared with was signed just now.
         expected.check(id_jag.token.expose(), Now::read()).map_err(unusable)?;
         check_granted(&id_jag, target, &issuer())?;
-        Ok(id_jag.token)
+        Ok(id_jag)
     }
 }
 
 impl ResourceAuthorizationServer {
+    /// That this server is asked.
+    fn asked(&self) -> Asked<'_> {
+        let settings = self.settings();
+        Asked {
+            grant: "id_jag_redemption",
+            server: self.label(),
+            issuer: &settings.issuer,
+            endpoint: Some(&settings.token_endpoint),
+            client_id: &settings.client_id,
+        }
+    }
+
     /// One attempt at the second leg: a token on the issuer's word.
     async fn redeem(
         &self,

@@ -43,6 +43,8 @@ enum Play {
     Always(Reply),
     /// The same, and somebody has called already.
     AfterCalls(Reply, usize),
+    /// The trail has a place for the record of one call, and none for that of an exchange.
+    FullTrail,
 }
 
 fn entra(error: &str, code: u64) -> Reply {
@@ -126,6 +128,7 @@ fn failures() -> Vec<Failure> {
         usual("scopes_not_granted", Play::Always(granted("User.Read"))),
         usual("left_alone", Play::AfterCalls(Reply::too_many_requests(60), 1)),
         usual("circuit_open", Play::AfterCalls(Reply::status(503), 2)),
+        usual("audit_unavailable", Play::FullTrail),
         Failure {
             outcome: "more_scopes_granted",
             config: Config::NoMoreScopes,
@@ -172,7 +175,12 @@ async fn check_exchange(failure: Failure, kept: bool) -> &'static str {
         assert_eq!(announce(&bed, "ada").await.status(), 202, "{outcome}: an application token is to be had");
     }
     let script = bed.authorization_server.script(Endpoint::Token);
+    let (trail, mut places) = (bed.gateway.audit(), Vec::new());
     match play {
+        Play::FullTrail => {
+            places.extend(std::iter::from_fn(|| trail.reserve().ok()));
+            drop(places.pop());
+        }
         Play::Nothing => {}
         Play::Fault(fault) => bed.authorization_server.refuse_exchanges("ada", fault),
         Play::Always(reply) => _ = script.always(reply),
@@ -186,6 +194,7 @@ async fn check_exchange(failure: Failure, kept: bool) -> &'static str {
     let received = bed.connector.requests().len();
     let (status, code, problem) = refusal(list(&bed, "ada").await).await;
     assert!(status >= 400, "{outcome}: {problem}");
+    drop(places);
     let of_application = usize::from(has_token);
     assert_eq!(asked(&bed, GrantKind::ClientCredentials), of_application, "{outcome}");
     assert_eq!(bed.authorization_server.issued_to_application().len(), of_application, "{outcome}");
@@ -196,6 +205,9 @@ async fn check_exchange(failure: Failure, kept: bool) -> &'static str {
     let record = records.last().expect("a record");
     assert_eq!(record.pointer("/unmapped/obo/identity"), Some(&json!("on_behalf_of")), "{outcome}");
     assert_eq!(record.pointer("/unmapped/obo/outcome"), Some(&json!(code)), "{outcome}");
+    let exchanges = bed.authentications().await;
+    let recorded = exchanges.last().and_then(|exchange| exchange["status_code"].as_str());
+    assert_eq!(recorded, Some(outcome).filter(|outcome| *outcome != "audit_unavailable"), "{exchanges:#?}");
     outcome
 }
 
@@ -215,7 +227,7 @@ async fn check_application(outcome: &'static str, play: Play) {
     match play {
         Play::Fault(fault) => bed.authorization_server.refuse_application(fault),
         Play::Always(reply) => _ = bed.authorization_server.script(Endpoint::Token).always(reply),
-        Play::Nothing | Play::AfterCalls(..) => unreachable!("not in the list"),
+        Play::Nothing | Play::AfterCalls(..) | Play::FullTrail => unreachable!("not in the list"),
     }
     let (status, code, problem) = refusal(announce(&bed, "ada").await).await;
     assert!(status >= 500, "{outcome}: {problem}");

@@ -1,0 +1,250 @@
+//! Whatever agents, people and servers send, a record is one valid line within its bound.
+
+use http::HeaderValue;
+use proptest::prelude::*;
+
+use super::authentication::{exchange, record_of};
+use super::*;
+use crate::audit::authentication::{Authentication, ExchangeEnd, ExchangeReason};
+use crate::audit::mark::{Happening, Mark};
+use crate::audit::ocsf::RECORD_BYTES_MAX;
+use crate::audit::ocsf::text::{CUT_MARK, Texts, disturbs};
+use crate::identity::{Issuer, IssuerName, Subject};
+use crate::tool::{ResourceAuthorizationServerName, ToolName};
+
+/// One valid line within its bound, that steers no terminal.
+#[track_caller]
+fn check(record: &Record) -> (String, Value) {
+    let (line, value) = written(record);
+    assert!(line.len() <= RECORD_BYTES_MAX, "{}", line.len());
+    assert!(line.chars().all(|c| !disturbs(c)), "{line}");
+    (line, value)
+}
+
+/// A call in which everything that can be a text is this one.
+fn call_of(text: &str, count: usize) -> CallRecord {
+    let header = || {
+        let bytes: Vec<u8> = text.bytes().filter(|byte| *byte >= 0x20 && *byte != 0x7f).collect();
+        HeaderValue::from_bytes(&bytes).ok()
+    };
+    let texts = |prefix: &str| {
+        (0..count).map(|number| Arc::from(format!("{prefix}{number}{text}"))).collect::<Vec<Arc<str>>>()
+    };
+    let claims = VerifiedClaims {
+        issuer_name: IssuerName::new(text),
+        issuer: Issuer::new(text),
+        tenant: Tenant::Named(text.into()),
+        subject: Subject::new(text),
+        actor: Some(Actor::new(text)),
+        token_id: Some(text.into()),
+        session: Some(text.into()),
+        display_name: Some(text.into()),
+        ..claims()
+    };
+    let tool = Tool {
+        connector: ConnectorName::new(text),
+        name: ToolName::new(text),
+        target: Target {
+            audience: Some(Audience::new(text)),
+            authorization_server: Some(ResourceAuthorizationServerName::new(text)),
+            scopes: Scopes::new(texts("s")),
+            ..Target::default()
+        },
+        ..Tool::of("mail", "list_messages")
+    };
+    CallRecord {
+        connector: Some(ConnectorName::new(text)),
+        destination: Some(Arc::new(Destination { host: text.into(), port: 443 })),
+        operation: Some(McpOperation { method: "tools/call", name: Some(text.into()) }),
+        caller: Some(caller(claims)),
+        tool: Some(Arc::new(tool)),
+        arguments_digest: Some([9; 32]),
+        arguments: texts("a")
+            .into_iter()
+            .map(|name| (name, Argument::Strings(vec![text.to_owned(); count.min(40)])))
+            .collect(),
+        policies: texts("p").into_iter().map(RuleName::new).collect(),
+        client_id: Some(text.into()),
+        granted: Some(Scopes::new(texts("g"))),
+        user_agent: header(),
+        traceparent: header(),
+        connector_request_id: header(),
+        refusal: Some(RefusalNote {
+            code: "path_not_canonical",
+            fault: Fault::Agent,
+            detail: text.to_owned(),
+            denied: true,
+            issuer_correlation_id: Some(text.to_owned()),
+        }),
+        ending: Ending::Refused,
+        ..answered()
+    }
+}
+
+fn exchange_of(text: &str, count: usize) -> Authentication {
+    let end = ExchangeEnd::Failed {
+        code: "consent",
+        fault: Fault::User,
+        detail: text.to_owned(),
+        error: Some(text.to_owned()),
+        error_codes: vec![u64::from(u32::MAX); 8],
+        correlation_id: Some(text.to_owned()),
+    };
+    let CallRecord { caller, tool, .. } = call_of(text, count);
+    let mut exchange = exchange(ExchangeReason::Needed, end);
+    exchange.caller = caller;
+    exchange.server = IssuerName::new(text);
+    exchange.issuer = Issuer::new(text);
+    exchange.endpoint = Some(Destination { host: text.into(), port: 443 });
+    exchange.client_id = text.into();
+    exchange.target = tool.expect("a tool").target.clone();
+    exchange.occasion.connector = ConnectorName::new(text);
+    Authentication::Exchange(exchange)
+}
+
+fn check_all(text: &str, count: usize) {
+    let mut cut = Vec::new();
+    for privacy in [Privacy::of_this_run(), pseudonymous()] {
+        let record = CallRecord { privacy: Arc::clone(&privacy), ..call_of(text, count) };
+        cut.push(check(&Record::Call(Box::new(record))));
+        let record = record_of(exchange_of(text, count), privacy);
+        cut.push(check(&Record::Authentication(Box::new(record))));
+    }
+    let at = Duration::from_millis(1_800_000_000_000);
+    let trouble = Happening::SinkTrouble { error: text.to_owned(), lasted_ms: 1, failures: 1 };
+    cut.push(check(&Record::Mark(Mark::new(trouble, at))));
+    for (line, value) in cut {
+        assert_eq!(
+            line.contains(CUT_MARK) && !text.contains(CUT_MARK),
+            value.pointer("/metadata/is_truncated").is_some() && !text.contains(CUT_MARK),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn text_from_outside_stays_on_one_line_and_within_bounds() {
+    for text in [
+        String::new(),
+        "a\nb\r\u{1b}[31m\0\u{7f}\u{9b}\u{2028}\u{2029}\u{202e}\u{2066}\u{200f}".to_owned(),
+        "\"}],\"sequence\":7,\\".repeat(1_000),
+        "\"".repeat(1_000_000),
+        "\\".repeat(100_000),
+        "é".repeat(500_000),
+        "\n".repeat(100_000),
+        "\u{10ffff}".repeat(10_000),
+    ] {
+        check_all(&text, 1);
+    }
+}
+
+#[test]
+fn long_lists_are_cut_and_marked() {
+    for text in ["x", "\"", "\n", &"\"".repeat(2_000), &"é".repeat(2_000)] {
+        check_all(text, 300);
+    }
+    let (_, value) = check(&Record::Call(Box::new(call_of("x", 300))));
+    for pointer in ["/unmapped/obo/scopes_granted", "/unmapped/obo/scopes_requested", "/authorizations"] {
+        let list = value.pointer(pointer).and_then(Value::as_array).expect("a list");
+        assert_eq!(list.len(), 65, "{pointer}");
+        assert!(list[64].to_string().contains(CUT_MARK), "{pointer}");
+    }
+    expect(&value, "/metadata/is_truncated", json!(true));
+}
+
+#[test]
+fn what_is_cut_is_marked_and_what_disturbs_is_replaced() {
+    let record = CallRecord {
+        refusal: Some(RefusalNote {
+            detail: format!("x\n\u{1b}[31m\u{2028}\u{202e}{}", "é".repeat(1_000_000)),
+            ..refused("path_not_canonical", false).refusal.expect("a refusal")
+        }),
+        user_agent: HeaderValue::from_bytes(b"a\xff\tb").ok(),
+        ..refused("path_not_canonical", false)
+    };
+    let (line, value) = check(&Record::Call(Box::new(record)));
+    assert!(line.len() < 8_192, "{}", line.len());
+    let detail = value["status_detail"].as_str().expect("a text");
+    assert!(
+        detail.starts_with("x\u{fffd}\u{fffd}[31m\u{fffd}\u{fffd}é") && detail.ends_with(CUT_MARK),
+        "{detail:.20}"
+    );
+    expect(&value, "/http_request/user_agent", json!("a\u{fffd}\u{fffd}b"));
+    expect(&value, "/metadata/is_truncated", json!(true));
+}
+
+#[test]
+fn every_mark_is_an_event() {
+    let hash = "0".repeat(64);
+    for happening in [
+        Happening::Boot { configuration: hash.clone(), durability: "process" },
+        Happening::Stop,
+        Happening::Recovered { torn_bytes: 17, lost_lines: 3 },
+        Happening::Reloaded { configuration: hash.clone() },
+        Happening::ClockStepped { by_ms: -5 },
+        Happening::SinkTrouble { error: "no space".to_owned(), lasted_ms: 1, failures: 2 },
+        Happening::Rotated { first: 1, last: 2, reason: "size" },
+        Happening::Deleted { first: 1, last: 2, last_hash: hash.clone() },
+    ] {
+        let name = happening.name();
+        let (_, value) = check(&Record::Mark(Mark::new(happening, Duration::from_millis(1_800_000_000_000))));
+        expect(&value, "/unmapped/obo/mark", json!(name));
+    }
+}
+
+#[test]
+fn a_token_is_hidden_wherever_it_was_put() {
+    // What happened: an agent sent its token in the path as well, which was refused, and recorded.
+    let jwt = format!("eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIn0.{}", "s".repeat(300));
+    for token in [jwt.as_str(), "an/opaque+token==", "0123456789abcdef"] {
+        let request = http::Request::get(format!("/mail/{token}/x"))
+            .header("authorization", format!("Bearer {token}"))
+            .header("user-agent", format!("planner {token}"))
+            .body(())
+            .expect("a request of the test");
+        let at = Duration::from_millis(1_800_000_000_123);
+        let record = CallRecord { caller: None, ..CallRecord::begin(&request, peer(), at) };
+        assert!(!format!("{record:?}").contains(token), "{record:?}");
+        let (line, value) = check(&Record::Call(Box::new(record)));
+        assert!(!line.contains(token), "{line}");
+        expect(&value, "/http_request/url/path", json!("/mail/[token]/x"));
+        expect(&value, "/http_request/user_agent", json!("planner [token]"));
+    }
+    // Anybody's that looks like one, also when it was cut before.
+    let texts = Texts::default();
+    assert_eq!(texts.text(&format!("a {jwt}, b")), "a [token], b");
+    assert_eq!(texts.text(&jwt[..64]), "[token]");
+    assert_eq!(texts.text("eyJust a name, eyJ"), "eyJust a name, eyJ");
+}
+
+#[test]
+fn a_name_is_hidden_in_whatever_case_and_encoding_and_leaves_what_is_around_it() {
+    let mut texts = Texts::default();
+    texts.hide(Some("auth0|Ada@x.example"), Some("P".to_owned()));
+    texts.hide(Some("abc"), Some("Q".to_owned()));
+    let check = |text: &str, expected: &str| assert_eq!(texts.text(text), expected);
+    check("/users/auth0|ada@x.example/", "/users/P/");
+    check("/users/auth0%7cAda%40x.example", "/users/P");
+    check("auth0|ada@x.exampleAUTH0|ADA@X.EXAMPLE", "PP");
+    check("éauth0|ada@x.exampleé", "éPé");
+    // What is as short as this names nobody, and is everywhere.
+    check("abc", "abc");
+    assert!(!texts.is_cut());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn any_text_makes_one_valid_line_within_its_bound(text in any::<String>(), size in 1_usize..1_500, count in 0_usize..100) {
+        check_all(&text.repeat(size / (count * count + 1) + 1), count);
+    }
+
+    #[test]
+    fn a_hidden_name_is_nowhere(before in ".{0,40}", name in "[a-zA-Z0-9@|.%é-]{4,40}", after in ".{0,300}") {
+        let mut texts = Texts::default();
+        texts.hide(Some(&name), Some("\u{1}".to_owned()));
+        let shown = texts.text(&format!("{before}{name}{after}")).to_ascii_lowercase();
+        prop_assert!(!shown.contains(&name.to_ascii_lowercase()), "{}", shown);
+    }
+}
