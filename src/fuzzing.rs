@@ -14,6 +14,8 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
+use crate::audit::checkpoint::{Checkpoint, CheckpointPublicKey, NOTE_BYTES_MAX};
+use crate::audit::link::Link;
 use crate::clock::Now;
 use crate::config::openapi_tools;
 use crate::gateway::event_stream::{Event, EventError, EventReader};
@@ -34,12 +36,15 @@ use crate::oauth::{
     delegated,
 };
 use crate::tool::Target;
+use crate::trail::clean;
+use crate::trail::record::Record;
+use crate::trail::verify::Notes;
 
 /// A fuzz target: its name, and what it runs.
 pub type FuzzTarget = (&'static str, fn(&[u8]) -> &'static str);
 
 /// Every fuzz target.
-pub const TARGETS: [FuzzTarget; 10] = [
+pub const TARGETS: [FuzzTarget; 11] = [
     ("bearer_header", bearer_header),
     ("token", token),
     ("key_set", key_set),
@@ -50,6 +55,7 @@ pub const TARGETS: [FuzzTarget; 10] = [
     ("event_stream", event_stream),
     ("path_matcher", path_matcher),
     ("openapi", openapi),
+    ("audit_line", audit_line),
 ];
 
 /// When the corpus was made: its good tokens are good at this time only, in seconds since 1970 UTC.
@@ -64,6 +70,11 @@ const SIGNED: [&str; 4] = [
     include_str!("../fuzz/corpus/token/verified.rfc9068-eddsa"),
     include_str!("../fuzz/corpus/token/refused.signed-and-expired"),
 ];
+
+/// What the checkpoints of the corpus are verified with. Nobody has the private key any more.
+const CHECKPOINT_KEY: &str = include_str!("../fuzz/corpus/audit_line/refused.checkpoint-key");
+/// All that this key ever signed.
+const SIGNED_CHECKPOINTS: &str = include_str!("../fuzz/corpus/audit_line/checkpoint.three");
 
 /// Lines are the values of `Authorization` headers.
 pub fn bearer_header(data: &[u8]) -> &'static str {
@@ -519,6 +530,50 @@ pub fn openapi(data: &[u8]) -> &'static str {
             }
             "tools"
         }
+    }
+}
+
+/// A line of a trail, or checkpoints as they are kept beside one.
+pub fn audit_line(data: &[u8]) -> &'static str {
+    let mut notes = Notes::new(data);
+    let mut is_checkpoint = false;
+    while let Some(note) = notes.next_note().expect("memory is read") {
+        assert!(
+            !note.text.is_empty() && note.text.len() <= 2 * NOTE_BYTES_MAX + 1,
+            "a note beyond the bound"
+        );
+        let key = CheckpointPublicKey::parse(CHECKPOINT_KEY).expect("the key of the corpus");
+        let verified = key.verify(&note.text);
+        if let Ok(read) = Checkpoint::unverified(&note.text) {
+            is_checkpoint = true;
+            assert!(
+                verified.as_ref().is_ok_and(|signed| *signed == read) || verified.is_err(),
+                "read in two ways"
+            );
+        }
+        let is_of_corpus = SIGNED_CHECKPOINTS.contains(note.text.split("\n\n").next().unwrap_or_default());
+        assert!(verified.is_err() || is_of_corpus, "a signature was forged");
+    }
+    let link = Link::of(data);
+    if let Some(link) = &link {
+        assert!(link.sequence > 0 && link.boot.len() == 16, "a place that the gateway does not write");
+        let end = format!(r#"{{"name":"previous","value":"{}"}}]}}}}"#, link.previous);
+        assert!(data.ends_with(end.as_bytes()), "a place from the middle of a line");
+    }
+    match (Record::parse(data), link) {
+        (Some(record), link) => {
+            assert!(serde_json::from_slice::<Value>(data).is_ok(), "no other reader takes it");
+            if let Some(sequence) = record.sequence().filter(|_| data.ends_with(b"}]}}")) {
+                assert!(link.is_none_or(|link| link.sequence == sequence), "another number");
+            }
+            for text in [record.target().as_ref(), record.outcome(), record.request_id()] {
+                assert!(!clean(text).contains(['\n', '\r', '\x1b', '\u{202e}']), "it steers a terminal");
+            }
+            "record"
+        }
+        (None, Some(_)) => "linked",
+        (None, None) if is_checkpoint => "checkpoint",
+        (None, None) => "refused",
     }
 }
 

@@ -25,3 +25,4 @@ pub mod server;
 pub mod strict_json;
 pub mod tls;
 pub mod tool;
+pub mod trail;

@@ -1,5 +1,8 @@
 //! Flags and subcommands.
 
+#[path = "main/audit.rs"]
+mod audit_command;
+
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -15,7 +18,8 @@ use obo_gateway::error_chain::ErrorChain;
 use obo_gateway::explain::{self, ExplainError, Verdict};
 use obo_gateway::forget::{self, ForgetError};
 use obo_gateway::process::{Process, StartError};
-use obo_gateway::pseudonym::{self, PseudonymError};
+
+use audit_command::AuditCommand;
 
 /// The configuration is bad (`EX_USAGE` of sysexits.h).
 const BAD_CONFIGURATION: u8 = 64;
@@ -42,6 +46,7 @@ Examples:
   obo-gateway explain --config gateway.yaml --token-file token --call mail/send_message
                                                       see what would become of a call, and why
   obo-gateway run --config /etc/obo-gateway.yaml      serve
+  obo-gateway audit verify /var/log/obo-gateway       tell whether the audit trail is whole
 
 Signals: SIGTERM and SIGINT finish what runs and exit 0, a second one ends at once. SIGHUP reads the
 configuration, certificates and secrets again, and follows an audit file that was moved. SIGUSR1 closes the
@@ -105,7 +110,7 @@ enum Command {
         #[arg(long, value_name = "ID")]
         subject: String,
     },
-    /// Work with the audit trail
+    /// Read the audit trail: verify, query, follow, count, report; make its keys, and find people in it
     Audit {
         #[command(subcommand)]
         command: AuditCommand,
@@ -167,27 +172,6 @@ fn argument(text: &str) -> Result<(String, String), &'static str> {
 }
 
 #[derive(Subcommand)]
-enum AuditCommand {
-    /// Print under which pseudonyms a person stands in the trail, one for each key
-    ///
-    /// For whoever has the keys of `audit.keys`, and knows whom to look for. Nobody else can tell who a pseudonym is, not even
-    /// by trying everybody in a directory.
-    Pseudonym {
-        #[command(flatten)]
-        config: ConfigFile,
-        /// The issuer: its name in the configuration, or its `iss`
-        #[arg(long, value_name = "NAME", required_unless_present = "tenant", conflicts_with = "tenant")]
-        issuer: Option<String>,
-        /// The tenant, in place of the issuer
-        #[arg(long, value_name = "ID")]
-        tenant: Option<String>,
-        /// The person: Entra's object id (`oid`), elsewhere `sub`
-        #[arg(long, value_name = "ID")]
-        subject: String,
-    },
-}
-
-#[derive(Subcommand)]
 enum ConfigCommand {
     /// Print the JSON Schema of the configuration file
     Schema,
@@ -232,14 +216,7 @@ fn main() -> ExitCode {
         Command::Forget { config, issuer, tenant, subject } => {
             forget(&config.path, &forget::Request { issuer, tenant, subject })
         }
-        Command::Audit { command: AuditCommand::Pseudonym { config, issuer, tenant, subject } } => {
-            let request = pseudonym::Request { issuer, tenant, subject };
-            match pseudonym::pseudonyms(&config.path, &environment, &request) {
-                Ok(pseudonyms) => print(&pseudonyms.join("\n")),
-                Err(PseudonymError::Config(error)) => bad_configuration(&error),
-                Err(error) => failed(&ErrorChain(&error).to_string()),
-            }
-        }
+        Command::Audit { command } => audit_command::run(command),
         #[cfg(feature = "cedar")]
         Command::Policy { command: PolicyCommand::Schema { config } } => {
             match config::policy_schema(&config.path, &environment) {

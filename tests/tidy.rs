@@ -8,7 +8,7 @@ const FLOORS: &[&[&str]] = &[
     &["main"],
     &["demo", "fuzzing"],
     &["explain"],
-    &["forget", "process", "pseudonym"],
+    &["forget", "process", "pseudonym", "trail"],
     &["config"],
     &["server"],
     &["gateway"],

@@ -7,17 +7,19 @@
 use std::fmt;
 use std::time::Duration;
 
+use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject as _;
+use zeroize::Zeroizing;
 
 use super::link::{Instance, LineHash};
 use crate::digest::sha256;
 
 /// What stands before the instance in the name of a key, and so in the first line of each of its notes.
-const ORIGIN: &str = "obo-gateway.audit/";
+pub const ORIGIN: &str = "obo-gateway.audit/";
 /// Marks a key as Ed25519 (C2SP signed-note).
 const ED25519_KEY: u8 = 1;
 /// Longest note: its lines have bounds, and there is one signature.
@@ -39,6 +41,16 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// Reads the checkpoint in a note, and does not look at who signed it.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::Unreadable`].
+    pub fn unverified(note: &str) -> Result<Self, CheckpointError> {
+        let text = note.split_once("\n\n").filter(|_| note.len() <= NOTE_BYTES_MAX).map(|(text, _)| text);
+        text.and_then(|text| Self::parse(&format!("{text}\n"))).ok_or(CheckpointError::Unreadable)
+    }
+
     fn text(&self) -> String {
         format!(
             "{ORIGIN}{}\n{}\n{}\nboot {:016x}\ntime {}\n",
@@ -121,6 +133,26 @@ impl CheckpointKey {
     pub fn generate(instance: Instance) -> Self {
         let pair = Ed25519KeyPair::generate().expect("the system's random source works");
         Self::new(pair, instance).expect("an Ed25519 key has 32 bytes")
+    }
+
+    /// A new private key, in the form that [`Self::from_pem`] reads.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no randomness to give.
+    pub fn generate_pem() -> Result<Zeroizing<String>, Unspecified> {
+        let pair = Ed25519KeyPair::generate()?;
+        // The first version of the form, without the public key, is what every reader takes (RFC 8410).
+        let der = pair.to_pkcs8v1()?;
+        let encoded = Zeroizing::new(STANDARD.encode(der.as_ref()));
+        let mut pem = Zeroizing::new(String::with_capacity(encoded.len() + 128));
+        pem.push_str("-----BEGIN PRIVATE KEY-----\n");
+        for line in encoded.as_bytes().chunks(64) {
+            pem.extend(line.iter().map(|byte| char::from(*byte)));
+            pem.push('\n');
+        }
+        pem.push_str("-----END PRIVATE KEY-----\n");
+        Ok(pem)
     }
 
     fn new(pair: Ed25519KeyPair, instance: Instance) -> Result<Self, CheckpointError> {
@@ -256,6 +288,17 @@ mod tests {
         assert_eq!(public.verify(&note), Ok(checkpoint()));
         assert!(note.len() < NOTE_BYTES_MAX);
         assert!(note.starts_with("obo-gateway.audit/gateway-1\n42\n"), "{note}");
+    }
+
+    #[test]
+    fn a_new_key_is_read_back() {
+        let pem = CheckpointKey::generate_pem().expect("randomness");
+        let key = CheckpointKey::from_pem(pem.as_bytes(), instance()).expect("a key");
+        let note = key.sign(&checkpoint());
+        assert!(key.public().verify(&note).is_ok());
+        assert_eq!(Checkpoint::unverified(&note), Ok(checkpoint()));
+        assert_eq!(Checkpoint::unverified(&note.replace("time", "tide")), Err(CheckpointError::Unreadable));
+        assert_ne!(pem, CheckpointKey::generate_pem().expect("randomness"));
     }
 
     #[test]

@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 const DIGITS: usize = 16;
 /// Ends the name of a compressed file.
 const COMPRESSED: &str = ".zst";
+/// Ends the name of the file of checkpoints.
+const CHECKPOINTS: &str = ".checkpoints";
+/// Ends the name of the lock.
+const LOCK: &str = ".lock";
 
 /// A closed file of a trail.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -24,6 +28,15 @@ impl ClosedFile {
     /// What the file whose first line has this number is called once it is closed.
     pub fn of(trail: &Path, first: u64) -> Self {
         Self { first, path: beside(trail, &format!(".{first:0DIGITS$}")) }
+    }
+
+    /// Reads the name of a closed file: the trail that it is of, and itself. `None` when it is not named like one.
+    pub fn parse(path: &Path) -> Option<(PathBuf, Self)> {
+        let name = path.file_name()?.to_str()?;
+        let (trail, digits) = name.strip_suffix(COMPRESSED).unwrap_or(name).rsplit_once('.')?;
+        let is_number = digits.len() == DIGITS && digits.bytes().all(|digit| digit.is_ascii_digit());
+        let first = digits.parse().ok().filter(|_| is_number && !trail.is_empty())?;
+        Some((path.with_file_name(trail), Self { first, path: path.to_owned() }))
     }
 
     /// Whether it is compressed.
@@ -67,12 +80,19 @@ impl ClosedFile {
 
 /// Where the checkpoints of a trail are kept: signed notes, one after the other, each followed by an empty line.
 pub fn checkpoints(trail: &Path) -> PathBuf {
-    beside(trail, ".checkpoints")
+    beside(trail, CHECKPOINTS)
 }
 
 /// What the one writer of a trail has locked.
 pub fn lock(trail: &Path) -> PathBuf {
-    beside(trail, ".lock")
+    beside(trail, LOCK)
+}
+
+/// The trail that a file stands beside as its checkpoints or its lock, by its name.
+pub fn stands_beside(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    let trail = name.strip_suffix(CHECKPOINTS).or_else(|| name.strip_suffix(LOCK))?;
+    (!trail.is_empty()).then(|| path.with_file_name(trail))
 }
 
 /// The closed files of a trail, in the order of their lines. Of one that stands there both ways, being compressed at the moment or when
@@ -134,5 +154,20 @@ mod tests {
         others.iter().for_each(|name| std::fs::write(folder.path().join(name), "").expect("written"));
         assert_eq!(closed(&trail).expect("a folder"), [both, plain]);
         assert!(closed(&folder.path().join("none").join("audit.jsonl")).is_err());
+    }
+
+    #[test]
+    fn a_name_tells_which_trail_a_file_is_of() {
+        let trail = Path::new("/logs/audit.jsonl");
+        let closed = ClosedFile::of(trail, 900);
+        assert_eq!(ClosedFile::parse(&closed.path), Some((trail.to_owned(), closed.clone())));
+        let compressed = ClosedFile { first: 900, path: closed.compressed() };
+        assert_eq!(ClosedFile::parse(&compressed.path), Some((trail.to_owned(), compressed)));
+        for other in ["audit.jsonl", "audit.jsonl.1", "audit.jsonl.000000000000000a", ".0000000000000001"] {
+            assert_eq!(ClosedFile::parse(Path::new(other)), None, "{other}");
+        }
+        assert_eq!(stands_beside(&checkpoints(trail)).as_deref(), Some(trail));
+        assert_eq!(stands_beside(&lock(trail)).as_deref(), Some(trail));
+        assert_eq!(stands_beside(trail), None);
     }
 }

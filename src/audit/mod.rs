@@ -26,7 +26,7 @@ pub use authentication::{
 pub use keyed::{AuditKey, Epoch, KEY_BYTES_MIN, Privacy};
 pub use log::{AuditLog, AuditUnavailable, Receipt, Slot};
 pub use mark::{Happening, Mark};
-pub use ocsf::RECORD_BYTES_MAX;
+pub use ocsf::{RECORD_BYTES_MAX, disturbs};
 pub use record::{
     Address, CallRecord, Destination, Ending, Fault, McpOperation, Record, RefusalNote, RequestId, StageTimes,
 };

@@ -174,6 +174,11 @@ impl ToolPattern {
         glob(&self.connector, connector)
     }
 
+    /// What it says about connectors, as it is written.
+    pub fn connector(&self) -> &str {
+        &self.connector
+    }
+
     /// What it says about names on the connector, as it is written.
     pub fn name(&self) -> &str {
         &self.tool

@@ -17,6 +17,7 @@ mod parts;
 mod tests;
 mod text;
 
+pub use text::disturbs;
 use text::Texts;
 
 /// Longest record, in bytes, without its place in the trail. Every text in one has a bound of its own, and every list; this is
