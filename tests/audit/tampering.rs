@@ -9,7 +9,7 @@ use obo_gateway::audit::link::{Chain, LineHash};
 use proptest::prelude::*;
 
 use crate::bed::{LINES, TrailBed, instance, split, text};
-use crate::records::{Call, add, mark};
+use crate::records::{Call, TIME, add, mark};
 
 /// A deed, by its name; what is done before the trail is written, and after; what is said; and at which line first.
 struct Deed {
@@ -154,6 +154,7 @@ const DEEDS: &[Deed] = &[
         0,
     ),
     deed("two checkpoints exchanged", |bed| bed.checkpoints.swap(1, 2), &["checkpoints_out_of_order"], 20),
+    deed("the end lost when the machine died, and the trail gone on", lose_the_end, &["lost"], 37),
     afterwards(
         "one byte within a compressed file changed",
         |bed| damage_compressed(bed, 2),
@@ -265,6 +266,24 @@ fn forge_checkpoints(bed: &mut TrailBed) {
     bed.key = own;
 }
 
+/// Lines 37 to 40 never reached the disk, and their checkpoint did. What comes after has their numbers.
+fn lose_the_end(bed: &mut TrailBed) {
+    bed.files[2].truncate(6);
+    let last = bed.files[2][5].clone();
+    let (mut chain, mut lines) =
+        (Chain::after(36, LineHash::of(&last), instance("gateway-1"), 3), Vec::new());
+    add(&mut chain, &mark("recovered", r#","torn_bytes":0,"lost_lines":4"#, TIME), &mut lines);
+    add(&mut chain, &mark("boot", r#","configuration":"00","durability":"process""#, TIME), &mut lines);
+    for number in [38, 45] {
+        while chain.sequence() < number {
+            let call = Call::number(chain.sequence() + 1);
+            add(&mut chain, &call.record(), &mut lines);
+        }
+        bed.checkpoints.push(bed.checkpoint_of_run(3, number, chain.hash()));
+    }
+    bed.files[2].extend(split(&lines));
+}
+
 fn compressed(bed: &TrailBed) -> std::path::PathBuf {
     ClosedFile::of(&bed.trail(), 1).compressed()
 }
@@ -326,7 +345,7 @@ fn lines_that_were_deleted_as_they_should_be_are_no_fault() {
         let mut lines = Vec::new();
         let end = bed.line(LINES).clone();
         let mut chain = Chain::after(LINES, LineHash::of(&end), instance("gateway-1"), 2);
-        add(&mut chain, &mark("deleted", &members, crate::records::TIME), &mut lines);
+        add(&mut chain, &mark("deleted", &members, TIME), &mut lines);
         bed.files[2].extend(split(&lines));
         bed.files[0].clear();
         bed.write();

@@ -141,6 +141,12 @@ impl ChainReader {
         self.end.hash
     }
 
+    /// The run that wrote the last line.
+    pub fn boot(&self) -> u64 {
+        let boot = std::str::from_utf8(&self.end.boot).ok();
+        boot.and_then(|boot| u64::from_str_radix(boot, 16).ok()).unwrap_or_default()
+    }
+
     /// Whether a line is the next one.
     pub fn is_next(&self, line: &[u8]) -> bool {
         Link::of(line).is_some_and(|link| self.end.fits(&link))

@@ -89,6 +89,8 @@ pub enum FaultKind {
         /// When the checkpoint was made, in milliseconds since 1970.
         time: u64,
     },
+    /// Lines up to this one are lost, as the gateway found when it started, and others have their numbers.
+    Lost(u64),
     /// A checkpoint of another gateway's trail.
     OtherTrail(String),
     /// Checkpoints that nobody can go by.
@@ -132,6 +134,7 @@ impl FaultKind {
             Self::Begins { .. } => "begins_late",
             Self::Rewritten { .. } => "written_anew",
             Self::Cut { .. } => "cut",
+            Self::Lost(_) => "lost",
             Self::OtherTrail(_) => "checkpoint_of_another_trail",
             Self::Checkpoints { trouble: Trouble::OutOfOrder, .. } => "checkpoints_out_of_order",
             Self::Checkpoints { trouble: Trouble::Untrusted(error), .. } => match error {
@@ -230,6 +233,14 @@ impl fmt::Display for Fault {
                 write!(
                     f,
                     "the end is missing: the trail had {checkpoint} lines, says the checkpoint of {time}, and ends with line {last}"
+                )
+            }
+            FaultKind::Lost(last) => {
+                let lines =
+                    if line == *last { format!("line {line}") } else { format!("lines {line} to {last}") };
+                write!(
+                    f,
+                    "{lines} were there when a checkpoint was made, and were lost when the gateway started, as it says itself"
                 )
             }
             FaultKind::OtherTrail(instance) => {

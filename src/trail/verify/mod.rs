@@ -130,6 +130,7 @@ pub fn verify(trail: Trail, options: &Options, progress: &mut Progress) -> Resul
         older: 0,
         last_fitting: None,
         deleted: None,
+        lost: 0,
         unfinished: None,
     };
     let mut lines = trail.lines();
@@ -151,6 +152,8 @@ struct Verifier<'a> {
     last_fitting: Option<Checkpoint>,
     /// The line that says that those before the first one were deleted, and whether it fits.
     deleted: Option<(u64, bool)>,
+    /// The highest number of a line that the trail says was lost; 0 for none.
+    lost: u64,
     /// An unfinished line: where, and how many bytes. It is no fault at the end of a trail, and none where the next file has it whole.
     unfinished: Option<(At, usize)>,
 }
@@ -168,7 +171,7 @@ impl Verifier<'_> {
                 self.lines += 1;
                 if let Some(taken) = self.chain.line(line, at) {
                     if line.starts_with(MARK) {
-                        self.mark(line, taken.sequence);
+                        self.mark(line, taken.sequence, at)?;
                     }
                     self.compare(taken, at)?;
                 }
@@ -180,17 +183,27 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// Looks whether a mark says what became of the lines before the first one.
-    fn mark(&mut self, line: &[u8], sequence: u64) {
-        let Some(beginning) = &self.chain.beginning else { return };
-        let Ok(mark) = serde_json::from_slice::<MarkLine>(line) else { return };
+    /// Looks whether a mark says what became of lines that are not there.
+    fn mark(&mut self, line: &[u8], sequence: u64, at: At) -> Result<(), TrailError> {
+        let (Some(beginning), Ok(mark)) = (&self.chain.beginning, serde_json::from_slice::<MarkLine>(line))
+        else {
+            return Ok(());
+        };
         let mark = mark.unmapped.obo;
-        if mark.mark != "deleted" || mark.last.is_none_or(|last| last != beginning.first - 1) {
-            return;
+        if mark.mark == "deleted" && mark.last == Some(beginning.first - 1) {
+            let hash = mark.last_hash.as_deref().and_then(|hash| LineHash::parse(hash.as_bytes()));
+            let fits = hash.is_some_and(|hash| beginning.previous.is_none_or(|previous| previous == hash));
+            self.deleted = Some((sequence, fits));
         }
-        let hash = mark.last_hash.as_deref().and_then(|hash| LineHash::parse(hash.as_bytes()));
-        let fits = hash.is_some_and(|hash| beginning.previous.is_none_or(|previous| previous == hash));
-        self.deleted = Some((sequence, fits));
+        let lost = mark.lost_lines.filter(|lines| mark.mark == "recovered" && *lines > 0);
+        let Some(last) = lost.map(|lines| sequence.saturating_add(lines - 1)) else { return Ok(()) };
+        // The next start may find the same once more.
+        if last > self.lost {
+            self.lost = last;
+            self.statements.forget(sequence, last, self.chain.boot())?;
+            self.chain.add(Fault { sequence, at: Some(at), kind: FaultKind::Lost(last) });
+        }
+        Ok(())
     }
 
     /// Compares a line with what checkpoints say of it.
@@ -307,4 +320,5 @@ struct MarkDetail {
     mark: String,
     last: Option<u64>,
     last_hash: Option<String>,
+    lost_lines: Option<u64>,
 }

@@ -56,8 +56,16 @@ pub struct Statements<'a> {
 struct Beside {
     path: PathBuf,
     notes: Notes<BufReader<io::Take<File>>>,
-    next: Option<Checkpoint>,
+    next: Option<Upcoming>,
     last: u64,
+}
+
+/// A checkpoint that can be trusted.
+struct Upcoming {
+    checkpoint: Checkpoint,
+    number: u64,
+    /// Whether it is of an earlier line than the one before it.
+    is_back: bool,
 }
 
 impl<'a> Statements<'a> {
@@ -121,12 +129,9 @@ impl<'a> Statements<'a> {
                 continue;
             }
             let Some(checkpoint) = self.read_note(&beside.path, &note) else { continue };
-            if checkpoint.sequence < beside.last {
-                self.trouble(Trouble::OutOfOrder, &beside.path, note.number, Some(checkpoint.sequence));
-                continue;
-            }
+            let is_back = checkpoint.sequence < beside.last;
             beside.last = checkpoint.sequence;
-            beside.next = Some(checkpoint);
+            beside.next = Some(Upcoming { checkpoint, number: note.number, is_back });
             break;
         }
         Ok(())
@@ -168,6 +173,36 @@ impl<'a> Statements<'a> {
         }
     }
 
+    /// Leaves out what was said of the lines from `first` to `last` before they were lost, by other runs than `boot`. Those that come
+    /// after may be of earlier lines again.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read.
+    pub fn forget(&mut self, first: u64, last: u64, boot: u64) -> Result<(), TrailError> {
+        let is_lost = |checkpoint: &Checkpoint| {
+            (first..=last).contains(&checkpoint.sequence) && checkpoint.boot != boot
+        };
+        // The next one goes back to where it came from; nobody minds if that is among those from elsewhere.
+        if let Some(next) = self.next.take() {
+            self.count -= 1;
+            self.kept.push_front(next);
+        }
+        self.kept.retain(|checkpoint| !is_lost(checkpoint));
+        for at in 0..self.beside.len() {
+            let Some(mut beside) = self.beside.remove(at) else { continue };
+            while beside.next.as_ref().is_some_and(|next| is_lost(&next.checkpoint)) {
+                self.advance(&mut beside)?;
+            }
+            if let Some(next) = &mut beside.next {
+                next.is_back = false;
+            }
+            self.beside.insert(at, beside);
+        }
+        self.step()?;
+        Ok(())
+    }
+
     /// The next checkpoint, in the order of the lines.
     pub fn peek(&self) -> Option<&Checkpoint> {
         self.next.as_ref()
@@ -179,20 +214,26 @@ impl<'a> Statements<'a> {
     ///
     /// When a file cannot be read.
     pub fn step(&mut self) -> Result<Option<Checkpoint>, TrailError> {
-        let kept = self.kept.front().map(|checkpoint| checkpoint.sequence);
-        let first =
-            (0..self.beside.len()).filter_map(|at| Some((self.beside[at].next.as_ref()?.sequence, at))).min();
-        let next = match (kept, first) {
-            (Some(kept), Some((sequence, _))) if kept <= sequence => self.kept.pop_front(),
-            (Some(_), None) => self.kept.pop_front(),
-            (_, Some((_, at))) => {
-                let Some(mut beside) = self.beside.remove(at) else { return Ok(None) };
-                let next = beside.next.take();
-                self.advance(&mut beside)?;
-                self.beside.insert(at, beside);
-                next
+        let next = loop {
+            let kept = self.kept.front().map(|checkpoint| checkpoint.sequence);
+            let sequence = |at: usize| Some(self.beside[at].next.as_ref()?.checkpoint.sequence);
+            let first = (0..self.beside.len()).filter_map(|at| Some((sequence(at)?, at))).min();
+            let Some((_, at)) = first.filter(|(sequence, _)| kept.is_none_or(|kept| *sequence < kept)) else {
+                break self.kept.pop_front();
+            };
+            let Some(mut beside) = self.beside.remove(at) else { break None };
+            let upcoming = beside.next.take();
+            self.advance(&mut beside)?;
+            match upcoming {
+                Some(Upcoming { checkpoint, number, is_back: true }) => {
+                    self.trouble(Trouble::OutOfOrder, &beside.path, number, Some(checkpoint.sequence));
+                    self.beside.insert(at, beside);
+                }
+                upcoming => {
+                    self.beside.insert(at, beside);
+                    break upcoming.map(|upcoming| upcoming.checkpoint);
+                }
             }
-            (None, None) => None,
         };
         self.count += u64::from(next.is_some());
         Ok(std::mem::replace(&mut self.next, next))
