@@ -27,6 +27,7 @@ use obo_gateway::demo::authorization_server::{
 use obo_gateway::demo::people::Person;
 use tokio::signal::unix::{SignalKind, signal};
 
+mod durability;
 mod machine;
 mod proxies;
 mod report;
@@ -35,7 +36,7 @@ mod trail;
 mod wrk;
 
 use machine::{Cores, Machine};
-use proxies::{Gateway, Nginx, Upstream};
+use proxies::{Gateway, Nginx, Records, Upstream};
 use report::{Report, Sample, Series};
 use trail::Trail;
 use wrk::Load;
@@ -65,6 +66,9 @@ struct Options {
     /// People who call in turn, each with a token of their own
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     people: u32,
+    /// Compare what a record may have to survive (`audit.durability`), and not the gateway with nginx
+    #[arg(long)]
+    durability: bool,
     /// Cargo says so when it is to measure; without it, under `cargo test`, there is nothing to do.
     #[arg(long, hide = true)]
     bench: bool,
@@ -80,7 +84,8 @@ fn main() -> ExitCode {
         runtime.block_on(async {
             // Whatever ends the wait, what was started is stopped when `measure` is dropped.
             tokio::select! {
-                measured = measure(&options) => measured,
+                measured = durability::measure(&options), if options.durability => measured,
+                measured = measure(&options), if !options.durability => measured,
                 stopped = stopped() => Err(stopped),
             }
         })
@@ -120,12 +125,24 @@ async fn measure(options: &Options) -> Outcome<()> {
     let authorization_server = AuthorizationServer::start(tenant(options.people)).await?;
     let upstream = Upstream::start(folder.path(), cores.load).await?;
     let nginx = Nginx::start(folder.path(), &upstream, cores.proxy).await?;
-    let gateway =
-        Gateway::start(&gateway_binary()?, folder.path(), &authorization_server, &upstream, cores.proxy)
-            .await?;
+    let gateway_folder = folder.path().join("gateway");
+    let records = Records { folder: &gateway_folder, durability: "process" };
+    let gateway = Gateway::start(
+        &gateway_binary()?,
+        &gateway_folder,
+        &authorization_server,
+        &upstream,
+        cores.proxy,
+        &records,
+    )
+    .await?;
 
     let tokens = write_tokens(folder.path(), &authorization_server)?;
-    let mut calls = warm_up(&authorization_server, &gateway, &nginx, options.people).await?;
+    let mut calls = call_for_each(&authorization_server, &gateway, options.people).await?;
+    let answer = call(nginx.url(PATH), &authorization_server.subject_token(&object_id(0)).mint()).await?;
+    if answer != proxies::ANSWER.as_str() {
+        return Err("nginx answers something else than the upstream".into());
+    }
     let load = |connections, seconds| Load { connections, seconds, tokens: tokens.clone(), core: cores.load };
     let warm_up = load(options.connections, WARM_UP_SECONDS);
     calls.add(&run_counted(&warm_up, &gateway, &upstream).await?, &warm_up);
@@ -200,29 +217,26 @@ impl Calls {
     }
 }
 
-/// One call for each person, so that every token is exchanged, and a look at what both proxies answer.
-async fn warm_up(
+/// One call for each person, so that every token is exchanged, and a look at what comes back.
+async fn call_for_each(
     authorization_server: &AuthorizationServer,
     gateway: &Gateway,
-    nginx: &Nginx,
     people: u32,
 ) -> Outcome<Calls> {
-    let client = reqwest::Client::builder().no_proxy().build()?;
-    let call = async |url: String, token: &str| -> Outcome<String> {
-        Ok(client.get(url).bearer_auth(token).send().await?.error_for_status()?.text().await?)
-    };
-    let mut token = String::new();
     for number in 0..people {
-        token = authorization_server.subject_token(&object_id(number)).mint();
+        let token = authorization_server.subject_token(&object_id(number)).mint();
         let answer = call(gateway.url(PATH), &token).await?;
         if answer != proxies::ANSWER.as_str() {
             return Err(format!("the gateway answers something else than the upstream: {answer}").into());
         }
     }
-    if call(nginx.url(PATH), &token).await? != proxies::ANSWER.as_str() {
-        return Err("nginx answers something else than the upstream".into());
-    }
     Ok(Calls { answered: people.into(), forwarded: people.into(), cut_max: 0 })
+}
+
+/// What is answered to a call with this token.
+async fn call(url: String, token: &str) -> Outcome<String> {
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    Ok(client.get(url).bearer_auth(token).send().await?.error_for_status()?.text().await?)
 }
 
 fn write_tokens(folder: &Path, authorization_server: &AuthorizationServer) -> Outcome<PathBuf> {

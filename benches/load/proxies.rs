@@ -149,6 +149,14 @@ impl Nginx {
     }
 }
 
+/// What becomes of a gateway's records.
+pub struct Records<'a> {
+    /// The folder of the trail.
+    pub folder: &'a Path,
+    /// `audit.durability`.
+    pub durability: &'static str,
+}
+
 /// What is measured: the gateway's release build.
 pub struct Gateway {
     address: SocketAddr,
@@ -163,10 +171,10 @@ impl Gateway {
         authorization_server: &AuthorizationServer,
         upstream: &Upstream,
         pin: Pin,
+        records: &Records<'_>,
     ) -> Outcome<Self> {
-        let folder = folder.join("gateway");
-        std::fs::create_dir(&folder)?;
-        let (address, trail) = (running::free_address()?, folder.join("audit.jsonl"));
+        std::fs::create_dir(folder)?;
+        let (address, trail) = (running::free_address()?, records.folder.join("audit.jsonl"));
         let (config, secret) = (folder.join("gateway.yaml"), folder.join("secret"));
         let settings = authorization_server.settings();
         std::fs::write(&secret, &settings.gateway.secret)?;
@@ -196,7 +204,7 @@ connectors:
 policy:
   allow:
     - {{ name: anyone may use their own mail, tools: [\"mail/*\"] }}
-audit: {{ file: {trail} }}
+audit: {{ file: {trail}, durability: {durability} }}
 ",
             tenant = settings.tenant,
             issuer = authorization_server.issuer(),
@@ -205,6 +213,7 @@ audit: {{ file: {trail} }}
             secret = secret.display(),
             upstream = upstream.url(""),
             trail = trail.display(),
+            durability = records.durability,
         );
         std::fs::write(&config, text)?;
         let mut command = pin.command(binary);

@@ -12,13 +12,13 @@ use crate::{Calls, Outcome};
 #[derive(Clone, Copy)]
 pub struct Sample {
     pub answers: u64,
-    requests_per_second: f64,
-    p50_micros: f64,
-    p99_micros: f64,
-    cpu_micros: f64,
+    pub requests_per_second: f64,
+    pub p50_micros: f64,
+    pub p99_micros: f64,
+    pub cpu_micros: f64,
     /// The part of its time that the proxy was busy. Near 1, it is the proxy that limits the requests per second;
     /// well below, the load does.
-    busy: f64,
+    pub busy: f64,
 }
 
 impl Sample {
@@ -95,7 +95,7 @@ fn row(name: &str, sample: &Sample) -> [String; 6] {
 }
 
 /// The median of each figure by itself.
-fn median(samples: &[Sample]) -> Sample {
+pub fn median(samples: &[Sample]) -> Sample {
     let of = |figure: fn(&Sample) -> f64| {
         let mut figures: Vec<f64> = samples.iter().map(figure).collect();
         figures.sort_by(f64::total_cmp);
@@ -189,25 +189,32 @@ impl Report<'_> {
         if self.exchanges != self.people as usize {
             faults.push(format!("{} exchanges for {} people", self.exchanges, self.people));
         }
-        // When its time is up, wrk hangs up on the call that each connection has under way, and does not count it.
-        // The gateway records it: as answered, as left by the agent, or not at all when it had not begun to read.
-        let recorded_max = calls.answered + calls.cut_max;
-        if !(calls.answered.max(calls.forwarded)..=recorded_max).contains(&trail.records) {
-            faults.push(format!(
-                "{} records of {} calls answered, {} forwarded, and at most {} cut off",
-                trail.records, calls.answered, calls.forwarded, calls.cut_max,
-            ));
-        }
-        for outcome in trail.outcomes.keys() {
-            if !["answered", "agent_left"].contains(&outcome.as_str()) {
-                faults.push(format!("calls ended as {outcome}"));
-            }
-        }
+        faults.extend(unrecorded(calls, trail));
         match faults.is_empty() {
             true => Ok(()),
             false => Err(format!("the figures do not count: {}", faults.join("; ")).into()),
         }
     }
+}
+
+/// What the trail says that does not fit the calls.
+pub fn unrecorded(calls: &Calls, trail: &Trail) -> Vec<String> {
+    let mut faults = Vec::new();
+    // When its time is up, wrk hangs up on the call that each connection has under way, and does not count it.
+    // The gateway records it: as answered, as left by the agent, or not at all when it had not begun to read.
+    let recorded_max = calls.answered + calls.cut_max;
+    if !(calls.answered.max(calls.forwarded)..=recorded_max).contains(&trail.records) {
+        faults.push(format!(
+            "{} records of {} calls answered, {} forwarded, and at most {} cut off",
+            trail.records, calls.answered, calls.forwarded, calls.cut_max,
+        ));
+    }
+    for outcome in trail.outcomes.keys() {
+        if !["answered", "agent_left"].contains(&outcome.as_str()) {
+            faults.push(format!("calls ended as {outcome}"));
+        }
+    }
+    faults
 }
 
 /// `1 connection`, `64 connections`.
@@ -220,7 +227,7 @@ fn line(text: &mut String, line: &str) {
 }
 
 /// `12,345`.
-fn thousands(number: f64) -> String {
+pub fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut grouped = String::new();
     for (place, digit) in digits.chars().enumerate() {
