@@ -32,7 +32,7 @@ const METHODS: [Method; 9] = [
 /// When it cannot be written.
 pub fn append(record: &CallRecord, line: impl Write) -> serde_json::Result<()> {
     let mut texts = Texts::about(record.caller.as_deref(), &record.privacy);
-    record.token_headers.iter().flatten().for_each(|header| texts.hide_token(header));
+    texts.hide_tokens(&record.token_headers, record.caller.as_deref());
     serde_json::to_writer(line, &Event::of(record, &texts))
 }
 

@@ -29,6 +29,8 @@ pub const CUT_MARK: &str = "…[cut]";
 const REPLACED: char = '\u{fffd}';
 /// Fewest bytes of an identifier that is looked for within other texts. What is shorter is everywhere, and names nobody.
 const HIDDEN_BYTES_MIN: usize = 4;
+/// Fewest bytes of what was sent as a token, and was taken for none. What is shorter may be the name of anything.
+const UNVERIFIED_TOKEN_BYTES_MIN: usize = 16;
 /// Stands in place of a token.
 const TOKEN: &str = "[token]";
 /// How a JWT begins, and each of its parts that is JSON: `{"` and a letter, in base64.
@@ -43,7 +45,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 pub struct Texts {
     /// Whether something was cut.
     cut: Cell<bool>,
-    /// What must not be seen, and what stands in its place.
+    /// What must not be seen, in lower case, and what stands in its place.
     hidden: Vec<(String, String)>,
 }
 
@@ -70,16 +72,25 @@ impl Texts {
         }
         let encoded = utf8_percent_encode(named, ENCODED).to_string();
         if encoded != named {
-            self.hidden.push((encoded, pseudonym.clone()));
+            self.hidden.push((encoded.to_ascii_lowercase(), pseudonym.clone()));
         }
-        self.hidden.push((named.to_owned(), pseudonym));
+        self.hidden.push((named.to_ascii_lowercase(), pseudonym));
     }
 
-    /// Puts a mark in the place of the token that was sent in this header, wherever else it stands.
-    pub fn hide_token(&mut self, header: &HeaderValue) {
-        let Ok(text) = header.to_str() else { return };
-        let token = text.split_once(' ').map_or(text, |(_, token)| token.trim());
-        self.hide(Some(token), Some(TOKEN.to_owned()));
+    /// Puts a mark in the place of the tokens that were sent in these headers, the caller's and the agent's own, wherever else
+    /// they stand.
+    ///
+    /// Nobody chooses the text of a token that was verified. What was not may be anything, such as the name of the tool that is
+    /// called: where the caller is known it hides nothing, and of others, who are all refused, nothing that is short.
+    pub fn hide_tokens(&mut self, [callers, agents]: &[Option<HeaderValue>; 2], caller: Option<&Caller>) {
+        let bytes_min = if caller.is_some() { HIDDEN_BYTES_MIN } else { UNVERIFIED_TOKEN_BYTES_MIN };
+        let is_verified = caller.is_some_and(|caller| caller.actor_token().is_some());
+        let agents = agents.as_ref().filter(|_| is_verified || caller.is_none());
+        for header in callers.iter().chain(agents) {
+            let Ok(text) = header.to_str() else { continue };
+            let token = text.split_once(' ').map_or(text, |(_, token)| token.trim());
+            self.hide(Some(token).filter(|token| token.len() >= bytes_min), Some(TOKEN.to_owned()));
+        }
     }
 
     /// Whether something was cut so far.
@@ -177,13 +188,23 @@ impl Texts {
         Cow::Owned(cleaned)
     }
 
-    /// The text with pseudonyms in place of names.
+    /// The text with pseudonyms in place of names, in whatever case their ASCII letters are. In linear time, since agents choose
+    /// both the text and, where it is refused, what was sent as a token.
     fn without_names(&self, mut text: String, bytes_max: usize) -> String {
         for (named, pseudonym) in &self.hidden {
-            let mut from = 0;
-            while let Some(at) = find(&text, named, from).filter(|at| *at <= bytes_max) {
-                text.replace_range(at..at + named.len(), pseudonym);
-                from = at + pseudonym.len();
+            let lower = text.to_ascii_lowercase();
+            let (mut shown, mut from) = (String::new(), 0);
+            for (at, found) in lower.match_indices(named.as_str()) {
+                if shown.len() + (at - from) > bytes_max {
+                    break;
+                }
+                shown.push_str(&text[from..at]);
+                shown.push_str(pseudonym);
+                from = at + found.len();
+            }
+            if from > 0 {
+                shown.push_str(&text[from..]);
+                text = shown;
             }
         }
         text
@@ -205,14 +226,6 @@ fn without_tokens(text: String) -> String {
         true => text,
         false => kept + rest,
     }
-}
-
-/// Where `named` stands in `text` from there on, in whatever case its ASCII letters are.
-fn find(text: &str, named: &str, from: usize) -> Option<usize> {
-    let (bytes, named) = (text.as_bytes().get(from..)?, named.as_bytes());
-    let at = bytes.windows(named.len()).position(|window| window.eq_ignore_ascii_case(named))?;
-    // Names are UTF-8, so what is equal to one begins and ends with a character.
-    Some(from + at)
 }
 
 /// Control characters, line and paragraph separators, and marks that turn the direction of text.

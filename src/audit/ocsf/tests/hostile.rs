@@ -218,6 +218,47 @@ fn a_token_is_hidden_wherever_it_was_put() {
 }
 
 #[test]
+fn no_header_hides_what_a_call_was_about() {
+    // What happened: an agent sent the name of a tool where agents' own tokens go. Nobody looked at it there, and the record
+    // had a mark in place of the tool.
+    let request = http::Request::post("/mail/me/messages/AAMkAGI2TG93AAA")
+        .header("authorization", "Bearer a-token-of-a-person")
+        .header("obo-actor-token", "list_messages")
+        .body(())
+        .expect("a request of the test");
+    let at = Duration::from_millis(1_800_000_000_123);
+    let known =
+        CallRecord { token_headers: CallRecord::begin(&request, peer(), at).token_headers, ..answered() };
+    let (_, shown) = check(&Record::Call(Box::new(answered())));
+    let (_, value) = check(&Record::Call(Box::new(known)));
+    for pointer in
+        ["/unmapped/obo/tool", "/resources", "/message", "/actor/user/uid", "/http_request/url/path"]
+    {
+        expect(&value, pointer, shown.pointer(pointer).expect("it is there").clone());
+    }
+    // Whoever is not known is refused, and hides nothing that is as short as a name either.
+    let unknown = CallRecord { caller: None, ..CallRecord::begin(&request, peer(), at) };
+    let unknown = CallRecord { tool: answered().tool, ..unknown };
+    let (_, value) = check(&Record::Call(Box::new(unknown)));
+    expect(&value, "/unmapped/obo/tool", json!("list_messages"));
+}
+
+#[test]
+fn what_is_hidden_is_found_in_little_time() {
+    // What happened: text and token of one letter, each as long as a head may be, kept the writer of the trail busy for seconds.
+    let token = format!("{}b", "a".repeat(30_000));
+    let request = http::Request::get(format!("/{}", "a".repeat(60_000)))
+        .header("authorization", format!("Bearer {token}"))
+        .header("user-agent", "a".repeat(60_000))
+        .body(())
+        .expect("a request of the test");
+    let record = CallRecord::begin(&request, peer(), Duration::from_millis(1_800_000_000_123));
+    let begun = std::time::Instant::now();
+    check(&Record::Call(Box::new(CallRecord { caller: None, ..record })));
+    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn a_name_is_hidden_in_whatever_case_and_encoding_and_leaves_what_is_around_it() {
     let mut texts = Texts::default();
     texts.hide(Some("auth0|Ada@x.example"), Some("P".to_owned()));
