@@ -287,8 +287,8 @@ impl HttpBody for Body {
                 if let Some(trailers) = frame.trailers_mut() {
                     rewrite::clean_response(trailers);
                 }
-                // A reader that knows the length does not ask again after the last byte.
-                if body.is_over() {
+                // A reader that knows the length does not ask again after the last byte, and trailers are the end of any.
+                if body.is_over() || frame.is_trailers() {
                     this.last = Some(Last { receipt: this.end(Ending::Answered), piece: Some(frame) });
                     return this.poll_last(cx);
                 }

@@ -66,6 +66,18 @@ async fn answers_trailers_pass_and_the_agents_are_dropped() {
 }
 
 #[tokio::test]
+async fn trailers_end_an_answer_over_http2_that_is_recorded_as_whole() {
+    // What happened: trailers end an answer over HTTP/2, and were passed on before there was a record; then the agent was said to
+    // have left.
+    let bed = open_bed().await;
+    let reply = crate::http2::client(None).get(bed.url("/mail/trailers")).bearer_auth(bed.token("ada"));
+    let reply = reply.header("te", "trailers").send().await.expect("an answer");
+    assert_eq!(reply.text().await.expect("a whole body"), "trailers follow\n");
+    let trail = std::fs::read_to_string(bed.audit_path()).expect("a trail");
+    assert!(trail.contains(r#""outcome":"answered""#), "{trail}");
+}
+
+#[tokio::test]
 async fn a_body_that_is_cut_short_never_looks_whole() {
     let bed = open_bed().await;
     bed.connector.script().once(Reply::normal().cut_after(40));
