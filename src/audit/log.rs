@@ -46,6 +46,8 @@ pub(super) struct State {
     pub(super) checkpoint: ArcSwapOption<String>,
     /// The number of the last line that is written.
     pub(super) sequence: AtomicU64,
+    /// Goes on as long as the writer does.
+    pulse: AtomicU64,
     /// What an operator asked for. The writer looks here also while it cannot write, since a new file may be just what helps.
     order: Mutex<Option<Order>>,
 }
@@ -104,19 +106,12 @@ impl AuditLog {
     pub fn open(settings: AuditSettings, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
         let (messages, receiver) = mpsc::channel(SLOTS_MAX);
         let state = State::of(settings);
-        let writer = Writer::open(Arc::clone(&state), messages.downgrade(), metrics)?;
+        let writer = Writer::open(Arc::clone(&state), messages.downgrade(), Arc::clone(&metrics))?;
         let spawn = |name: &str| thread::Builder::new().name(name.into());
         let failed = |source| OpenError::System { what: "its writer cannot be started", source };
         spawn("audit-writer").spawn(move || writer.run(receiver)).map_err(failed)?;
-        let ticking = messages.downgrade();
-        let tick = move || {
-            // While there is no room for the message, the writer is awake.
-            while let Some(messages) = ticking.upgrade() {
-                let _ = messages.try_send(Message::Tick);
-                drop(messages);
-                thread::sleep(TICK);
-            }
-        };
+        let (ticking, watched) = (messages.downgrade(), Arc::clone(&state));
+        let tick = move || tick(&ticking, &watched, &metrics, RECORD_TIMEOUT);
         spawn("audit-clock").spawn(tick).map_err(failed)?;
         Ok(Self { messages, state })
     }
@@ -225,6 +220,7 @@ impl State {
             settings: ArcSwap::from_pointee(settings),
             checkpoint: ArcSwapOption::empty(),
             sequence: AtomicU64::new(0),
+            pulse: AtomicU64::new(0),
             order: Mutex::new(None),
         })
     }
@@ -240,6 +236,11 @@ impl State {
 
     pub(super) fn settings(&self) -> Arc<AuditSettings> {
         self.settings.load_full()
+    }
+
+    /// The writer goes on.
+    pub(super) fn beat(&self) {
+        self.pulse.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn take_order(&self) -> Option<Order> {
@@ -289,6 +290,37 @@ impl Future for Receipt {
         ready!(deadline.as_mut().poll(cx));
         this.written = None;
         Poll::Ready(Err(AuditUnavailable))
+    }
+}
+
+/// Has the writer look around now and then, and has calls refused when it hangs: neither a full pipe nor a file system that is far
+/// away need ever say that they do not take a record. Ends with the last sender.
+pub(super) fn tick(
+    ticking: &mpsc::WeakSender<Message>,
+    state: &State,
+    metrics: &Metrics,
+    patience: Duration,
+) {
+    let (mut pulse, mut silence, mut hangs) = (state.pulse.load(Ordering::Relaxed), Duration::ZERO, false);
+    // While there is no room for the message, the writer is awake.
+    while let Some(messages) = ticking.upgrade() {
+        let _ = messages.try_send(Message::Tick);
+        drop(messages);
+        thread::sleep(TICK);
+        let now = state.pulse.load(Ordering::Relaxed);
+        if now != pulse {
+            (pulse, silence, hangs) = (now, Duration::ZERO, false);
+            continue;
+        }
+        silence = silence.saturating_add(TICK);
+        if silence >= patience {
+            if !std::mem::replace(&mut hangs, true) {
+                tracing::error!("Audit writer hangs, so calls are refused until it goes on");
+            }
+            // The writer takes it back, once it has written what it hangs on.
+            metrics.audit_writable.set(0);
+            state.set_writable(false);
+        }
     }
 }
 

@@ -159,6 +159,7 @@ impl Writer {
     pub fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while messages.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
+            self.state.beat();
             let mut settings = self.state.settings();
             let mut is_tick = false;
             for message in batch.drain(..) {
@@ -210,6 +211,7 @@ impl Writer {
     /// calls are refused.
     fn settle(&mut self, settings: &AuditSettings) {
         loop {
+            self.state.beat();
             self.write_pending();
             if settings.durability == Durability::Disk && !self.pending.is_empty() && !self.sync() {
                 continue;
@@ -239,6 +241,7 @@ impl Writer {
 
     fn write_pending(&mut self) {
         while self.written < self.pending.len() {
+            self.state.beat();
             match self.sink.write(&self.pending[self.written..]) {
                 Ok(0) => self.wait_after(&io::ErrorKind::WriteZero.into()),
                 Ok(count) => self.written += count,
@@ -838,5 +841,37 @@ mod tests {
         let log = bed.open(bed.settings());
         write(&log, 1).await;
         assert!(matches!(AuditLog::open(bed.settings(), Arc::default()), Err(OpenError::Locked)));
+    }
+
+    #[test]
+    fn calls_are_refused_while_the_writer_hangs() {
+        // What happened: whoever read the trail from standard output had stopped. Calls were forwarded, and their records waited.
+        let bed = Bed::new();
+        let (messages, receiver) = mpsc::channel(1_024);
+        let (state, metrics) = (State::of(bed.settings()), Arc::clone(&bed.metrics));
+        let writer = Writer::open(Arc::clone(&state), messages.downgrade(), Arc::clone(&metrics));
+        let mut writer = writer.expect("a trail");
+        let (mut reader, output) = io::pipe().expect("a pipe");
+        writer.sink = Sink::Output(File::from(std::os::fd::OwnedFd::from(output)));
+        thread::spawn(move || writer.run(receiver));
+        let (ticking, watched) = (messages.downgrade(), Arc::clone(&state));
+        thread::spawn(move || {
+            super::super::log::tick(&ticking, &watched, &metrics, Duration::from_millis(500))
+        });
+        let eventually = |writable: bool| {
+            let due = Instant::now() + Duration::from_secs(20);
+            while state.is_writable() != writable {
+                assert!(Instant::now() < due, "writable: {}", !writable);
+                thread::sleep(Duration::from_millis(10));
+            }
+        };
+        thread::sleep(Duration::from_millis(1_500));
+        assert!(state.is_writable(), "it is idle, and hangs not");
+        // More than a pipe holds.
+        (0..200).for_each(|_| messages.blocking_send(Message::Record(record(), None)).expect("sent"));
+        eventually(false);
+        assert_eq!(bed.metrics.audit_writable.get(), 0);
+        thread::spawn(move || io::copy(&mut reader, &mut io::sink()));
+        eventually(true);
     }
 }
