@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 /// Digits of a first line's number in a file name: they sort as numbers do.
@@ -14,6 +14,9 @@ const COMPRESSED: &str = ".zst";
 const CHECKPOINTS: &str = ".checkpoints";
 /// Ends the name of the lock.
 const LOCK: &str = ".lock";
+
+/// Longest line that is read back. Records are far shorter.
+pub const LINE_BYTES_MAX: u64 = 1_048_576;
 
 /// A closed file of a trail.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -61,10 +64,13 @@ impl ClosedFile {
     ///
     /// # Errors
     ///
-    /// When it cannot be read, or has none.
+    /// When it cannot be read, has none, or has a line longer than [`LINE_BYTES_MAX`].
     pub fn last_line(&self) -> io::Result<Vec<u8>> {
         let (mut reader, mut line, mut last) = (self.reader()?, Vec::new(), None);
-        while reader.read_until(b'\n', &mut line)? > 0 {
+        while reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? > 0 {
+            if line.len() as u64 > LINE_BYTES_MAX {
+                return Err(io::Error::other("a line is too long"));
+            }
             if line.pop_if(|byte| *byte == b'\n').is_some() {
                 last = Some(std::mem::take(&mut line));
             }
@@ -76,6 +82,11 @@ impl ClosedFile {
     pub fn compressed(&self) -> PathBuf {
         beside(&self.path, COMPRESSED)
     }
+}
+
+/// What the copy of a closed file is called while it is being made.
+pub fn rescued(closed: &Path) -> PathBuf {
+    beside(closed, ".part")
 }
 
 /// Where the checkpoints of a trail are kept: signed notes, one after the other, each followed by an empty line.
@@ -169,5 +180,16 @@ mod tests {
         assert_eq!(stands_beside(&checkpoints(trail)).as_deref(), Some(trail));
         assert_eq!(stands_beside(&lock(trail)).as_deref(), Some(trail));
         assert_eq!(stands_beside(trail), None);
+    }
+
+    #[test]
+    fn a_closed_file_without_line_breaks_takes_no_memory() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = ClosedFile::of(&folder.path().join("audit.jsonl"), 1);
+        let endless = vec![b'a'; 3 * 1_048_576];
+        std::fs::write(&file.path, &endless).expect("written");
+        assert_eq!(file.last_line().expect_err("too long").to_string(), "a line is too long");
+        std::fs::write(&file.path, b"one\ntwo\nunfinished").expect("written");
+        assert_eq!(file.last_line().expect("a line"), b"two");
     }
 }

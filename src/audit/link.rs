@@ -10,6 +10,8 @@ use crate::digest::sha256;
 
 /// Longest name of an instance. Host names have up to 64 bytes.
 const INSTANCE_BYTES_MAX: usize = 64;
+/// Largest number of a line: file names have as many digits. A trail that goes on after it would take ages.
+const SEQUENCE_MAX: u64 = 9_999_999_999_999_999;
 /// More than any link takes: its fixed texts, an instance, a number, and two digests.
 const LINK_BYTES_MAX: usize = 384;
 
@@ -161,12 +163,8 @@ impl<'a> Link<'a> {
         let is_number = !sequence.starts_with(['0', '+']) && boot.len() == 16;
         Instance::parse(instance)
             .filter(|_| is_number && boot.bytes().all(|digit| hex_digit(digit).is_some()))?;
-        Some(Self {
-            sequence: sequence.parse().ok()?,
-            instance,
-            boot,
-            previous: LineHash::parse(previous.as_bytes())?,
-        })
+        let sequence = sequence.parse().ok().filter(|sequence| *sequence <= SEQUENCE_MAX)?;
+        Some(Self { sequence, instance, boot, previous: LineHash::parse(previous.as_bytes())? })
     }
 }
 
@@ -207,6 +205,9 @@ mod tests {
             good.replace(":1,", ":01,"),
             good.replace(":1,", ":+1,"),
             good.replace(":1,", ":18446744073709551616,"),
+            // File names have no more digits, and there has to be a number after it.
+            good.replace(":1,", ":18446744073709551615,"),
+            good.replace(":1,", ":10000000000000000,"),
             good.replace("gateway-1", "gateway 1"),
             good.replace("b007", "B007"),
             good.replace("boot", "boat"),

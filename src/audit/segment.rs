@@ -9,13 +9,11 @@ use std::time::Duration;
 use rustix::fs::{FallocateFlags, OFlags};
 use serde_json::Value;
 
-use super::files::{self, ClosedFile};
+use super::files::{self, ClosedFile, LINE_BYTES_MAX};
 use super::link::{Instance, LineHash, Link};
 
 /// How much of a file is read at a time while its last line break is looked for.
 const CHUNK_BYTES: u64 = 64 * 1_024;
-/// Longest line that is read back. Records are far shorter.
-const LINE_BYTES_MAX: u64 = 1_048_576;
 
 /// Why a trail cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +91,8 @@ pub struct Segment {
     allocates: bool,
     /// The disk has said no once, so that a later yes means nothing.
     is_lost: bool,
+    /// What it had has been copied to where it would stand once it is closed.
+    is_rescued: bool,
 }
 
 impl Segment {
@@ -104,23 +104,18 @@ impl Segment {
     pub fn open(path: &Path, instance: &Instance, now: Duration) -> Result<(Self, Tail), OpenError> {
         let file = open(OpenOptions::new().read(true).append(true).create(true), path)?;
         let (bytes, torn_bytes) = cut_unfinished_line(&file).map_err(system("its end cannot be read"))?;
-        let mut tail = Tail { torn_bytes, ..closed_tail(path)? };
-        let mut first = tail.sequence + 1;
-        let mut begun = now;
-        if bytes > 0 {
+        let (tail, first, begun);
+        if bytes == 0 {
+            // A large one, if it is compressed, is read from its beginning: only where there is nothing else to go on after.
+            tail = Tail { torn_bytes, ..closed_tail(path, instance)? };
+            (first, begun) = (tail.sequence + 1, now);
+        } else {
             let last = last_line(&file, bytes).map_err(system("its last line cannot be read"))?;
-            tail = Tail { torn_bytes, ..Tail::of(&last)? };
+            tail = Tail { torn_bytes, ..Tail::of(&last, instance)? };
             let head =
                 first_line(io::BufReader::new(&file)).map_err(system("its first line cannot be read"))?;
             first = Link::of(&head).ok_or(OpenError::NotATrail)?.sequence;
             begun = time(&head).unwrap_or(now);
-            let found = Link::of(&last).ok_or(OpenError::NotATrail)?.instance;
-            if found != instance.as_str() {
-                return Err(OpenError::OtherInstance {
-                    found: found.to_owned(),
-                    own: instance.as_str().to_owned(),
-                });
-            }
         }
         let segment = Self {
             file,
@@ -131,6 +126,7 @@ impl Segment {
             allocated: bytes,
             allocates: true,
             is_lost: false,
+            is_rescued: false,
         };
         Ok((segment, tail))
     }
@@ -156,6 +152,7 @@ impl Segment {
             allocated: 0,
             allocates: true,
             is_lost: false,
+            is_rescued: false,
         })
     }
 
@@ -195,7 +192,17 @@ impl Segment {
     /// What the system says.
     pub fn take_back(&mut self) -> io::Result<()> {
         self.allocated = self.bytes;
-        self.file.set_len(self.bytes)
+        self.cut()
+    }
+
+    /// Cuts what is beyond the kept lines. Where somebody has cut more than that, there is nothing to fill up.
+    fn cut(&self) -> io::Result<()> {
+        self.file.set_len(self.bytes.min(self.file.metadata()?.len()))
+    }
+
+    /// Whether the disk has failed to take it.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost
     }
 
     /// Waits until the disk has everything.
@@ -222,7 +229,9 @@ impl Segment {
         }
         // Twice that, if it can be had, so as not to ask for every batch.
         for room in [bytes.saturating_mul(2), bytes] {
-            match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.bytes, room) {
+            let allocate = || rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.bytes, room);
+            // A signal says nothing about the disk.
+            match rustix::io::retry_on_intr(allocate) {
                 Ok(()) => {
                     self.allocated = self.bytes.saturating_add(room);
                     return Ok(());
@@ -259,17 +268,26 @@ impl Segment {
         })
     }
 
-    /// Copies what a deleted file had to where it would stand once it is closed.
+    /// Copies what a deleted file had to where it would stand once it is closed. That can be done again when what comes after it
+    /// fails.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// What the system says, also when there is one of that name that is not such a copy.
     pub fn rescue(&mut self) -> io::Result<ClosedFile> {
         let closed = ClosedFile::of(&self.path, self.first);
-        let mut copy = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&closed.path)?;
+        if !self.is_rescued && closed.path.symlink_metadata().is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        // Under another name until it is whole: a part of it would pass for all, and stand in the way of the next attempt.
+        let part = files::rescued(&closed.path);
+        remove_if_there(&part)?;
+        let mut copy = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
         self.file.seek(SeekFrom::Start(0))?;
         io::copy(&mut (&self.file).take(self.bytes), &mut copy)?;
         copy.sync_all()?;
+        std::fs::rename(&part, &closed.path)?;
+        self.is_rescued = true;
         sync_folder(&closed.path)?;
         Ok(closed)
     }
@@ -285,7 +303,7 @@ impl Segment {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         // Frees the room that was kept beyond its end.
-        self.file.set_len(self.bytes)?;
+        self.cut()?;
         std::fs::rename(&self.path, &closed.path)?;
         sync_folder(&closed.path)?;
         Ok(closed)
@@ -293,8 +311,12 @@ impl Segment {
 }
 
 impl Tail {
-    fn of(line: &[u8]) -> Result<Self, OpenError> {
+    fn of(line: &[u8], instance: &Instance) -> Result<Self, OpenError> {
         let link = Link::of(line).ok_or(OpenError::NotATrail)?;
+        if link.instance != instance.as_str() {
+            let (found, own) = (link.instance.to_owned(), instance.as_str().to_owned());
+            return Err(OpenError::OtherInstance { found, own });
+        }
         let stopped = serde_json::from_slice::<Value>(line)
             .is_ok_and(|record| record.pointer("/unmapped/obo/mark").is_some_and(|mark| mark == "stop"));
         Ok(Self { sequence: link.sequence, hash: LineHash::of(line), stopped, torn_bytes: 0 })
@@ -327,6 +349,14 @@ pub fn open(options: &mut OpenOptions, path: &Path) -> Result<File, OpenError> {
     })?;
     let is_regular = file.metadata().map_err(system("it cannot be looked at"))?.is_file();
     if is_regular { Ok(file) } else { Err(OpenError::NotRegular) }
+}
+
+/// Removes a file, if there is one.
+pub fn remove_if_there(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 /// Makes the names in the folder of `path` survive the machine.
@@ -391,11 +421,11 @@ fn time(line: &[u8]) -> Option<Duration> {
 }
 
 /// How the last closed file of the trail at `path` ends.
-fn closed_tail(path: &Path) -> Result<Tail, OpenError> {
+fn closed_tail(path: &Path, instance: &Instance) -> Result<Tail, OpenError> {
     let closed = files::closed(path).map_err(system("the files beside it cannot be listed"))?;
     let Some(last) = closed.last() else { return Ok(Tail::NONE) };
     let read = system("the last closed file cannot be read");
-    Tail::of(&last.last_line().map_err(read)?)
+    Tail::of(&last.last_line().map_err(read)?, instance)
 }
 
 #[cfg(test)]
@@ -437,6 +467,11 @@ mod tests {
         assert_eq!((tail.sequence, tail.hash, tail.torn_bytes), (3, chain.hash(), 10));
         assert_eq!((segment.first(), segment.begun(), tail.stopped), (1, Duration::from_secs(1), false));
         assert_eq!(std::fs::metadata(&path).expect("a file").len(), text.len() as u64 - 10);
+        // What happened: the last closed file was read at every start, however large it was, and whether or not it was needed.
+        let before = ClosedFile::of(&path, 0).compressed();
+        std::fs::write(&before, "damaged").expect("written");
+        assert_eq!(opened(&path).1.sequence, 3);
+        std::fs::remove_file(&before).expect("removed");
         // A file that was closed, and no line after it yet.
         segment.close().expect("closed");
         let (segment, tail) = opened(&path);
@@ -453,6 +488,10 @@ mod tests {
         let mut chain = Chain::after(0, LineHash::NONE, Instance::parse("other").expect("a name"), 7);
         std::fs::write(&path, lines(&mut chain, 1)).expect("written");
         assert!(matches!(open(), OpenError::OtherInstance { .. }));
+        // Nor when all of it is in closed files.
+        std::fs::rename(&path, ClosedFile::of(&path, 1).path).expect("closed");
+        assert!(matches!(open(), OpenError::OtherInstance { .. }));
+        std::fs::remove_file(ClosedFile::of(&path, 1).path).expect("removed");
         std::fs::remove_file(&path).expect("removed");
         symlink("/dev/null", &path).expect("a link");
         assert!(matches!(open(), OpenError::NotRegular));
@@ -492,7 +531,31 @@ mod tests {
         assert_eq!(place(&segment), Place::Replaced);
         std::fs::remove_file(&moved).expect("removed");
         assert_eq!(place(&segment), Place::Removed);
+        // What happened: a copy that broke off, as for lack of room, stood in the way of every other.
+        segment.rescue().expect("a copy");
+        segment.write(b"another\n").expect("written");
+        segment.keep(8);
         let rescued = segment.rescue().expect("a copy");
-        assert_eq!(std::fs::read(rescued.path).expect("a copy"), b"a line\n");
+        assert_eq!(std::fs::read(&rescued.path).expect("a copy"), b"a line\nanother\n");
+        // What is not ours is not written over.
+        let (mut segment, _) = opened(&folder.path().join("other.jsonl"));
+        std::fs::write(ClosedFile::of(&folder.path().join("other.jsonl"), 1).path, "x").expect("written");
+        assert!(segment.rescue().is_err());
+    }
+
+    #[test]
+    fn a_file_that_was_cut_is_not_filled_up() {
+        // What happened: somebody emptied the file for want of room, and what was taken back came to be filled with zeros.
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("audit.jsonl");
+        let (mut segment, _) = opened(&path);
+        segment.write(b"a line\n").expect("written");
+        segment.keep(7);
+        std::fs::write(&path, "").expect("emptied");
+        segment.take_back().expect("taken back");
+        assert_eq!(std::fs::read(&path).expect("a file"), b"");
+        segment.write(b"x\n").expect("written");
+        let closed = segment.close().expect("closed");
+        assert_eq!(std::fs::read(closed.path).expect("a file"), b"x\n");
     }
 }
