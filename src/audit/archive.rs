@@ -44,11 +44,12 @@ impl Archive {
 }
 
 fn compress(file: &ClosedFile) -> io::Result<()> {
-    let plain = File::open(&file.path)?;
+    let plain = segment::open(OpenOptions::new().read(true), &file.path).map_err(io::Error::other)?;
     plain.sync_all()?;
     let target = file.compressed();
-    let mut options = OpenOptions::new();
-    let packed = segment::open(options.read(true).write(true).create(true).truncate(true), &target);
+    // A new one: what stands there may have other names, and whoever made it may let others read it.
+    segment::remove_if_there(&target)?;
+    let packed = segment::open(OpenOptions::new().write(true).create_new(true), &target);
     let packed = packed.map_err(io::Error::other)?;
     let mut encoder = zstd::Encoder::new(&packed, LEVEL)?;
     encoder.include_checksum(true)?;
@@ -88,6 +89,7 @@ fn copy(mut reader: impl Read, mut take: impl FnMut(&[u8]) -> io::Result<()>) ->
 mod tests {
     use super::*;
     use crate::audit::files;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn a_compressed_file_has_what_the_plain_one_had() {
@@ -105,5 +107,26 @@ mod tests {
         found.reader().expect("opened").read_to_string(&mut back).expect("text");
         assert!(back == text && !file.path.exists());
         assert_eq!(found.last_line().expect("a line"), b"a line");
+    }
+
+    #[test]
+    fn no_link_leads_the_archive_astray() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let trail = folder.path().join("audit.jsonl");
+        let precious = folder.path().join("precious");
+        std::fs::write(&precious, "precious").expect("written");
+        let file = ClosedFile::of(&trail, 1);
+        std::fs::write(&file.path, "a line\n").expect("written");
+        // Another name of something, and something that everybody may read.
+        std::fs::hard_link(&precious, file.compressed()).expect("a link");
+        compress(&file).expect("compressed");
+        assert_eq!(std::fs::read(&precious).expect("it is there"), b"precious");
+        let mode = std::fs::metadata(file.compressed()).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        // What is no file of ours is not packed, nor taken away.
+        let file = ClosedFile::of(&trail, 2);
+        std::os::unix::fs::symlink(&precious, &file.path).expect("a link");
+        compress(&file).expect_err("it is a link");
+        assert!(file.path.is_symlink() && !file.compressed().exists());
     }
 }
