@@ -262,6 +262,25 @@ pub fn notes(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// How many bytes at the end of a file of checkpoints, of which this is the end, are the beginning of one that was never finished.
+pub fn unfinished(end: &[u8]) -> usize {
+    let empty_line = |text: &[u8]| text.windows(2).position(|pair| pair == b"\n\n");
+    let begins =
+        |at: &usize| end[*at..].starts_with(ORIGIN.as_bytes()) && (*at == 0 || end[..*at].ends_with(b"\n\n"));
+    let note = end.len().checked_sub(ORIGIN.len()).and_then(|last| (0..=last).rev().find(begins));
+    let rest = match note.map(|begin| &end[begin..]) {
+        Some(note) => {
+            let text = empty_line(note).map(|at| at + 2);
+            let whole = text.and_then(|text| Some(text + empty_line(&note[text..])? + 2));
+            &note[whole.unwrap_or_default()..]
+        }
+        None if ORIGIN.as_bytes().starts_with(end) => end,
+        None => &[],
+    };
+    // Whatever is longer is none of ours.
+    if rest.len() < NOTE_BYTES_MAX { rest.len() } else { 0 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::archive::Archive;
-use super::checkpoint::{Checkpoint, CheckpointKey};
+use super::checkpoint::{Checkpoint, CheckpointKey, NOTE_BYTES_MAX};
 use super::files::{self, ClosedFile};
 use super::link::{Chain, LineHash, Link};
 use super::log::{Errand, Message, State};
@@ -37,6 +38,8 @@ const ROOM_BYTES: u64 = 256 * 1_024;
 const ROOM_BYTES_EACH: u64 = 4 * 1_024;
 /// From how far on the wall clock counts as set: nobody slews it that fast.
 const CLOCK_STEP: Duration = Duration::from_secs(1);
+/// How long a file that could not be closed goes on growing before that is tried again.
+const ROTATION_PAUSE: Duration = Duration::from_secs(60);
 /// How often closed files are looked at that may have become too old.
 const KEEP_INTERVAL: Duration = Duration::from_secs(3_600);
 
@@ -58,6 +61,8 @@ pub struct Writer {
     checkpointed_at: Instant,
     clock: Now,
     kept_at: Option<Instant>,
+    /// When the file could not be closed.
+    rotation_failed_at: Option<Instant>,
     /// Holds a place in the channel for each call under way.
     messages: mpsc::WeakSender<Message>,
     state: Arc<State>,
@@ -124,6 +129,7 @@ impl Writer {
             checkpointed_at: now.monotonic,
             clock: now,
             kept_at: None,
+            rotation_failed_at: None,
             messages,
             state,
             metrics,
@@ -258,7 +264,9 @@ impl Writer {
         let Err(error) = trail.segment.sync() else { return true };
         self.metrics.audit_sync_failures.inc();
         self.wait_after(&error);
-        if let Err(error) = self.begin_next("sync_failed") {
+        // There is another file already when somebody asked for one meanwhile, or moved the old one away.
+        let is_lost = matches!(&self.sink, Sink::Trail(trail) if trail.segment.is_lost());
+        if is_lost && let Err(error) = self.begin_next("sync_failed") {
             self.wait_after(&error);
         }
         false
@@ -358,6 +366,9 @@ impl Writer {
 
     fn rotate_if_due(&mut self, settings: &AuditSettings) {
         let Sink::Trail(trail) = &self.sink else { return };
+        if self.rotation_failed_at.is_some_and(|failed_at| failed_at.elapsed() < ROTATION_PAUSE) {
+            return;
+        }
         let age = Now::read().wall.saturating_sub(trail.segment.begun());
         let reason = match settings.rotation {
             _ if trail.segment.bytes() == 0 => return,
@@ -367,11 +378,16 @@ impl Writer {
         };
         match self.begin_next(reason) {
             Ok(()) => {
+                self.rotation_failed_at = None;
                 self.settle(settings);
                 self.delete_what_is_too_old(settings);
                 self.settle(settings);
             }
-            Err(error) => tracing::error!(%error, "Audit file cannot be closed, it goes on growing"),
+            Err(error) => {
+                self.rotation_failed_at = Some(Instant::now());
+                self.metrics.audit_write_failures.inc();
+                tracing::error!(%error, "Audit file cannot be closed, it goes on growing");
+            }
         }
     }
 
@@ -447,7 +463,7 @@ impl Writer {
                 File::open(&trail.path).map(|file| Box::new(io::BufReader::new(file)) as Box<dyn io::BufRead>)
             }
         };
-        let mut deleted = Vec::new();
+        let (mut deleted, trail_path) = (Vec::new(), trail.path.clone());
         for (index, file) in doomed {
             // The line after its last one says which that was.
             let line = next_of(index).and_then(segment::first_line);
@@ -461,8 +477,12 @@ impl Writer {
         for (file, last, hash) in deleted {
             self.mark(Happening::Deleted { first: file.first, last, last_hash: hash.to_string() });
             self.settle(settings);
-            if let Err(error) = std::fs::remove_file(&file.path) {
-                tracing::error!(%error, file = %file.path.display(), "Closed audit file cannot be deleted");
+            // It may be compressed by now, or both ways, when a gateway died while it compressed.
+            let plain = ClosedFile::of(&trail_path, file.first);
+            for path in [&plain.path, &plain.compressed()] {
+                if let Err(error) = segment::remove_if_there(path) {
+                    tracing::error!(%error, file = %path.display(), "Closed audit file cannot be deleted");
+                }
             }
         }
     }
@@ -500,8 +520,10 @@ impl Writer {
     fn keep_checkpoint(&self, note: &str, durability: Durability) -> io::Result<()> {
         let Sink::Trail(trail) = &self.sink else { return Ok(()) };
         let mut options = OpenOptions::new();
-        let opened = segment::open(options.append(true).create(true), &files::checkpoints(&trail.path));
+        let opened =
+            segment::open(options.read(true).append(true).create(true), &files::checkpoints(&trail.path));
         let mut file = opened.map_err(io::Error::other)?;
+        cut_unfinished_note(&file)?;
         file.write_all(format!("{note}\n").as_bytes())?;
         if durability == Durability::Disk { file.sync_data() } else { Ok(()) }
     }
@@ -547,6 +569,20 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> OpenError {
 
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Takes away the beginning of a checkpoint that was never finished, as when there was no room for it: the next one would go on in
+/// the middle of its line.
+fn cut_unfinished_note(file: &File) -> io::Result<()> {
+    let length = file.metadata()?.len();
+    let start = length.saturating_sub(4 * NOTE_BYTES_MAX as u64);
+    let mut end = vec![0; usize::try_from(length - start).unwrap_or_default()];
+    file.read_exact_at(&mut end, start)?;
+    let unfinished = super::checkpoint::unfinished(&end);
+    if unfinished == 0 {
+        return Ok(());
+    }
+    file.set_len(length - unfinished as u64)
 }
 
 /// How far the newest checkpoint of ours says that the trail had come.
@@ -841,6 +877,71 @@ mod tests {
         let log = bed.open(bed.settings());
         write(&log, 1).await;
         assert!(matches!(AuditLog::open(bed.settings(), Arc::default()), Err(OpenError::Locked)));
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_that_broke_off_takes_no_other_along() {
+        // What happened: the disk was full within a checkpoint, and the next one went on in the middle of its line.
+        let bed = Bed::new();
+        let settings = bed.settings();
+        let key = Arc::new(CheckpointKey::generate(settings.instance.clone()));
+        let public = key.public().clone();
+        let checkpoints = Some(Checkpoints { key, every_records: 1, every: Duration::from_secs(3_600) });
+        let log = bed.open(AuditSettings { checkpoints, ..settings });
+        write(&log, 1).await;
+        log.flush().await;
+        let path = files::checkpoints(&bed.path());
+        let kept = || std::fs::read_to_string(&path).expect("checkpoints");
+        for cut in [10, 150, 3] {
+            log.flush().await;
+            let text = kept();
+            let before = super::super::checkpoint::notes(&text).count();
+            std::fs::write(&path, format!("{text}{}", &text[..cut])).expect("written");
+            write(&log, 1).await;
+            log.flush().await;
+            write(&log, 1).await;
+            log.flush().await;
+            let text = kept();
+            let notes: Vec<_> = super::super::checkpoint::notes(&text).collect();
+            assert!(
+                notes.len() > before + 1 && notes.iter().all(|note| public.verify(note).is_ok()),
+                "{text}"
+            );
+            assert_eq!(notes.iter().map(|note| note.len() + 1).sum::<usize>(), text.len(), "nothing else");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_closed_is_not_tried_all_the_time() {
+        let bed = Bed::new();
+        let rotation = Rotation { bytes: 1, age: None };
+        let log = bed.open(AuditSettings { rotation, compresses: false, ..bed.settings() });
+        std::fs::write(ClosedFile::of(&bed.path(), 1).path, "in the way").expect("written");
+        write(&log, 50).await;
+        assert_eq!(count(&bed.path()), 50);
+        assert_eq!(bed.metrics.audit_write_failures.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn both_forms_of_a_file_are_deleted() {
+        let bed = Bed::new();
+        let keep = Keep { files: Some(1), age: None };
+        let log = bed.open(AuditSettings { keep, compresses: false, ..bed.settings() });
+        write(&log, 1).await;
+        log.rotate().await.expect("rotated");
+        // What a gateway left that died while it compressed.
+        let first = ClosedFile::of(&bed.path(), 1);
+        std::fs::write(first.compressed(), "half").expect("written");
+        write(&log, 1).await;
+        log.keep_by(AuditSettings {
+            rotation: Rotation { bytes: 1, age: None },
+            ..(*log.settings()).clone()
+        });
+        write(&log, 1).await;
+        log.flush().await;
+        for path in [first.compressed(), first.path] {
+            assert!(!path.exists(), "{}", path.display());
+        }
     }
 
     #[test]
