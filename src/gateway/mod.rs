@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 
 use crate::audit::{
     AuditLog, AuditUnavailable, Authentication, AuthenticationRecord, Ending, Exchanges, Forgotten, Privacy,
-    Record, Recorder, RequestId, Revocation,
+    Receipt, Record, Recorder, RequestId, Revocation,
 };
 use crate::clock::Now;
 use crate::credential::{Credential, CredentialCache, Credentials};
@@ -204,7 +204,8 @@ impl Gateway {
         self.servers.values().filter(called).map(|server| server.settings().issuer.clone()).collect()
     }
 
-    /// Drops all that is held for a person, and whatever is being obtained for them. `request` is who asked for it.
+    /// Drops all that is held for a person, and whatever is being obtained for them. `request` is who asked for it. What comes
+    /// beside tells when the record of it is safe.
     ///
     /// # Errors
     ///
@@ -214,7 +215,7 @@ impl Gateway {
         person: &Person,
         request: &Request<B>,
         peer: Peer,
-    ) -> Result<Forgotten, AuditUnavailable> {
+    ) -> Result<(Forgotten, Receipt), AuditUnavailable> {
         let (slot, now) = (self.audit.reserve()?, Now::read());
         let forgotten = Forgotten {
             credentials: self.cache.forget(person, now),
@@ -238,9 +239,7 @@ impl Gateway {
             duration: now.monotonic.elapsed(),
             what: Authentication::Revocation(revocation),
         };
-        // It is on its way, and this is no moment to wait.
-        drop(slot.write(Record::Authentication(Box::new(record))));
-        Ok(forgotten)
+        Ok((forgotten, slot.write(Record::Authentication(Box::new(record)))))
     }
 
     /// Where a person's identifier means somebody, as records of their calls have it.

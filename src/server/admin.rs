@@ -22,6 +22,7 @@ use tower::{ServiceBuilder, ServiceExt as _};
 
 use super::deadlines::Deadlines;
 use super::{ServerState, accept, forget};
+use crate::audit::Receipt;
 use crate::metrics::Metrics;
 
 /// Most requests answered at a time; more are turned away rather than queued. Some probes and a scraper or two call.
@@ -40,7 +41,10 @@ pub async fn serve(listener: TcpListener, state: Arc<ServerState>) {
         ServiceBuilder::new().load_shed().concurrency_limit(REQUESTS_MAX).timeout(ANSWER_TIMEOUT).service_fn(
             move |(request, peer): (Request<Incoming>, SocketAddr)| {
                 let state = Arc::clone(&state);
-                async move { Ok::<_, Infallible>(answer(&request, peer, &state, guarded)) }
+                async move {
+                    let (answer, receipt) = answer(&request, peer, &state, guarded);
+                    Ok::<_, Infallible>(receipt.await.map_or_else(|_| forget::unrecorded(), |()| answer))
+                }
             },
         );
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -58,18 +62,21 @@ pub async fn serve(listener: TcpListener, state: Arc<ServerState>) {
     }
 }
 
+/// The answer, to be given once the record is safe that comes beside it, where there is one.
 fn answer(
     request: &Request<Incoming>,
     peer: SocketAddr,
     state: &ServerState,
     guarded: bool,
-) -> Response<Full<Bytes>> {
+) -> (Response<Full<Bytes>>, Receipt) {
     if guarded && !names_loopback(request.uri(), request.headers()) {
         // A page in a browser could otherwise reach this port under a name of its own (DNS rebinding).
-        return text(StatusCode::MISDIRECTED_REQUEST, "call the admin endpoints by a loopback address\n");
+        let refusal =
+            text(StatusCode::MISDIRECTED_REQUEST, "call the admin endpoints by a loopback address\n");
+        return (refusal, Receipt::none());
     }
     let allowed = matches!(*request.method(), Method::GET | Method::HEAD);
-    match request.uri().path() {
+    let answer = match request.uri().path() {
         "/healthz" | "/readyz" | "/metrics" | "/connectors" | "/audit/checkpoint" if !allowed => {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -82,12 +89,13 @@ fn answer(
             forget::turned_away(request.headers(), peer, state).unwrap_or_else(|| connectors(state))
         }
         "/audit/checkpoint" => checkpoint(state),
-        "/forget" => forget::answer(request, peer, state),
+        "/forget" => return forget::answer(request, peer, state),
         _ => text(
             StatusCode::NOT_FOUND,
             "not found; there are /healthz, /readyz, /metrics, /connectors, /audit/checkpoint and /forget\n",
         ),
-    }
+    };
+    (answer, Receipt::none())
 }
 
 /// What `/readyz` says.

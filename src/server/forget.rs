@@ -11,6 +11,7 @@ use http_body_util::Full;
 
 use super::ServerState;
 use super::admin::{response, text};
+use crate::audit::{Forgotten, Receipt};
 use crate::digest::sha256;
 use crate::gateway::Gateway;
 use crate::identity::{Peer, Person, Realm, SecretToken, Subject};
@@ -22,31 +23,51 @@ const IDENTIFIER_BYTES_MAX: usize = 1_024;
 const USAGE: &str =
     "name the person: /forget?issuer=NAME&subject=SUB, or /forget?tenant=TENANT&subject=OID\n";
 
-/// Answers a request to forget someone.
-pub fn answer<B>(request: &Request<B>, peer: SocketAddr, state: &ServerState) -> Response<Full<Bytes>> {
+/// The answer to a request to forget someone, to be given once the record is safe that comes beside it.
+pub fn answer<B>(
+    request: &Request<B>,
+    peer: SocketAddr,
+    state: &ServerState,
+) -> (Response<Full<Bytes>>, Receipt) {
+    match forget(request, peer, state) {
+        Ok((dropped, receipt)) => {
+            // Numbers only: writing them into memory does not fail.
+            let body = serde_json::to_vec(&dropped).unwrap_or_default();
+            (response(StatusCode::OK, "application/json", body), receipt)
+        }
+        Err(refusal) => (*refusal, Receipt::none()),
+    }
+}
+
+/// What is answered in place of it when there is no telling that the record is safe.
+pub(super) fn unrecorded() -> Response<Full<Bytes>> {
+    text(StatusCode::SERVICE_UNAVAILABLE, "done, but not recorded yet: the audit trail cannot be written\n")
+}
+
+fn forget<B>(
+    request: &Request<B>,
+    peer: SocketAddr,
+    state: &ServerState,
+) -> Result<(Forgotten, Receipt), Box<Response<Full<Bytes>>>> {
     if request.method() != Method::POST {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "use POST\n");
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-        return response;
+        return Err(response.into());
     }
     if is_from_a_page(request.headers()) {
-        return text(StatusCode::FORBIDDEN, "no page in a browser may ask for this\n");
+        return Err(text(StatusCode::FORBIDDEN, "no page in a browser may ask for this\n").into());
     }
     if let Some(no) = turned_away(request.headers(), peer, state) {
-        return no;
+        return Err(no.into());
     }
     let gateway = state.gateway();
     let Some(person) = person(request.uri().query().unwrap_or_default(), &gateway) else {
-        return text(StatusCode::BAD_REQUEST, USAGE);
+        return Err(text(StatusCode::BAD_REQUEST, USAGE).into());
     };
-    match gateway.forget(&person, request, Peer { address: peer, tls: false, certificate: None }) {
-        // Numbers only: writing them into memory does not fail.
-        Ok(dropped) => {
-            let body = serde_json::to_vec(&dropped).unwrap_or_default();
-            response(StatusCode::OK, "application/json", body)
-        }
-        Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "not done: it cannot be recorded at the moment\n"),
-    }
+    let peer = Peer { address: peer, tls: false, certificate: None };
+    gateway.forget(&person, request, peer).map_err(|_| {
+        text(StatusCode::SERVICE_UNAVAILABLE, "not done: it cannot be recorded at the moment\n").into()
+    })
 }
 
 /// Whether a browser sent it for a page: those say where the page is from, and our own callers do not.

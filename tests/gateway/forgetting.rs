@@ -105,3 +105,15 @@ async fn the_command_asks_the_running_gateway() {
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("name the person"), "{output:?}");
 }
+
+#[tokio::test]
+async fn whoever_has_a_person_forgotten_hears_it_once_it_is_recorded() {
+    // What happened: the answer was given while the record was on its way.
+    let bed = TestBed::start().await;
+    let path = format!("/forget?tenant={}&subject=nobody", bed.authorization_server.settings().tenant);
+    for number in 1..=300 {
+        assert_eq!(post(&bed, &path, None).await.0, 200);
+        let trail = std::fs::read_to_string(bed.audit_path()).expect("a trail");
+        assert_eq!(trail.matches(r#""kind":"revocation""#).count(), number);
+    }
+}
