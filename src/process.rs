@@ -222,18 +222,16 @@ impl Process {
         let mut shared = Shared { privacy: Arc::clone(&config.privacy), ..current.shared.clone() };
         let (audit, server_settings) = (config.audit.clone(), config.server.clone());
         let is_same_trail = audit.file == current.audit_file;
-        if is_same_trail {
-            if audit.instance != shared.audit.settings().instance {
+        // An earlier one is still open: calls that began under it may be under way.
+        let is_it = |trail: &&AuditLog| trail.settings().file == audit.file;
+        let open = current.earlier_trails.iter().chain([&current.shared.audit]).find(is_it).cloned();
+        shared.audit = match open {
+            Some(trail) if trail.settings().instance != audit.instance => {
                 return Err(StartError::NeedsRestart { key: "audit.instance" });
             }
-        } else {
-            let is_it = |trail: &AuditLog| trail.settings().file == audit.file;
-            shared.audit = match current.earlier_trails.iter().position(is_it) {
-                // It is still open: calls that began under it may be under way.
-                Some(earlier) => current.earlier_trails[earlier].clone(),
-                None => open_audit(audit.clone(), &digest, &self.metrics).await?,
-            };
-        }
+            Some(trail) => trail,
+            None => open_audit(audit.clone(), &digest, &self.metrics).await?,
+        };
         let gateway = Arc::new(build(config, shared.clone(), Some(&previous)).await?);
         if is_same_trail {
             let failed = |source| StartError::AuditReopen { file: describe(&audit.file), source };
@@ -281,9 +279,9 @@ impl Process {
         let flushed = async {
             let current = self.current.lock().await;
             current.shared.exchanges.end().await;
-            for trail in current.earlier_trails.iter().chain([&current.shared.audit]) {
-                trail.stop().await;
-            }
+            // Side by side: one that cannot be written keeps no other from its end.
+            let trails = current.earlier_trails.iter().chain([&current.shared.audit]);
+            futures_util::future::join_all(trails.map(AuditLog::stop)).await;
         };
         if tokio::time::timeout(FLUSH_TIMEOUT, flushed).await.is_err() {
             tracing::error!("Audit trail could not be written to its end");

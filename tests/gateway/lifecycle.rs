@@ -91,6 +91,22 @@ async fn a_bad_configuration_is_refused_and_the_old_one_serves_on() {
 }
 
 #[tokio::test]
+async fn a_trail_that_is_come_back_to_keeps_its_instance_until_a_restart() {
+    // What happened: the trail went on under the name that it had, and its checkpoints were signed under the new one.
+    let bed = TestBed::start().await;
+    let config = std::fs::read_to_string(bed.config_path()).expect("a configuration");
+    std::fs::write(bed.config_path(), config.replace("audit.jsonl", "other.jsonl")).expect("written");
+    bed.gateway.reload().await.expect("another trail");
+    let renamed = config.replace("audit: {", "audit: { instance: another-one,");
+    assert_ne!(renamed, config);
+    std::fs::write(bed.config_path(), renamed).expect("written");
+    let refused = bed.gateway.reload().await.expect_err("another name");
+    assert!(refused.to_string().contains("`audit.instance` has changed"), "{refused}");
+    std::fs::write(bed.config_path(), config).expect("written");
+    bed.gateway.reload().await.expect("the first trail");
+}
+
+#[tokio::test]
 async fn a_reload_keeps_keys_while_the_issuer_is_away() {
     let bed = TestBed::start().await;
     assert_eq!(bed.get("/mail/me/messages", &bed.token("ada")).await.status(), 200);
