@@ -15,13 +15,14 @@ mod log;
 mod mark;
 mod ocsf;
 mod record;
+mod recorder;
 mod segment;
 mod settings;
 mod writer;
 
 pub use authentication::{
-    Authentication, AuthenticationRecord, Exchange, ExchangeEnd, ExchangeReason, Exchanges, Forgotten,
-    Occasion, Recorder, Recording, Revocation,
+    Authentication, AuthenticationRecord, Exchange, ExchangeEnd, ExchangeReason, Forgotten, Occasion,
+    Revocation,
 };
 pub use keyed::{AuditKey, Epoch, KEY_BYTES_MIN, Privacy};
 pub use log::{AuditLog, AuditUnavailable, Receipt, Slot};
@@ -30,5 +31,6 @@ pub use ocsf::{RECORD_BYTES_MAX, disturbs};
 pub use record::{
     Address, CallRecord, Destination, Ending, Fault, McpOperation, Record, RefusalNote, RequestId, StageTimes,
 };
+pub use recorder::{Exchanges, Recorder, Recording};
 pub use segment::OpenError;
 pub use settings::{AuditFile, AuditSettings, Checkpoints, Durability, Keep, Rotation};
