@@ -9,20 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use http::header::{EXPECT, USER_AGENT};
+use http::header::EXPECT;
 use http::{HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 use tracing::Instrument as _;
 
-use crate::audit::{
-    AuditLog, AuditUnavailable, Authentication, AuthenticationRecord, Ending, Exchanges, Forgotten, Privacy,
-    Receipt, Record, Recorder, RequestId, Revocation,
-};
+use crate::audit::{AuditLog, Ending, Exchanges, Privacy, Recorder, RequestId};
 use crate::clock::Now;
 use crate::credential::{Credential, CredentialCache, Credentials};
-use crate::identity::{Caller, Issuer, IssuerName, Peer, Person, Realm};
+use crate::identity::{Caller, IssuerName, Peer};
 use crate::metrics::{Metrics, ToolMetrics};
-use crate::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
+use crate::oauth::authorization_server::AuthorizationServers;
 use crate::oauth::dpop::{ProofChecker, ProofMemory};
 use crate::oauth::verifier::Verifier;
 use crate::policy::{Circumstances, Denial, Permit, Policy};
@@ -34,6 +31,7 @@ mod body;
 mod call;
 mod canonical;
 pub mod catalog;
+mod forget;
 mod forward;
 mod gate;
 mod json_body;
@@ -193,68 +191,6 @@ impl Gateway {
     /// Where calls are recorded.
     pub fn audit(&self) -> &AuditLog {
         &self.audit
-    }
-
-    /// The issuers that go by this name, or have this `iss`.
-    pub fn issuers_called(&self, name: &str) -> Vec<Issuer> {
-        let called = |server: &&Arc<AuthorizationServer>| {
-            let settings = server.settings();
-            settings.name.as_str() == name || settings.issuer.as_str() == name
-        };
-        self.servers.values().filter(called).map(|server| server.settings().issuer.clone()).collect()
-    }
-
-    /// Drops all that is held for a person, and whatever is being obtained for them. `request` is who asked for it. What comes
-    /// beside tells when the record of it is safe.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be recorded; then nothing is dropped.
-    pub fn forget<B>(
-        &self,
-        person: &Person,
-        request: &Request<B>,
-        peer: Peer,
-    ) -> Result<(Forgotten, Receipt), AuditUnavailable> {
-        let (slot, now) = (self.audit.reserve()?, Now::read());
-        let forgotten = Forgotten {
-            credentials: self.cache.forget(person, now),
-            remembered_tokens: self.verifier.forget(person),
-        };
-        self.handles.forget(person);
-        tracing::info!(?forgotten, "Person forgotten");
-        let revocation = Revocation {
-            person: person.clone(),
-            realms: self.realms(person),
-            dropped: forgotten,
-            peer,
-            method: request.method().clone(),
-            path: request.uri().path().into(),
-            user_agent: request.headers().get(USER_AGENT).cloned(),
-        };
-        let record = AuthenticationRecord {
-            id: RequestId::next(),
-            privacy: Arc::clone(self.recorder.privacy()),
-            began_at: now.wall,
-            duration: now.monotonic.elapsed(),
-            what: Authentication::Revocation(revocation),
-        };
-        Ok((forgotten, slot.write(Record::Authentication(Box::new(record)))))
-    }
-
-    /// Where a person's identifier means somebody, as records of their calls have it.
-    fn realms(&self, person: &Person) -> Vec<Arc<str>> {
-        match &person.realm {
-            Realm::Tenant(tenant) => vec![Arc::clone(tenant)],
-            Realm::Issuers(issuers) => {
-                let settings = issuers.iter().filter_map(|issuer| self.servers.get(issuer));
-                let mut realms: Vec<Arc<str>> =
-                    settings.map(|server| server.settings().realm().into()).collect();
-                realms.sort_unstable();
-                realms.dedup();
-                realms
-            }
-        }
     }
 
     /// Answers one request. It always answers, and what happened is recorded exactly once. `readers` are those of the
