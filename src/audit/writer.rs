@@ -1,10 +1,12 @@
 //! The one writer of a trail: a thread of its own that takes records in batches, chains them, writes them, and says so to whoever
 //! waits. It never gives up a record: what cannot be written now is written later, and until then calls are refused.
 
-use std::fs::{File, OpenOptions};
+mod checkpoints;
+mod rotation;
+
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,14 +16,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::archive::Archive;
-use super::checkpoint::{Checkpoint, CheckpointKey, NOTE_BYTES_MAX};
-use super::files::{self, ClosedFile};
-use super::link::{Chain, LineHash, Link};
+use super::files;
+use super::link::{Chain, LineHash};
 use super::log::{Errand, Message, State};
 use super::mark::{Happening, Mark};
 use super::ocsf;
 use super::record::Record;
-use super::segment::{self, OpenError, Place, Segment, Tail};
+use super::segment::{self, OpenError, Segment, Tail};
 use super::settings::{AuditFile, AuditSettings, Durability};
 use crate::clock::Now;
 use crate::metrics::Metrics;
@@ -38,8 +39,6 @@ const ROOM_BYTES: u64 = 256 * 1_024;
 const ROOM_BYTES_EACH: u64 = 4 * 1_024;
 /// From how far on the wall clock counts as set: nobody slews it that fast.
 const CLOCK_STEP: Duration = Duration::from_secs(1);
-/// How long a file that could not be closed goes on growing before that is tried again.
-const ROTATION_PAUSE: Duration = Duration::from_secs(60);
 /// How often closed files are looked at that may have become too old.
 const KEEP_INTERVAL: Duration = Duration::from_secs(3_600);
 
@@ -151,8 +150,9 @@ impl Writer {
             plain.for_each(|file| trail.archive.compress(file));
         }
         let key = settings.checkpoints.as_ref().map(|checkpoints| &*checkpoints.key);
-        let stated =
-            key.and_then(|key| last_stated(&files::checkpoints(&trail.path), key)).unwrap_or_default();
+        let stated = key
+            .and_then(|key| checkpoints::last_stated(&files::checkpoints(&trail.path), key))
+            .unwrap_or_default();
         let lost_lines = stated.saturating_sub(tail.sequence);
         if !tail.stopped || tail.torn_bytes > 0 || lost_lines > 0 {
             let torn_bytes = tail.torn_bytes;
@@ -349,184 +349,6 @@ impl Writer {
         // Whoever asked may have left; it is done either way.
         let _ = order.done.send(obeyed);
     }
-
-    /// Goes on in a new file when somebody has moved, replaced or deleted the one that is written to.
-    fn follow_file(&mut self) -> io::Result<()> {
-        let Sink::Trail(trail) = &mut self.sink else { return Ok(()) };
-        let followed = trail.segment.place().and_then(|place| match place {
-            Place::Here => Ok(()),
-            Place::Moved => self.begin_next("moved"),
-            Place::Replaced => self.begin_next("replaced"),
-            Place::Removed => self.begin_next("removed"),
-        });
-        followed.inspect_err(|error| {
-            tracing::error!(%error, "Audit file is not where it was, and no new one can be begun");
-        })
-    }
-
-    fn rotate_if_due(&mut self, settings: &AuditSettings) {
-        let Sink::Trail(trail) = &self.sink else { return };
-        if self.rotation_failed_at.is_some_and(|failed_at| failed_at.elapsed() < ROTATION_PAUSE) {
-            return;
-        }
-        let age = Now::read().wall.saturating_sub(trail.segment.begun());
-        let reason = match settings.rotation {
-            _ if trail.segment.bytes() == 0 => return,
-            rotation if trail.segment.bytes() >= rotation.bytes => "size",
-            rotation if rotation.age.is_some_and(|most| age >= most) => "age",
-            _ => return,
-        };
-        match self.begin_next(reason) {
-            Ok(()) => {
-                self.rotation_failed_at = None;
-                self.settle(settings);
-                self.delete_what_is_too_old(settings);
-                self.settle(settings);
-            }
-            Err(error) => {
-                self.rotation_failed_at = Some(Instant::now());
-                self.metrics.audit_write_failures.inc();
-                tracing::error!(%error, "Audit file cannot be closed, it goes on growing");
-            }
-        }
-    }
-
-    /// Closes the file, and begins the next one with a mark. What is pending goes to the new one, whole.
-    fn begin_next(&mut self, reason: &'static str) -> io::Result<()> {
-        let Sink::Trail(trail) = &mut self.sink else { return Ok(()) };
-        let now = Now::read().wall;
-        let pending_lines = self.pending.iter().filter(|byte| **byte == b'\n').count() as u64;
-        let next = self.chain.sequence() + 1 - pending_lines;
-        let first = trail.segment.first();
-        if first == next && matches!(reason, "signal" | "size" | "age") {
-            return Ok(());
-        }
-        // As good as it gets: where even that is refused, the lines stand in both files, which `verify` says.
-        if trail.segment.take_back().is_ok() {
-            self.written = 0;
-        }
-        let closed = match reason {
-            "moved" => None,
-            "removed" => Some(trail.segment.rescue()?),
-            "replaced" => {
-                // Whatever it is, it is none of ours, and it is evidence.
-                let mut aside = trail.path.clone().into_os_string();
-                aside.push(format!(".foreign-{}", now.as_millis()));
-                std::fs::rename(&trail.path, aside)?;
-                None
-            }
-            _ if trail.segment.bytes() == 0 => {
-                std::fs::remove_file(&trail.path)?;
-                None
-            }
-            _ => Some(trail.segment.close()?),
-        };
-        if reason == "removed"
-            && trail.path.symlink_metadata().is_ok_and(|there| !there.is_file() || there.len() > 0)
-        {
-            let mut aside = trail.path.clone().into_os_string();
-            aside.push(format!(".foreign-{}", now.as_millis()));
-            std::fs::rename(&trail.path, aside)?;
-        }
-        trail.segment = Segment::begin(&trail.path, next, now)?;
-        self.written = 0;
-        if let Some(closed) = closed.filter(|_| self.state.settings().compresses) {
-            trail.archive.compress(closed);
-        }
-        self.metrics.audit_rotations.inc();
-        tracing::info!(reason, first, last = next - 1, "Audit file closed");
-        self.mark(Happening::Rotated { first, last: next - 1, reason });
-        Ok(())
-    }
-
-    /// Deletes the closed files that are more, or older, than are kept. The trail says so first.
-    fn delete_what_is_too_old(&mut self, settings: &AuditSettings) {
-        self.kept_at = Some(Instant::now());
-        let Sink::Trail(trail) = &self.sink else { return };
-        let closed = match files::closed(&trail.path) {
-            Ok(closed) => closed,
-            Err(error) => {
-                return tracing::error!(%error, "Closed audit files cannot be listed, none is deleted");
-            }
-        };
-        let too_many = settings.keep.files.map_or(0, |most| closed.len().saturating_sub(most));
-        let is_old = |file: &ClosedFile| {
-            let age = std::fs::metadata(&file.path).and_then(|file| file.modified());
-            let age = age.ok().and_then(|modified| modified.elapsed().ok());
-            settings.keep.age.is_some_and(|most| age.is_some_and(|age| age > most))
-        };
-        let doomed: Vec<_> =
-            closed.iter().enumerate().take_while(|(index, file)| *index < too_many || is_old(file)).collect();
-        let next_of = |index: usize| match closed.get(index + 1) {
-            Some(next) => next.reader(),
-            None => {
-                File::open(&trail.path).map(|file| Box::new(io::BufReader::new(file)) as Box<dyn io::BufRead>)
-            }
-        };
-        let (mut deleted, trail_path) = (Vec::new(), trail.path.clone());
-        for (index, file) in doomed {
-            // The line after its last one says which that was.
-            let line = next_of(index).and_then(segment::first_line);
-            let link = line.as_deref().ok().and_then(Link::of);
-            let Some(link) = link.filter(|link| link.sequence > file.first) else {
-                tracing::error!(file = %file.path.display(), "Closed audit file does not fit the next one, it is kept");
-                break;
-            };
-            deleted.push((file.clone(), link.sequence - 1, link.previous));
-        }
-        for (file, last, hash) in deleted {
-            self.mark(Happening::Deleted { first: file.first, last, last_hash: hash.to_string() });
-            self.settle(settings);
-            // It may be compressed by now, or both ways, when a gateway died while it compressed.
-            let plain = ClosedFile::of(&trail_path, file.first);
-            for path in [&plain.path, &plain.compressed()] {
-                if let Err(error) = segment::remove_if_there(path) {
-                    tracing::error!(%error, file = %path.display(), "Closed audit file cannot be deleted");
-                }
-            }
-        }
-    }
-
-    fn checkpoint_if_due(&mut self, settings: &AuditSettings) {
-        let Some(checkpoints) = &settings.checkpoints else { return };
-        let is_due = self.since_checkpoint >= checkpoints.every_records
-            || self.checkpointed_at.elapsed() >= checkpoints.every;
-        if is_due && self.since_checkpoint > 0 {
-            self.checkpoint(settings);
-        }
-    }
-
-    /// Signs how far the trail has come, and publishes that. Everything before is settled.
-    fn checkpoint(&mut self, settings: &AuditSettings) {
-        let Some(checkpoints) = &settings.checkpoints else { return };
-        (self.since_checkpoint, self.checkpointed_at) = (0, Instant::now());
-        let checkpoint = Checkpoint {
-            instance: self.chain.instance().clone(),
-            sequence: self.chain.sequence(),
-            hash: self.chain.hash(),
-            boot: self.chain.boot(),
-            time: Now::read().wall,
-        };
-        let note = checkpoints.key.sign(&checkpoint);
-        if let Err(error) = self.keep_checkpoint(&note, settings.durability) {
-            self.metrics.audit_write_failures.inc();
-            tracing::error!(%error, "Audit checkpoint cannot be kept beside the trail");
-        }
-        tracing::info!(sequence = checkpoint.sequence, note, "Audit checkpoint");
-        self.metrics.audit_checkpoint_sequence.set(i64::try_from(checkpoint.sequence).unwrap_or(i64::MAX));
-        self.state.checkpoint.store(Some(Arc::new(note)));
-    }
-
-    fn keep_checkpoint(&self, note: &str, durability: Durability) -> io::Result<()> {
-        let Sink::Trail(trail) = &self.sink else { return Ok(()) };
-        let mut options = OpenOptions::new();
-        let opened =
-            segment::open(options.read(true).append(true).create(true), &files::checkpoints(&trail.path));
-        let mut file = opened.map_err(io::Error::other)?;
-        cut_unfinished_note(&file)?;
-        file.write_all(format!("{note}\n").as_bytes())?;
-        if durability == Durability::Disk { file.sync_data() } else { Ok(()) }
-    }
 }
 
 impl Drop for Writer {
@@ -571,38 +393,16 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Takes away the beginning of a checkpoint that was never finished, as when there was no room for it: the next one would go on in
-/// the middle of its line.
-fn cut_unfinished_note(file: &File) -> io::Result<()> {
-    let length = file.metadata()?.len();
-    let start = length.saturating_sub(4 * NOTE_BYTES_MAX as u64);
-    let mut end = vec![0; usize::try_from(length - start).unwrap_or_default()];
-    file.read_exact_at(&mut end, start)?;
-    let unfinished = super::checkpoint::unfinished(&end);
-    if unfinished == 0 {
-        return Ok(());
-    }
-    file.set_len(length - unfinished as u64)
-}
-
-/// How far the newest checkpoint of ours says that the trail had come.
-fn last_stated(path: &std::path::Path, key: &CheckpointKey) -> Option<u64> {
-    let notes = std::fs::read(path).ok()?;
-    let start = notes.len().saturating_sub(16 * 1_024);
-    let tail = String::from_utf8_lossy(&notes[start..]);
-    super::checkpoint::notes(&tail)
-        .filter_map(|note| key.public().verify(note).ok())
-        .map(|stated| stated.sequence)
-        .max()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::checkpoint::CheckpointPublicKey;
+    use crate::audit::checkpoint::{CheckpointKey, CheckpointPublicKey};
+    use crate::audit::files::ClosedFile;
+    use crate::audit::link::Link;
     use crate::audit::{AuditLog, CallRecord, Checkpoints, Keep, Rotation};
     use crate::identity::Peer;
     use serde_json::Value;
+    use std::fs::OpenOptions;
     use std::path::Path;
 
     struct Bed {
