@@ -113,7 +113,7 @@ impl fmt::Display for Happening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Boot { durability, .. } => {
-                write!(f, "the gateway started, records are kept in {durability}")
+                write!(f, "the gateway started, with records as safe as `{durability}` makes them")
             }
             Self::Stop => f.write_str("the gateway stopped"),
             Self::Recovered { torn_bytes, lost_lines } => write!(
