@@ -355,7 +355,7 @@ async fn open_audit(
     configuration: &str,
     metrics: &Arc<Metrics>,
 ) -> Result<AuditLog, StartError> {
-    let (file, durability) = (settings.file.clone(), settings.durability.as_str());
+    let (file, durability) = (settings.file.clone(), settings.durability);
     let log = AuditLog::open(settings, Arc::clone(metrics))
         .map_err(|source| StartError::Audit { file: describe(&file), source })?;
     log.mark(Happening::Boot { configuration: configuration.to_owned(), durability }).await;

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::record::RequestId;
+use super::settings::Durability;
 
 /// Something that happened to the trail, and when.
 #[derive(Clone, Debug)]
@@ -33,8 +34,8 @@ pub enum Happening {
     Boot {
         /// The SHA-256 of its configuration file.
         configuration: String,
-        /// How its records are kept: `memory`, `process` or `disk`.
-        durability: &'static str,
+        /// How its records are kept.
+        durability: Durability,
     },
     /// The gateway stopped, and all its records are written.
     Stop,
@@ -70,8 +71,8 @@ pub enum Happening {
         first: u64,
         /// The number of its last line.
         last: u64,
-        /// Why: `size`, `age`, `signal`, `moved`, `sync_failed`, `replaced` or `removed`.
-        reason: &'static str,
+        /// Why.
+        reason: RotationReason,
     },
     /// A closed file is about to be deleted, as `audit.keep` says.
     Deleted {
@@ -82,6 +83,54 @@ pub enum Happening {
         /// The hash of its last line.
         last_hash: String,
     },
+}
+
+/// Why a file was closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RotationReason {
+    /// It was as large as files may become.
+    Size,
+    /// Its first line was as old as it may become.
+    Age,
+    /// An operator asked for it.
+    Signal,
+    /// Somebody had moved it, as logrotate does.
+    Moved,
+    /// Somebody had moved it, and something else stood in its place.
+    Replaced,
+    /// Somebody had deleted it.
+    Removed,
+    /// The disk had failed to take it, so that nobody knows what it has.
+    SyncFailed,
+}
+
+impl RotationReason {
+    /// As it stands in records and the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Size => "size",
+            Self::Age => "age",
+            Self::Signal => "signal",
+            Self::Moved => "moved",
+            Self::Replaced => "replaced",
+            Self::Removed => "removed",
+            Self::SyncFailed => "sync_failed",
+        }
+    }
+
+    /// Whether somebody should look into it.
+    pub const fn is_trouble(self) -> bool {
+        match self {
+            Self::Replaced | Self::Removed | Self::SyncFailed => true,
+            Self::Size | Self::Age | Self::Signal | Self::Moved => false,
+        }
+    }
+}
+
+impl Serialize for RotationReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
 }
 
 impl Happening {
@@ -103,7 +152,7 @@ impl Happening {
     pub fn is_trouble(&self) -> bool {
         match self {
             Self::Recovered { .. } | Self::ClockStepped { .. } | Self::SinkTrouble { .. } => true,
-            Self::Rotated { reason, .. } => matches!(*reason, "sync_failed" | "replaced" | "removed"),
+            Self::Rotated { reason, .. } => reason.is_trouble(),
             Self::Boot { .. } | Self::Stop | Self::Reloaded { .. } | Self::Deleted { .. } => false,
         }
     }
@@ -113,7 +162,7 @@ impl fmt::Display for Happening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Boot { durability, .. } => {
-                write!(f, "the gateway started, with records as safe as `{durability}` makes them")
+                write!(f, "the gateway started, with records as safe as `{}` makes them", durability.as_str())
             }
             Self::Stop => f.write_str("the gateway stopped"),
             Self::Recovered { torn_bytes, lost_lines } => write!(
@@ -127,7 +176,7 @@ impl fmt::Display for Happening {
                 write!(f, "nothing could be written for {lasted_ms} ms ({failures} attempts): {error}")
             }
             Self::Rotated { first, last, reason } => {
-                write!(f, "lines {first} to {last} are in a file that was closed ({reason})")
+                write!(f, "lines {first} to {last} are in a file that was closed ({})", reason.as_str())
             }
             Self::Deleted { first, last, .. } => {
                 write!(f, "the file with lines {first} to {last} is deleted, being as old as files are kept")

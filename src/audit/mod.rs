@@ -26,10 +26,11 @@ pub use authentication::{
 };
 pub use keyed::{AuditKey, Epoch, KEY_BYTES_MIN, Privacy};
 pub use log::{AuditLog, AuditUnavailable, Receipt, Slot};
-pub use mark::{Happening, Mark};
+pub use mark::{Happening, Mark, RotationReason};
 pub use ocsf::{RECORD_BYTES_MAX, disturbs};
 pub use record::{
-    Address, CallRecord, Destination, Ending, Fault, McpOperation, Record, RefusalNote, RequestId, StageTimes,
+    Address, CallRecord, Destination, Ending, Fault, McpOperation, Record, RefusalNote, RequestId, SecondTry,
+    StageTimes,
 };
 pub use recorder::{Exchanges, Recorder, Recording};
 pub use segment::OpenError;

@@ -175,6 +175,25 @@ pub struct McpOperation {
     pub name: Option<Arc<str>>,
 }
 
+/// Why a call was sent a second time with another credential.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SecondTry {
+    /// The connector did not take the first one.
+    Unauthorized,
+    /// The connector demanded claims of the next one.
+    Claims,
+}
+
+impl SecondTry {
+    /// As it stands in metrics and records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::Claims => "claims",
+        }
+    }
+}
+
 /// When the stages of a call had finished, since it arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct StageTimes {
@@ -237,7 +256,7 @@ pub struct CallRecord {
     /// The SHA-256 of the token that the connector got.
     pub delegated_token: Option<[u8; 32]>,
     /// Why the call was sent a second time with another credential, if it was.
-    pub second_try: Option<&'static str>,
+    pub second_try: Option<SecondTry>,
     /// The scopes it was granted.
     pub granted: Option<Scopes>,
     /// Why it was refused.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
+
 use super::checkpoint::CheckpointKey;
 use super::link::Instance;
 
@@ -47,13 +49,19 @@ pub enum Durability {
 }
 
 impl Durability {
-    /// As it stands in the configuration.
+    /// As it stands in the configuration and in records.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::Process => "process",
             Self::Disk => "disk",
         }
+    }
+}
+
+impl Serialize for Durability {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -19,7 +19,7 @@ use super::archive::Archive;
 use super::files;
 use super::link::{Chain, LineHash};
 use super::log::{Errand, Message, State};
-use super::mark::{Happening, Mark};
+use super::mark::{Happening, Mark, RotationReason};
 use super::ocsf;
 use super::record::Record;
 use super::segment::{self, OpenError, Segment, Tail};
@@ -266,7 +266,7 @@ impl Writer {
         self.wait_after(&error);
         // There is another file already when somebody asked for one meanwhile, or moved the old one away.
         let is_lost = matches!(&self.sink, Sink::Trail(trail) if trail.segment.is_lost());
-        if is_lost && let Err(error) = self.begin_next("sync_failed") {
+        if is_lost && let Err(error) = self.begin_next(RotationReason::SyncFailed) {
             self.wait_after(&error);
         }
         false
@@ -334,7 +334,7 @@ impl Writer {
         let _ = self.follow_file();
         self.obey();
         if self.kept_at.is_none_or(|kept_at| kept_at.elapsed() > KEEP_INTERVAL) {
-            self.delete_what_is_too_old(settings);
+            self.delete_what_is_not_kept(settings);
         }
         self.settle(settings);
     }
@@ -344,10 +344,24 @@ impl Writer {
         let Some(order) = self.state.take_order() else { return };
         let obeyed = match order.what {
             Errand::Look => self.follow_file(),
-            Errand::Rotate => self.begin_next("signal"),
+            Errand::Rotate => self.begin_next(RotationReason::Signal),
         };
         // Whoever asked may have left; it is done either way.
         let _ = order.done.send(obeyed);
+    }
+}
+
+impl Trail {
+    /// Whether something stands where the file belongs that cannot be gone on in.
+    fn is_place_taken(&self) -> bool {
+        self.path.symlink_metadata().is_ok_and(|there| !there.is_file() || there.len() > 0)
+    }
+
+    /// Puts aside what took the file's place. Whatever it is, it is none of ours, and it is evidence.
+    fn put_aside(&self, now: Duration) -> io::Result<()> {
+        let mut aside = self.path.clone().into_os_string();
+        aside.push(format!(".foreign-{}", now.as_millis()));
+        std::fs::rename(&self.path, aside)
     }
 }
 

@@ -284,8 +284,9 @@ impl Gateway {
                 self.credentials.renew(&permit, &credential, claims, request_id, Now::read()).await?;
             if let Some(renewed) = renewed {
                 let body = read.or_else(|| answer.take_request_body()).ok_or(Refusal::NotRepeated)?;
-                self.metrics.connector_retried(connector.name.as_str(), turned_away.reason());
-                call.record.second_try = Some(turned_away.reason());
+                let second_try = turned_away.second_try();
+                self.metrics.connector_retried(connector.name.as_str(), second_try.as_str());
+                call.record.second_try = Some(second_try);
                 call.carries(&renewed);
                 answer = connector.forward_again(delegate(&renewed)?, body, answer, call).await?;
                 credential = renewed;

@@ -6,6 +6,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::header::WWW_AUTHENTICATE;
 use http::{Response, StatusCode};
 
+use crate::audit::SecondTry;
 use crate::strict_json;
 
 /// Longest demand that is read. Real ones are below 1 kB.
@@ -38,9 +39,9 @@ impl TurnedAway {
         Some(Self { claims })
     }
 
-    /// Why, as it stands in metrics and records.
-    pub fn reason(&self) -> &'static str {
-        if self.claims.is_some() { "claims" } else { "unauthorized" }
+    /// Why the call is sent a second time, if it is.
+    pub fn second_try(&self) -> SecondTry {
+        if self.claims.is_some() { SecondTry::Claims } else { SecondTry::Unauthorized }
     }
 }
 

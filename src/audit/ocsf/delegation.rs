@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::parts::microseconds;
 use super::text::{ARGUMENT_BYTES_MAX, ARGUMENT_NAME_BYTES_MAX, Texts};
-use crate::audit::record::CallRecord;
+use crate::audit::record::{CallRecord, SecondTry};
 use crate::identity::Caller;
 use crate::tool::Argument;
 
@@ -108,7 +108,7 @@ impl<'a> Delegation<'a> {
                 .map(|server| texts.name(server.as_str())),
             cache: record.lookup.map(|lookup| lookup.as_str()),
             exchange: record.exchange.map(|exchange| exchange.to_string()),
-            second_try: record.second_try,
+            second_try: record.second_try.map(SecondTry::as_str),
             subject_token: caller.map(|caller| privacy.token(&caller.subject_token().digest())),
             delegated_token: record.delegated_token.as_ref().map(|digest| privacy.token(digest)),
             arguments_digest: record.arguments_digest.as_ref().map(|digest| privacy.arguments(digest)),

@@ -17,8 +17,8 @@ mod parts;
 mod tests;
 mod text;
 
-pub use text::disturbs;
 use text::Texts;
+pub use text::disturbs;
 
 /// Longest record, in bytes, without its place in the trail. Every text in one has a bound of its own, and every list; this is
 /// more than they can come to together, whatever agents, people and servers send.

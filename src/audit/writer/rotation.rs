@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Sink, Writer};
 use crate::audit::files::{self, ClosedFile};
 use crate::audit::link::Link;
-use crate::audit::mark::Happening;
+use crate::audit::mark::{Happening, RotationReason};
 use crate::audit::segment::{self, Place, Segment};
 use crate::audit::settings::AuditSettings;
 use crate::clock::Now;
@@ -21,9 +21,9 @@ impl Writer {
         let Sink::Trail(trail) = &mut self.sink else { return Ok(()) };
         let followed = trail.segment.place().and_then(|place| match place {
             Place::Here => Ok(()),
-            Place::Moved => self.begin_next("moved"),
-            Place::Replaced => self.begin_next("replaced"),
-            Place::Removed => self.begin_next("removed"),
+            Place::Moved => self.begin_next(RotationReason::Moved),
+            Place::Replaced => self.begin_next(RotationReason::Replaced),
+            Place::Removed => self.begin_next(RotationReason::Removed),
         });
         followed.inspect_err(|error| {
             tracing::error!(%error, "Audit file is not where it was, and no new one can be begun");
@@ -38,15 +38,15 @@ impl Writer {
         let age = Now::read().wall.saturating_sub(trail.segment.begun());
         let reason = match settings.rotation {
             _ if trail.segment.bytes() == 0 => return,
-            rotation if trail.segment.bytes() >= rotation.bytes => "size",
-            rotation if rotation.age.is_some_and(|most| age >= most) => "age",
+            rotation if trail.segment.bytes() >= rotation.bytes => RotationReason::Size,
+            rotation if rotation.age.is_some_and(|most| age >= most) => RotationReason::Age,
             _ => return,
         };
         match self.begin_next(reason) {
             Ok(()) => {
                 self.rotation_failed_at = None;
                 self.settle(settings);
-                self.delete_what_is_too_old(settings);
+                self.delete_what_is_not_kept(settings);
                 self.settle(settings);
             }
             Err(error) => {
@@ -58,13 +58,14 @@ impl Writer {
     }
 
     /// Closes the file, and begins the next one with a mark. What is pending goes to the new one, whole.
-    pub(super) fn begin_next(&mut self, reason: &'static str) -> io::Result<()> {
+    pub(super) fn begin_next(&mut self, reason: RotationReason) -> io::Result<()> {
         let Sink::Trail(trail) = &mut self.sink else { return Ok(()) };
         let now = Now::read().wall;
         let pending_lines = self.pending.iter().filter(|byte| **byte == b'\n').count() as u64;
         let next = self.chain.sequence() + 1 - pending_lines;
         let first = trail.segment.first();
-        if first == next && matches!(reason, "signal" | "size" | "age") {
+        let is_wanted = matches!(reason, RotationReason::Size | RotationReason::Age | RotationReason::Signal);
+        if is_wanted && first == next {
             return Ok(());
         }
         // As good as it gets: where even that is refused, the lines stand in both files, which `verify` says.
@@ -72,41 +73,42 @@ impl Writer {
             self.written = 0;
         }
         let closed = match reason {
-            "moved" => None,
-            "removed" => Some(trail.segment.rescue()?),
-            "replaced" => {
-                // Whatever it is, it is none of ours, and it is evidence.
-                let mut aside = trail.path.clone().into_os_string();
-                aside.push(format!(".foreign-{}", now.as_millis()));
-                std::fs::rename(&trail.path, aside)?;
+            RotationReason::Moved => None,
+            RotationReason::Replaced => {
+                trail.put_aside(now)?;
                 None
             }
-            _ if trail.segment.bytes() == 0 => {
-                std::fs::remove_file(&trail.path)?;
-                None
+            RotationReason::Removed => {
+                let rescued = trail.segment.rescue()?;
+                if trail.is_place_taken() {
+                    trail.put_aside(now)?;
+                }
+                Some(rescued)
             }
-            _ => Some(trail.segment.close()?),
+            RotationReason::Size
+            | RotationReason::Age
+            | RotationReason::Signal
+            | RotationReason::SyncFailed => match trail.segment.bytes() {
+                0 => {
+                    std::fs::remove_file(&trail.path)?;
+                    None
+                }
+                _ => Some(trail.segment.close()?),
+            },
         };
-        if reason == "removed"
-            && trail.path.symlink_metadata().is_ok_and(|there| !there.is_file() || there.len() > 0)
-        {
-            let mut aside = trail.path.clone().into_os_string();
-            aside.push(format!(".foreign-{}", now.as_millis()));
-            std::fs::rename(&trail.path, aside)?;
-        }
         trail.segment = Segment::begin(&trail.path, next, now)?;
         self.written = 0;
         if let Some(closed) = closed.filter(|_| self.state.settings().compresses) {
             trail.archive.compress(closed);
         }
         self.metrics.audit_rotations.inc();
-        tracing::info!(reason, first, last = next - 1, "Audit file closed");
+        tracing::info!(reason = reason.as_str(), first, last = next - 1, "Audit file closed");
         self.mark(Happening::Rotated { first, last: next - 1, reason });
         Ok(())
     }
 
     /// Deletes the closed files that are more, or older, than are kept. The trail says so first.
-    pub(super) fn delete_what_is_too_old(&mut self, settings: &AuditSettings) {
+    pub(super) fn delete_what_is_not_kept(&mut self, settings: &AuditSettings) {
         self.kept_at = Some(Instant::now());
         let Sink::Trail(trail) = &self.sink else { return };
         let closed = match files::closed(&trail.path) {

@@ -6,9 +6,10 @@ use proptest::prelude::*;
 use super::authentication::{exchange, record_of};
 use super::*;
 use crate::audit::authentication::{Authentication, ExchangeEnd, ExchangeReason};
-use crate::audit::mark::{Happening, Mark};
+use crate::audit::mark::{Happening, Mark, RotationReason};
 use crate::audit::ocsf::RECORD_BYTES_MAX;
 use crate::audit::ocsf::text::{CUT_MARK, Texts, disturbs};
+use crate::audit::settings::Durability;
 use crate::identity::{Issuer, IssuerName, Subject};
 use crate::tool::{ResourceAuthorizationServerName, ToolName};
 
@@ -177,13 +178,13 @@ fn what_is_cut_is_marked_and_what_disturbs_is_replaced() {
 fn every_mark_is_an_event() {
     let hash = "0".repeat(64);
     for happening in [
-        Happening::Boot { configuration: hash.clone(), durability: "process" },
+        Happening::Boot { configuration: hash.clone(), durability: Durability::Process },
         Happening::Stop,
         Happening::Recovered { torn_bytes: 17, lost_lines: 3 },
         Happening::Reloaded { configuration: hash.clone() },
         Happening::ClockStepped { by_ms: -5 },
         Happening::SinkTrouble { error: "no space".to_owned(), lasted_ms: 1, failures: 2 },
-        Happening::Rotated { first: 1, last: 2, reason: "size" },
+        Happening::Rotated { first: 1, last: 2, reason: RotationReason::Size },
         Happening::Deleted { first: 1, last: 2, last_hash: hash.clone() },
     ] {
         let name = happening.name();
