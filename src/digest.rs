@@ -1,5 +1,6 @@
-//! SHA-256 digests: of one text, and of several fields that cannot run into one another.
+//! SHA-256 digests: of one text, and of several fields that cannot run into one another; and how digests are shown.
 
+use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256, digest};
@@ -7,6 +8,15 @@ use aws_lc_rs::digest::{Context, SHA256, digest};
 /// The SHA-256 of `bytes`.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     into_array(digest(&SHA256, bytes).as_ref())
+}
+
+/// Bytes in hexadecimal, in lower case.
+pub struct Hex<'a>(pub &'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 /// A running digest over fields. Each is preceded by its length, so no two lists of fields give the same digest.

@@ -113,10 +113,9 @@ pub fn stands_beside(path: &Path) -> Option<PathBuf> {
 ///
 /// When the folder cannot be read.
 pub fn closed(trail: &Path) -> io::Result<Vec<ClosedFile>> {
-    let folder = trail.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let Some(name) = trail.file_name().map(|name| name.as_encoded_bytes()) else { return Ok(Vec::new()) };
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
+    for entry in std::fs::read_dir(folder(trail))? {
         let entry = entry?.file_name();
         let rest = entry.as_encoded_bytes().strip_prefix(name).and_then(|rest| rest.strip_prefix(b"."));
         let Some(digits) = rest.map(|rest| rest.strip_suffix(COMPRESSED.as_bytes()).unwrap_or(rest)) else {
@@ -133,6 +132,11 @@ pub fn closed(trail: &Path) -> io::Result<Vec<ClosedFile>> {
     found.sort();
     found.dedup_by_key(|file| file.first);
     Ok(found)
+}
+
+/// The folder that a file is in.
+pub fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn beside(path: &Path, ending: &str) -> PathBuf {

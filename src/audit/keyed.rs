@@ -4,12 +4,12 @@
 //! key's epoch and the first 32 hexadecimal digits.
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
 
 use aws_lc_rs::hmac;
 
 use super::record;
+use crate::digest::Hex;
 use crate::identity::Caller;
 
 /// Fewest bytes that a key has: as many as its digests (RFC 2104 section 3).
@@ -65,11 +65,7 @@ impl AuditKey {
             digest.update(field);
         }
         let tag = digest.sign();
-        let mut shown = format!("{}:", self.epoch.as_str());
-        for byte in &tag.as_ref()[..SHOWN_BYTES] {
-            write!(shown, "{byte:02x}").expect("memory takes any text");
-        }
-        shown
+        format!("{}:{}", self.epoch.as_str(), Hex(&tag.as_ref()[..SHOWN_BYTES]))
     }
 
     /// What stands in records for the person `subject` of a tenant, or where there are none of an issuer.
@@ -127,35 +123,35 @@ impl Privacy {
         &self.keys
     }
 
-    fn digest(&self, label: &str, fields: &[&[u8]]) -> String {
-        self.keys.first().expect("there is a key: nothing makes this without one").digest(label, fields)
+    fn key(&self) -> &AuditKey {
+        self.keys.first().expect("there is a key: nothing makes this without one")
     }
 
     /// What stands for a token of this SHA-256.
     pub fn token(&self, digest: &[u8; 32]) -> String {
-        self.digest("token/1", &[digest])
+        self.key().digest("token/1", &[digest])
     }
 
     /// What stands for arguments whose canonical form has this SHA-256.
     pub fn arguments(&self, digest: &[u8; 32]) -> String {
-        self.digest("arguments/1", &[digest])
+        self.key().digest("arguments/1", &[digest])
     }
 
     /// What stands for the person `subject` of a realm, where people stand under pseudonyms.
     pub fn person(&self, realm: &str, subject: &str) -> Option<String> {
-        self.pseudonyms.then(|| self.digest("person/1", &[realm.as_bytes(), subject.as_bytes()]))
+        self.pseudonyms.then(|| self.key().person(realm, subject))
     }
 
     /// What stands for a sign-in session of the caller's, where people stand under pseudonyms.
     pub fn session(&self, caller: &Caller) -> Option<String> {
         let session = caller.session().filter(|_| self.pseudonyms)?;
-        Some(self.digest("session/1", &[caller.realm().as_bytes(), session.as_bytes()]))
+        Some(self.key().digest("session/1", &[caller.realm().as_bytes(), session.as_bytes()]))
     }
 
     /// What stands for the caller's token's own identifier, where people stand under pseudonyms.
     pub fn token_id(&self, caller: &Caller) -> Option<String> {
         let id = caller.token_id().filter(|_| self.pseudonyms)?;
-        Some(self.digest("token id/1", &[caller.realm().as_bytes(), id.as_bytes()]))
+        Some(self.key().digest("token id/1", &[caller.realm().as_bytes(), id.as_bytes()]))
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::digest::sha256;
+use crate::digest::{Hex, sha256};
 
 /// Longest name of an instance. Host names have up to 64 bytes.
 const INSTANCE_BYTES_MAX: usize = 64;
@@ -57,7 +57,7 @@ fn hex_digit(digit: u8) -> Option<u8> {
 
 impl fmt::Display for LineHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        Hex(&self.0).fmt(f)
     }
 }
 

@@ -361,11 +361,11 @@ pub fn remove_if_there(path: &Path) -> io::Result<()> {
 
 /// Makes the names in the folder of `path` survive the machine.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    File::open(files::folder(path))?.sync_all()
 }
 
-fn system(what: &'static str) -> impl FnOnce(io::Error) -> OpenError {
+/// What became of an attempt, when the system says no.
+pub fn system(what: &'static str) -> impl FnOnce(io::Error) -> OpenError {
     move |source| OpenError::System { what, source }
 }
 

@@ -100,14 +100,16 @@ impl Writer {
         let (settings, now) = (state.settings(), Now::read());
         let (sink, tail) = match &settings.file {
             AuditFile::StandardOutput => {
-                let output =
-                    io::stdout().as_fd().try_clone_to_owned().map_err(system("it cannot be opened"))?;
+                let output = io::stdout()
+                    .as_fd()
+                    .try_clone_to_owned()
+                    .map_err(segment::system("it cannot be opened"))?;
                 (Sink::Output(File::from(output)), None)
             }
             AuditFile::Path(path) => {
                 let lock = segment::lock(path)?;
                 let (segment, tail) = Segment::open(path, &settings.instance, now.wall)?;
-                let archive = Archive::start().map_err(system("its archive cannot be started"))?;
+                let archive = Archive::start().map_err(segment::system("its archive cannot be started"))?;
                 (
                     Sink::Trail(Box::new(Trail { path: path.clone(), segment, archive, _lock: lock })),
                     Some(tail),
@@ -397,10 +399,6 @@ impl Sink {
             trail.segment.keep(bytes);
         }
     }
-}
-
-fn system(what: &'static str) -> impl FnOnce(io::Error) -> OpenError {
-    move |source| OpenError::System { what, source }
 }
 
 fn milliseconds(time: Duration) -> u64 {

@@ -37,8 +37,8 @@ use at::At;
 use fault::{Report, Span};
 use resolve::Surroundings;
 
-use crate::audit::link::LineHash;
 use crate::clock::Now;
+use crate::digest::{Hex, sha256};
 
 /// Everything the gateway needs to know, checked.
 #[derive(Debug)]
@@ -154,7 +154,7 @@ fn read(name: &str, bytes: &[u8], surroundings: &Surroundings<'_>) -> Result<Loa
     let sound = !report.has_errors();
     let (faults, warnings) = report.finish(name, text.unwrap_or_default());
     match config {
-        Some(config) if sound => Ok(Loaded { config, warnings, digest: LineHash::of(bytes).to_string() }),
+        Some(config) if sound => Ok(Loaded { config, warnings, digest: Hex(&sha256(bytes)).to_string() }),
         Some(_) | None => Err(LoadError::Faulty { faults, warnings }),
     }
 }

@@ -84,11 +84,12 @@ impl<'a> User<'a> {
             return None;
         }
         let name = caller.display_name().filter(|_| !privacy.has_pseudonyms());
+        let subject = caller.subject().as_str();
         let or = |pseudonym: Option<String>, plain: &'a str| {
             pseudonym.map_or_else(|| texts.name(plain), Cow::Owned)
         };
         Some(Self {
-            uid: person(caller, privacy, texts),
+            uid: or(privacy.person(caller.realm(), subject), subject),
             name: name.map(|name| texts.name(name)),
             type_id: 1,
             credential_uid: caller.token_id().map(|id| or(privacy.token_id(caller), id)),
@@ -99,12 +100,6 @@ impl<'a> User<'a> {
     pub fn called(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.uid)
     }
-}
-
-/// What stands for the person of a call.
-pub fn person<'a>(caller: &'a Caller, privacy: &Privacy, texts: &Texts) -> Cow<'a, str> {
-    let subject = caller.subject().as_str();
-    privacy.person(caller.realm(), subject).map_or_else(|| texts.name(subject), Cow::Owned)
 }
 
 impl<'a> Session<'a> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::files::{self, NamedFile};
 use super::values;
 use crate::audit::checkpoint::CheckpointKey;
+use crate::audit::files as audit_files;
 use crate::audit::link::Instance;
 use crate::audit::{AuditFile, AuditSettings, Checkpoints, Durability, Keep, Rotation};
 use crate::config::at::At;
@@ -97,8 +98,7 @@ fn file(audit: &file::Audit, at: &At<'_>) -> Option<AuditFile> {
         }
         Ok(_) | Err(_) => {}
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if folder.is_some_and(|folder| !folder.is_dir()) {
+    if !audit_files::folder(path).is_dir() {
         at.warn("is in a folder that is not there: make it before the gateway runs, or it will not start");
     }
     Some(AuditFile::Path(path.into()))
