@@ -129,7 +129,6 @@ impl Process {
         let shared = Shared {
             cache: Arc::new(CredentialCache::new(Arc::clone(&metrics))),
             audit: open_audit(config.audit.clone(), &digest, &metrics).await?,
-            privacy: Arc::clone(&config.privacy),
             exchanges: Exchanges::default(),
             metrics: Arc::clone(&metrics),
             calls: Calls::default(),
@@ -219,7 +218,7 @@ impl Process {
             return Err(StartError::NeedsRestart { key: "admin" });
         }
         let previous = self.state.gateway();
-        let mut shared = Shared { privacy: Arc::clone(&config.privacy), ..current.shared.clone() };
+        let mut shared = current.shared.clone();
         let (audit, server_settings) = (config.audit.clone(), config.server.clone());
         let is_same_trail = audit.file == current.audit_file;
         // An earlier one is still open: calls that began under it may be under way.
@@ -295,7 +294,7 @@ impl Process {
 async fn build(config: Config, shared: Shared, previous: Option<&Gateway>) -> Result<Gateway, StartError> {
     let servers = start_servers(config.issuers, previous, &shared.metrics)?;
     fetch_first_keys(&servers).await;
-    Gateway::new(servers, config.connectors, config.policy, &config.public, shared, previous)
+    Gateway::new(servers, config.connectors, config.policy, &config.public, config.privacy, shared, previous)
         .map_err(|(connector, source)| StartError::Connector { connector, source })
 }
 

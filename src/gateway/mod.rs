@@ -109,8 +109,6 @@ pub struct Shared {
     pub cache: Arc<CredentialCache>,
     /// The audit trail.
     pub audit: AuditLog,
-    /// What records may say of people. That is of one configuration, and does not outlive it.
-    pub privacy: Arc<Privacy>,
     /// The exchanges under way.
     pub exchanges: Exchanges,
     /// The metrics.
@@ -124,7 +122,7 @@ pub struct Shared {
 }
 
 impl Gateway {
-    /// A gateway for these connectors and this policy. Connections of `previous` are taken over where nothing about
+    /// A gateway for these connectors and this policy, whose records say of people what `privacy` says. Connections of `previous` are taken over where nothing about
     /// a connector has changed.
     ///
     /// # Errors
@@ -135,10 +133,11 @@ impl Gateway {
         connectors: Vec<ConnectorSettings>,
         policy: Policy,
         public: &PublicSettings,
+        privacy: Arc<Privacy>,
         shared: Shared,
         previous: Option<&Self>,
     ) -> Result<Self, (ConnectorName, UpstreamError)> {
-        let Shared { cache, audit, privacy, exchanges, metrics, calls, proofs: memory, handles } = shared;
+        let Shared { cache, audit, exchanges, metrics, calls, proofs: memory, handles } = shared;
         let recorder = Recorder::new(audit.clone(), privacy, exchanges);
         let requires_nonce = public.requires_dpop_nonce;
         let proofs = public.public_url.as_ref().map(|url| ProofChecker::new(url, requires_nonce, memory));
