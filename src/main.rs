@@ -110,7 +110,7 @@ enum Command {
         #[arg(long, value_name = "ID")]
         subject: String,
     },
-    /// Read the audit trail: verify, query, follow, count, report; make its keys, and find people in it
+    /// Read the audit trail: verify, query, follow, count, report
     Audit {
         #[command(subcommand)]
         command: AuditCommand,

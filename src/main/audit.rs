@@ -116,9 +116,10 @@ pub enum AuditCommand {
     Report {
         #[command(flatten)]
         trail: Paths,
-        /// The person, by the identifier that records have for them: Entra's object id (`oid`), elsewhere `sub`
-        #[arg(long, value_name = "ID")]
-        person: String,
+        /// The person, by the identifier that records have for them: Entra's object id (`oid`), elsewhere `sub`. Where records have
+        /// pseudonyms, what `audit pseudonym` prints, once for each
+        #[arg(long, value_name = "ID", required = true)]
+        person: Vec<String>,
         #[command(flatten)]
         period: Period,
         /// The key that checkpoints are verified with, as for `audit verify`
@@ -130,6 +131,23 @@ pub enum AuditCommand {
         /// The file of the page
         #[arg(short, long = "output", value_name = "FILE")]
         output: PathBuf,
+    },
+    /// Print under which pseudonyms a person stands in the trail, one for each key
+    ///
+    /// For whoever has the keys of `audit.keys`, and knows whom to look for. Nobody else can tell who a pseudonym is, not even
+    /// by trying everybody in a directory.
+    Pseudonym {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The issuer: its name in the configuration, or its `iss`
+        #[arg(long, value_name = "NAME", required_unless_present = "tenant", conflicts_with = "tenant")]
+        issuer: Option<String>,
+        /// The tenant, in place of the issuer
+        #[arg(long, value_name = "ID")]
+        tenant: Option<String>,
+        /// The person: Entra's object id (`oid`), elsewhere `sub`
+        #[arg(long, value_name = "ID")]
+        subject: String,
     },
     /// Make a key that checkpoints are signed with, and print what they are verified with
     ///
@@ -154,23 +172,6 @@ pub enum AuditCommand {
         /// The file of the key
         #[arg(value_name = "KEYFILE")]
         key: PathBuf,
-    },
-    /// Print under which pseudonyms a person stands in the trail, one for each key
-    ///
-    /// For whoever has the keys of `audit.keys`, and knows whom to look for. Nobody else can tell who a pseudonym is, not even
-    /// by trying everybody in a directory.
-    Pseudonym {
-        #[command(flatten)]
-        config: ConfigFile,
-        /// The issuer: its name in the configuration, or its `iss`
-        #[arg(long, value_name = "NAME", required_unless_present = "tenant", conflicts_with = "tenant")]
-        issuer: Option<String>,
-        /// The tenant, in place of the issuer
-        #[arg(long, value_name = "ID")]
-        tenant: Option<String>,
-        /// The person: Entra's object id (`oid`), elsewhere `sub`
-        #[arg(long, value_name = "ID")]
-        subject: String,
     },
 }
 
@@ -203,7 +204,7 @@ Example:
 
 #[derive(clap::Args)]
 pub struct Filters {
-    /// For this person: Entra's object id (`oid`), elsewhere `sub`
+    /// For this person: Entra's object id (`oid`), elsewhere `sub`, or their pseudonym
     #[arg(long = "person", value_name = "ID", help_heading = "Filters")]
     people: Vec<String>,
     /// By this agent
@@ -221,7 +222,7 @@ pub struct Filters {
     /// With this refusal code, or this HTTP status
     #[arg(long = "code", value_name = "CODE", help_heading = "Filters")]
     codes: Vec<String>,
-    /// Of this request: `Obo-Request-Id`
+    /// Of this request (`Obo-Request-Id`), with the exchange that was made for it; or of this exchange, with the calls it served
     #[arg(long = "request-id", value_name = "ID", help_heading = "Filters")]
     request_ids: Vec<String>,
     #[command(flatten)]
@@ -298,19 +299,16 @@ pub fn run(command: AuditCommand) -> ExitCode {
             let request = Reported { paths: trail.paths, person, since, until, checkpoints };
             report(request, &keys, &output).unwrap_or_else(|error| cannot_tell(&*error))
         }
+        AuditCommand::Pseudonym { config, issuer, tenant, subject } => {
+            let request = pseudonym::Request { issuer, tenant, subject };
+            match pseudonym::pseudonyms(&config.path, &environment, &request) {
+                Ok(pseudonyms) => print(&pseudonyms.join("\n")),
+                Err(PseudonymError::Config(error)) => bad_configuration(&error),
+                Err(error) => failed(&ErrorChain(&error).to_string()),
+            }
+        }
         AuditCommand::Keygen { instance, output } => print_key(keys::generate(&output, instance)),
         AuditCommand::Pubkey { instance, key } => print_key(keys::public(&key, instance)),
-        AuditCommand::Pseudonym { config, issuer, tenant, subject } => {
-            pseudonym(&config.path, pseudonym::Request { issuer, tenant, subject })
-        }
-    }
-}
-
-fn pseudonym(path: &Path, request: pseudonym::Request) -> ExitCode {
-    match pseudonym::pseudonyms(path, &environment, &request) {
-        Ok(pseudonyms) => print(&pseudonyms.join("\n")),
-        Err(PseudonymError::Config(error)) => bad_configuration(&error),
-        Err(error) => failed(&ErrorChain(&error).to_string()),
     }
 }
 
@@ -428,7 +426,7 @@ fn stats(paths: &Paths, filter: &Filter, top: usize, json: bool) -> Result<ExitC
 
 struct Reported {
     paths: Vec<PathBuf>,
-    person: String,
+    person: Vec<String>,
     since: Option<u64>,
     until: Option<u64>,
     checkpoints: Vec<PathBuf>,

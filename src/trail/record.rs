@@ -4,6 +4,11 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
+/// `status_id` of what went well.
+const SUCCESS: u32 = 1;
+/// `user.type_id` of what is no person.
+const SERVICE: u32 = 4;
+
 /// A text of a record, taken from its line where it stands there as it is.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 pub struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -46,6 +51,7 @@ pub struct Record<'a> {
     class_uid: u32,
     /// When it ended, in milliseconds since 1970 UTC.
     pub time: u64,
+    status_id: Option<u32>,
     #[serde(borrow, default)]
     activity_name: Option<Text<'a>>,
     #[serde(borrow, default)]
@@ -58,6 +64,8 @@ pub struct Record<'a> {
     actor: Actor<'a>,
     #[serde(borrow, default)]
     user: Option<User<'a>>,
+    #[serde(borrow, default)]
+    session: Option<Session<'a>>,
     #[serde(borrow, default)]
     api: Api<'a>,
     #[serde(default)]
@@ -79,6 +87,8 @@ struct Actor<'a> {
     #[serde(borrow, default)]
     app_uid: Option<Text<'a>>,
     #[serde(borrow, default)]
+    session: Option<Session<'a>>,
+    #[serde(borrow, default)]
     idp: Option<Idp<'a>>,
 }
 
@@ -86,6 +96,15 @@ struct Actor<'a> {
 struct User<'a> {
     #[serde(borrow, default)]
     uid: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    name: Option<Text<'a>>,
+    type_id: Option<u32>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Session<'a> {
+    #[serde(borrow, default)]
+    issuer: Option<Text<'a>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -143,6 +162,10 @@ struct Delegation<'a> {
     #[serde(borrow, default)]
     mark: Option<Text<'a>>,
     #[serde(borrow, default)]
+    kind: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    agent: Option<Text<'a>>,
+    #[serde(borrow, default)]
     connector: Option<Text<'a>>,
     #[serde(borrow, default)]
     tool: Option<Text<'a>>,
@@ -153,7 +176,9 @@ struct Delegation<'a> {
     #[serde(borrow, default)]
     scopes_granted: Vec<Text<'a>>,
     #[serde(borrow, default)]
-    request_id: Option<Text<'a>>,
+    exchange: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    for_request: Option<Text<'a>>,
     #[serde(borrow, default)]
     forgotten: Option<Forgotten<'a>>,
     duration_us: Option<u64>,
@@ -162,7 +187,7 @@ struct Delegation<'a> {
 #[derive(Clone, Debug, Deserialize)]
 struct Forgotten<'a> {
     #[serde(borrow, default)]
-    subject: Option<Text<'a>>,
+    pseudonyms: Vec<Text<'a>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -200,15 +225,25 @@ impl<'a> Record<'a> {
         self.metadata.sequence
     }
 
-    /// For whom.
-    pub fn person(&self) -> Option<&str> {
-        let of_call = self.actor.user.as_ref();
-        of_call.or(self.user.as_ref()).and_then(|user| text(&user.uid)).or_else(|| self.forgotten())
+    fn user(&self) -> Option<&User<'a>> {
+        // The gateway's application obtains tokens of its own, and is nobody.
+        let user = self.actor.user.as_ref().or(self.user.as_ref());
+        user.filter(|user| user.type_id != Some(SERVICE))
     }
 
-    /// Who was forgotten, when that is what was asked for.
-    pub fn forgotten(&self) -> Option<&str> {
-        self.unmapped.obo.forgotten.as_ref().and_then(|forgotten| text(&forgotten.subject))
+    /// For whom: the identifier, or the pseudonym.
+    pub fn person(&self) -> Option<&str> {
+        self.user().and_then(|user| text(&user.uid))
+    }
+
+    /// What the person is called, where records say so.
+    pub fn name(&self) -> Option<&str> {
+        self.user().and_then(|user| text(&user.name))
+    }
+
+    /// Under which other pseudonyms the person stands in records, where they were forgotten.
+    pub fn pseudonyms(&self) -> impl Iterator<Item = &str> {
+        self.unmapped.obo.forgotten.iter().flat_map(|forgotten| &forgotten.pseudonyms).map(Text::as_str)
     }
 
     /// The person's tenant.
@@ -219,12 +254,18 @@ impl<'a> Record<'a> {
 
     /// The person's issuer, by its `iss`.
     pub fn issuer(&self) -> Option<&str> {
-        self.actor.idp.as_ref().and_then(|idp| text(&idp.issuer).or(text(&idp.name)))
+        let session = self.actor.session.as_ref().or(self.session.as_ref());
+        let of_issuer = self.actor.idp.as_ref().and_then(|idp| text(&idp.issuer).or(text(&idp.name)));
+        session.and_then(|session| text(&session.issuer)).or(of_issuer)
     }
 
     /// By which agent.
     pub fn agent(&self) -> Option<&str> {
-        text(&self.actor.app_uid)
+        match self.kind() {
+            // There the gateway itself is who acts.
+            Kind::Authentication => text(&self.unmapped.obo.agent),
+            Kind::Call | Kind::Mark | Kind::Other => text(&self.actor.app_uid),
+        }
     }
 
     /// On which connector.
@@ -239,13 +280,18 @@ impl<'a> Record<'a> {
 
     /// `connector/tool`, as far as that is known; for what is no call, what it was.
     pub fn target(&self) -> Cow<'_, str> {
-        match (self.connector(), self.tool()) {
-            (Some(connector), Some(tool)) => format!("{connector}/{tool}").into(),
-            (Some(one), None) | (None, Some(one)) => one.into(),
-            (None, None) => {
-                text(&self.message).or(self.operation()).or(text(&self.activity_name)).unwrap_or("").into()
-            }
+        match (self.kind(), self.connector(), self.tool()) {
+            (Kind::Authentication, Some(connector), _) => format!("{} for {connector}", self.deed()).into(),
+            (Kind::Authentication, None, _) => self.deed().into(),
+            (_, Some(connector), Some(tool)) => format!("{connector}/{tool}").into(),
+            (_, Some(one), None) | (_, None, Some(one)) => one.into(),
+            (_, None, None) => text(&self.message).or(self.operation()).unwrap_or("").into(),
         }
+    }
+
+    /// What was done about credentials: `exchange`, `revocation`.
+    fn deed(&self) -> &str {
+        text(&self.unmapped.obo.kind).or(text(&self.activity_name)).unwrap_or("authentication")
     }
 
     /// The request line of a call, or what else was done.
@@ -304,26 +350,36 @@ impl<'a> Record<'a> {
         self.unmapped.obo.duration_us
     }
 
-    /// Its identifier, the same as in `Obo-Request-Id`.
+    /// Its identifier; of a call the same as in `Obo-Request-Id`.
     pub fn request_id(&self) -> &str {
         let of_call = self.api.request.as_ref().and_then(|request| text(&request.uid));
-        of_call.or(text(&self.unmapped.obo.request_id)).or(text(&self.metadata.uid)).unwrap_or("")
+        of_call.or(text(&self.metadata.uid)).unwrap_or("")
     }
 
-    /// Whether it has this identifier, or belongs to the call that has it.
+    /// The exchange that a call's token is from.
+    pub fn exchange(&self) -> Option<&str> {
+        text(&self.unmapped.obo.exchange)
+    }
+
+    /// The call that an exchange was made for.
+    pub fn for_request(&self) -> Option<&str> {
+        text(&self.unmapped.obo.for_request)
+    }
+
+    /// Whether it has this identifier, or belongs to what has it: to a call, or to the exchange that the call's token is from.
     pub fn is_of_request(&self, id: &str) -> bool {
-        self.request_id() == id || text(&self.metadata.uid) == Some(id)
+        self.request_id() == id || self.for_request() == Some(id) || self.exchange() == Some(id)
     }
 
     /// Whether it went well: of a call, that the connector answered without an error.
     pub fn is_success(&self) -> bool {
-        self.outcome() == "answered" && self.status().is_some_and(|status| status < 400)
+        self.status_id == Some(SUCCESS)
     }
 }
 
-/// Whether a record is about a person, by the identifier that records have for them. The one place that decides it.
+/// Whether a record is about a person, by the identifier or a pseudonym that records have for them. The one place that decides it.
 pub fn is_person(record: &Record<'_>, person: &str) -> bool {
-    record.person() == Some(person) || record.forgotten() == Some(person)
+    record.person() == Some(person) || record.pseudonyms().any(|pseudonym| pseudonym == person)
 }
 
 #[cfg(test)]
@@ -332,7 +388,7 @@ mod tests {
 
     #[test]
     fn what_a_record_says_beside_is_left_alone() {
-        let line = br#"{"class_uid":6003,"time":5,"later":{"a":[1]},"actor":{"user":{"uid":"o-1","mail":3},"app_uid":"planner"},
+        let line = br#"{"class_uid":6003,"time":5,"status_id":1,"later":{"a":[1]},"actor":{"user":{"uid":"o-1","mail":3},"app_uid":"planner"},
             "unmapped":{"obo":{"outcome":"answered","connector":"mail","tool":"send","duration_us":7,"new":null}},
             "http_response":{"code":200},"metadata":{"uid":"a-1","sequence":9}}"#;
         let record = Record::parse(line).expect("a record");
@@ -346,12 +402,20 @@ mod tests {
 
     #[test]
     fn people_are_found_in_every_kind_of_record() {
-        let exchange = br#"{"class_uid":3002,"time":1,"user":{"uid":"o-1"},"activity_name":"Exchange","metadata":{"uid":"b"}}"#;
+        let exchange = br#"{"class_uid":3002,"time":1,"user":{"uid":"o-1","type_id":1},"actor":{"app_uid":"gateway"},
+            "unmapped":{"obo":{"kind":"exchange","connector":"mail","agent":"planner","for_request":"a"}},"metadata":{"uid":"b"}}"#;
         let exchange = Record::parse(exchange).expect("a record");
         assert!(is_person(&exchange, "o-1") && !is_person(&exchange, "o-2"));
-        assert_eq!((exchange.kind(), &*exchange.target()), (Kind::Authentication, "Exchange"));
-        let forgotten = br#"{"class_uid":6003,"time":1,"unmapped":{"obo":{"forgotten":{"subject":"o-1"}}},"metadata":{}}"#;
-        assert!(is_person(&Record::parse(forgotten).expect("a record"), "o-1"));
+        assert!(exchange.is_of_request("a") && exchange.is_of_request("b"));
+        assert_eq!((&*exchange.target(), exchange.agent()), ("exchange for mail", Some("planner")));
+        let application =
+            br#"{"class_uid":3002,"time":1,"user":{"uid":"gateway","type_id":4},"metadata":{"uid":"b"}}"#;
+        assert_eq!(Record::parse(application).expect("a record").person(), None);
+        let revocation = br#"{"class_uid":3002,"time":1,"user":{"uid":"p-2"},
+            "unmapped":{"obo":{"kind":"revocation","forgotten":{"pseudonyms":["p-2","p-1"]}}},"metadata":{}}"#;
+        let revocation = Record::parse(revocation).expect("a record");
+        assert!(is_person(&revocation, "p-1") && is_person(&revocation, "p-2"));
+        assert_eq!(&*revocation.target(), "revocation");
     }
 
     #[test]

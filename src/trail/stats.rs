@@ -28,6 +28,8 @@ pub struct Stats {
     pub calls: u64,
     /// Calls that the gateway refused.
     pub refused: u64,
+    /// Records of exchanges and revocations among them.
+    pub authentications: u64,
     /// Marks among them.
     pub marks: u64,
     /// When the first one ended, in milliseconds since 1970.
@@ -150,23 +152,22 @@ impl Stats {
         self.from = Some(self.from.map_or(record.time, |from| from.min(record.time)));
         self.to = Some(self.to.map_or(record.time, |to| to.max(record.time)));
         match record.kind() {
-            Kind::Mark => {
-                self.marks += 1;
-                return;
-            }
-            Kind::Call => {
-                self.calls += 1;
-                self.refused += u64::from(record.code().is_some());
-            }
-            Kind::Authentication | Kind::Other => {}
+            Kind::Call => self.calls += 1,
+            Kind::Mark => self.marks += 1,
+            Kind::Authentication => self.authentications += 1,
+            Kind::Other => {}
         }
+        if record.kind() != Kind::Call {
+            return;
+        }
+        self.refused += u64::from(record.code().is_some());
         self.people.count(record.person().unwrap_or("(nobody)"));
         self.agents.count(record.agent().unwrap_or("(unknown)"));
         let target = record.connector().map(|_| record.target());
         self.tools.count(target.as_deref().unwrap_or("(none)"));
         self.outcomes.count(record.outcome());
         self.identities.count(record.identity().unwrap_or("(none)"));
-        if let Some(duration) = record.duration_us().filter(|_| record.kind() == Kind::Call) {
+        if let Some(duration) = record.duration_us() {
             self.durations.count(duration);
         }
     }
@@ -201,17 +202,17 @@ impl Stats {
             let _ = write!(text, ", {} to {}", date_time(from), date_time(to));
         }
         let (calls, marks) = (counted(self.calls, "call", "calls"), counted(self.marks, "mark", "marks"));
-        let _ = writeln!(text, "\n{calls}, {} of them refused; {marks}", self.refused);
+        let others = counted(self.authentications, "exchange or revocation", "exchanges and revocations");
+        let _ = writeln!(text, "\n{calls}, {} of them refused; {others}; {marks}", self.refused);
         if let (Some(p50), Some(p95)) = (self.percentile(50), self.percentile(95)) {
             let _ = writeln!(text, "duration of calls: p50 {}, p95 {}", milliseconds(p50), milliseconds(p95));
         }
-        let counted = self.records - self.marks;
         for (name, group) in self.groups() {
             let (names, others) = group.top(top);
-            let _ = writeln!(text, "\n{}", paint(&format!("by {name}"), "1", colour));
+            let _ = writeln!(text, "\n{}", paint(&format!("calls by {name}"), "1", colour));
             let others = (others > 0).then_some(("(others)", others));
             for (name, count) in names.into_iter().chain(others) {
-                let percent = count as f64 * 100.0 / counted.max(1) as f64;
+                let percent = count as f64 * 100.0 / self.calls.max(1) as f64;
                 let _ = writeln!(text, "{count:>12}  {percent:>5.1} %  {}", clean(name));
             }
         }
@@ -229,6 +230,7 @@ impl Stats {
             records: self.records,
             calls: self.calls,
             refused: self.refused,
+            authentications: self.authentications,
             marks: self.marks,
             from: self.from,
             to: self.to,
@@ -249,6 +251,7 @@ struct Document {
     records: u64,
     calls: u64,
     refused: u64,
+    authentications: u64,
     marks: u64,
     from: Option<u64>,
     to: Option<u64>,

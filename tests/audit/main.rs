@@ -1,6 +1,7 @@
 //! The commands that read an audit trail: the real program, on trails that were made and tampered with here.
 
 mod bed;
+mod gateway;
 mod query;
 mod records;
 mod report;

@@ -66,8 +66,8 @@ fn filters_and_the_number_of_names_hold_here_as_well() {
     let shown = text(&run(&["stats", &bed.trail().display().to_string(), "--top", "2"]).stdout);
     for words in [
         "40 records, 2026-11-28T10:00:00.000Z to",
-        "by person",
-        "by tool",
+        "calls by person",
+        "calls by tool",
         "(others)",
         "p50 ",
         " %  answered",

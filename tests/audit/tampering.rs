@@ -382,7 +382,7 @@ fn a_trail_that_is_older_than_a_checkpoint_kept_elsewhere_is_not_whole() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(96) })]
 
     #[test]
     fn any_byte_changed_in_any_line_is_found(line in 1..=LINES, at in any::<proptest::sample::Index>(), flipped in 1..=255_u8) {

@@ -20,7 +20,7 @@ use super::{Progress, Trail, TrailError, clean, date_time};
 
 /// Most names of a group on the page; the others are counted together.
 const NAMES_SHOWN: usize = 12;
-/// Most issuers and tenants that are told.
+/// Most names, issuers and tenants that are told.
 const REALMS_MAX: usize = 8;
 /// Most faults of the trail on the page.
 const FAULTS_SHOWN: usize = 10;
@@ -29,8 +29,8 @@ const FAULTS_SHOWN: usize = 10;
 pub struct Request {
     /// Where the trail is.
     pub paths: Vec<PathBuf>,
-    /// The person, by the identifier that records have for them.
-    pub person: String,
+    /// The person, by the identifier that records have for them, or by their pseudonyms.
+    pub person: Vec<String>,
     /// Not before this time, in milliseconds since 1970.
     pub since: Option<u64>,
     /// Before this time, in milliseconds since 1970.
@@ -68,7 +68,7 @@ impl From<TrailError> for ReportError {
 
 impl Request {
     fn filter(&self) -> Filter {
-        Filter::default().people(vec![self.person.clone()]).period(self.since, self.until)
+        Filter::default().people(self.person.clone()).period(self.since, self.until)
     }
 
     /// Verifies the trail and writes the page, for its owner alone to read. It is there as a whole or not at all.
@@ -131,16 +131,22 @@ fn counted_records(count: u64) -> String {
     counted(count, "record", "records")
 }
 
-/// Where the person is known.
+/// Where the person is known, and as whom.
 #[derive(Default)]
 struct Realms {
+    names: Vec<String>,
     issuers: Vec<String>,
     tenants: Vec<String>,
 }
 
 impl Realms {
     fn note(&mut self, record: &Record<'_>) {
-        for (list, value) in [(&mut self.issuers, record.issuer()), (&mut self.tenants, record.tenant())] {
+        let lists = [
+            (&mut self.names, record.name()),
+            (&mut self.issuers, record.issuer()),
+            (&mut self.tenants, record.tenant()),
+        ];
+        for (list, value) in lists {
             let Some(value) = value else { continue };
             if list.len() < REALMS_MAX && !list.iter().any(|known| known == value) {
                 list.push(clean(value).into_owned());
@@ -207,7 +213,9 @@ impl Head {
             Verdict::Empty | Verdict::Unsigned => format!("{}.", verified.sentence()),
         };
         let mut realm_rows = Vec::new();
-        for (name, values) in [("Issuer", &realms.issuers), ("Tenant", &realms.tenants)] {
+        for (name, values) in
+            [("Name", &realms.names), ("Issuer", &realms.issuers), ("Tenant", &realms.tenants)]
+        {
             realm_rows.extend(values.iter().map(|value| (name, value.clone())));
         }
         let fault = |fault: &Fault| {
@@ -216,7 +224,7 @@ impl Head {
         };
         let faults: Vec<_> = verified.faults.iter().take(FAULTS_SHOWN).map(fault).collect();
         Self {
-            person: clean(&request.person).into_owned(),
+            person: clean(&request.person.join(", ")).into_owned(),
             realms: realm_rows,
             period: period(request, stats),
             made: shown_time(request.now),
@@ -255,7 +263,7 @@ fn totals(stats: &Stats) -> Vec<(String, &'static str)> {
         (stats.refused.to_string(), "refused"),
     ];
     if others > 0 {
-        totals.push((others.to_string(), "other records"));
+        totals.push((others.to_string(), "exchanges and others"));
     }
     if let (Some(p50), Some(p95)) = (stats.percentile(50), stats.percentile(95)) {
         totals.push((milliseconds(p50), "median duration"));
@@ -342,7 +350,12 @@ fn details(record: &Record<'_>) -> Vec<(&'static str, String)> {
     let (sent, received) = record.bytes();
     let operation = record.operation().filter(|_| record.kind() == Kind::Call);
     [
-        ("request", Some(clean(record.request_id()).into_owned())),
+        (
+            if record.kind() == Kind::Call { "request" } else { "record" },
+            Some(clean(record.request_id()).into_owned()),
+        ),
+        ("token from exchange", record.exchange().map(|exchange| clean(exchange).into_owned())),
+        ("for request", record.for_request().map(|request| clean(request).into_owned())),
         ("operation", operation.map(|operation| clean(operation).into_owned())),
         ("scopes asked", list(&mut record.scopes_requested())),
         ("granted", list(&mut record.scopes_granted())),
