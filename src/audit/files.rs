@@ -139,6 +139,32 @@ pub fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// The files beside a trail that have the names that logrotate gives: `audit.jsonl.1`, `audit.jsonl-20261128`. Whether they are of the
+/// trail, their lines tell.
+///
+/// # Errors
+///
+/// When the folder cannot be read.
+pub fn moved(trail: &Path) -> io::Result<Vec<PathBuf>> {
+    let folder = trail.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Some(name) = trail.file_name().map(|name| name.as_encoded_bytes()) else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?.file_name();
+        let rest = entry.as_encoded_bytes().strip_prefix(name).unwrap_or_default();
+        let (numbers, digits_max) = match rest.split_first() {
+            Some((b'.', number)) => (number, 5),
+            Some((b'-', date)) => (date, 14),
+            Some(_) | None => continue,
+        };
+        if (1..=digits_max).contains(&numbers.len()) && numbers.iter().all(u8::is_ascii_digit) {
+            found.push(trail.with_file_name(entry));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(ending);
@@ -169,6 +195,7 @@ mod tests {
         others.iter().for_each(|name| std::fs::write(folder.path().join(name), "").expect("written"));
         assert_eq!(closed(&trail).expect("a folder"), [both, plain]);
         assert!(closed(&folder.path().join("none").join("audit.jsonl")).is_err());
+        assert_eq!(moved(&trail).expect("a folder"), [folder.path().join("audit.jsonl.1")]);
     }
 
     #[test]

@@ -336,7 +336,9 @@ fn verify(
             let seconds = began.elapsed().as_secs_f64();
             let rate = verified.lines as f64 / seconds.max(0.001);
             let text = verified.render(io::stdout().is_terminal());
-            print(&format!("{text}  took         {seconds:.2} s, {rate:.0} lines a second"))
+            // What takes no time has no rate that means anything.
+            let took = format!("  took         {seconds:.2} s, {rate:.0} lines a second");
+            print(&if seconds >= 1.0 { text + &took } else { text })
         }
     };
     match printed == ExitCode::SUCCESS {
@@ -373,7 +375,18 @@ fn query(
     // A bar among rows on one terminal helps nobody.
     let mut progress = if colour { Progress::hidden() } else { Progress::new(trail.bytes()) };
     let mut output = BufWriter::new(io::stdout().lock());
-    query::query(trail, filter, limit, format, &mut progress, &mut output)
+    let scanned = query::query(trail, filter, limit, format, &mut progress, &mut output)?;
+    if scanned.found == 0 {
+        nothing_found();
+    }
+    Ok(scanned)
+}
+
+/// An empty page is easily taken for an answer.
+fn nothing_found() {
+    eprintln!(
+        "no record fits. Where `audit.pseudonyms` is on, people stand under pseudonyms, which `obo-gateway audit pseudonym` prints"
+    );
 }
 
 /// Columns of the terminal, where the shell tells.
@@ -439,6 +452,9 @@ fn report(reported: Reported, keys: &[String], output: &Path) -> Result<ExitCode
     let request = Request { paths, person, since, until, options, now };
     let (verified, scanned) = request.write(output)?;
     eprintln!("{}.", verified.sentence());
+    if scanned.found == 0 {
+        nothing_found();
+    }
     let records = verify::counted(scanned.found, "record", "records");
     let printed = print(&format!("{records} in {}", output.display()));
     let read = warned(scanned);

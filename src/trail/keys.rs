@@ -26,6 +26,9 @@ pub enum KeyError {
         /// What the system says.
         source: io::Error,
     },
+    /// A key is never written over.
+    #[error("{} is there already, and a key is never written over: give another name", .0.display())]
+    Exists(PathBuf),
     /// What stands in the file, or was given in its place, is no key.
     #[error("{named} is no key")]
     NoKey {
@@ -60,8 +63,12 @@ pub fn generate(path: &Path, instance: Instance) -> Result<CheckpointPublicKey, 
     let pem = CheckpointKey::generate_pem().map_err(|_| KeyError::NoRandomness)?;
     let key = CheckpointKey::from_pem(pem.as_bytes(), instance).map_err(KeyError::no_key(path))?;
     let writing = || KeyError::file("write", path);
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(writing())?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(
+        |error| match error.kind() {
+            io::ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
+            _ => writing()(error),
+        },
+    )?;
     file.write_all(pem.as_bytes()).and_then(|()| file.sync_all()).map_err(writing())?;
     Ok(key.public().clone())
 }

@@ -23,6 +23,8 @@ pub struct Trail {
     checkpoints: Vec<(PathBuf, u64)>,
     /// The file that is being written, when it is the one trail that was named.
     live: Option<PathBuf>,
+    /// Whether a file is in it whose name does not tell its place.
+    has_moved: bool,
 }
 
 #[derive(Debug)]
@@ -66,18 +68,23 @@ impl TrailError {
 }
 
 impl Trail {
-    /// Finds the files of a trail. A path is the file of a trail, which brings its closed files and its checkpoints along; a folder with
-    /// one trail in it; or a closed file, for itself. Checkpoints and locks stand for nothing, so that `audit.jsonl*` can be said.
+    /// Finds the files of a trail. A path is the file of a trail, which brings its closed files, those that logrotate moved away, and its
+    /// checkpoints along; a folder with one trail in it; a closed file, for itself; or a file of checkpoints. A lock stands for nothing,
+    /// so that `audit.jsonl*` can be said.
     ///
     /// # Errors
     ///
     /// [`TrailError`] when something that is named cannot be read, or is no trail.
     pub fn find(paths: &[PathBuf]) -> Result<Self, TrailError> {
-        let mut trail = Self { sources: VecDeque::new(), checkpoints: Vec::new(), live: None };
+        let mut trail =
+            Self { sources: VecDeque::new(), checkpoints: Vec::new(), live: None, has_moved: false };
         let mut seen = HashSet::new();
         let mut named = 0_usize;
         for path in paths {
-            if files::stands_beside(path).is_some() {
+            if let Some(of) = files::stands_beside(path) {
+                if *path == files::checkpoints(&of) {
+                    trail.add_checkpoints(path.clone());
+                }
                 continue;
             }
             let metadata = fs::metadata(path);
@@ -92,17 +99,16 @@ impl Trail {
             named += 1;
         }
         if named > 1 {
-            trail.put_in_order()?;
             trail.live = None;
+        }
+        if named > 1 || trail.has_moved {
+            trail.put_in_order()?;
         }
         Ok(trail)
     }
 
     fn add(&mut self, path: &Path, seen: &mut HashSet<(u64, u64)>) -> Result<(), TrailError> {
-        let checkpoints = files::checkpoints(path);
-        if let Ok(metadata) = fs::metadata(&checkpoints) {
-            self.checkpoints.push((checkpoints, metadata.len()));
-        }
+        self.add_checkpoints(files::checkpoints(path));
         let live = match File::open(path) {
             Ok(file) => Some(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -117,10 +123,14 @@ impl Trail {
             Err(error) => return Err(TrailError::unreadable(path)(error)),
         };
         if live.is_none() && closed.is_empty() {
-            return Err(TrailError::unreadable(path)(io::ErrorKind::NotFound.into()));
+            let missing = io::Error::new(io::ErrorKind::NotFound, "there is no such file");
+            return Err(TrailError::unreadable(path)(missing));
         }
         for file in closed {
             self.add_closed(file.path, seen)?;
+        }
+        for moved in files::moved(path).unwrap_or_default() {
+            self.add_moved(moved, seen);
         }
         if let Some(metadata) = metadata.filter(|_| is_new) {
             let bytes = metadata.len();
@@ -128,6 +138,24 @@ impl Trail {
         }
         self.live = Some(path.to_owned());
         Ok(())
+    }
+
+    fn add_checkpoints(&mut self, path: PathBuf) {
+        let is_known = self.checkpoints.iter().any(|(known, _)| *known == path);
+        if let Some(metadata) = fs::metadata(&path).ok().filter(|_| !is_known) {
+            self.checkpoints.push((path, metadata.len()));
+        }
+    }
+
+    /// Takes a file along that is named as logrotate names it, when its lines are a trail's.
+    fn add_moved(&mut self, path: PathBuf, seen: &mut HashSet<(u64, u64)>) {
+        let Some(metadata) = fs::metadata(&path).ok().filter(fs::Metadata::is_file) else { return };
+        let mut source = Source { path, file: None, bytes: metadata.len(), first: None };
+        source.first = source.number().ok().flatten();
+        if source.first.is_some() && seen.insert((metadata.dev(), metadata.ino())) {
+            self.sources.push_back(source);
+            self.has_moved = true;
+        }
     }
 
     fn add_closed(&mut self, path: PathBuf, seen: &mut HashSet<(u64, u64)>) -> Result<(), TrailError> {
@@ -176,7 +204,7 @@ impl Trail {
     /// Takes the last file off, for whoever begins at the end.
     pub(super) fn take_last(&mut self) -> Option<Self> {
         let last = self.sources.pop_back()?;
-        Some(Self { sources: [last].into(), checkpoints: Vec::new(), live: None })
+        Some(Self { sources: [last].into(), checkpoints: Vec::new(), live: None, has_moved: false })
     }
 
     /// Leaves the file that is being written to whoever follows it.

@@ -71,7 +71,14 @@ pub fn show<W: Write>(terminal: &mut Terminal<W>, stage: &Stage) -> io::Result<(
     ]);
     terminal.command("What Bob can do with his notes, by MCP", &curl(&bob, &list))?;
     terminal.command("What is counted", &["curl".to_owned(), format!("{}/metrics", stage.admin_origin())])?;
-    terminal.command("What is recorded", &["tail -f".to_owned(), quoted(&stage.audit_path)])?;
+    // `cargo run` has not put it where the shell finds it.
+    let program = std::env::current_exe().map_or_else(|_| "obo-gateway".to_owned(), |path| quoted(&path));
+    for (about, command) in [
+        ("What is recorded, as it is recorded", "audit tail -f"),
+        ("Whether anybody has changed it", "audit verify"),
+    ] {
+        terminal.command(about, &[format!("{program} {command}"), quoted(&stage.audit_path)])?;
+    }
     terminal.blank()?;
     terminal.text(INDENT, Style::Plain, "Calls appear here as they are recorded.")?;
     terminal.blank()
