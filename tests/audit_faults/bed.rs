@@ -1,8 +1,9 @@
 //! The gateway as a process of its own, between an authorization server and a mail connector in this one.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use obo_gateway::demo::authorization_server::{AuthorizationServer, MAIL_AUDIENCE, Settings};
@@ -163,7 +164,11 @@ audit:
                 return gateway;
             }
             let ended = gateway.child.try_wait().expect("a state");
-            assert!(ended.is_none(), "it ended: {ended:?}\n{}", gateway.log());
+            assert!(
+                ended.is_none(),
+                "it ended: {ended:?}\n{}",
+                gateway.log().lines().rev().take(8).collect::<Vec<_>>().join("\n")
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         panic!("it is not ready:\n{}", gateway.log());
@@ -261,8 +266,15 @@ pub fn unavailable() -> Heard {
     Heard::Refused(503, "audit_unavailable".to_owned())
 }
 
-/// A loopback address that nobody uses. The system does not give it out again soon.
+/// A loopback address that nobody uses: not one of those that the system gives to connections, since an agent that calls a gateway
+/// which is not there might be given its very address.
 pub fn free_address() -> SocketAddr {
-    let probe = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    probe.local_addr().expect("an address")
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 10_240 + (std::process::id() % 200) as u16 * 100;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 2_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return ([127, 0, 0, 1], port).into();
+        }
+    }
 }
