@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use obo_gateway::audit::checkpoint::CheckpointKey;
 use obo_gateway::audit::{
-    AuditLog, AuditSettings, CallRecord, Checkpoints, Happening, Keep, Record, Rotation,
+    AuditLog, AuditSettings, CallRecord, Checkpoints, Durability, Happening, Keep, Record, Rotation,
 };
 use obo_gateway::identity::Peer;
 use obo_gateway::metrics::Metrics;
@@ -44,7 +44,7 @@ async fn what_the_gateway_writes_is_whole_and_can_be_read() {
     };
     for calls in [300, 100] {
         let log = open(&settings).await;
-        let boot = Happening::Boot { configuration: "00".into(), durability: "process" };
+        let boot = Happening::Boot { configuration: "00".into(), durability: Durability::Process };
         log.mark(boot).await;
         for _ in 0..calls {
             log.reserve().expect("a place").write(record()).await.expect("recorded");
