@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600);
         assert_eq!(public(&path, instance()).expect("a key"), made);
         let before = std::fs::read(&path).expect("a file");
-        assert!(matches!(generate(&path, instance()), Err(KeyError::File { doing: "write", .. })));
+        assert!(matches!(generate(&path, instance()), Err(KeyError::Exists(_))));
         assert_eq!(std::fs::read(&path).expect("a file"), before, "it was written over");
     }
 
