@@ -13,13 +13,15 @@ const FLOORS: &[&[&str]] = &[
     &["server"],
     &["gateway"],
     &["credential"],
+    &["connections"],
     &["oauth"],
+    &["vault"],
     &["policy"],
     &["audit"],
     &["metrics"],
     &["tool"],
     &["identity"],
-    &["checked_url", "clock", "digest", "error_chain", "flight", "strict_json", "tls"],
+    &["checked_url", "clock", "digest", "error_chain", "flight", "regular_file", "strict_json", "tls"],
 ];
 
 /// What is made in one place only, because it is proof: the text that makes it, and the place.
