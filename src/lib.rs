@@ -4,6 +4,7 @@ pub mod audit;
 pub mod checked_url;
 pub mod clock;
 pub mod config;
+pub mod connections;
 pub mod credential;
 #[cfg(feature = "demo")]
 pub mod demo;
@@ -28,3 +29,4 @@ pub mod tls;
 pub mod tool;
 pub mod trail;
 pub mod vault;
+pub mod vault_command;

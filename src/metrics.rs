@@ -138,6 +138,7 @@ pub struct Metrics {
     pub audit_checkpoint_sequence: IntGauge,
     /// Whether records can be written, and there is room for them.
     pub audit_writable: IntGauge,
+    connection_events: IntCounterVec,
     vault_records: IntGauge,
     vault_faults: IntCounterVec,
     reload_success: IntGauge,
@@ -294,6 +295,11 @@ impl Metrics {
                 "audit_writable",
                 "Whether audit records can be written, and there is room for them. If not, calls are refused.",
             ),
+            connection_events: counters(
+                "connection_events_total",
+                "What happened to people's connections, by connector and event: `connected`, `consented`, `refused`, `refreshed`, `refresh_failed`, `withdrawn`, `disconnected`, `forgotten`, `revoked` or `revocation_failed`.",
+                &["connector", "event"],
+            ),
             vault_records: gauge("vault_records", "Records in the vault: people's connections."),
             vault_faults: counters(
                 "vault_faults_total",
@@ -400,6 +406,11 @@ impl Metrics {
             CacheRefresh::Withdrawn => "withdrawn",
         };
         self.cache_refreshes.with_label_values(&[label]).inc();
+    }
+
+    /// Counts what happened to somebody's connection. `event` is one of `connections::event::Event`.
+    pub fn connection_changed(&self, connector: &str, event: &'static str) {
+        self.connection_events.with_label_values(&[connector, event]).inc();
     }
 
     /// Says how many records the vault has.

@@ -8,6 +8,7 @@ const FLOORS: &[&[&str]] = &[
     &["main"],
     &["demo", "fuzzing"],
     &["explain"],
+    &["vault_command"],
     &["forget", "process", "pseudonym", "trail"],
     &["config"],
     &["server"],
@@ -34,8 +35,10 @@ const PROOFS: &[(&str, &str)] = &[
     // Which way to a credential a permit goes, and the one place at the end of each.
     ("PersonsPermit(permit)", "src/credential/mode.rs"),
     ("ApplicationPermit(permit)", "src/credential/mode.rs"),
+    ("ConnectionPermit(permit)", "src/credential/mode.rs"),
     ("server.exchange(", "src/credential/on_behalf_of.rs"),
     (".application_token(", "src/credential/app_only.rs"),
+    ("connections.credential(", "src/credential/connection.rs"),
     // What asks authorization servers and records nothing.
     ("Recorder::for_rehearsal(", "src/gateway/rehearsal.rs"),
 ];
@@ -170,6 +173,7 @@ fn only_what_sends_a_secret_looks_at_it() {
     assert_eq!(
         lookers,
         [
+            "src/connections/grant.rs",
             "src/credential/mod.rs",
             "src/oauth/authorization_server.rs",
             "src/oauth/exchange/answer.rs",

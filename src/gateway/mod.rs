@@ -16,6 +16,7 @@ use tracing::Instrument as _;
 
 use crate::audit::{AuditLog, Ending, Exchanges, Privacy, Recorder, RequestId};
 use crate::clock::Now;
+use crate::connections::Connections;
 use crate::credential::{Credential, CredentialCache, Credentials};
 use crate::identity::{Caller, IssuerName, Peer};
 use crate::metrics::{Metrics, ToolMetrics};
@@ -58,6 +59,7 @@ pub(crate) use authenticate::presented_token;
 pub use body::Body;
 pub use call::Calls;
 pub use catalog::Catalog;
+pub use forget::NotForgotten;
 pub use forward::UpstreamError;
 pub use mcp::handles::Handles;
 #[cfg(any(fuzzing, test))]
@@ -90,6 +92,7 @@ pub struct Gateway {
     policy: Arc<Policy>,
     handles: Arc<Handles>,
     credentials: Credentials,
+    connections: Option<Arc<Connections>>,
     cache: Arc<CredentialCache>,
     audit: AuditLog,
     recorder: Recorder,
@@ -134,6 +137,7 @@ impl Gateway {
         policy: Policy,
         public: &PublicSettings,
         privacy: Arc<Privacy>,
+        connections: Option<Arc<Connections>>,
         shared: Shared,
         previous: Option<&Self>,
     ) -> Result<Self, (ConnectorName, UpstreamError)> {
@@ -155,7 +159,9 @@ impl Gateway {
                 Arc::clone(&cache),
                 recorder.clone(),
                 Arc::clone(&metrics),
-            ),
+            )
+            .with_connections(Arc::clone(&servers), connections.clone()),
+            connections,
             cache,
             audit,
             recorder,
@@ -175,6 +181,11 @@ impl Gateway {
     /// The authorization servers, by issuer.
     pub fn authorization_servers(&self) -> &AuthorizationServers {
         &self.servers
+    }
+
+    /// People's own connections, where there is a vault.
+    pub fn connections(&self) -> Option<&Arc<Connections>> {
+        self.connections.as_ref()
     }
 
     /// What it serves, and to whom.
@@ -291,7 +302,7 @@ impl Gateway {
                 credential = renewed;
             }
             if let Some(claims) = TurnedAway::read(&answer.response).and_then(|again| again.claims)
-                && credential.identity().is_the_persons()
+                && credential.identity().is_by_the_persons_issuer()
             {
                 return Err(Refusal::ClaimsDemanded { claims });
             }

@@ -15,6 +15,7 @@ pub mod assertion;
 pub mod authorization_server;
 pub mod claims;
 pub mod claims_request;
+pub mod code_client;
 pub mod delegated;
 pub mod dpop;
 pub mod error_response;

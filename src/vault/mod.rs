@@ -199,6 +199,9 @@ pub enum VaultError {
     /// The system has no randomness.
     #[error("the system's random source does not work")]
     NoRandomness,
+    /// It could not be written for a while, and takes no more.
+    #[error("too many records wait to be written to the vault")]
+    Waiting,
     /// The gateway is stopping.
     #[error("the vault is closed")]
     Closed,
@@ -222,8 +225,6 @@ struct Shared {
     /// `None`: it is closed.
     store: tokio::sync::Mutex<Option<Store>>,
     metrics: Arc<Metrics>,
-    /// Held for as long as the file is in use.
-    _lock: std::fs::File,
 }
 
 impl Owner {
@@ -290,7 +291,7 @@ impl Vault {
     pub async fn open(settings: VaultSettings, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
         let keys: Vec<SealingKey> = settings.keys.iter().map(SealingKey::of).collect();
         let lock = file::claim(&settings.file)?;
-        let mut store = Store::open(&settings.file).await?;
+        let mut store = Store::open(&settings.file, lock).await?;
         if store.is_new() {
             store.begin_vault(&keys[0]).await?;
             tracing::info!(file = %settings.file.display(), "Vault made");
@@ -303,7 +304,6 @@ impl Vault {
             state: RwLock::new(state),
             store: tokio::sync::Mutex::new(Some(store)),
             metrics,
-            _lock: lock,
         };
         Ok(Self { shared: Arc::new(shared), settings })
     }
@@ -429,6 +429,12 @@ impl Vault {
         if let Some(store) = self.shared.store.lock().await.take() {
             store.close().await;
         }
+    }
+
+    /// Has every write fail, or no more.
+    #[cfg(test)]
+    pub(crate) async fn fail_writes(&self, fail: bool) {
+        self.shared.store().await.expect("open").fail_writes(fail).await;
     }
 
     async fn each_row(&self, mut each: impl FnMut(&Row)) -> Result<(), VaultError> {

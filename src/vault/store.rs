@@ -1,5 +1,6 @@
 //! The engine under a vault: SQLite, one connection, and only statements of ours.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,8 @@ const HEAD_BYTES: usize = KEY_BYTES + 32 + 8;
 /// The engine.
 pub struct Store {
     connection: SqliteConnection,
+    /// Held for as long as the file is open.
+    _lock: File,
     is_new: bool,
     /// A change ended in an error, and whether it was made is not known.
     is_in_doubt: bool,
@@ -73,7 +76,8 @@ pub struct Row {
     pub record: Vec<u8>,
 }
 
-type RawRow = (Vec<u8>, Vec<u8>, i64, String, Vec<u8>, Vec<u8>);
+/// A row, as the engine gives it.
+pub type RawRow = (Vec<u8>, Vec<u8>, i64, String, Vec<u8>, Vec<u8>);
 
 impl From<RawRow> for Row {
     fn from((name, person, generation, key, owner, record): RawRow) -> Self {
@@ -102,8 +106,8 @@ macro_rules! rows {
 }
 
 impl Store {
-    /// Opens the file at `path`, which is there, and is nobody else's.
-    pub async fn open(path: &Path) -> Result<Self, OpenError> {
+    /// Opens the file at `path`, which is there, and is nobody else's as long as `lock` is held.
+    pub async fn open(path: &Path, lock: File) -> Result<Self, OpenError> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(false)
@@ -118,7 +122,7 @@ impl Store {
             .pragma("cell_size_check", "ON")
             .disable_statement_logging();
         let connection = options.connect().await.map_err(opening("it cannot be opened"))?;
-        let mut store = Self { connection, is_new: false, is_in_doubt: false };
+        let mut store = Self { connection, _lock: lock, is_new: false, is_in_doubt: false };
         store.is_new = store.check_tables().await?;
         Ok(store)
     }
@@ -406,6 +410,13 @@ impl Store {
             .map_err(&failed)?;
         transaction.commit().await.map_err(&failed)?;
         Ok(rotated)
+    }
+
+    /// Has every write fail, or no more.
+    #[cfg(test)]
+    pub async fn fail_writes(&mut self, fail: bool) {
+        let sql = if fail { "PRAGMA query_only = ON" } else { "PRAGMA query_only = OFF" };
+        sqlx::query(sql).execute(&mut self.connection).await.expect("a pragma");
     }
 
     /// Lets the file have no more than this many pages, as a full disk would.

@@ -220,7 +220,7 @@ async fn what_was_revoked_and_is_put_back_is_refused() {
     let bed = Bed::filled().await;
     bed.tamper("CREATE TABLE kept AS SELECT * FROM records").await;
     let mut connection = bed.connect().await;
-    let kept: Vec<(Vec<u8>, Vec<u8>, i64, String, Vec<u8>, Vec<u8>)> =
+    let kept: Vec<store::RawRow> =
         sqlx::query_as("SELECT * FROM kept").fetch_all(&mut connection).await.expect("rows");
     connection.close().await.expect("closed");
     bed.tamper("DROP TABLE kept").await;

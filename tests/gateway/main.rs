@@ -13,6 +13,7 @@ mod canary;
 mod catalog;
 mod challenge;
 mod command;
+mod connections;
 mod endings;
 mod exchange;
 mod explain;

@@ -5,6 +5,7 @@ mod arguments;
 mod audit;
 #[cfg(feature = "cedar")]
 mod cedar;
+mod connection;
 mod connectors;
 mod exchange;
 mod files;
@@ -23,6 +24,7 @@ mod tools;
 mod traps;
 mod validity;
 mod values;
+mod vault;
 
 #[cfg(any(fuzzing, test))]
 pub use openapi::openapi_tools;
@@ -56,6 +58,9 @@ pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> O
     let connectors = connectors::settings(file, root, &issuers);
     let policy = policy::policy(file, root, Some(&issuers.settings).zip(connectors.as_deref()), surroundings);
     traps::check(file, root);
+    let vault = vault::settings(file.vault.as_ref(), &root.key("vault"));
+    let links = connection::links(file, root, &public_url);
+    let connections = connection::settings(file, root, &public_url, connectors.as_deref(), surroundings);
     let audit = audit::settings(file.audit.as_ref(), &root.key("audit"));
     let privacy = privacy::privacy(file.audit.as_ref(), &root.key("audit"));
     privacy::keep_display_names(file.audit.as_ref(), &mut issuers.settings);
@@ -68,6 +73,9 @@ pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> O
         issuers: issuers.settings,
         connectors: connectors?,
         policy: policy?,
+        vault: vault?,
+        links: links?,
+        connections: connections?,
         audit: audit?,
         privacy: privacy?,
     })

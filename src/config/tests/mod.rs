@@ -6,6 +6,7 @@ mod catalog;
 #[cfg(feature = "cedar")]
 mod cedar;
 mod clients;
+mod connection;
 mod connectors;
 mod document;
 mod examples;
