@@ -19,6 +19,7 @@ pub mod gateway;
 pub mod identity;
 pub mod metrics;
 pub mod oauth;
+pub mod pages;
 pub mod policy;
 pub mod process;
 pub mod pseudonym;

@@ -154,6 +154,7 @@ impl Process {
             calls: Calls::default(),
             proofs: Arc::default(),
             handles: Arc::default(),
+            browsers: Arc::default(),
         };
         let server_settings = config.server.clone();
         let held = match &config.vault {

@@ -13,6 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["config"],
     &["server"],
     &["gateway"],
+    &["pages"],
     &["credential"],
     &["connections"],
     &["oauth"],
@@ -29,6 +30,7 @@ const FLOORS: &[&[&str]] = &[
 const PROOFS: &[(&str, &str)] = &[
     ("Caller::verified(", "src/oauth/verifier.rs"),
     (".acting_by(", "src/oauth/verifier.rs"),
+    ("Ok(SignedIn {", "src/oauth/claims/id_token.rs"),
     ("Permit { caller", "src/policy/mod.rs"),
     ("Delegated { method", "src/gateway/rewrite.rs"),
     ("Credential { authorization", "src/credential/mod.rs"),
@@ -181,6 +183,8 @@ fn only_what_sends_a_secret_looks_at_it() {
             "src/oauth/exchange/id_jag.rs",
             "src/oauth/exchange/request.rs",
             "src/oauth/exchange.rs",
+            "src/oauth/sign_in.rs",
+            "src/pages/flow.rs",
         ]
     );
 }

@@ -24,7 +24,7 @@ pub use exchange::{
     ActorToken, ClientCapability, Exchange, Grant, MoreScopes, RequestedTokenType,
     ResourceAuthorizationServer, Reuse, Target,
 };
-pub use issuers::{Cloud, Issuer, IssuerKind, Profile};
+pub use issuers::{Cloud, Issuer, IssuerKind, Profile, SignIn};
 pub use named::Named;
 pub use people::{Connection, Pages, Vault, VaultKey};
 pub use policy::{Cedar, Policy, Rule};

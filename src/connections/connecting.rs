@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use url::{Position, Url};
 
 use super::flows::Flow;
 use super::{
@@ -203,6 +204,29 @@ impl Connections {
         self.held.opened.insert(owner.clone(), super::OpenedGrant::new(opened.generation, grant));
         self.held.events.note(Event::Consented, &owner, Some(&taken.agent), "");
         Ok(connected)
+    }
+
+    /// Uses a ticket up without letting its agent have anything: its person says no.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] when the ticket is over or for another person.
+    pub fn decline(&self, ticket: &TicketId, holder: &Holder, now: Now) -> Result<(), ConnectError> {
+        let asked = self.held.tickets.get(ticket, now).ok_or(ConnectError::TicketOver)?;
+        self.check_person(&asked, holder)?;
+        let taken = self.held.tickets.take(ticket, now).ok_or(ConnectError::TicketOver)?;
+        let owner = holder.owner(&taken.connector);
+        self.held.events.note(Event::Refused, &owner, Some(&taken.agent), "the person declined");
+        Ok(())
+    }
+
+    /// The host where people sign in for a connector, for them to read.
+    pub fn place(&self, connector: &ConnectorName) -> Option<String> {
+        let settings = self.service(connector)?.client.settings();
+        let endpoint = settings.endpoints.authorization.as_ref().map(|endpoint| endpoint.as_url().clone());
+        let issuer = || Url::parse(settings.issuer.as_ref()?.as_str()).ok();
+        let url = endpoint.or_else(issuer)?;
+        Some(url[Position::BeforeHost..Position::AfterPort].to_owned())
     }
 
     /// What a person has connected.

@@ -58,6 +58,7 @@ impl Gateway {
             remembered_tokens: self.verifier.forget(person),
         };
         self.handles.forget(person);
+        self.browsers.forget(person);
         tracing::info!(?forgotten, "Person forgotten");
         let revocation = Revocation {
             person: person.clone(),

@@ -23,6 +23,7 @@ use crate::metrics::{Metrics, ToolMetrics};
 use crate::oauth::authorization_server::AuthorizationServers;
 use crate::oauth::dpop::{ProofChecker, ProofMemory};
 use crate::oauth::verifier::Verifier;
+use crate::pages::{Browsers, Pages};
 use crate::policy::{Circumstances, Denial, Permit, Policy};
 use crate::tool::{Arguments, ConnectorName, Tool};
 
@@ -88,6 +89,9 @@ use well_known::WellKnown;
 pub struct Gateway {
     verifier: Verifier,
     well_known: WellKnown,
+    /// The pages for people, where there are any.
+    pages: Option<Pages>,
+    browsers: Arc<Browsers>,
     routes: Routes,
     policy: Arc<Policy>,
     handles: Arc<Handles>,
@@ -122,6 +126,8 @@ pub struct Shared {
     pub proofs: Arc<ProofMemory>,
     /// Whose sessions and tasks at MCP servers are whose.
     pub handles: Arc<Handles>,
+    /// Who is signed in to the pages.
+    pub browsers: Arc<Browsers>,
 }
 
 impl Gateway {
@@ -141,15 +147,21 @@ impl Gateway {
         shared: Shared,
         previous: Option<&Self>,
     ) -> Result<Self, (ConnectorName, UpstreamError)> {
-        let Shared { cache, audit, exchanges, metrics, calls, proofs: memory, handles } = shared;
+        let Shared { cache, audit, exchanges, metrics, calls, proofs: memory, handles, browsers } = shared;
         let recorder = Recorder::new(audit.clone(), privacy, exchanges);
         let requires_nonce = public.requires_dpop_nonce;
         let proofs = public.public_url.as_ref().map(|url| ProofChecker::new(url, requires_nonce, memory));
         let gate = |connector: &ConnectorSettings| Gate::new(connector, &servers, public);
         let catalog = Catalog::of(&connectors, &policy);
         let routes = Routes::new(connectors, gate, &metrics, previous.map(|previous| &previous.routes))?;
+        let pages = public.pages.clone();
+        let pages = pages.map(|settings| {
+            Pages::new(settings, Arc::clone(&servers), Arc::clone(&browsers), connections.clone())
+        });
         Ok(Self {
             well_known: WellKnown::new(&routes, &servers),
+            pages,
+            browsers,
             routes,
             verifier: Verifier::new(Arc::clone(&servers), proofs),
             policy: Arc::new(policy),
@@ -253,6 +265,14 @@ impl Gateway {
         if let Some(metadata) = self.well_known.answer(path, request, call) {
             return metadata.map(ConnectorAnswer::written);
         }
+        if let Some((pages, rest)) = self.page(path) {
+            let body = body.take().expect("a request's body is taken once: this one goes no further");
+            let reference = call.request_id().to_string();
+            let mut response = pages.answer(request, rest, body, &reference, now).await;
+            rewrite::set_request_id(response.headers_mut(), call.request_id());
+            rewrite::leave_out_body_for_head(&mut response, request.method());
+            return Ok(ConnectorAnswer::written(response));
+        }
         let connector = self.routes.connector(path).ok_or(Refusal::NoConnector)?;
         call.record.connector = Some(connector.name.clone());
         call.record.destination = Some(Arc::clone(&connector.destination));
@@ -328,6 +348,13 @@ impl Gateway {
             }
             (Some(_), None) | (None, _) => Ok(answer),
         }
+    }
+
+    /// The pages that a path belongs to, and what of it they see. They come before any connector.
+    fn page<'a>(&self, path: CanonicalPath<'a>) -> Option<(&Pages, &'a str)> {
+        let pages = self.pages.as_ref()?;
+        let rest = path.as_str().strip_prefix(pages.path())?;
+        (rest.is_empty() || rest.starts_with('/')).then_some((pages, rest))
     }
 
     /// Who calls: a person through an agent, or where lists are for agents alone, an agent for itself.

@@ -23,7 +23,7 @@ mod code;
 mod id_jag;
 mod platform_token;
 mod recording;
-mod request;
+pub(super) mod request;
 
 pub use actor::OwnToken;
 pub use answer::IssuedToken;

@@ -9,6 +9,7 @@ mod agents;
 mod app_only;
 mod authentications;
 mod bodies;
+mod browser;
 mod canary;
 mod catalog;
 mod challenge;
@@ -25,6 +26,7 @@ mod lifecycle;
 mod mcp;
 mod metadata;
 mod pages;
+mod pages_of_people;
 #[cfg(feature = "cedar")]
 mod policy;
 mod possession;

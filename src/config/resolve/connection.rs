@@ -1,4 +1,4 @@
-//! `connection` and `pages`: services with accounts of their own, where people sign in for themselves.
+//! `connection`: services with accounts of their own, where people sign in for themselves.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,15 +9,12 @@ use super::{Surroundings, exchange, values};
 use crate::checked_url::{CheckedUrl, PlainHttp};
 use crate::config::at::At;
 use crate::config::file::{self, File};
-use crate::connections::{ConnectionSettings, Links};
+use crate::connections::ConnectionSettings;
 use crate::gateway::ConnectorSettings;
-use crate::gateway::path::{CanonicalPath, ConnectorPath};
 use crate::identity::{Issuer, IssuerName, Scopes};
 use crate::oauth::code_client::{CodeClientSettings, CodeEndpoints};
 use crate::tool::{ConnectorName, IdentityMode, Resource, Tool};
 
-/// Where the pages are unless the configuration says otherwise.
-const PAGES: &str = "/account";
 /// Scopes of signing in: they are about the account, and no tool needs them of a token.
 const SIGN_IN_SCOPES: [&str; 6] = ["openid", "profile", "email", "address", "phone", "offline_access"];
 /// Parameters that the gateway sets itself. A second value for one of them would leave it to the server which counts.
@@ -224,49 +221,5 @@ pub fn tool_scopes(
             ));
             None
         }
-    }
-}
-
-/// Where the pages are; `None` in it: nobody knows by which address browsers would find them. `None` when faults were noted.
-pub fn links(file: &File, root: &At<'_>, public_url: &PublicUrl<'_>) -> Option<Option<Links>> {
-    let (pages_at, path_at) = (root.key("pages"), root.key("pages").key("path"));
-    let is_used = pages_at.is_written() || root.key("vault").is_written();
-    if !is_used {
-        return Some(None);
-    }
-    let path = file.pages.as_ref().and_then(|pages| pages.path.as_deref());
-    let path = match path {
-        Some(text) => path_at.checked(text.parse::<ConnectorPath>())?,
-        None if path_at.is_written() => return None,
-        None => PAGES.parse::<ConnectorPath>().expect("it is the path of a connector"),
-    };
-    if path.as_str() == "/" {
-        path_at.fault_found("is all of the gateway: give the pages a path of their own, like `/account`");
-        return None;
-    }
-    let mut sound = true;
-    for (name, connector) in file.connectors.iter().flat_map(|connectors| &connectors.0) {
-        let Some(own) = connector.path.as_deref().filter(|own| CanonicalPath::parse(own).is_ok()) else {
-            continue;
-        };
-        if own == path.as_str() || own.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('/')) {
-            root.key("connectors").key(name).key("path").fault_found(format_args!(
-                "lies under {}, where people's pages are: choose another, or say where they are with `pages: {{ path: … }}`",
-                path.as_str()
-            ));
-            sound = false;
-        }
-    }
-    match public_url {
-        _ if !sound => None,
-        PublicUrl::Given(url) => Some(Some(Links::new(url, path.as_str()))),
-        PublicUrl::Missing if pages_at.is_written() => {
-            pages_at.fault(
-                "goes with `public_url`, under which browsers find the pages: add it, or leave this out",
-            );
-            None
-        }
-        PublicUrl::Missing => Some(None),
-        PublicUrl::Unclear => None,
     }
 }

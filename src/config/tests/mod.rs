@@ -14,6 +14,7 @@ mod exchange;
 mod files;
 mod issuers;
 mod openapi;
+mod pages;
 mod policy;
 mod privacy;
 mod schema;

@@ -91,6 +91,16 @@ impl Surroundings {
     }
 }
 
+/// An authorization code, and what proves whose it is.
+pub struct Redemption<'a> {
+    /// The code that the browser came back with.
+    pub code: &'a SecretToken,
+    /// What its challenge was made from (RFC 7636 section 4.1).
+    pub verifier: &'a SecretToken,
+    /// Where the browser came back to (RFC 6749 section 4.1.3).
+    pub redirect_uri: &'a str,
+}
+
 impl Request {
     /// The request for a token that is good for `target`. `claims` is what the connector demands beside.
     ///
@@ -334,6 +344,29 @@ impl Request {
         }
         let request = Self { authorization: None, form };
         request.proved_by(&server.client_id, &server.client_auth, &server.token_endpoint, surroundings, now)
+    }
+
+    /// The redemption of an authorization code by `client`, its identifier and how it proves itself (RFC 6749 section
+    /// 4.1.3).
+    ///
+    /// # Errors
+    ///
+    /// What the gateway lacks for it.
+    pub fn authorization_code(
+        client: (&str, &ClientAuth),
+        endpoint: &CheckedUrl,
+        redemption: &Redemption<'_>,
+        surroundings: &Surroundings,
+        now: Now,
+    ) -> Result<Self, &'static str> {
+        let form = vec![
+            Field::new("grant_type", "authorization_code"),
+            Field::secret("code", redemption.code),
+            Field::new("redirect_uri", redemption.redirect_uri),
+            Field::secret("code_verifier", redemption.verifier),
+        ];
+        let (client_id, client_auth) = client;
+        Self { authorization: None, form }.proved_by(client_id, client_auth, endpoint, surroundings, now)
     }
 
     /// With the proof of which client asks.
