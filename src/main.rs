@@ -18,7 +18,6 @@ use obo_gateway::error_chain::ErrorChain;
 use obo_gateway::explain::{self, ExplainError, Verdict};
 use obo_gateway::forget::{self, ForgetError};
 use obo_gateway::process::{Process, StartError};
-use obo_gateway::vault_command::{self, VaultCommandError};
 
 use audit_command::AuditCommand;
 
@@ -116,11 +115,6 @@ enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
-    /// Look after the vault with people's own connections, while the gateway is stopped
-    Vault {
-        #[command(subcommand)]
-        command: VaultCommand,
-    },
     /// Work with policies
     #[cfg(feature = "cedar")]
     Policy {
@@ -196,51 +190,6 @@ enum PolicyCommand {
     },
 }
 
-#[derive(Subcommand)]
-enum VaultCommand {
-    /// Show whose connections it holds, at which service, as which account, and for which agents
-    ///
-    /// No token is shown. What cannot be used is shown with its fault.
-    List {
-        #[command(flatten)]
-        config: ConfigFile,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Take away all that a person has connected
-    ///
-    /// While the gateway runs, `obo-gateway forget` does it: then the services are asked to take their tokens back, and the audit
-    /// trail has it. This does neither.
-    Forget {
-        #[command(flatten)]
-        config: ConfigFile,
-        #[command(flatten)]
-        person: PersonArguments,
-    },
-    /// Seal everything with the first key of the configuration, so that the others can be taken out
-    ///
-    /// First give the new key, above the old one, and restart the gateway: from then on both open and the new one seals. Then,
-    /// with the gateway stopped, run this, and take the old key out. What cannot be opened is dropped, and counted.
-    Rotate {
-        #[command(flatten)]
-        config: ConfigFile,
-    },
-}
-
-#[derive(clap::Args)]
-struct PersonArguments {
-    /// The issuer: its name in the configuration, or its `iss`
-    #[arg(long, value_name = "NAME", required_unless_present = "tenant", conflicts_with = "tenant")]
-    issuer: Option<String>,
-    /// The tenant, in place of the issuer
-    #[arg(long, value_name = "ID")]
-    tenant: Option<String>,
-    /// The person: Entra's object id (`oid`), elsewhere `sub`
-    #[arg(long, value_name = "ID")]
-    subject: String,
-}
-
 #[derive(clap::Args)]
 struct ConfigFile {
     /// The configuration file
@@ -268,7 +217,6 @@ fn main() -> ExitCode {
             forget(&config.path, &forget::Request { issuer, tenant, subject })
         }
         Command::Audit { command } => audit_command::run(command),
-        Command::Vault { command } => vault(command),
         #[cfg(feature = "cedar")]
         Command::Policy { command: PolicyCommand::Schema { config } } => {
             match config::policy_schema(&config.path, &environment) {
@@ -302,7 +250,7 @@ fn run(path: &Path, log_format: LogFormat) -> ExitCode {
             }
             Err(StartError::Config(error)) => bad_configuration(&error),
             // Trying again does not help until somebody has made the folder or changed the name.
-            Err(error @ (StartError::Audit { .. } | StartError::Vault { .. })) => {
+            Err(error @ StartError::Audit { .. }) => {
                 failed(&ErrorChain(&error).to_string());
                 ExitCode::from(BAD_CONFIGURATION)
             }
@@ -411,40 +359,6 @@ fn forget(path: &Path, request: &forget::Request) -> ExitCode {
             Ok(dropped) => print(&dropped),
             Err(ForgetError::Config(error)) => bad_configuration(&error),
             Err(error) => failed(&ErrorChain(&error).to_string()),
-        }
-    })
-}
-
-fn vault(command: VaultCommand) -> ExitCode {
-    let failed_to = |error: VaultCommandError| match error {
-        VaultCommandError::Config(error) => bad_configuration(&error),
-        error => failed(&ErrorChain(&error).to_string()),
-    };
-    in_runtime(async {
-        match command {
-            VaultCommand::List { config, json } => {
-                match vault_command::list(&config.path, &environment).await {
-                    Ok(listed) if json => print_json(&listed),
-                    Ok(listed) => print(&vault_command::table(&listed, io::stdout().is_terminal())),
-                    Err(error) => failed_to(error),
-                }
-            }
-            VaultCommand::Forget { config, person } => {
-                let PersonArguments { issuer, tenant, subject } = person;
-                let request = forget::Request { issuer, tenant, subject };
-                match vault_command::forget(&config.path, &environment, &request).await {
-                    Ok(count) => print(&format!("taken away: {count}")),
-                    Err(error) => failed_to(error),
-                }
-            }
-            VaultCommand::Rotate { config } => {
-                match vault_command::rotate(&config.path, &environment).await {
-                    Ok(rotated) => {
-                        print(&format!("sealed anew: {}, dropped: {}", rotated.resealed, rotated.dropped))
-                    }
-                    Err(error) => failed_to(error),
-                }
-            }
         }
     })
 }

@@ -10,7 +10,6 @@ mod connectors;
 mod exchange;
 mod issuers;
 mod named;
-mod people;
 mod policy;
 mod tools;
 
@@ -24,9 +23,8 @@ pub use exchange::{
     ActorToken, ClientCapability, Exchange, Grant, MoreScopes, RequestedTokenType,
     ResourceAuthorizationServer, Reuse, Target,
 };
-pub use issuers::{Cloud, Issuer, IssuerKind, Profile, SignIn};
+pub use issuers::{Cloud, Issuer, IssuerKind, Profile};
 pub use named::Named;
-pub use people::{Connection, Pages, Vault, VaultKey};
 pub use policy::{Cedar, Policy, Rule};
 pub use tools::{Annotations, Argument, ArgumentType, Tool};
 
@@ -72,10 +70,6 @@ pub struct File {
     pub connectors: Option<Named<Connector>>,
     /// Who may call what. What no rule allows is denied.
     pub policy: Option<Policy>,
-    /// Where people's own connections are kept (`identity: connection`).
-    pub vault: Option<Vault>,
-    /// The pages on which people sign in, and see to their connections.
-    pub pages: Option<Pages>,
     /// Where the record of every call goes.
     #[schemars(required)]
     pub audit: Option<Audit>,

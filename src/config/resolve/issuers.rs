@@ -6,13 +6,12 @@ use super::application::{self, Application};
 use super::exchange::Naming;
 use super::files::authorities;
 use super::publication::PublicUrl;
-use super::{Surroundings, exchange, pages, publication, sign_in, values};
+use super::{Surroundings, exchange, publication, values};
 use crate::checked_url::{CheckedUrl, PlainHttp};
 use crate::config::at::At;
 use crate::config::file::{self, File};
 use crate::identity::{Actor, Audience, Issuer, IssuerName, Scopes, Tenant};
 use crate::oauth::published_metadata::Publication;
-use crate::oauth::sign_in::SignInSettings;
 use crate::oauth::{
     ApplicationSettings, ClaimNames, ClaimPath, Endpoints, ExchangeSettings, IssuerKind, IssuerSettings,
     Profile,
@@ -106,8 +105,7 @@ pub fn settings(
     for (name, issuer) in issuers.iter().flat_map(|issuers| &issuers.0) {
         let at = at.key(name);
         values::check_name(&at, name);
-        let serves_pages = pages::are_wanted(root);
-        let checked = issuer_settings(name, issuer, &at, (public_url, serves_pages), surroundings);
+        let checked = issuer_settings(name, issuer, &at, public_url, surroundings);
         settings.extend(checked.into_iter().flatten());
     }
     refuse_doubles(&settings, &at);
@@ -155,14 +153,14 @@ fn issuer_settings(
     name: &str,
     issuer: &file::Issuer,
     at: &At<'_>,
-    (public_url, serves_pages): (&PublicUrl<'_>, bool),
+    public_url: &PublicUrl<'_>,
     surroundings: &Surroundings<'_>,
 ) -> Option<Vec<IssuerSettings>> {
     let kind = at.key("kind");
     let locations =
         match kind.required(issuer.kind, "`entra` for Microsoft Entra ID, `oidc` for any other server") {
             Some(file::IssuerKind::Entra) => entra(issuer, at),
-            Some(file::IssuerKind::Oidc) => oidc(issuer, at, serves_pages).map(|location| vec![location]),
+            Some(file::IssuerKind::Oidc) => oidc(issuer, at).map(|location| vec![location]),
             None => None,
         };
     let claim_names = claim_names(issuer, at);
@@ -173,7 +171,6 @@ fn issuer_settings(
     let published_issuer = publication::published_issuer(name, issuer, at, public_url);
     let exchange = exchange(issuer, at, surroundings);
     let application = application::settings(issuer, exchange.as_ref(), at, surroundings);
-    let sign_in = sign_in::settings(issuer, exchange.as_ref(), at, serves_pages, surroundings);
     let template = Template {
         profile: match issuer.profile {
             Some(file::Profile::Rfc9068) => Profile::Rfc9068,
@@ -188,7 +185,6 @@ fn issuer_settings(
         published_issuer: published_issuer?,
         exchange: exchange?,
         application: application?,
-        sign_in: sign_in?,
     };
     Some(locations?.into_iter().map(|location| template.at(name, location)).collect())
 }
@@ -205,7 +201,6 @@ struct Template {
     published_issuer: Option<Issuer>,
     exchange: Option<ExchangeSettings>,
     application: Option<ApplicationSettings>,
-    sign_in: Option<SignInSettings>,
 }
 
 /// What they do not.
@@ -239,7 +234,6 @@ impl Template {
                 .map(|issuer| Publication { issuer, metadata: location.metadata }),
             exchange: self.exchange.clone(),
             application: self.application.clone(),
-            sign_in: self.sign_in.clone(),
         }
     }
 }
@@ -321,7 +315,7 @@ fn exchange(
     exchange::settings(exchange, &at, surroundings).map(Some)
 }
 
-fn oidc(issuer: &file::Issuer, at: &At<'_>, serves_pages: bool) -> Option<Location> {
+fn oidc(issuer: &file::Issuer, at: &At<'_>) -> Option<Location> {
     let of_entra = [
         ("tenant", issuer.tenant.is_some()),
         ("tenants", issuer.tenants.is_some()),
@@ -353,9 +347,7 @@ fn oidc(issuer: &file::Issuer, at: &At<'_>, serves_pages: bool) -> Option<Locati
     }
     let all_given = jwks_uri.is_some()
         && (token_endpoint.is_some() || (issuer.exchange.is_none() && issuer.application.is_none()))
-        && (introspection_endpoint.is_some() || !introspects)
-        // Where people sign in is said nowhere else.
-        && !serves_pages;
+        && (introspection_endpoint.is_some() || !introspects);
     Some(Location {
         kind: IssuerKind::Oidc,
         issuer: Issuer::new(text),

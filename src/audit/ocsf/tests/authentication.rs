@@ -172,7 +172,7 @@ fn forgotten(realm: Realm, realms: &[&str], privacy: Arc<Privacy>) -> (String, V
     let revocation = Revocation {
         person: Person { realm, subject: Subject::new("o-1-ada") },
         realms: realms.iter().map(|realm| Arc::from(*realm)).collect(),
-        dropped: Forgotten { credentials: 2, remembered_tokens: 1, connections: 0 },
+        dropped: Forgotten { credentials: 2, remembered_tokens: 1 },
         peer: peer(),
         method: Method::POST,
         path: "/forget".into(),
