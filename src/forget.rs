@@ -6,21 +6,10 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::config::{self, LoadError};
+use crate::config::{self, LoadError, NamedPerson};
 
 /// Longest wait for the gateway's answer: it only has to look into its own memory.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Whom to forget.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// The issuer's name in the configuration, or its `iss`.
-    pub issuer: Option<String>,
-    /// The tenant, in place of the issuer.
-    pub tenant: Option<String>,
-    /// The person's identifier: Entra's `oid`, elsewhere `sub`.
-    pub subject: String,
-}
 
 /// Why nobody was forgotten.
 #[derive(Debug, thiserror::Error)]
@@ -54,17 +43,17 @@ pub enum ForgetError {
 pub async fn forget(
     path: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
-    request: &Request,
+    person: &NamedPerson,
 ) -> Result<String, ForgetError> {
     let address = reachable(config::load(path, environment)?.config.server.admin);
     let unreachable = |source| ForgetError::Unreachable { address, source };
     let mut url: Url = format!("http://{address}/forget").parse().expect("an address makes a URL");
-    for (name, value) in [("issuer", &request.issuer), ("tenant", &request.tenant)] {
+    for (name, value) in [("issuer", &person.issuer), ("tenant", &person.tenant)] {
         if let Some(value) = value {
             url.query_pairs_mut().append_pair(name, value);
         }
     }
-    url.query_pairs_mut().append_pair("subject", &request.subject);
+    url.query_pairs_mut().append_pair("subject", &person.subject);
     let client =
         reqwest::Client::builder().no_proxy().timeout(ANSWER_TIMEOUT).build().map_err(unreachable)?;
     let answer = client.post(url).send().await.map_err(unreachable)?;

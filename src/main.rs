@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use obo_gateway::config::{self, LoadError};
+use obo_gateway::config::{self, LoadError, NamedPerson};
 use obo_gateway::error_chain::ErrorChain;
 use obo_gateway::explain::{self, ExplainError, Verdict};
 use obo_gateway::forget::{self, ForgetError};
@@ -100,15 +100,8 @@ enum Command {
     Forget {
         #[command(flatten)]
         config: ConfigFile,
-        /// The issuer: its name in the configuration, or its `iss`
-        #[arg(long, value_name = "NAME", required_unless_present = "tenant", conflicts_with = "tenant")]
-        issuer: Option<String>,
-        /// The tenant, in place of the issuer
-        #[arg(long, value_name = "ID")]
-        tenant: Option<String>,
-        /// The person: Entra's object id (`oid`), elsewhere `sub`
-        #[arg(long, value_name = "ID")]
-        subject: String,
+        #[command(flatten)]
+        person: PersonArguments,
     },
     /// Read the audit trail: verify, query, follow, count, report
     Audit {
@@ -197,6 +190,25 @@ struct ConfigFile {
     path: PathBuf,
 }
 
+#[derive(clap::Args)]
+struct PersonArguments {
+    /// The issuer: its name in the configuration, or its `iss`
+    #[arg(long, value_name = "NAME", required_unless_present = "tenant", conflicts_with = "tenant")]
+    issuer: Option<String>,
+    /// The tenant, in place of the issuer
+    #[arg(long, value_name = "ID")]
+    tenant: Option<String>,
+    /// The person: Entra's object id (`oid`), elsewhere `sub`
+    #[arg(long, value_name = "ID")]
+    subject: String,
+}
+
+impl From<PersonArguments> for NamedPerson {
+    fn from(PersonArguments { issuer, tenant, subject }: PersonArguments) -> Self {
+        Self { issuer, tenant, subject }
+    }
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum LogFormat {
     /// Text on a terminal, JSON elsewhere
@@ -213,9 +225,7 @@ fn main() -> ExitCode {
         Command::Check { config } => check(&config.path),
         Command::Tools { config, json } => tools(&config.path, json),
         Command::Explain(arguments) => explain(arguments),
-        Command::Forget { config, issuer, tenant, subject } => {
-            forget(&config.path, &forget::Request { issuer, tenant, subject })
-        }
+        Command::Forget { config, person } => forget(&config.path, &person.into()),
         Command::Audit { command } => audit_command::run(command),
         #[cfg(feature = "cedar")]
         Command::Policy { command: PolicyCommand::Schema { config } } => {
@@ -353,9 +363,9 @@ fn explain(arguments: Explain) -> ExitCode {
     })
 }
 
-fn forget(path: &Path, request: &forget::Request) -> ExitCode {
+fn forget(path: &Path, person: &NamedPerson) -> ExitCode {
     in_runtime(async {
-        match forget::forget(path, &environment, request).await {
+        match forget::forget(path, &environment, person).await {
             Ok(dropped) => print(&dropped),
             Err(ForgetError::Config(error)) => bad_configuration(&error),
             Err(error) => failed(&ErrorChain(&error).to_string()),

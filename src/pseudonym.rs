@@ -2,18 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::{self, Config, LoadError};
-
-/// Whose pseudonyms.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// The issuer's name in the configuration, or its `iss`.
-    pub issuer: Option<String>,
-    /// The tenant, in place of the issuer.
-    pub tenant: Option<String>,
-    /// The person's identifier: Entra's `oid`, elsewhere `sub`.
-    pub subject: String,
-}
+use crate::config::{self, Config, LoadError, NamedPerson};
 
 /// Why there are none.
 #[derive(Debug, thiserror::Error)]
@@ -40,17 +29,17 @@ pub enum PseudonymError {
 pub fn pseudonyms(
     path: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
-    request: &Request,
+    person: &NamedPerson,
 ) -> Result<Vec<String>, PseudonymError> {
     let config = config::load(path, environment)?.config;
     if !config.privacy.is_configured() {
         return Err(PseudonymError::NoKeys);
     }
-    let realm = match (&request.tenant, &request.issuer) {
+    let realm = match (&person.tenant, &person.issuer) {
         (Some(tenant), _) => tenant.clone(),
         (None, issuer) => realm_of(&config, issuer.as_deref().unwrap_or_default())?,
     };
-    Ok(config.privacy.keys().iter().map(|key| key.person(&realm, &request.subject)).collect())
+    Ok(config.privacy.keys().iter().map(|key| key.person(&realm, &person.subject)).collect())
 }
 
 /// Where identifiers of an issuer's people mean something.

@@ -59,6 +59,17 @@ pub struct Config {
     pub privacy: std::sync::Arc<crate::audit::Privacy>,
 }
 
+/// A person, as an operator names them: by the issuer or the tenant that the configuration has.
+#[derive(Clone, Debug)]
+pub struct NamedPerson {
+    /// The issuer's name in the configuration, or its `iss`.
+    pub issuer: Option<String>,
+    /// The tenant, in place of the issuer.
+    pub tenant: Option<String>,
+    /// The person's identifier: Entra's `oid`, elsewhere `sub`.
+    pub subject: String,
+}
+
 /// A configuration that can be used, and what someone should look at regardless.
 #[derive(Debug)]
 pub struct Loaded {

@@ -23,7 +23,9 @@ use obo_gateway::trail::tail::{self, Tail};
 use obo_gateway::trail::verify::{self, Verdict};
 use obo_gateway::trail::{Progress, Trail, parse_time};
 
-use super::{CANNOT_TELL, ConfigFile, bad_configuration, environment, failed, print, print_json};
+use super::{
+    CANNOT_TELL, ConfigFile, PersonArguments, bad_configuration, environment, failed, print, print_json,
+};
 
 /// Columns where nobody tells.
 const COLUMNS_DEFAULT: usize = 120;
@@ -139,15 +141,8 @@ pub enum AuditCommand {
     Pseudonym {
         #[command(flatten)]
         config: ConfigFile,
-        /// The issuer: its name in the configuration, or its `iss`
-        #[arg(long, value_name = "NAME", required_unless_present = "tenant", conflicts_with = "tenant")]
-        issuer: Option<String>,
-        /// The tenant, in place of the issuer
-        #[arg(long, value_name = "ID")]
-        tenant: Option<String>,
-        /// The person: Entra's object id (`oid`), elsewhere `sub`
-        #[arg(long, value_name = "ID")]
-        subject: String,
+        #[command(flatten)]
+        person: PersonArguments,
     },
     /// Make a key that checkpoints are signed with, and print what they are verified with
     ///
@@ -299,9 +294,8 @@ pub fn run(command: AuditCommand) -> ExitCode {
             let request = Reported { paths: trail.paths, person, since, until, checkpoints };
             report(request, &keys, &output).unwrap_or_else(|error| cannot_tell(&*error))
         }
-        AuditCommand::Pseudonym { config, issuer, tenant, subject } => {
-            let request = pseudonym::Request { issuer, tenant, subject };
-            match pseudonym::pseudonyms(&config.path, &environment, &request) {
+        AuditCommand::Pseudonym { config, person } => {
+            match pseudonym::pseudonyms(&config.path, &environment, &person.into()) {
                 Ok(pseudonyms) => print(&pseudonyms.join("\n")),
                 Err(PseudonymError::Config(error)) => bad_configuration(&error),
                 Err(error) => failed(&ErrorChain(&error).to_string()),
