@@ -3,6 +3,7 @@
 //! `metadata` is the last member of each, where the trail adds the record's place (`link.rs`).
 
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
 
@@ -26,17 +27,26 @@ pub const RECORD_BYTES_MAX: usize = 131_072;
 
 /// Appends `record` to `line`.
 pub fn append(record: &Record, line: &mut Vec<u8>) {
+    append_or_name(record.id(), line, |line| match record {
+        Record::Call(call) => call::append(call, line),
+        Record::Authentication(authentication) => authentication::append(authentication, line),
+        Record::Mark(mark) => serde_json::to_writer(line, &mark::Event::of(mark)),
+    });
+}
+
+/// Appends what `write` writes. Writing into memory does not fail and the types have no failing parts; were it to fail or to panic
+/// all the same, the record still has a line that names it, and the one writer of the trail lives on.
+fn append_or_name(
+    id: RequestId,
+    line: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>,
+) {
     let before = line.len();
-    let written = match record {
-        Record::Call(call) => call::append(call, &mut *line),
-        Record::Authentication(authentication) => authentication::append(authentication, &mut *line),
-        Record::Mark(mark) => serde_json::to_writer(&mut *line, &mark::Event::of(mark)),
-    };
-    if written.is_err() {
-        // Writing into memory does not fail and the types have no failing parts. Were it to happen all the same,
-        // the call still has its line.
+    let written = catch_unwind(AssertUnwindSafe(|| write(line)));
+    if !matches!(written, Ok(Ok(()))) {
+        tracing::error!(%id, "Audit record cannot be formatted, its line has nothing but its name");
         line.truncate(before);
-        line.extend_from_slice(format!(r#"{{"metadata":{{"uid":"{}"}}}}"#, record.id()).as_bytes());
+        line.extend_from_slice(format!(r#"{{"metadata":{{"uid":"{id}"}}}}"#).as_bytes());
     }
 }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::append;
+use super::{append, append_or_name};
 use crate::audit::keyed::{AuditKey, Epoch, KEY_BYTES_MIN, Privacy};
 use crate::audit::record::{
-    CallRecord, Destination, Ending, Fault, McpOperation, Record, RefusalNote, StageTimes,
+    CallRecord, Destination, Ending, Fault, McpOperation, Record, RefusalNote, RequestId, StageTimes,
 };
 use crate::identity::{
     Actor, Audience, Authentication as SignIn, Caller, Peer, RuleName, Scopes, SecretToken, Tenant,
@@ -40,6 +40,23 @@ fn call(record: &CallRecord) -> (String, Value) {
 #[track_caller]
 fn expect(value: &Value, pointer: &str, expected: Value) {
     assert_eq!(value.pointer(pointer), Some(&expected), "{pointer} in {value:#}");
+}
+
+#[test]
+fn what_cannot_be_formatted_has_a_line_that_names_it() {
+    let id = RequestId::next();
+    let named = |write: fn(&mut Vec<u8>) -> serde_json::Result<()>| {
+        let mut line = b"the line before\n".to_vec();
+        append_or_name(id, &mut line, write);
+        String::from_utf8(line).expect("UTF-8")
+    };
+    let expected = format!("the line before\n{{\"metadata\":{{\"uid\":\"{id}\"}}}}");
+    let panics = named(|line| {
+        line.extend_from_slice(b"{\"half");
+        panic!("as the test wants")
+    });
+    assert_eq!(panics, expected);
+    assert_eq!(named(|line| serde_json::from_slice(line)), expected);
 }
 
 fn peer() -> Peer {
