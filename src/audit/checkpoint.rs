@@ -20,6 +20,8 @@ use crate::digest::sha256;
 
 /// What stands before the instance in the name of a key, and so in the first line of each of its notes.
 pub const ORIGIN: &str = "obo-gateway.audit/";
+/// What a private key is called in PEM form (RFC 7468 section 10).
+const PEM_LABEL: &str = "PRIVATE KEY";
 /// Marks a key as Ed25519 (C2SP signed-note).
 const ED25519_KEY: u8 = 1;
 /// Longest note: its lines have bounds, and there is one signature.
@@ -146,12 +148,12 @@ impl CheckpointKey {
         let der = pair.to_pkcs8v1()?;
         let encoded = Zeroizing::new(STANDARD.encode(der.as_ref()));
         let mut pem = Zeroizing::new(String::with_capacity(encoded.len() + 128));
-        pem.push_str("-----BEGIN PRIVATE KEY-----\n");
+        pem.push_str(&format!("-----BEGIN {PEM_LABEL}-----\n"));
         for line in encoded.as_bytes().chunks(64) {
             pem.extend(line.iter().map(|byte| char::from(*byte)));
             pem.push('\n');
         }
-        pem.push_str("-----END PRIVATE KEY-----\n");
+        pem.push_str(&format!("-----END {PEM_LABEL}-----\n"));
         Ok(pem)
     }
 
@@ -370,7 +372,7 @@ mod tests {
         assert!(key.public().verify(&key.sign(&checkpoint())).is_ok());
         let other =
             rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).expect("a key").serialize_pem();
-        for wrong in [other.as_str(), "", "-----BEGIN PRIVATE KEY-----"] {
+        for wrong in [other.as_str(), "", &format!("-----BEGIN {PEM_LABEL}-----")] {
             assert_eq!(
                 CheckpointKey::from_pem(wrong.as_bytes(), instance()).err(),
                 Some(CheckpointError::NoPrivateKey)

@@ -14,6 +14,8 @@ const COMPRESSED: &str = ".zst";
 const CHECKPOINTS: &str = ".checkpoints";
 /// Ends the name of the lock.
 const LOCK: &str = ".lock";
+/// Ends the name of a copy that is being made.
+const PART: &str = ".part";
 
 /// Longest line that is read back. Records are far shorter.
 pub const LINE_BYTES_MAX: u64 = 1_048_576;
@@ -86,7 +88,7 @@ impl ClosedFile {
 
 /// What the copy of a closed file is called while it is being made.
 pub fn rescued(closed: &Path) -> PathBuf {
-    beside(closed, ".part")
+    beside(closed, PART)
 }
 
 /// Where the checkpoints of a trail are kept: signed notes, one after the other, each followed by an empty line.
@@ -99,9 +101,12 @@ pub fn lock(trail: &Path) -> PathBuf {
     beside(trail, LOCK)
 }
 
-/// The trail that a file stands beside as its checkpoints or its lock, by its name.
+/// The trail that a file stands beside as its checkpoints, its lock, or an unfinished copy of a closed file, by its name.
 pub fn stands_beside(path: &Path) -> Option<PathBuf> {
     let name = path.file_name()?.to_str()?;
+    if let Some(closed) = name.strip_suffix(PART) {
+        return ClosedFile::parse(&path.with_file_name(closed)).map(|(trail, _)| trail);
+    }
     let trail = name.strip_suffix(CHECKPOINTS).or_else(|| name.strip_suffix(LOCK))?;
     (!trail.is_empty()).then(|| path.with_file_name(trail))
 }
@@ -210,7 +215,9 @@ mod tests {
         }
         assert_eq!(stands_beside(&checkpoints(trail)).as_deref(), Some(trail));
         assert_eq!(stands_beside(&lock(trail)).as_deref(), Some(trail));
+        assert_eq!(stands_beside(&rescued(&closed.path)).as_deref(), Some(trail));
         assert_eq!(stands_beside(trail), None);
+        assert_eq!(stands_beside(Path::new("other.part")), None);
     }
 
     #[test]
