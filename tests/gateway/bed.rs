@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::leaks;
+use crate::log::Log;
 use crate::ocsf;
 
 /// A gateway with what it stands between.
@@ -23,6 +24,8 @@ pub struct TestBed {
     client: Client,
     /// The tokens that were sent.
     sent: Mutex<Vec<String>>,
+    /// How much had been logged before.
+    logged: usize,
 }
 
 /// A test bed about to be started.
@@ -191,6 +194,7 @@ impl TestBed {
         connector: MailConnector,
         config: impl FnOnce(&Parts) -> String,
     ) -> Self {
+        let logged = Log::of_all().bytes();
         let folder = tempfile::tempdir().expect("a folder");
         let secret = &authorization_server.settings().gateway.secret;
         std::fs::write(folder.path().join("secret"), secret).expect("a secret file");
@@ -204,7 +208,7 @@ impl TestBed {
         let environment: Environment = Arc::new(|_| None);
         let (gateway, _) = Process::start(&path, environment).await.expect("a gateway");
         let sent = Mutex::default();
-        Self { authorization_server, connector, gateway, folder, client: client(), sent }
+        Self { authorization_server, connector, gateway, folder, client: client(), sent, logged }
     }
 
     /// The address of something on the gateway.
@@ -329,7 +333,9 @@ impl Drop for TestBed {
         // A line that is being written has no end yet.
         let whole = trail.rfind('\n').map_or("", |end| &trail[..end]);
         whole.lines().for_each(ocsf::assert_valid);
-        leaks::assert_none("trail", &trail, &self.secrets());
+        let secrets = self.secrets();
+        leaks::assert_none("trail", &trail, &secrets);
+        leaks::assert_none("log", &Log::of_all().since(self.logged), &secrets);
     }
 }
 

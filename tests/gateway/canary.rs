@@ -1,18 +1,16 @@
 //! Marked secrets are sent through the whole gateway, by every way a call can end, and looked for in everything that it puts out:
 //! the trail, the log with all its details, metrics, what agents hear of refusals, and files.
 
-use std::io;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use obo_gateway::demo::authorization_server::{Endpoint, Fault, MAIL_AUDIENCE, Settings};
 use obo_gateway::demo::script::Reply;
 use reqwest::{Method, Response};
 use serde_json::json;
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::bed::{Setup, TestBed};
 use crate::leaks;
+use crate::log::Log;
 use crate::mcp::bed::McpBed;
 
 const CLIENT_SECRET: &str = "canary-client-secret-41f09b27";
@@ -36,46 +34,6 @@ const TOOLS: &str = "    tools:
         record_arguments: [subject]
       announce: { match: 'POST /users/{user}/sendMail', identity: app_only, scopes: [.default] }
 ";
-
-/// Everything that is logged on this thread, on which all of a test runs.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("nobody panics here").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-impl Log {
-    /// Begins to log, in every detail.
-    fn capture() -> (Self, tracing::subscriber::DefaultGuard) {
-        let log = Self::default();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_ansi(false)
-            .with_writer(log.clone())
-            .finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().expect("nobody panics here")).into_owned()
-    }
-}
 
 /// What agents heard of the gateway itself: the heads of all answers, and the bodies of refusals.
 #[derive(Default)]

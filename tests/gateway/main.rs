@@ -21,6 +21,7 @@ mod http;
 mod http2;
 mod id_jag;
 mod lifecycle;
+mod log;
 mod mcp;
 mod metadata;
 mod pages;
