@@ -2,6 +2,8 @@
 
 #[path = "main/audit.rs"]
 mod audit_command;
+#[path = "main/checkpoints.rs"]
+mod checkpoints;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
@@ -20,6 +22,7 @@ use obo_gateway::forget::{self, ForgetError};
 use obo_gateway::process::{Process, StartError};
 
 use audit_command::AuditCommand;
+use checkpoints::PrintedCheckpoints;
 
 /// The configuration is bad (`EX_USAGE` of sysexits.h).
 const BAD_CONFIGURATION: u8 = 64;
@@ -287,8 +290,11 @@ fn signals() -> io::Result<Signals> {
 }
 
 async fn serve(process: &Process, mut signals: Signals) -> ExitCode {
+    let mut checkpoints = PrintedCheckpoints::default();
+    let mut looks = tokio::time::interval(checkpoints::LOOK_EVERY);
     loop {
         tokio::select! {
+            _ = looks.tick() => checkpoints.print_newest(process),
             _ = signals.stop.recv() => break,
             _ = signals.interrupt.recv() => break,
             // What went wrong is in the log; the old file serves on.
@@ -308,7 +314,10 @@ async fn serve(process: &Process, mut signals: Signals) -> ExitCode {
     tracing::info!("Gateway draining");
     let mut drain = std::pin::pin!(process.drain());
     tokio::select! {
-        _ = drain.as_mut() => return ExitCode::SUCCESS,
+        _ = drain.as_mut() => {
+            checkpoints.finish(process).await;
+            return ExitCode::SUCCESS;
+        }
         _ = signals.stop.recv() => {}
         _ = signals.interrupt.recv() => {}
     }

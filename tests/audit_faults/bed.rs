@@ -123,6 +123,11 @@ audit:
         self.folder.path().join("gateway.yaml")
     }
 
+    /// Where the gateway's standard output goes.
+    pub fn output(&self) -> PathBuf {
+        self.folder.path().join("output")
+    }
+
     /// Where the trail is.
     pub fn trail_path(&self) -> &Path {
         &self.trail
@@ -153,7 +158,7 @@ audit:
             .env("LD_PRELOAD", faults::shim())
             .env("AUDIT_FAULTS", &self.faults.path)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(std::fs::File::create(self.output()).expect("a file"))
             .stderr(output)
             .spawn()
             .expect("a gateway");

@@ -14,3 +14,4 @@ mod failing_disk;
 mod full_disk;
 mod kills;
 mod moved_files;
+mod published;
