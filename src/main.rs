@@ -4,6 +4,8 @@
 mod audit_command;
 #[path = "main/checkpoints.rs"]
 mod checkpoints;
+#[path = "main/vault.rs"]
+mod vault_command;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
@@ -23,6 +25,7 @@ use obo_gateway::process::{Process, StartError};
 
 use audit_command::AuditCommand;
 use checkpoints::PrintedCheckpoints;
+use vault_command::VaultCommand;
 
 /// The configuration is bad (`EX_USAGE` of sysexits.h).
 const BAD_CONFIGURATION: u8 = 64;
@@ -110,6 +113,11 @@ enum Command {
     Audit {
         #[command(subcommand)]
         command: AuditCommand,
+    },
+    /// Look after the vault with people's own connections, while the gateway is stopped
+    Vault {
+        #[command(subcommand)]
+        command: VaultCommand,
     },
     /// Work with policies
     #[cfg(feature = "cedar")]
@@ -230,6 +238,7 @@ fn main() -> ExitCode {
         Command::Explain(arguments) => explain(arguments),
         Command::Forget { config, person } => forget(&config.path, &person.into()),
         Command::Audit { command } => audit_command::run(command),
+        Command::Vault { command } => vault_command::run(command),
         #[cfg(feature = "cedar")]
         Command::Policy { command: PolicyCommand::Schema { config } } => {
             match config::policy_schema(&config.path, &environment) {
@@ -263,7 +272,7 @@ fn run(path: &Path, log_format: LogFormat) -> ExitCode {
             }
             Err(StartError::Config(error)) => bad_configuration(&error),
             // Trying again does not help until somebody has made the folder or changed the name.
-            Err(error @ StartError::Audit { .. }) => {
+            Err(error @ (StartError::Audit { .. } | StartError::Vault { .. })) => {
                 failed(&ErrorChain(&error).to_string());
                 ExitCode::from(BAD_CONFIGURATION)
             }

@@ -73,6 +73,17 @@ pub enum CacheRefresh {
     Withdrawn,
 }
 
+/// What is wrong with a record of the vault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum VaultFault {
+    /// It was changed, cut or moved.
+    Damaged,
+    /// It is sealed with a key that is not there.
+    OtherKey,
+    /// It was revoked, and has been put back.
+    PutBack,
+}
+
 impl CacheLookup {
     /// As it stands in metrics and records.
     pub const fn as_str(self) -> &'static str {
@@ -127,6 +138,9 @@ pub struct Metrics {
     pub audit_checkpoint_sequence: IntGauge,
     /// Whether records can be written, and there is room for them.
     pub audit_writable: IntGauge,
+    connection_events: IntCounterVec,
+    vault_records: IntGauge,
+    vault_faults: IntCounterVec,
     reload_success: IntGauge,
     issuer_ready: IntGaugeVec,
     unusable_keys: IntGaugeVec,
@@ -281,6 +295,17 @@ impl Metrics {
                 "audit_writable",
                 "Whether audit records can be written, and there is room for them. If not, calls are refused.",
             ),
+            connection_events: counters(
+                "connection_events_total",
+                "What happened to people's connections, by connector and event: `connected`, `consented`, `refused`, `refreshed`, `refresh_failed`, `withdrawn`, `disconnected`, `forgotten`, `revoked` or `revocation_failed`.",
+                &["connector", "event"],
+            ),
+            vault_records: gauge("vault_records", "Records in the vault: people's connections."),
+            vault_faults: counters(
+                "vault_faults_total",
+                "Records of the vault that were not used, by fault: `damaged`, `other_key` or `put_back`.",
+                &["fault"],
+            ),
             reload_success: gauge(
                 "config_last_reload_success",
                 "Whether the last reload of the configuration was taken.",
@@ -381,6 +406,31 @@ impl Metrics {
             CacheRefresh::Withdrawn => "withdrawn",
         };
         self.cache_refreshes.with_label_values(&[label]).inc();
+    }
+
+    /// Counts what happened to somebody's connection. `event` is one of `connections::event::Event`.
+    pub fn connection_changed(&self, connector: &str, event: &'static str) {
+        self.connection_events.with_label_values(&[connector, event]).inc();
+    }
+
+    /// Says how many records the vault has.
+    pub fn set_vault_records(&self, count: i64) {
+        self.vault_records.set(count);
+    }
+
+    /// Says that the vault has one record more.
+    pub fn add_vault_record(&self) {
+        self.vault_records.inc();
+    }
+
+    /// Counts a record of the vault that is not used.
+    pub fn vault_faulted(&self, fault: VaultFault) {
+        let label = match fault {
+            VaultFault::Damaged => "damaged",
+            VaultFault::OtherKey => "other_key",
+            VaultFault::PutBack => "put_back",
+        };
+        self.vault_faults.with_label_values(&[label]).inc();
     }
 
     /// Counts a fetch of an issuer's keys.

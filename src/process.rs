@@ -14,15 +14,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::{AuditFile, AuditLog, AuditSettings, Exchanges, Happening, OpenError};
 use crate::config::{self, Config, Fault, LoadError, Loaded};
+use crate::connections::{Connections, Held};
 use crate::credential::CredentialCache;
 use crate::error_chain::ErrorChain;
-use crate::gateway::{Calls, Gateway, Shared, UpstreamError};
+use crate::gateway::{Calls, Gateway, Setup, Shared, UpstreamError};
 use crate::identity::IssuerName;
 use crate::metrics::Metrics;
 use crate::oauth::IssuerSettings;
 use crate::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
 use crate::server::{Server, ServerState};
 use crate::tool::ConnectorName;
+use crate::vault::{self, Vault, VaultSettings};
 
 /// Longest wait for the keys of all issuers before the first call is taken. An issuer that is down by then keeps
 /// its own people waiting, not everybody's.
@@ -54,6 +56,22 @@ pub enum StartError {
         file: String,
         /// What the system says.
         source: io::Error,
+    },
+    /// The vault cannot be opened.
+    #[error("cannot open the vault {file}")]
+    Vault {
+        /// The file.
+        file: String,
+        /// Why.
+        source: vault::OpenError,
+    },
+    /// The certificate authorities of a service where people sign in cannot be used.
+    #[error("connectors.{connector}.connection.ca_file cannot be used")]
+    Connection {
+        /// The connector.
+        connector: ConnectorName,
+        /// What is wrong with them.
+        source: rustls::Error,
     },
     /// An issuer's certificate authorities cannot be used.
     #[error("issuers.{issuer}.ca_file cannot be used")]
@@ -112,6 +130,8 @@ struct Current {
     admin: SocketAddr,
     audit_file: AuditFile,
     shared: Shared,
+    /// What people's connections outlive a reload with, where there is a vault.
+    held: Option<Arc<Held>>,
     /// Trails of earlier configurations. Calls that began under them are recorded there.
     earlier_trails: Vec<AuditLog>,
 }
@@ -134,16 +154,22 @@ impl Process {
             calls: Calls::default(),
             proofs: Arc::default(),
             handles: Arc::default(),
+            browsers: Arc::default(),
         };
         let server_settings = config.server.clone();
+        let held = match &config.vault {
+            Some(vault) => Some(Arc::new(open_vault(vault.clone(), &metrics).await?)),
+            None => None,
+        };
         let current = Current {
+            held: held.clone(),
             listen: server_settings.listen,
             admin: server_settings.admin,
             audit_file: audit_settings.file.clone(),
             shared: shared.clone(),
             earlier_trails: Vec::new(),
         };
-        let gateway = Arc::new(build(config, shared, None).await?);
+        let gateway = Arc::new(build(config, shared, held, None).await?);
         let state = Arc::new(ServerState::new(gateway, &server_settings, Arc::clone(&metrics)));
         let bind = |(key, source)| StartError::Bind {
             key,
@@ -187,6 +213,11 @@ impl Process {
         self.state.gateway().audit().clone()
     }
 
+    /// People's own connections, where there is a vault.
+    pub fn connections(&self) -> Option<Arc<Connections>> {
+        self.state.gateway().connections().cloned()
+    }
+
     /// Reads the configuration again and swaps it in whole; opens the audit file anew. When anything is wrong, all
     /// stays as it was.
     ///
@@ -217,6 +248,9 @@ impl Process {
         if config.server.admin != current.admin {
             return Err(StartError::NeedsRestart { key: "admin" });
         }
+        if !is_same_vault(current.held.as_deref(), config.vault.as_ref()) {
+            return Err(StartError::NeedsRestart { key: "vault" });
+        }
         let previous = self.state.gateway();
         let mut shared = current.shared.clone();
         let (audit, server_settings) = (config.audit.clone(), config.server.clone());
@@ -231,7 +265,7 @@ impl Process {
             Some(trail) => trail,
             None => open_audit(audit.clone(), &digest, &self.metrics).await?,
         };
-        let gateway = Arc::new(build(config, shared.clone(), Some(&previous)).await?);
+        let gateway = Arc::new(build(config, shared.clone(), current.held.clone(), Some(&previous)).await?);
         if is_same_trail {
             let failed = |source| StartError::AuditReopen { file: describe(&audit.file), source };
             previous.audit().reopen().await.map_err(failed)?;
@@ -285,16 +319,40 @@ impl Process {
         if tokio::time::timeout(FLUSH_TIMEOUT, flushed).await.is_err() {
             tracing::error!("Audit trail could not be written to its end");
         }
+        let held = self.current.lock().await.held.clone();
+        if let Some(held) = held
+            && tokio::time::timeout(FLUSH_TIMEOUT, held.vault().close()).await.is_err()
+        {
+            tracing::error!("Vault could not be closed as it should be");
+        }
         tracing::info!(cut, "Gateway stopped");
         cut
     }
 }
 
 /// Makes a gateway from a configuration. Its issuers' keys are fetched before it is returned, as far as they can be.
-async fn build(config: Config, shared: Shared, previous: Option<&Gateway>) -> Result<Gateway, StartError> {
+async fn build(
+    config: Config,
+    shared: Shared,
+    held: Option<Arc<Held>>,
+    previous: Option<&Gateway>,
+) -> Result<Gateway, StartError> {
     let servers = start_servers(config.issuers, previous, &shared.metrics)?;
+    let connections = match held.zip(config.links) {
+        Some((held, links)) => {
+            let before = previous.and_then(Gateway::connections).map(Arc::as_ref);
+            let connections = Connections::new(held, config.connections, links, before, &shared.metrics);
+            let connections =
+                connections.map_err(|(connector, source)| StartError::Connection { connector, source })?;
+            Some(Arc::new(connections))
+        }
+        None => None,
+    };
     fetch_first_keys(&servers).await;
-    Gateway::new(servers, config.connectors, config.policy, &config.public, config.privacy, shared, previous)
+    let (connectors, policy) = (config.connectors, config.policy);
+    let (public, privacy) = (config.public, config.privacy);
+    let setup = Setup { servers, connectors, policy, public, privacy, connections };
+    Gateway::new(setup, shared, previous)
         .map_err(|(connector, source)| StartError::Connector { connector, source })
 }
 
@@ -359,6 +417,21 @@ async fn open_audit(
         .map_err(|source| StartError::Audit { file: describe(&file), source })?;
     log.mark(Happening::Boot { configuration: configuration.to_owned(), durability }).await;
     Ok(log)
+}
+
+async fn open_vault(settings: VaultSettings, metrics: &Arc<Metrics>) -> Result<Held, StartError> {
+    let file = settings.file.display().to_string();
+    let vault = Vault::open(settings, Arc::clone(metrics)).await;
+    let vault = vault.map_err(|source| StartError::Vault { file, source })?;
+    Ok(Held::new(vault, Arc::clone(metrics)))
+}
+
+fn is_same_vault(held: Option<&Held>, settings: Option<&VaultSettings>) -> bool {
+    match (held, settings) {
+        (None, None) => true,
+        (Some(held), Some(settings)) => held.vault().settings().is(settings),
+        (Some(_), None) | (None, Some(_)) => false,
+    }
 }
 
 fn describe(file: &AuditFile) -> String {

@@ -39,11 +39,12 @@ pub enum IdentityMode {
 }
 
 impl IdentityMode {
-    /// Whether the connector sees the person: what it demands of a token may then be theirs to fulfil.
-    pub const fn is_the_persons(self) -> bool {
+    /// Whether the connector takes tokens of the person's own issuer: what it demands of a token may then be theirs to fulfil by
+    /// signing in there anew.
+    pub const fn is_by_the_persons_issuer(self) -> bool {
         match self {
-            Self::OnBehalfOf | Self::Connection => true,
-            Self::AppOnly => false,
+            Self::OnBehalfOf => true,
+            Self::Connection | Self::AppOnly => false,
         }
     }
 

@@ -49,6 +49,7 @@ pub fn issuer_settings(demo: &demo::AuthorizationServer) -> IssuerSettings {
             client_capabilities: Vec::new(),
         }),
         application: None,
+        sign_in: None,
     }
 }
 

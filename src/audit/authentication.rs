@@ -161,4 +161,6 @@ pub struct Forgotten {
     pub credentials: usize,
     /// Tokens of theirs that were remembered as verified.
     pub remembered_tokens: usize,
+    /// Connections of theirs, whose grants were in the vault.
+    pub connections: usize,
 }

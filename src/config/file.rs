@@ -10,6 +10,7 @@ mod connectors;
 mod exchange;
 mod issuers;
 mod named;
+mod people;
 mod policy;
 mod tools;
 
@@ -25,6 +26,7 @@ pub use exchange::{
 };
 pub use issuers::{Cloud, Issuer, IssuerKind, Profile};
 pub use named::Named;
+pub use people::{Connection, Pages, Vault, VaultKey};
 pub use policy::{Cedar, Policy, Rule};
 pub use tools::{Annotations, Argument, ArgumentType, Tool};
 
@@ -70,6 +72,10 @@ pub struct File {
     pub connectors: Option<Named<Connector>>,
     /// Who may call what. What no rule allows is denied.
     pub policy: Option<Policy>,
+    /// Where people's own connections are kept (`identity: connection`).
+    pub vault: Option<Vault>,
+    /// The pages on which people sign in, and see to their connections.
+    pub pages: Option<Pages>,
     /// Where the record of every call goes.
     #[schemars(required)]
     pub audit: Option<Audit>,

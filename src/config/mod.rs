@@ -30,6 +30,7 @@ pub use fault::{Fault, Severity};
 pub(crate) use resolve::openapi_tools;
 pub use schema::schema;
 pub use summary::{catalog, summary, tools};
+pub use table::{Cell, table};
 #[cfg(feature = "cedar")]
 pub use vocabulary::policy_schema;
 
@@ -53,6 +54,12 @@ pub struct Config {
     pub connectors: Vec<crate::gateway::ConnectorSettings>,
     /// Who may call what.
     pub policy: crate::policy::Policy,
+    /// Where people's own connections are kept.
+    pub vault: Option<crate::vault::VaultSettings>,
+    /// Where people's pages are, as browsers reach them.
+    pub links: Option<crate::connections::Links>,
+    /// The services where people sign in for themselves, one for each connector that needs it.
+    pub connections: Vec<crate::connections::ConnectionSettings>,
     /// Where records go, and how they are kept.
     pub audit: crate::audit::AuditSettings,
     /// What records may say of people.

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::audit::{Recorder, RequestId};
 use crate::clock::Now;
+use crate::connections::{ConnectionError, Connections, Missing, OpenedGrant, TicketId};
 use crate::identity::{IssuerName, Scopes, SecretToken};
 use crate::metrics::{CacheLookup, Metrics};
 use crate::oauth::authorization_server::AuthorizationServers;
@@ -20,6 +21,7 @@ use crate::tool::IdentityMode;
 
 mod app_only;
 mod cache;
+mod connection;
 mod key;
 mod life;
 mod mode;
@@ -30,6 +32,7 @@ mod refusals;
 use app_only::{AppOnly, ApplicationToken};
 pub use cache::CredentialCache;
 use cache::Entry;
+use connection::ByConnection;
 pub use key::KeyFields;
 use mode::ByMode;
 use on_behalf_of::OnBehalfOf;
@@ -70,6 +73,8 @@ enum Source {
     Kept(Arc<Entry>),
     /// It is the application's, and no person's.
     Application(Arc<ApplicationToken>),
+    /// It is the person's own, by this grant.
+    Connection(Arc<OpenedGrant>),
     /// It was obtained for one call.
     Fresh {
         /// How long it lives, where its server says so.
@@ -89,6 +94,22 @@ pub enum ObtainError {
     /// The caller's issuer is not part of the configuration any more.
     #[error("issuer {0} is not configured")]
     UnknownIssuer(IssuerName),
+    /// The person has to sign in at the service behind the connector, or to agree that this agent may use what they have there.
+    #[error("{missing}")]
+    NotConnected {
+        /// What is missing.
+        missing: Missing,
+        /// The ticket by which the person does something about it.
+        ticket: TicketId,
+        /// The page on which it is used.
+        url: String,
+    },
+    /// The person's own connection yields no token.
+    #[error("the person's connection yields no token")]
+    Connection(#[source] ConnectionError),
+    /// The caller's token names no agent, so nobody can have agreed to it.
+    #[error("the token names no agent, so the person cannot have agreed to it")]
+    AgentUnknown,
     /// The tool's identity mode is not served.
     #[error("the identity mode {0} is not served")]
     NotServed(IdentityMode),
@@ -100,6 +121,7 @@ pub enum ObtainError {
 /// Obtains credentials.
 pub struct Credentials {
     on_behalf_of: OnBehalfOf,
+    connection: ByConnection,
     app_only: AppOnly,
 }
 
@@ -113,7 +135,17 @@ impl Credentials {
     ) -> Self {
         let app_only =
             AppOnly::new(Arc::clone(&servers), Arc::clone(&cache), recorder.clone(), Arc::clone(&metrics));
-        Self { on_behalf_of: OnBehalfOf::new(servers, cache, recorder, metrics), app_only }
+        let connection = ByConnection::new(Arc::clone(&servers), None);
+        Self { on_behalf_of: OnBehalfOf::new(servers, cache, recorder, metrics), connection, app_only }
+    }
+
+    /// The same, with people's own connections.
+    pub fn with_connections(
+        self,
+        servers: AuthorizationServers,
+        connections: Option<Arc<Connections>>,
+    ) -> Self {
+        Self { connection: ByConnection::new(servers, connections), ..self }
     }
 
     /// Obtains the credential for a permitted call, in the identity mode that its tool declares. `call` is the call, which the
@@ -128,16 +160,18 @@ impl Credentials {
         call: RequestId,
         now: Now,
     ) -> Result<Credential, ObtainError> {
-        match ByMode::of(permit)? {
+        match ByMode::of(permit) {
             ByMode::OnBehalfOf(permit) => self.on_behalf_of.obtain(permit, call, now).await,
+            ByMode::Connection(permit) => self.connection.obtain(permit, now).await,
             ByMode::AppOnly(permit) => self.app_only.obtain(permit, call, now).await,
         }
     }
 
     /// As which client the gateway obtains the credential for a permitted call.
     pub fn client_id(&self, permit: &Permit) -> Option<&Arc<str>> {
-        match ByMode::of(permit).ok()? {
+        match ByMode::of(permit) {
             ByMode::OnBehalfOf(permit) => self.on_behalf_of.client_id(permit),
+            ByMode::Connection(permit) => self.connection.client_id(permit),
             ByMode::AppOnly(permit) => self.app_only.client_id(permit),
         }
     }
@@ -156,10 +190,11 @@ impl Credentials {
         call: RequestId,
         now: Now,
     ) -> Result<Option<Credential>, ObtainError> {
-        match ByMode::of(permit)? {
+        match ByMode::of(permit) {
             ByMode::OnBehalfOf(permit) => {
                 self.on_behalf_of.renew(permit, turned_away, claims, call, now).await
             }
+            ByMode::Connection(permit) => self.connection.renew(permit, turned_away, now).await,
             ByMode::AppOnly(permit) => self.app_only.renew(permit, turned_away, claims, call, now).await,
         }
     }
@@ -198,6 +233,7 @@ impl Credential {
         match &self.source {
             Source::Kept(entry) => entry.lifetime(),
             Source::Application(token) => token.life.lifetime(),
+            Source::Connection(grant) => grant.lifetime(),
             Source::Fresh { lifetime } => *lifetime,
         }
     }

@@ -1,10 +1,10 @@
 //! The one fork between identity modes. A permit goes down one way, and each way asks for the kind of permit that only
 //! this fork hands out: what obtains application tokens cannot be reached for an `on_behalf_of` tool, whatever happens
-//! to its exchange, and what exchanges tokens cannot be reached for an `app_only` one.
+//! to its exchange, and what exchanges tokens cannot be reached for an `app_only` one; nor does a person's own connection ever
+//! stand in for either.
 
 use std::ops::Deref;
 
-use super::ObtainError;
 use crate::identity::{Issuer, IssuerName};
 use crate::policy::Permit;
 use crate::tool::{ConnectorName, IdentityMode, Target};
@@ -13,6 +13,8 @@ use crate::tool::{ConnectorName, IdentityMode, Target};
 pub enum ByMode<'a> {
     /// The connector sees the person.
     OnBehalfOf(PersonsPermit<'a>),
+    /// The connector sees the person, at a service with accounts of its own.
+    Connection(ConnectionPermit<'a>),
     /// The connector sees the application.
     AppOnly(ApplicationPermit<'a>),
 }
@@ -21,6 +23,10 @@ pub enum ByMode<'a> {
 #[derive(Clone, Copy)]
 pub struct PersonsPermit<'a>(&'a Permit);
 
+/// A permit for a tool whose connector sees the person, by what they granted at a service with accounts of its own.
+#[derive(Clone, Copy)]
+pub struct ConnectionPermit<'a>(&'a Permit);
+
 /// A permit for a tool whose connector sees the gateway's application. It shows nothing of the person but at which
 /// issuer they are: the rest has no part in the token.
 #[derive(Clone, Copy)]
@@ -28,20 +34,24 @@ pub struct ApplicationPermit<'a>(&'a Permit);
 
 impl<'a> ByMode<'a> {
     /// Which way a permit goes.
-    ///
-    /// # Errors
-    ///
-    /// [`ObtainError::NotServed`] for a mode that there is no way for.
-    pub fn of(permit: &'a Permit) -> Result<Self, ObtainError> {
+    pub fn of(permit: &'a Permit) -> Self {
         match permit.identity() {
-            IdentityMode::OnBehalfOf => Ok(Self::OnBehalfOf(PersonsPermit(permit))),
-            IdentityMode::AppOnly => Ok(Self::AppOnly(ApplicationPermit(permit))),
-            mode @ IdentityMode::Connection => Err(ObtainError::NotServed(mode)),
+            IdentityMode::OnBehalfOf => Self::OnBehalfOf(PersonsPermit(permit)),
+            IdentityMode::Connection => Self::Connection(ConnectionPermit(permit)),
+            IdentityMode::AppOnly => Self::AppOnly(ApplicationPermit(permit)),
         }
     }
 }
 
 impl Deref for PersonsPermit<'_> {
+    type Target = Permit;
+
+    fn deref(&self) -> &Permit {
+        self.0
+    }
+}
+
+impl Deref for ConnectionPermit<'_> {
     type Target = Permit;
 
     fn deref(&self) -> &Permit {

@@ -28,6 +28,7 @@ mod keys;
 mod on_behalf_of;
 mod pages;
 mod record;
+mod refresh;
 mod respond;
 mod routes;
 mod scopes;
@@ -185,6 +186,21 @@ impl AuthorizationServer {
     /// The manners of an endpoint.
     pub fn script(&self, endpoint: Endpoint) -> &Script {
         self.tenant.script(endpoint)
+    }
+
+    /// Ends all that a person has granted to clients that act without them.
+    pub fn end_grants(&self, who: &str) {
+        self.tenant.refresh_tokens.end_all_of(&self.person(who).oid);
+    }
+
+    /// How often a refresh token came a second time.
+    pub fn reused_refresh_tokens(&self) -> usize {
+        self.tenant.refresh_tokens.reused()
+    }
+
+    /// How many grants there are that clients can renew.
+    pub fn living_grants(&self) -> usize {
+        self.tenant.refresh_tokens.alive()
     }
 
     /// Signs with new keys from now on. The old ones stay in the key set, or leave it.

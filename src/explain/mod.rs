@@ -282,7 +282,9 @@ impl Explaining<'_> {
             IdentityMode::AppOnly => format!("{issuer} gives the application a token"),
             IdentityMode::Connection => "the person has connected their account".to_owned(),
         };
-        let obtained = match self.request.online {
+        // The vault is open in the gateway that runs, and nobody connects for the sake of a question.
+        let is_tried = self.request.online && mode != IdentityMode::Connection;
+        let obtained = match is_tried {
             true => self.rehearsal.obtain(allowed, self.now).await,
             false => None,
         };
@@ -290,6 +292,9 @@ impl Explaining<'_> {
             None => {
                 report.provided.push(condition);
                 ExchangeReport::not_tried(match self.request.online {
+                    true if mode == IdentityMode::Connection => {
+                        "only the running gateway knows people's connections"
+                    }
                     true => "what only the sender can prove is not proved",
                     false => "offline",
                 })

@@ -35,6 +35,8 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
     /// Where the person can agree to what is missing.
     pub consent_url: Option<String>,
+    /// Where the person connects an account of theirs, or agrees that the agent may use it.
+    pub connect_url: Option<String>,
     /// What an authorization server demands, as JSON.
     pub claims: Option<String>,
     /// The scopes that are needed, all at once.
@@ -68,6 +70,9 @@ pub enum Challenge {
     InsufficientClaims,
     /// The person has to sign in anew, in the way that goes with the answer (RFC 9470 section 3).
     InsufficientUserAuthentication,
+    /// The person has to connect an account at the page that goes with the answer. It is a scheme of its own: no other token, nor
+    /// another sign-in at the issuer, would help, and clients would try both.
+    Connect,
     /// The proof that goes with the token is not taken, with this error (RFC 9449 section 7.1).
     Dpop(DpopError),
 }
@@ -94,6 +99,7 @@ impl Answer {
             challenge: Challenge::None,
             retry_after: None,
             consent_url: None,
+            connect_url: None,
             claims: None,
             scopes: None,
             sign_in: None,
@@ -156,6 +162,7 @@ impl Answer {
             request_id: request_id.to_string(),
             issuer_correlation_id: note.issuer_correlation_id.as_deref(),
             consent_url: self.consent_url.as_deref(),
+            connect_url: self.connect_url.as_deref(),
             claims: self.claims.as_deref(),
             required_scopes: self.scopes.as_ref().map(|scopes| scopes.iter().collect()),
             acr_values: self.acr_values(),
@@ -189,6 +196,13 @@ impl Answer {
     fn challenge_value(&self, detail: &str) -> Option<HeaderValue> {
         let error = match self.challenge {
             Challenge::None => return None,
+            Challenge::Connect => {
+                let url = quotable(self.connect_url.as_deref().unwrap_or_default());
+                return HeaderValue::from_str(&format!(
+                    r#"Connect realm="obo-gateway", connect_url="{url}""#
+                ))
+                .ok();
+            }
             Challenge::Bearer => None,
             Challenge::InvalidRequest => Some("invalid_request"),
             Challenge::InvalidToken => Some("invalid_token"),
@@ -250,6 +264,8 @@ struct Problem<'a> {
     issuer_correlation_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     consent_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connect_url: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     claims: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

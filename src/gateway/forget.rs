@@ -12,6 +12,18 @@ use crate::audit::{
 use crate::clock::Now;
 use crate::identity::{Issuer, Peer, Person, Realm};
 use crate::oauth::authorization_server::AuthorizationServer;
+use crate::vault::VaultError;
+
+/// Why nobody was forgotten.
+#[derive(Debug, thiserror::Error)]
+pub enum NotForgotten {
+    /// It cannot be recorded.
+    #[error(transparent)]
+    Audit(#[from] AuditUnavailable),
+    /// The person's connections cannot be taken away.
+    #[error("the vault cannot be written")]
+    Vault(#[from] VaultError),
+}
 
 impl Gateway {
     /// The issuers that go by this name, or have this `iss`.
@@ -28,19 +40,25 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// When it cannot be recorded; then nothing is dropped.
-    pub fn forget<B>(
+    /// When it cannot be recorded, or the vault cannot be written; then nothing is dropped.
+    pub async fn forget<B>(
         &self,
         person: &Person,
         request: &Request<B>,
         peer: Peer,
-    ) -> Result<(Forgotten, Receipt), AuditUnavailable> {
+    ) -> Result<(Forgotten, Receipt), NotForgotten> {
         let (slot, now) = (self.audit.reserve()?, Now::read());
+        let connections = match &self.connections {
+            Some(connections) => connections.forget(person).await?,
+            None => 0,
+        };
         let forgotten = Forgotten {
+            connections,
             credentials: self.cache.forget(person, now),
             remembered_tokens: self.verifier.forget(person),
         };
         self.handles.forget(person);
+        self.browsers.forget(person);
         tracing::info!(?forgotten, "Person forgotten");
         let revocation = Revocation {
             person: person.clone(),

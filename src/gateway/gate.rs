@@ -93,8 +93,8 @@ impl Gate {
     pub fn direct(&self, mut answer: Answer, caller: Option<&Caller>) -> Answer {
         let Some(resource) = &self.resource else { return answer };
         let scopes = match answer.challenge {
-            // What is malformed is not mended by signing in.
-            Challenge::None | Challenge::InvalidRequest => return answer,
+            // What is malformed is not mended by signing in, and an account elsewhere is connected elsewhere.
+            Challenge::None | Challenge::InvalidRequest | Challenge::Connect => return answer,
             Challenge::InsufficientScope => {
                 let lacking = answer.scopes.take().unwrap_or_default();
                 let scopes = resource.scopes_to_ask_for(&lacking, caller.map(Caller::issuer_name));

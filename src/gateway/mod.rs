@@ -16,12 +16,14 @@ use tracing::Instrument as _;
 
 use crate::audit::{AuditLog, Ending, Exchanges, Privacy, Recorder, RequestId};
 use crate::clock::Now;
+use crate::connections::Connections;
 use crate::credential::{Credential, CredentialCache, Credentials};
 use crate::identity::{Caller, IssuerName, Peer};
 use crate::metrics::{Metrics, ToolMetrics};
 use crate::oauth::authorization_server::AuthorizationServers;
 use crate::oauth::dpop::{ProofChecker, ProofMemory};
 use crate::oauth::verifier::Verifier;
+use crate::pages::{Browsers, Pages};
 use crate::policy::{Circumstances, Denial, Permit, Policy};
 use crate::tool::{Arguments, ConnectorName, Tool};
 
@@ -58,6 +60,7 @@ pub(crate) use authenticate::presented_token;
 pub use body::Body;
 pub use call::Calls;
 pub use catalog::Catalog;
+pub use forget::NotForgotten;
 pub use forward::UpstreamError;
 pub use mcp::handles::Handles;
 #[cfg(any(fuzzing, test))]
@@ -86,10 +89,14 @@ use well_known::WellKnown;
 pub struct Gateway {
     verifier: Verifier,
     well_known: WellKnown,
+    /// The pages for people, where there are any.
+    pages: Option<Pages>,
+    browsers: Arc<Browsers>,
     routes: Routes,
     policy: Arc<Policy>,
     handles: Arc<Handles>,
     credentials: Credentials,
+    connections: Option<Arc<Connections>>,
     cache: Arc<CredentialCache>,
     audit: AuditLog,
     recorder: Recorder,
@@ -119,33 +126,52 @@ pub struct Shared {
     pub proofs: Arc<ProofMemory>,
     /// Whose sessions and tasks at MCP servers are whose.
     pub handles: Arc<Handles>,
+    /// Who is signed in to the pages.
+    pub browsers: Arc<Browsers>,
+}
+
+/// What one configuration comes to.
+pub struct Setup {
+    /// The authorization servers, by issuer.
+    pub servers: AuthorizationServers,
+    /// The connectors.
+    pub connectors: Vec<ConnectorSettings>,
+    /// Who may call what.
+    pub policy: Policy,
+    /// How the gateway is reached.
+    pub public: PublicSettings,
+    /// What records say of people.
+    pub privacy: Arc<Privacy>,
+    /// People's own connections; `None`: there is no vault.
+    pub connections: Option<Arc<Connections>>,
 }
 
 impl Gateway {
-    /// A gateway for these connectors and this policy, whose records say of people what `privacy` says. Connections of `previous` are taken over where nothing about
-    /// a connector has changed.
+    /// A gateway for one configuration. What `previous` has open to connectors is taken over where nothing about one has changed.
     ///
     /// # Errors
     ///
     /// The connector that cannot be reached as configured, and why.
     pub fn new(
-        servers: AuthorizationServers,
-        connectors: Vec<ConnectorSettings>,
-        policy: Policy,
-        public: &PublicSettings,
-        privacy: Arc<Privacy>,
+        setup: Setup,
         shared: Shared,
         previous: Option<&Self>,
     ) -> Result<Self, (ConnectorName, UpstreamError)> {
-        let Shared { cache, audit, exchanges, metrics, calls, proofs: memory, handles } = shared;
+        let Setup { servers, connectors, policy, public, privacy, connections } = setup;
+        let Shared { cache, audit, exchanges, metrics, calls, proofs: memory, handles, browsers } = shared;
         let recorder = Recorder::new(audit.clone(), privacy, exchanges);
         let requires_nonce = public.requires_dpop_nonce;
         let proofs = public.public_url.as_ref().map(|url| ProofChecker::new(url, requires_nonce, memory));
-        let gate = |connector: &ConnectorSettings| Gate::new(connector, &servers, public);
+        let gate = |connector: &ConnectorSettings| Gate::new(connector, &servers, &public);
         let catalog = Catalog::of(&connectors, &policy);
         let routes = Routes::new(connectors, gate, &metrics, previous.map(|previous| &previous.routes))?;
+        let pages = public.pages.map(|settings| {
+            Pages::new(settings, Arc::clone(&servers), Arc::clone(&browsers), connections.clone())
+        });
         Ok(Self {
             well_known: WellKnown::new(&routes, &servers),
+            pages,
+            browsers,
             routes,
             verifier: Verifier::new(Arc::clone(&servers), proofs),
             policy: Arc::new(policy),
@@ -155,7 +181,9 @@ impl Gateway {
                 Arc::clone(&cache),
                 recorder.clone(),
                 Arc::clone(&metrics),
-            ),
+            )
+            .with_connections(Arc::clone(&servers), connections.clone()),
+            connections,
             cache,
             audit,
             recorder,
@@ -175,6 +203,11 @@ impl Gateway {
     /// The authorization servers, by issuer.
     pub fn authorization_servers(&self) -> &AuthorizationServers {
         &self.servers
+    }
+
+    /// People's own connections, where there is a vault.
+    pub fn connections(&self) -> Option<&Arc<Connections>> {
+        self.connections.as_ref()
     }
 
     /// What it serves, and to whom.
@@ -242,6 +275,14 @@ impl Gateway {
         if let Some(metadata) = self.well_known.answer(path, request, call) {
             return metadata.map(ConnectorAnswer::written);
         }
+        if let Some((pages, rest)) = self.page(path) {
+            let body = body.take().expect("a request's body is taken once: this one goes no further");
+            let reference = call.request_id().to_string();
+            let mut response = pages.answer(request, rest, body, &reference, now).await;
+            rewrite::set_request_id(response.headers_mut(), call.request_id());
+            rewrite::leave_out_body_for_head(&mut response, request.method());
+            return Ok(ConnectorAnswer::written(response));
+        }
         let connector = self.routes.connector(path).ok_or(Refusal::NoConnector)?;
         call.record.connector = Some(connector.name.clone());
         call.record.destination = Some(Arc::clone(&connector.destination));
@@ -291,7 +332,7 @@ impl Gateway {
                 credential = renewed;
             }
             if let Some(claims) = TurnedAway::read(&answer.response).and_then(|again| again.claims)
-                && credential.identity().is_the_persons()
+                && credential.identity().is_by_the_persons_issuer()
             {
                 return Err(Refusal::ClaimsDemanded { claims });
             }
@@ -317,6 +358,13 @@ impl Gateway {
             }
             (Some(_), None) | (None, _) => Ok(answer),
         }
+    }
+
+    /// The pages that a path belongs to, and what of it they see. They come before any connector.
+    fn page<'a>(&self, path: CanonicalPath<'a>) -> Option<(&Pages, &'a str)> {
+        let pages = self.pages.as_ref()?;
+        let rest = path.as_str().strip_prefix(pages.path())?;
+        (rest.is_empty() || rest.starts_with('/')).then_some((pages, rest))
     }
 
     /// Who calls: a person through an agent, or where lists are for agents alone, an agent for itself.

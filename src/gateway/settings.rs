@@ -11,6 +11,7 @@ use super::origin::Origin;
 use super::path::ConnectorPath;
 use super::rest::ToolMatch;
 use crate::checked_url::CheckedUrl;
+use crate::pages::PagesSettings;
 use crate::tool::{ConnectorName, Target, Tool};
 
 /// Everything the configuration says about one connector, checked.
@@ -45,6 +46,8 @@ pub struct PublicSettings {
     pub takes_certificates: bool,
     /// Whether it is reached from this machine alone, and by no other name than loopback's.
     pub is_loopback_alone: bool,
+    /// The pages for people; `None`: there are none.
+    pub pages: Option<PagesSettings>,
 }
 
 /// What agents can call on a connector.

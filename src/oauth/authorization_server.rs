@@ -33,6 +33,8 @@ pub struct AuthorizationServer {
     protection: Arc<Protection>,
     own_token: OwnToken,
     application: Option<Application>,
+    /// Its connections show the certificate of the client of sign-ins, where it has one.
+    sign_in_client: Option<OutboundClient>,
     resource_authorization_servers: HashMap<ResourceAuthorizationServerName, ResourceAuthorizationServer>,
     published: Option<Arc<PublishedMetadata>>,
     fingerprint: [u8; 32],
@@ -110,6 +112,10 @@ impl AuthorizationServer {
             }),
             None => None,
         };
+        let sign_in_client = match &settings.sign_in {
+            Some(sign_in) => Some(client(sign_in.client_auth.tls_identity())?),
+            None => None,
+        };
         let client = client(identity)?;
         let fingerprint = fingerprint(&settings);
         let name = settings.name.clone();
@@ -140,6 +146,7 @@ impl AuthorizationServer {
             protection,
             own_token,
             application,
+            sign_in_client,
             resource_authorization_servers,
             published,
             fingerprint,
@@ -222,6 +229,16 @@ impl AuthorizationServer {
             |endpoints| &endpoints.introspection_endpoint,
             |metadata| metadata.introspection_endpoint.as_ref(),
         )
+    }
+
+    /// The client by which people's sign-ins are completed, where they sign in there.
+    pub(super) fn sign_in_client(&self) -> Option<&OutboundClient> {
+        self.sign_in_client.as_ref()
+    }
+
+    /// Whether it says in each answer to a redirect address which server it is (RFC 9207).
+    pub fn sends_issuer(&self) -> bool {
+        self.location.discovered.load().as_ref().is_some_and(|metadata| metadata.sends_issuer)
     }
 
     /// Whether `sub` of the same person may differ from client to client here.

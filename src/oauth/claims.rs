@@ -14,6 +14,7 @@ use crate::clock::Now;
 use crate::identity::{Actor, Authentication, Scopes, Subject, Tenant, VerifiedClaims};
 
 mod checks;
+pub mod id_token;
 
 pub use checks::{ClaimCheck, ClaimsExamined, examine};
 

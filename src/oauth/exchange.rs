@@ -19,15 +19,17 @@ use crate::tool::Target;
 mod actor;
 mod answer;
 mod application;
+mod code;
 mod id_jag;
 mod platform_token;
 mod recording;
-mod request;
+pub(super) mod request;
 
 pub use actor::OwnToken;
 pub use answer::IssuedToken;
 #[cfg(any(fuzzing, test))]
 pub(crate) use answer::read as read_answer;
+pub use code::{TokenKind, is_over};
 use recording::Asked;
 pub use recording::Asking;
 use request::{Request, Surroundings};

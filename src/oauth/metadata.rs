@@ -20,6 +20,8 @@ pub struct Metadata {
     pub introspection_endpoint: Option<CheckedUrl>,
     /// Whether `sub` of the same person may differ from client to client (OpenID Connect Core section 8.1).
     pub pairwise_subjects: bool,
+    /// Whether it says in each answer to a redirect address which server it is (RFC 9207 section 3).
+    pub sends_issuer: bool,
 }
 
 /// Members that clients send something to, or fetch something from (RFC 8414 section 2, RFC 9126, RFC 8628, OpenID
@@ -128,6 +130,8 @@ fn read(answer: &OutboundAnswer, issuer: &Issuer, plain_http: PlainHttp) -> Resu
             Some(Value::Array(types)) => types.iter().any(|kind| kind == "pairwise"),
             _ => false,
         },
+        sends_issuer: members.get("authorization_response_iss_parameter_supported")
+            == Some(&Value::Bool(true)),
     })
 }
 

@@ -15,6 +15,7 @@ pub mod assertion;
 pub mod authorization_server;
 pub mod claims;
 pub mod claims_request;
+pub mod code_client;
 pub mod delegated;
 pub mod dpop;
 pub mod error_response;
@@ -30,11 +31,13 @@ pub mod possession;
 pub mod protection;
 pub mod published_metadata;
 pub mod resource_authorization_server;
+pub mod sign_in;
 pub mod verifier;
 
 use assertion::AssertionKey;
 use published_metadata::Publication;
 use resource_authorization_server::ResourceAuthorizationServers;
+use sign_in::SignInSettings;
 
 /// Everything the configuration says about one issuer, checked.
 ///
@@ -74,6 +77,8 @@ pub struct IssuerSettings {
     /// How the gateway's application tokens are obtained from it; `None`: no tool for its people is `app_only`, and
     /// none is ever asked for.
     pub application: Option<ApplicationSettings>,
+    /// How its people sign in to the gateway's pages; `None`: they cannot.
+    pub sign_in: Option<SignInSettings>,
 }
 
 impl IssuerSettings {
@@ -356,6 +361,7 @@ impl IssuerSettings {
             publication: None,
             exchange: None,
             application: None,
+            sign_in: None,
         }
     }
 }

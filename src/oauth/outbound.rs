@@ -118,6 +118,19 @@ impl OutboundClient {
         self.send(url, self.client.get(url.as_url().clone())).await
     }
 
+    /// Asks for a document, with a ready-made `Authorization` header.
+    ///
+    /// # Errors
+    ///
+    /// As [`OutboundClient::get`].
+    pub async fn get_as(
+        &self,
+        url: &CheckedUrl,
+        authorization: HeaderValue,
+    ) -> Result<OutboundAnswer, OutboundError> {
+        self.send(url, self.client.get(url.as_url().clone()).header(AUTHORIZATION, authorization)).await
+    }
+
     /// Posts a form, with a ready-made `Authorization` header where the client authenticates by one.
     ///
     /// # Errors

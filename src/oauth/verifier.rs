@@ -314,7 +314,7 @@ fn is_opaque(token: &str) -> bool {
 
 /// Checks the signature, after fetching the keys again when the token names one that is not there. Returns the
 /// generation of the keys that it was checked with.
-async fn check_signature_with_keys_of(
+pub(super) async fn check_signature_with_keys_of(
     server: &AuthorizationServer,
     jws: &Jws<'_>,
     now: Now,

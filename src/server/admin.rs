@@ -42,7 +42,7 @@ pub async fn serve(listener: TcpListener, state: Arc<ServerState>) {
             move |(request, peer): (Request<Incoming>, SocketAddr)| {
                 let state = Arc::clone(&state);
                 async move {
-                    let (answer, receipt) = answer(&request, peer, &state, guarded);
+                    let (answer, receipt) = answer(&request, peer, &state, guarded).await;
                     Ok::<_, Infallible>(receipt.await.map_or_else(|_| forget::unrecorded(), |()| answer))
                 }
             },
@@ -63,7 +63,7 @@ pub async fn serve(listener: TcpListener, state: Arc<ServerState>) {
 }
 
 /// The answer, to be given once the record is safe that comes beside it, where there is one.
-fn answer(
+async fn answer(
     request: &Request<Incoming>,
     peer: SocketAddr,
     state: &ServerState,
@@ -89,7 +89,7 @@ fn answer(
             forget::turned_away(request.headers(), peer, state).unwrap_or_else(|| connectors(state))
         }
         "/audit/checkpoint" => checkpoint(state),
-        "/forget" => return forget::answer(request, peer, state),
+        "/forget" => return forget::answer(request, peer, state).await,
         _ => text(
             StatusCode::NOT_FOUND,
             "not found; there are /healthz, /readyz, /metrics, /connectors, /audit/checkpoint and /forget\n",

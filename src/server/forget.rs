@@ -13,7 +13,8 @@ use super::ServerState;
 use super::admin::{response, text};
 use crate::audit::{Forgotten, Receipt};
 use crate::digest::sha256;
-use crate::gateway::Gateway;
+use crate::error_chain::ErrorChain;
+use crate::gateway::{Gateway, NotForgotten};
 use crate::identity::{Peer, Person, Realm, SecretToken, Subject};
 
 /// Longest identifier that is taken. Real ones are below 256 bytes.
@@ -24,12 +25,12 @@ const USAGE: &str =
     "name the person: /forget?issuer=NAME&subject=SUB, or /forget?tenant=TENANT&subject=OID\n";
 
 /// The answer to a request to forget someone, to be given once the record is safe that comes beside it.
-pub fn answer<B>(
+pub async fn answer<B>(
     request: &Request<B>,
     peer: SocketAddr,
     state: &ServerState,
 ) -> (Response<Full<Bytes>>, Receipt) {
-    match forget(request, peer, state) {
+    match forget(request, peer, state).await {
         Ok((dropped, receipt)) => {
             // Numbers only: writing them into memory does not fail.
             let body = serde_json::to_vec(&dropped).unwrap_or_default();
@@ -44,7 +45,7 @@ pub(super) fn unrecorded() -> Response<Full<Bytes>> {
     text(StatusCode::SERVICE_UNAVAILABLE, "done, but not recorded yet: the audit trail cannot be written\n")
 }
 
-fn forget<B>(
+async fn forget<B>(
     request: &Request<B>,
     peer: SocketAddr,
     state: &ServerState,
@@ -65,8 +66,15 @@ fn forget<B>(
         return Err(text(StatusCode::BAD_REQUEST, USAGE).into());
     };
     let peer = Peer { address: peer, tls: false, certificate: None };
-    gateway.forget(&person, request, peer).map_err(|_| {
-        text(StatusCode::SERVICE_UNAVAILABLE, "not done: it cannot be recorded at the moment\n").into()
+    gateway.forget(&person, request, peer).await.map_err(|error| {
+        let why = match error {
+            NotForgotten::Audit(_) => "not done: it cannot be recorded at the moment\n",
+            NotForgotten::Vault(_) => {
+                tracing::error!(error = %ErrorChain(&error), "Person not forgotten");
+                "not done: the vault cannot be written at the moment; the log says why\n"
+            }
+        };
+        text(StatusCode::SERVICE_UNAVAILABLE, why).into()
     })
 }
 

@@ -27,7 +27,10 @@ async fn a_forgotten_person_is_asked_for_anew_and_nobody_else() {
     let path = format!("/forget?tenant={}&subject={person}", bed.authorization_server.settings().tenant);
     let (status, body) = post(&bed, &path, None).await;
     let dropped: Value = serde_json::from_str(&body).expect("JSON");
-    assert_eq!((status, dropped), (200, json!({ "credentials": 1, "remembered_tokens": 1 })));
+    assert_eq!(
+        (status, dropped),
+        (200, json!({ "credentials": 1, "remembered_tokens": 1, "connections": 0 }))
+    );
     assert_eq!(bed.metric("obo_gateway_credential_cache_entries").await, Some(1.0));
     for token in [&ada, &bob] {
         assert_eq!(bed.get("/mail/me/messages", token).await.status(), 200);
@@ -45,11 +48,11 @@ async fn a_forgotten_person_is_asked_for_anew_and_nobody_else() {
         record["unmapped"]["obo"]["forgotten"],
         json!({
             "tenant": bed.authorization_server.settings().tenant,
-            "credentials": 1, "remembered_tokens": 1,
+            "credentials": 1, "remembered_tokens": 1, "connections": 0,
         })
     );
     let (_, again) = post(&bed, &path.replace(&person, "nobody"), None).await;
-    assert_eq!(again, r#"{"credentials":0,"remembered_tokens":0}"#);
+    assert_eq!(again, r#"{"credentials":0,"remembered_tokens":0,"connections":0}"#);
 }
 
 #[tokio::test]
@@ -99,7 +102,10 @@ async fn the_command_asks_the_running_gateway() {
         })
     };
     let output = forget("contoso").await.expect("it ends");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "{\"credentials\":1,\"remembered_tokens\":1}\n");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "{\"credentials\":1,\"remembered_tokens\":1,\"connections\":0}\n"
+    );
     assert!(output.status.success());
     let output = forget("nobody").await.expect("it ends");
     assert!(!output.status.success());

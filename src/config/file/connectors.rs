@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{DURATION, Named, Tool};
+use super::{Connection, DURATION, Named, Tool};
 
 /// A system that agents call.
 #[derive(Deserialize, JsonSchema)]
@@ -24,18 +24,21 @@ pub struct Connector {
     #[schemars(length(min = 1))]
     pub issuers: Option<Vec<String>>,
     /// Who the connector sees. `on_behalf_of`: the signed-in user. `app_only`: the gateway's application, for shared work;
-    /// the user still has to sign in, and policy decides. `connection` is not served by this version. A tool can say
-    /// otherwise; nothing falls back from one to another. Default: `on_behalf_of`.
+    /// the user still has to sign in, and policy decides. `connection`: the signed-in user, at a service with accounts of its
+    /// own, where they sign in once (`connection`). A tool can say otherwise; nothing falls back from one to another.
+    /// Default: `on_behalf_of`.
     pub identity: Option<Identity>,
     /// What the authorization server calls this connector: for Entra the application ID URI, such as
     /// `api://notes`; for RFC 8693 the `audience`. With `grant: id_jag` it is not sent; a token that plainly names
     /// another one is not used.
     pub audience: Option<String>,
     /// The connector's address as a resource indicator (RFC 8707), for exchanges with `target: resource`. With
-    /// `grant: id_jag` it is sent where it is given.
+    /// `grant: id_jag`, and to the service of a `connection`, it is sent where it is given.
     pub resource: Option<String>,
     /// With `grant: id_jag`: which of the issuer's `resource_authorization_servers` issues the tokens for this connector.
     pub authorization_server: Option<String>,
+    /// With `identity: connection`: the service where people sign in for themselves.
+    pub connection: Option<Connection>,
     /// Scopes that tokens for this connector are asked for, where a tool names none of its own.
     #[schemars(length(min = 1))]
     pub scopes: Option<Vec<String>>,

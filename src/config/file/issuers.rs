@@ -62,6 +62,22 @@ pub struct Issuer {
     /// How the gateway obtains tokens of its own here, for tools with `identity: app_only` (client credentials). Without
     /// it, by the client of `exchange`.
     pub application: Option<Application>,
+    /// With `pages` or a `vault`: how this server's users sign in to the pages. Without it, by the client of `exchange`. The
+    /// client has the redirect address `<public_url><pages.path>/signed-in`.
+    pub sign_in: Option<SignIn>,
+}
+
+/// How users sign in to the gateway's pages (OpenID Connect, authorization code with PKCE).
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignIn {
+    /// The gateway's client identifier for signing people in, where it is another one than that of `exchange`.
+    pub client_id: Option<String>,
+    /// With `client_id`: how the gateway proves to be that client, as in `exchange`.
+    pub client_auth: Option<ClientAuth>,
+    /// The scopes that are asked for; `openid` must be one of them. Default: `[openid, profile]`.
+    #[schemars(length(min = 1))]
+    pub scopes: Option<Vec<String>>,
 }
 
 /// How the gateway obtains tokens that speak for its application and for no user.

@@ -70,7 +70,7 @@ fn connector_settings(
     };
     let issuers = issuers_of(connector, at, issuers);
     let names = TargetNames::of(connector, at, upstream.as_ref());
-    let identity = tools::identity(&at.key("identity"), connector.identity);
+    let identity = tools::identity(connector.identity);
     let listed = kind.and_then(|kind| tools::of(connector, kind, at));
     let listed = listed.as_ref().map(Option::as_deref);
     modes::check(connector, listed.flatten(), at);

@@ -139,6 +139,13 @@ pub fn private_pem(file: NamedFile<'_>) -> Option<Zeroizing<Vec<u8>>> {
     Some(pem)
 }
 
+/// Reads a key that is no PEM.
+pub fn key(file: NamedFile<'_>) -> Option<Zeroizing<Vec<u8>>> {
+    let bytes = file.read(SECRET_BYTES_MAX)?;
+    file.warn_if_open();
+    Some(bytes)
+}
+
 /// Reads a client secret.
 pub fn secret(file: NamedFile<'_>) -> Option<SecretToken> {
     let bytes = file.read(SECRET_BYTES_MAX)?;

@@ -6,12 +6,13 @@ use super::application::{self, Application};
 use super::exchange::Naming;
 use super::files::authorities;
 use super::publication::PublicUrl;
-use super::{Surroundings, exchange, publication, values};
+use super::{Surroundings, exchange, pages, publication, sign_in, values};
 use crate::checked_url::{CheckedUrl, PlainHttp};
 use crate::config::at::At;
 use crate::config::file::{self, File};
 use crate::identity::{Actor, Audience, Issuer, IssuerName, Scopes, Tenant};
 use crate::oauth::published_metadata::Publication;
+use crate::oauth::sign_in::SignInSettings;
 use crate::oauth::{
     ApplicationSettings, ClaimNames, ClaimPath, Endpoints, ExchangeSettings, IssuerKind, IssuerSettings,
     Profile,
@@ -105,7 +106,8 @@ pub fn settings(
     for (name, issuer) in issuers.iter().flat_map(|issuers| &issuers.0) {
         let at = at.key(name);
         values::check_name(&at, name);
-        let checked = issuer_settings(name, issuer, &at, public_url, surroundings);
+        let serves_pages = pages::are_wanted(root);
+        let checked = issuer_settings(name, issuer, &at, (public_url, serves_pages), surroundings);
         settings.extend(checked.into_iter().flatten());
     }
     refuse_doubles(&settings, &at);
@@ -153,14 +155,14 @@ fn issuer_settings(
     name: &str,
     issuer: &file::Issuer,
     at: &At<'_>,
-    public_url: &PublicUrl<'_>,
+    (public_url, serves_pages): (&PublicUrl<'_>, bool),
     surroundings: &Surroundings<'_>,
 ) -> Option<Vec<IssuerSettings>> {
     let kind = at.key("kind");
     let locations =
         match kind.required(issuer.kind, "`entra` for Microsoft Entra ID, `oidc` for any other server") {
             Some(file::IssuerKind::Entra) => entra(issuer, at),
-            Some(file::IssuerKind::Oidc) => oidc(issuer, at).map(|location| vec![location]),
+            Some(file::IssuerKind::Oidc) => oidc(issuer, at, serves_pages).map(|location| vec![location]),
             None => None,
         };
     let claim_names = claim_names(issuer, at);
@@ -171,6 +173,7 @@ fn issuer_settings(
     let published_issuer = publication::published_issuer(name, issuer, at, public_url);
     let exchange = exchange(issuer, at, surroundings);
     let application = application::settings(issuer, exchange.as_ref(), at, surroundings);
+    let sign_in = sign_in::settings(issuer, exchange.as_ref(), at, serves_pages, surroundings);
     let template = Template {
         profile: match issuer.profile {
             Some(file::Profile::Rfc9068) => Profile::Rfc9068,
@@ -185,6 +188,7 @@ fn issuer_settings(
         published_issuer: published_issuer?,
         exchange: exchange?,
         application: application?,
+        sign_in: sign_in?,
     };
     Some(locations?.into_iter().map(|location| template.at(name, location)).collect())
 }
@@ -201,6 +205,7 @@ struct Template {
     published_issuer: Option<Issuer>,
     exchange: Option<ExchangeSettings>,
     application: Option<ApplicationSettings>,
+    sign_in: Option<SignInSettings>,
 }
 
 /// What they do not.
@@ -234,6 +239,7 @@ impl Template {
                 .map(|issuer| Publication { issuer, metadata: location.metadata }),
             exchange: self.exchange.clone(),
             application: self.application.clone(),
+            sign_in: self.sign_in.clone(),
         }
     }
 }
@@ -315,7 +321,7 @@ fn exchange(
     exchange::settings(exchange, &at, surroundings).map(Some)
 }
 
-fn oidc(issuer: &file::Issuer, at: &At<'_>) -> Option<Location> {
+fn oidc(issuer: &file::Issuer, at: &At<'_>, serves_pages: bool) -> Option<Location> {
     let of_entra = [
         ("tenant", issuer.tenant.is_some()),
         ("tenants", issuer.tenants.is_some()),
@@ -347,7 +353,9 @@ fn oidc(issuer: &file::Issuer, at: &At<'_>) -> Option<Location> {
     }
     let all_given = jwks_uri.is_some()
         && (token_endpoint.is_some() || (issuer.exchange.is_none() && issuer.application.is_none()))
-        && (introspection_endpoint.is_some() || !introspects);
+        && (introspection_endpoint.is_some() || !introspects)
+        // Where people sign in is said nowhere else.
+        && !serves_pages;
     Some(Location {
         kind: IssuerKind::Oidc,
         issuer: Issuer::new(text),

@@ -5,6 +5,7 @@ mod arguments;
 mod audit;
 #[cfg(feature = "cedar")]
 mod cedar;
+mod connection;
 mod connectors;
 mod exchange;
 mod files;
@@ -13,16 +14,19 @@ mod issuers;
 mod modes;
 mod openapi;
 mod origins;
+mod pages;
 mod policy;
 mod privacy;
 mod publication;
 mod resource_authorization_servers;
 mod server;
+mod sign_in;
 mod target;
 mod tools;
 mod traps;
 mod validity;
 mod values;
+mod vault;
 
 #[cfg(any(fuzzing, test))]
 pub use openapi::openapi_tools;
@@ -31,6 +35,7 @@ use super::Config;
 use super::at::At;
 use super::expand::Environment;
 use super::file::File;
+use crate::connections::Links;
 use publication::PublicUrl;
 
 /// What a configuration is checked against besides itself.
@@ -53,21 +58,34 @@ pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> O
         None => PublicUrl::Unclear,
     };
     let mut issuers = issuers::settings(file, root, &public_url, surroundings);
+    let pages = pages::settings(file, root, &public_url);
     let connectors = connectors::settings(file, root, &issuers);
+    if let Some(Some(_)) = &pages {
+        pages::check_sign_in(&issuers.settings, root);
+    }
     let policy = policy::policy(file, root, Some(&issuers.settings).zip(connectors.as_deref()), surroundings);
     traps::check(file, root);
+    let vault = vault::settings(file.vault.as_ref(), &root.key("vault"));
+    let connections = connection::settings(file, root, &public_url, connectors.as_deref(), surroundings);
     let audit = audit::settings(file.audit.as_ref(), &root.key("audit"));
     let privacy = privacy::privacy(file.audit.as_ref(), &root.key("audit"));
     privacy::keep_display_names(file.audit.as_ref(), &mut issuers.settings);
     if let Some(connectors) = &connectors {
         application::keep_where_used(&mut issuers.settings, connectors);
     }
+    let (mut public, pages) = (public?, pages?);
+    let links = public.public_url.as_ref().zip(pages.as_ref());
+    let links = links.map(|(public_url, pages)| Links::new(public_url, pages.path()));
+    public.pages = pages;
     Some(Config {
         server: server?,
-        public: public?,
+        public,
         issuers: issuers.settings,
         connectors: connectors?,
         policy: policy?,
+        vault: vault?,
+        links,
+        connections: connections?,
         audit: audit?,
         privacy: privacy?,
     })

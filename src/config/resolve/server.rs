@@ -86,6 +86,7 @@ pub fn public(file: &File, root: &At<'_>, listen: Option<SocketAddr>) -> Option<
         // Whoever gives an address for agents may have something in front that names the gateway as it likes.
         is_loopback_alone: public_url.is_none() && listen.is_some_and(|listen| listen.ip().is_loopback()),
         public_url,
+        pages: None,
     })
 }
 

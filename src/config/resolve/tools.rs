@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::target::{Delegation, TargetNames};
-use super::{application, arguments, openapi, privacy, values};
+use super::{application, arguments, connection, openapi, privacy, values};
 use crate::config::at::At;
 use crate::config::file::{self, ConnectorKind, Identity, Named};
 use crate::gateway::rest::{Operations, ToolMatch, ToolMatchError};
@@ -20,7 +20,7 @@ pub struct Host<'a> {
     pub name: ConnectorName,
     /// `None` when they have faults of their own. So in the next one.
     pub issuers: Option<Arc<[IssuerName]>>,
-    pub identity: Option<IdentityMode>,
+    pub identity: IdentityMode,
     pub ways: Ways,
     pub names: TargetNames,
     pub connector: &'a file::Connector,
@@ -197,8 +197,8 @@ impl Host<'_> {
             annotations: Annotations::default(),
             arguments: Arc::default(),
             record_arguments: Arc::default(),
-            identity: self.identity?,
-            target: self.target(self.identity?, scopes?, &self.at.key("scopes"))?,
+            identity: self.identity,
+            target: self.target(self.identity, scopes?, &self.at.key("scopes"))?,
             issuers: self.issuers.clone()?,
             required_scopes: self.required_scopes(None)?,
             required_sign_in: self.required_sign_in(None)?,
@@ -219,13 +219,13 @@ impl Host<'_> {
             None => inherited,
         };
         let identity = match tool.identity {
-            Some(own) => identity(&at.key("identity"), Some(own)),
+            Some(own) => identity(Some(own)),
             None => self.identity,
         };
         let required_scopes = self.required_scopes(Some((tool, at)));
         let required_sign_in = self.required_sign_in(Some((tool, at)));
         // What is not served needs no second fault.
-        let target = identity.zip(scopes).and_then(|(mode, scopes)| self.target(mode, scopes, &scopes_at));
+        let target = scopes.and_then(|scopes| self.target(identity, scopes, &scopes_at));
         let arguments = arguments::types(tool, &at.key("arguments"));
         let record_arguments = privacy::record_arguments(tool, &at.key("record_arguments"));
         let served = is_served(tool, at);
@@ -238,7 +238,7 @@ impl Host<'_> {
             annotations: annotations(tool),
             arguments: Arc::new(arguments?),
             record_arguments: record_arguments?,
-            identity: identity?,
+            identity,
             target: target?,
             issuers: self.issuers.clone()?,
             required_scopes: required_scopes?,
@@ -294,20 +294,21 @@ impl Host<'_> {
             IdentityMode::AppOnly => {
                 self.names.application_target(self.ways.application.as_ref()?, scopes, at, self.at)
             }
-            IdentityMode::Connection => None,
+            IdentityMode::Connection => {
+                let scopes =
+                    connection::tool_scopes(self.connector.connection.as_ref(), &scopes, at, self.at)?;
+                Some(Target { scopes, ..Target::default() })
+            }
         }
     }
 }
 
-/// Reads who the connector sees. There is no fallback, so a mode that cannot be served is a fault.
-pub fn identity(at: &At<'_>, identity: Option<Identity>) -> Option<IdentityMode> {
+/// Reads who the connector sees. There is no fallback.
+pub const fn identity(identity: Option<Identity>) -> IdentityMode {
     match identity {
-        Some(Identity::OnBehalfOf) | None => Some(IdentityMode::OnBehalfOf),
-        Some(Identity::AppOnly) => Some(IdentityMode::AppOnly),
-        Some(Identity::Connection) => {
-            at.fault("`connection` is not served by this version: write `on_behalf_of` or `app_only`");
-            None
-        }
+        Some(Identity::OnBehalfOf) | None => IdentityMode::OnBehalfOf,
+        Some(Identity::AppOnly) => IdentityMode::AppOnly,
+        Some(Identity::Connection) => IdentityMode::Connection,
     }
 }
 

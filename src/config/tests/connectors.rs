@@ -135,17 +135,6 @@ fn a_batch_is_no_tool() {
 #[test]
 fn what_this_version_does_not_serve_is_refused_and_never_ignored() {
     check(
-        &[("kind: rest", "kind: rest\n    identity: connection")],
-        &[
-            "14: connectors.mail.identity: `connection` is not served by this version: write `on_behalf_of` or `app_only`",
-        ],
-    );
-    check(
-        &[("scopes: [Mail.Send]", "identity: connection")],
-        &["18: connectors.mail.tools.send.identity: `connection` is not served by this version: write \
-             `on_behalf_of` or `app_only`"],
-    );
-    check(
         &[("scopes: [Mail.Send]", "scopes: [Mail.Send], confirm: true")],
         &["18: connectors.mail.tools.send.confirm: is not served by this version: leave the tool out, or \
              write `confirm: false`"],
@@ -442,7 +431,7 @@ fn a_faulty_issuer_is_one_fault_and_not_one_for_each_connector() {
         &[
             "3: issuers.contoso: must be a mapping of keys and values (found text)",
             "4: x: is not a key here; the keys are `listen`, `tls`, `plain_http`, `public_url`, `require_dpop_nonce`, `allowed_origins`, `admin`, `admin_token_file`, `timeouts`, \
-             `issuers`, `connectors`, `policy`, `audit`",
+             `issuers`, `connectors`, `policy`, `vault`, `pages`, `audit`",
         ],
     );
 }

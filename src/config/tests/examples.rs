@@ -66,6 +66,27 @@ fn app_only() {
 }
 
 #[test]
+fn connection() {
+    let files = Files::new();
+    files.pair("gateway", &PKCS_RSA_SHA256, [2026, 2036]);
+    files.write("crm-client-secret", "change-me\n");
+    files.write("pages-client-secret", "change-me\n");
+    files.write("vault-2026-11.key", "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=\n");
+    let config = check_example(
+        "connection.yaml",
+        &files,
+        &[],
+        "CONNECTOR  TOOL           MATCH           IDENTITY    ALLOWED BY                           SCOPES\n\
+         crm        list_contacts  GET /contacts   connection  everyone uses their own CRM account  contacts.read\n\
+         \x20          add_contact    POST /contacts  connection  everyone uses their own CRM account  contacts.write\n\
+         \ngood: 1 issuer, 1 connector, 2 tools, 1 rule\n",
+    );
+    assert_eq!(config.connections.len(), 1);
+    let links = config.links.expect("pages");
+    assert_eq!(links.callback(), "https://gateway.example/account/callback");
+}
+
+#[test]
 fn keycloak() {
     let files = Files::new();
     files.write("keycloak-client-secret", "change-me\n");
@@ -183,6 +204,7 @@ fn each_example_has_a_test() {
     let expected = [
         "app_only.yaml",
         "cedar.yaml",
+        "connection.yaml",
         "demo.yaml",
         "entra-graph.yaml",
         "id-jag.yaml",

@@ -6,6 +6,7 @@ mod catalog;
 #[cfg(feature = "cedar")]
 mod cedar;
 mod clients;
+mod connection;
 mod connectors;
 mod document;
 mod examples;
@@ -13,6 +14,7 @@ mod exchange;
 mod files;
 mod issuers;
 mod openapi;
+mod pages;
 mod policy;
 mod privacy;
 mod schema;

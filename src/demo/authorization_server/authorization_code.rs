@@ -80,11 +80,19 @@ pub(super) fn redeem(tenant: &Tenant, client: &Client, form: &Form) -> Result<Va
     let person = tenant
         .person(&code.person)
         .ok_or_else(|| Fault::coded("invalid_grant", 50034, "The user account does not exist."))?;
-    Ok(tokens_for(tenant, person, &code))
+    let mut answer = tokens_for(tenant, person, &code);
+    if code.asked.offline && code.client_id == tenant.settings.gateway.client_id {
+        answer["refresh_token"] = json!(tenant.refresh_tokens.begin(&code));
+    }
+    Ok(answer)
 }
 
-fn tokens_for(tenant: &Tenant, person: &Person, code: &Code) -> Value {
+/// What a code stands for; so does each refresh token that it led to.
+pub(super) fn tokens_for(tenant: &Tenant, person: &Person, code: &Code) -> Value {
     let gateway = &tenant.settings.gateway;
+    if code.client_id == gateway.client_id {
+        return tokens_for_the_gateway(tenant, person, code);
+    }
     let every_scope = || gateway.scopes.iter().map(|scope| scope.name.clone()).collect();
     let scopes: Vec<String> =
         if code.asked.names.is_empty() { every_scope() } else { code.asked.names.clone() };
@@ -97,6 +105,29 @@ fn tokens_for(tenant: &Tenant, person: &Person, code: &Code) -> Value {
         "expires_in": life,
         "ext_expires_in": life,
         "access_token": tenant.sign(tenant.subject_claims(person, &scopes.join(" "))),
+    });
+    if code.asked.openid {
+        answer["id_token"] = json!(id_token(tenant, person, &code.client_id, code.nonce.as_deref()));
+    }
+    answer
+}
+
+/// What the gateway gets as a client of its own: for a resource that the person let it use, or to know who signed in.
+fn tokens_for_the_gateway(tenant: &Tenant, person: &Person, code: &Code) -> Value {
+    let audience = code.asked.audience.clone().unwrap_or_else(|| tenant.userinfo_endpoint());
+    let names =
+        if code.asked.names.is_empty() { vec!["openid".to_owned()] } else { code.asked.names.clone() };
+    let mut claims = tenant.person_claims(person, &code.client_id, &audience);
+    claims["scp"] = json!(names.join(" "));
+    let full_names: Vec<String> = match &code.asked.audience {
+        Some(audience) => names.iter().map(|name| format!("{audience}/{name}")).collect(),
+        None => names,
+    };
+    let mut answer = json!({
+        "token_type": "Bearer",
+        "scope": full_names.join(" "),
+        "expires_in": tenant.settings.access_token_lifespan.as_secs(),
+        "access_token": tenant.issue_delegated(claims),
     });
     if code.asked.openid {
         answer["id_token"] = json!(id_token(tenant, person, &code.client_id, code.nonce.as_deref()));

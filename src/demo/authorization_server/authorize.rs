@@ -37,6 +37,11 @@ impl Tenant {
                 return self.redirect(&to, &[("error", error), ("error_description", &text)]);
             }
         };
+        let hinted = query.get("login_hint").filter(|_| self.settings.signs_in_by_hint);
+        if let Some(person) = hinted.and_then(|who| self.settings.people.iter().find(|person| person.is(who)))
+        {
+            return self.finish(&request, &person.oid);
+        }
         let (browser, is_new) = browser(headers);
         let form_token =
             self.interactions.begin(Interaction { request: request.clone(), person: None }, &browser);
@@ -136,13 +141,18 @@ impl Tenant {
         if client_id == settings.gateway.client_id && query.get("redirect_uri").is_none() {
             return self.check_consent_link(query);
         }
-        if client_id != settings.agent.client_id {
+        let is_gateway = client_id == settings.gateway.client_id;
+        if client_id != settings.agent.client_id && !is_gateway {
             let text =
                 format!("AADSTS700016: there is no application '{client_id}' that people sign in to here.");
             return Err(Refusal::Page(text));
         }
         let redirect_uri = query.get("redirect_uri").unwrap_or_default();
-        if !settings.agent.redirects_to(redirect_uri) {
+        let is_registered = match is_gateway {
+            true => settings.gateway.redirect_uris.iter().any(|registered| registered == redirect_uri),
+            false => settings.agent.redirects_to(redirect_uri),
+        };
+        if !is_registered {
             let text = "AADSTS50011: the redirect address is not one that the application registered.";
             return Err(Refusal::Page(text.to_owned()));
         }
@@ -165,18 +175,22 @@ impl Tenant {
             return Err(refuse("login_required", "somebody must pick who they are"));
         }
         // RFC 8707: what the token is for must be the application whose scopes are asked for.
-        if query.all("resource").any(|resource| !settings.gateway.goes_by(resource)) {
+        if query.all("resource").any(|resource| !is_gateway && !settings.gateway.goes_by(resource)) {
             return Err(refuse("invalid_target", "AADSTS9010010: resource does not match the scopes"));
         }
         let scope = query.get("scope").unwrap_or_default();
-        let asked = Asked::parse(scope, settings, &settings.gateway.client_id)
+        let implied = settings.resources.first().filter(|_| is_gateway);
+        let implied = implied.map_or(&settings.gateway.client_id, |resource| &resource.audience);
+        let asked = Asked::parse(scope, settings, implied)
             .map_err(|fault| refuse(fault.error(), "the scope is not valid"))?;
-        if asked.audience.as_ref().is_some_and(|audience| *audience != settings.gateway.client_id) {
+        if !is_gateway
+            && asked.audience.as_ref().is_some_and(|audience| *audience != settings.gateway.client_id)
+        {
             return Err(refuse("invalid_scope", "agents get tokens for the gateway alone"));
         }
         Ok(AuthorizationRequest {
             client_id: client_id.to_owned(),
-            client_name: settings.agent.name.clone(),
+            client_name: if is_gateway { settings.gateway.name.clone() } else { settings.agent.name.clone() },
             ask_consent: query.get("prompt") == Some("consent") && asked.audience.is_some(),
             asked,
             nonce: query.get("nonce").map(str::to_owned),

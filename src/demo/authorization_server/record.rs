@@ -11,6 +11,8 @@ pub enum GrantKind {
     AuthorizationCode,
     /// The client for itself.
     ClientCredentials,
+    /// A refresh token.
+    RefreshToken,
     /// Entra's on-behalf-of.
     OnBehalfOf,
     /// RFC 8693.
@@ -24,6 +26,7 @@ impl GrantKind {
         match grant_type {
             "authorization_code" => Self::AuthorizationCode,
             "client_credentials" => Self::ClientCredentials,
+            "refresh_token" => Self::RefreshToken,
             "urn:ietf:params:oauth:grant-type:jwt-bearer" => Self::OnBehalfOf,
             "urn:ietf:params:oauth:grant-type:token-exchange" => Self::TokenExchange,
             _ => Self::Other,

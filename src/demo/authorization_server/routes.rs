@@ -25,6 +25,8 @@ enum Route {
     Jwks,
     Token,
     Introspection,
+    Revocation,
+    UserInfo,
     Authorize,
     SignIn,
     Consent,
@@ -44,6 +46,8 @@ impl Route {
             [named, "discovery", "v2.0", "keys"] => (*named, Self::Jwks),
             [named, "oauth2", "v2.0", "token"] => (*named, Self::Token),
             [named, "oauth2", "v2.0", "introspect"] => (*named, Self::Introspection),
+            [named, "oauth2", "v2.0", "revoke"] => (*named, Self::Revocation),
+            [named, "oidc", "userinfo"] => (*named, Self::UserInfo),
             [named, "oauth2", "v2.0", "authorize"] => (*named, Self::Authorize),
             [named, "sign-in"] => (*named, Self::SignIn),
             [named, "consent"] => (*named, Self::Consent),
@@ -53,7 +57,9 @@ impl Route {
             return Self::UnknownTenant(named.to_owned());
         }
         let allowed = match route {
-            Self::Token | Self::Introspection | Self::SignIn | Self::Consent => Method::POST,
+            Self::Token | Self::Introspection | Self::Revocation | Self::SignIn | Self::Consent => {
+                Method::POST
+            }
             _ => Method::GET,
         };
         match allowed {
@@ -69,6 +75,8 @@ impl Route {
             Self::Jwks => Some(Endpoint::Jwks),
             Self::Token => Some(Endpoint::Token),
             Self::Introspection => Some(Endpoint::Introspection),
+            Self::Revocation => Some(Endpoint::Revocation),
+            Self::UserInfo => Some(Endpoint::UserInfo),
             Self::Authorize | Self::SignIn | Self::Consent => Some(Endpoint::Authorize),
             Self::UnknownTenant(_) | Self::MethodNotAllowed(_) | Self::NotFound => None,
         }
@@ -115,6 +123,8 @@ impl Tenant {
             Route::Jwks => json_response(StatusCode::OK, &self.keys().key_set(&self.issuer())),
             Route::Token => self.answer_token(number, &head.headers, form),
             Route::Introspection => self.answer_introspection(&head.headers, form),
+            Route::Revocation => self.answer_revocation(&head.headers, form),
+            Route::UserInfo => self.answer_userinfo(&head.headers),
             Route::Authorize => self.begin_authorization(form, &head.headers),
             Route::SignIn => self.sign_in(form, &head.headers),
             Route::Consent => self.consent(form, &head.headers),
@@ -147,10 +157,13 @@ impl Tenant {
             "token_endpoint": self.token_endpoint(),
             "jwks_uri": self.jwks_uri(),
             "introspection_endpoint": self.introspection_endpoint(),
+            "revocation_endpoint": self.revocation_endpoint(),
+            "userinfo_endpoint": self.userinfo_endpoint(),
             "response_types_supported": ["code"],
             "response_modes_supported": ["query"],
             "grant_types_supported": [
                 "authorization_code",
+                "refresh_token",
                 "client_credentials",
                 "urn:ietf:params:oauth:grant-type:jwt-bearer",
                 "urn:ietf:params:oauth:grant-type:token-exchange",

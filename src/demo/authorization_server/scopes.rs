@@ -17,18 +17,22 @@ pub(super) struct Asked {
     pub(super) default: bool,
     /// Whether an ID token was asked for.
     pub(super) openid: bool,
+    /// Whether a refresh token was asked for.
+    pub(super) offline: bool,
 }
 
 impl Asked {
     /// Reads `scope`. A name without a resource belongs to `implied`.
     pub(super) fn parse(scope: &str, settings: &Settings, implied: &str) -> Result<Self, Fault> {
-        let mut asked = Self { audience: None, names: Vec::new(), default: false, openid: false };
+        let mut asked =
+            Self { audience: None, names: Vec::new(), default: false, openid: false, offline: false };
         for part in scope.split(' ').filter(|part| !part.is_empty()) {
             if part.contains(|c: char| c.is_control() || c == '"' || c == '\\') {
                 return Err(Fault::bad_scope(&part.escape_default().to_string()));
             }
             if SIGN_IN_SCOPES.contains(&part) {
                 asked.openid |= part == "openid";
+                asked.offline |= part == "offline_access";
                 continue;
             }
             let (resource, name) = part.rsplit_once('/').unwrap_or((implied, part));

@@ -47,6 +47,10 @@ pub struct Settings {
     pub access_token_lifespan: Duration,
     /// How long an authorization code lives.
     pub code_lifespan: Duration,
+    /// Whether a refresh token is used once, and leads to the next.
+    pub rotates_refresh_tokens: bool,
+    /// Whether whoever `login_hint` names is signed in without a page, for tests without a browser.
+    pub signs_in_by_hint: bool,
     /// Whether a client assertion can be presented only once. Entra itself lets clients reuse one while it
     /// lives.
     pub single_use_assertions: bool,
@@ -84,6 +88,8 @@ impl Default for Settings {
             advertises_pkce: true,
             access_token_lifespan: Duration::from_secs(3_600),
             code_lifespan: Duration::from_secs(60),
+            rotates_refresh_tokens: true,
+            signs_in_by_hint: false,
             single_use_assertions: true,
             own_rsa_key: false,
         }
@@ -112,6 +118,8 @@ pub struct GatewayClient {
     pub identifier_uris: Vec<String>,
     /// The scopes that agents can ask for.
     pub scopes: Vec<Scope>,
+    /// Where people are sent back to who sign in for the gateway itself. Each is matched exactly.
+    pub redirect_uris: Vec<String>,
     /// The client secret.
     pub secret: String,
     /// Certificates registered for client assertions, in DER.
@@ -129,6 +137,7 @@ impl Default for GatewayClient {
             name: "obo-gateway".to_owned(),
             app_id_uri: "api://obo-gateway".to_owned(),
             identifier_uris: Vec::new(),
+            redirect_uris: Vec::new(),
             scopes: vec![Scope::new("access_as_user", "Let agents call tools on your behalf")],
             secret: "development-secret-not-for-production".to_owned(),
             certificates: Vec::new(),

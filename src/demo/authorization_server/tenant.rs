@@ -11,6 +11,7 @@ use super::fault::Fault;
 use super::interaction::Interactions;
 use super::keys::Keys;
 use super::record::Exchange;
+use super::refresh::RefreshTokens;
 use super::settings::{Consent, Settings};
 use super::tokens::{self, TokenBuilder};
 use crate::demo::jws::Algorithm;
@@ -32,6 +33,10 @@ pub enum Endpoint {
     Authorize,
     /// The introspection endpoint.
     Introspection,
+    /// The revocation endpoint.
+    Revocation,
+    /// The user-info endpoint.
+    UserInfo,
 }
 
 /// What stands between one person and a delegated token, or between the gateway and a token of its own.
@@ -48,6 +53,7 @@ pub(super) struct Tenant {
     pub(super) settings: Settings,
     pub(super) origin: String,
     pub(super) codes: Codes,
+    pub(super) refresh_tokens: RefreshTokens,
     pub(super) interactions: Interactions,
     pub(super) exchanges: Mutex<Kept<Exchange>>,
     keys: Mutex<Arc<Keys>>,
@@ -61,8 +67,8 @@ pub(super) struct Tenant {
     pub(super) opaque: Mutex<HashMap<String, String>>,
     /// The authorization servers that ID-JAGs are issued for, and the gateway's client id at each.
     pub(super) vouched_to: Mutex<HashMap<String, String>>,
-    fetches: [AtomicUsize; 5],
-    scripts: [Script; 5],
+    fetches: [AtomicUsize; 7],
+    scripts: [Script; 7],
 }
 
 impl Tenant {
@@ -70,6 +76,7 @@ impl Tenant {
         Self {
             origin,
             codes: Codes::default(),
+            refresh_tokens: RefreshTokens::default(),
             interactions: Interactions::default(),
             exchanges: Mutex::default(),
             keys: Mutex::new(Arc::new(Keys::begin(settings.own_rsa_key))),

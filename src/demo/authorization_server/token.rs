@@ -9,7 +9,7 @@ use super::form::Form;
 use super::record::{Exchange, GrantKind};
 use super::respond::json_response;
 use super::tenant::Tenant;
-use super::{authorization_code, client_credentials, id_jag, on_behalf_of, token_exchange};
+use super::{authorization_code, client_credentials, id_jag, on_behalf_of, refresh, token_exchange};
 use crate::demo::body::Body;
 use crate::demo::lock;
 
@@ -42,7 +42,7 @@ impl Tenant {
                     GrantKind::TokenExchange => true,
                     GrantKind::OnBehalfOf => id_jag::is_meant(self, form),
                     GrantKind::ClientCredentials => client_credentials::is_plain(form),
-                    GrantKind::AuthorizationCode | GrantKind::Other => false,
+                    GrantKind::AuthorizationCode | GrantKind::RefreshToken | GrantKind::Other => false,
                 };
                 let fault = if is_plain { fault.without_code() } else { fault };
                 if let Some(exchange) = lock(&self.exchanges).get_mut(number) {
@@ -67,6 +67,7 @@ impl Tenant {
         let client = Client::authenticate(self, headers, form)?;
         match grant {
             GrantKind::AuthorizationCode => authorization_code::redeem(self, &client, form),
+            GrantKind::RefreshToken => refresh::redeem(self, &client, form),
             GrantKind::ClientCredentials => client_credentials::grant(self, &client, form),
             GrantKind::OnBehalfOf if id_jag::is_meant(self, form) => id_jag::redeem(self, &client, form),
             GrantKind::OnBehalfOf => on_behalf_of::exchange(self, &client, form),

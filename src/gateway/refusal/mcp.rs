@@ -4,12 +4,13 @@
 //! is a status without a JSON-RPC error answered: one of 2026-07-28 would take it for a server of an older revision.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{Refusal, answer_to_forwarding, answer_to_request, answer_to_rest};
 use crate::audit::{Fault, RefusalNote, RequestId};
+use crate::credential::ObtainError;
 use crate::gateway::answer::{Answer, Challenge};
 use crate::gateway::forward::ForwardError;
 use crate::gateway::mcp::era::Era;
@@ -141,7 +142,8 @@ pub(super) fn mcp_response(
             (status, reply::error(spoken.id(), code, &message, data))
         }
         Form::ToolResult(id) => {
-            let text = format!("{} ({}, request {request_id})", answer.remedy, answer.code);
+            let link = answer.connect_url.as_ref().map(|url| format!(" {url}")).unwrap_or_default();
+            let text = format!("{}{link} ({}, request {request_id})", answer.remedy, answer.code);
             let meta = json!({ REFUSAL_META: problem });
             (StatusCode::OK, reply::tool_error(id, spoken.era, &text, Some(meta)))
         }
@@ -151,6 +153,10 @@ pub(super) fn mcp_response(
     // The unknown must not be told from the hidden.
     if !is_unknown(refusal) {
         answer.add_headers(note, response.headers_mut());
+    }
+    // A challenge is for a status that has one.
+    if answer.challenge == Challenge::Connect {
+        response.headers_mut().remove(WWW_AUTHENTICATE);
     }
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -223,6 +229,19 @@ fn form<'a>(refusal: &Refusal, answer: &Answer, spoken: &'a McpCall, problem: Va
             | McpError::SessionMissing
             | McpError::SessionUnknown,
         ) => error(http_code(answer)),
+        // THE PLACE OF THE LINK: clients that can be asked to open it (URL elicitation) hear of it here in their own form; the
+        // others read it. A 401 would have them sign in at the gateway's issuer, which does not help.
+        Refusal::Obtain(ObtainError::NotConnected { url, .. }) => match &spoken.said {
+            Said::Request { id, method: Method::ToolsCall, .. } => Form::ToolResult(id),
+            Said::Request { .. } | Said::Nothing | Said::Unread(_) | Said::Stream | Said::End => {
+                Form::Error {
+                    status: if spoken.era == Era::Modern { StatusCode::FORBIDDEN } else { StatusCode::OK },
+                    code: StatusCode::FORBIDDEN.as_u16().into(),
+                    message: format!("{} {url}", answer.remedy),
+                    data: Some(problem),
+                }
+            }
+        },
         _ if answer.challenge != Challenge::None || answer.status == StatusCode::UNAUTHORIZED => {
             error(http_code(answer))
         }

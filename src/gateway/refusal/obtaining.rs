@@ -6,8 +6,9 @@ use http::StatusCode;
 
 use super::{RETRY_AFTER_DEFAULT, audit_unavailable, internal_error, step_up, unavailable};
 use crate::audit::Fault;
+use crate::connections::{ConnectionError, Missing};
 use crate::credential::ObtainError;
-use crate::gateway::answer::Answer;
+use crate::gateway::answer::{Answer, Challenge};
 use crate::identity::Caller;
 use crate::oauth::error_response::{ErrorClass, ErrorResponse};
 use crate::oauth::exchange::ExchangeError;
@@ -17,8 +18,91 @@ pub fn answer_to_obtaining(error: &ObtainError, caller: Option<&Caller>) -> Answ
     match error {
         ObtainError::Exchange(error) => answer_to_exchange(error, caller),
         ObtainError::Application(error) => answer_to_application(error),
+        ObtainError::NotConnected { missing, url, .. } => connection_required(*missing, url),
+        ObtainError::Connection(error) => answer_to_connection(error),
+        ObtainError::AgentUnknown => Answer::forbidden(
+            "agent_unidentified",
+            Fault::Agent,
+            "The agent has to use an access token that says which agent it is: this tool is for agents that you agreed to.",
+        ),
         ObtainError::UnknownIssuer(_) | ObtainError::NotServed(_) => misconfigured(),
         ObtainError::BrokeOff => internal_error(),
+    }
+}
+
+/// What a person has to do before their own account can be used.
+fn connection_required(missing: Missing, url: &str) -> Answer {
+    let remedy = match missing {
+        Missing::Connection => {
+            "Open the link to connect your account at the service behind this tool, then have the agent try again."
+        }
+        Missing::Consent => {
+            "Open the link to let this agent use the account that you have connected, then have the agent try again."
+        }
+        Missing::Scopes => {
+            "Open the link to connect your account again, and grant all that the tool needs, then have the agent try again."
+        }
+        Missing::Settings | Missing::Renewal | Missing::Withdrawn | Missing::Unusable(_) => {
+            "Open the link to connect your account again, since the connection that you had is over, then have the agent try \
+             again."
+        }
+    };
+    Answer {
+        challenge: Challenge::Connect,
+        connect_url: Some(url.to_owned()),
+        ..Answer::new(StatusCode::UNAUTHORIZED, "connection_required", Fault::User, remedy)
+    }
+}
+
+/// What an agent hears when a person's connection yields no token, and the person can do nothing about it.
+fn answer_to_connection(error: &ConnectionError) -> Answer {
+    let unavailable = |retry_after: Option<Duration>| {
+        Answer::later(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "connection_unavailable",
+            Fault::Connector,
+            "The sign-in of the service behind this tool cannot be reached at the moment; try again shortly.",
+            retry_after.unwrap_or(RETRY_AFTER_DEFAULT),
+        )
+    };
+    match error {
+        ConnectionError::Vault(_) => Answer::later(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "vault_unavailable",
+            Fault::Gateway,
+            "The gateway cannot get at your connections at the moment; try again shortly.",
+            RETRY_AFTER_DEFAULT,
+        ),
+        ConnectionError::Exchange(ExchangeError::Refused { refused, .. }) => match refused.class {
+            ErrorClass::Throttled { retry_after } | ErrorClass::Unavailable { retry_after } => {
+                unavailable(retry_after)
+            }
+            ErrorClass::StepUp { .. }
+            | ErrorClass::Consent
+            | ErrorClass::AdminConsent
+            | ErrorClass::SubjectToken
+            | ErrorClass::SignIn
+            | ErrorClass::Blocked
+            | ErrorClass::Misconfigured => misconfigured(),
+        },
+        ConnectionError::Exchange(
+            ExchangeError::CircuitOpen { retry_after, .. } | ExchangeError::LeftAlone { retry_after, .. },
+        ) => unavailable(Some(*retry_after)),
+        ConnectionError::Exchange(
+            ExchangeError::TimedOut { .. }
+            | ExchangeError::Unreachable { .. }
+            | ExchangeError::NoTokenEndpoint { .. }
+            | ExchangeError::Unusable { .. },
+        ) => unavailable(None),
+        ConnectionError::Exchange(ExchangeError::NotRecorded(_)) => audit_unavailable(),
+        ConnectionError::Exchange(
+            ExchangeError::ScopesNotGranted { .. }
+            | ExchangeError::MoreScopesGranted { .. }
+            | ExchangeError::Unprepared { .. },
+        )
+        | ConnectionError::NotConfigured => misconfigured(),
+        // It is told by a link before it comes here.
+        ConnectionError::Missing(_) | ConnectionError::BrokeOff => internal_error(),
     }
 }
 

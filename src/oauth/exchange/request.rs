@@ -9,6 +9,7 @@ use crate::checked_url::CheckedUrl;
 use crate::clock::Now;
 use crate::identity::{Caller, Scopes, SecretToken};
 use crate::oauth::claims_request;
+use crate::oauth::code_client::CodeClientSettings;
 use crate::oauth::resource_authorization_server::ResourceAuthorizationServerSettings;
 use crate::oauth::{
     ACCESS_TOKEN_TYPE, ActorToken, ApplicationSettings, ClientAuth, ExchangeSettings, Grant, ID_JAG_TYPE,
@@ -88,6 +89,16 @@ impl Surroundings {
         };
         Ok(Self { platform_token, actor_token: None })
     }
+}
+
+/// An authorization code, and what proves whose it is.
+pub struct Redemption<'a> {
+    /// The code that the browser came back with.
+    pub code: &'a SecretToken,
+    /// What its challenge was made from (RFC 7636 section 4.1).
+    pub verifier: &'a SecretToken,
+    /// Where the browser came back to (RFC 6749 section 4.1.3).
+    pub redirect_uri: &'a str,
 }
 
 impl Request {
@@ -212,6 +223,93 @@ impl Request {
         Self { authorization: None, form }.proved(settings, endpoint, surroundings, now)
     }
 
+    /// The request for the tokens that a code stands for (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
+    ///
+    /// # Errors
+    ///
+    /// What the gateway lacks for it.
+    pub fn code(
+        settings: &CodeClientSettings,
+        endpoint: &CheckedUrl,
+        code: &SecretToken,
+        verifier: &SecretToken,
+        redirect_uri: &str,
+        surroundings: &Surroundings,
+        now: Now,
+    ) -> Result<Self, &'static str> {
+        let form = vec![
+            Field::new("grant_type", "authorization_code"),
+            Field::secret("code", code),
+            Field::new("redirect_uri", redirect_uri),
+            Field::secret("code_verifier", verifier),
+        ];
+        Self::of_code_client(form, settings, endpoint, surroundings, now)
+    }
+
+    /// The request for the next access token (RFC 6749 section 6). No scopes are named: they stay what they were.
+    ///
+    /// # Errors
+    ///
+    /// What the gateway lacks for it.
+    pub fn refresh(
+        settings: &CodeClientSettings,
+        endpoint: &CheckedUrl,
+        refresh_token: &SecretToken,
+        surroundings: &Surroundings,
+        now: Now,
+    ) -> Result<Self, &'static str> {
+        let form =
+            vec![Field::new("grant_type", "refresh_token"), Field::secret("refresh_token", refresh_token)];
+        Self::of_code_client(form, settings, endpoint, surroundings, now)
+    }
+
+    fn of_code_client(
+        mut form: Vec<Field>,
+        settings: &CodeClientSettings,
+        endpoint: &CheckedUrl,
+        surroundings: &Surroundings,
+        now: Now,
+    ) -> Result<Self, &'static str> {
+        form.extend(settings.resource.as_ref().map(|resource| Field::new("resource", resource.as_str())));
+        Self { authorization: None, form }.proved_as(settings, endpoint, surroundings, now)
+    }
+
+    /// The request to take a token back (RFC 7009 section 2.1).
+    ///
+    /// # Errors
+    ///
+    /// What the gateway lacks for it.
+    pub fn revocation(
+        settings: &CodeClientSettings,
+        endpoint: &CheckedUrl,
+        token: &SecretToken,
+        kind: &str,
+        surroundings: &Surroundings,
+        now: Now,
+    ) -> Result<Self, &'static str> {
+        let form = vec![Field::secret("token", token), Field::new("token_type_hint", kind)];
+        Self { authorization: None, form }.proved_as(settings, endpoint, surroundings, now)
+    }
+
+    fn proved_as(
+        mut self,
+        settings: &CodeClientSettings,
+        endpoint: &CheckedUrl,
+        surroundings: &Surroundings,
+        now: Now,
+    ) -> Result<Self, &'static str> {
+        match &settings.client_auth {
+            Some(client_auth) => {
+                self.proved_by(&settings.client_id, client_auth, endpoint, surroundings, now)
+            }
+            // A public client names itself, and PKCE is its proof.
+            None => {
+                self.form.push(Field::new("client_id", &settings.client_id));
+                Ok(self)
+            }
+        }
+    }
+
     /// The question what `token` means (RFC 7662 section 2.1).
     ///
     /// # Errors
@@ -246,6 +344,29 @@ impl Request {
         }
         let request = Self { authorization: None, form };
         request.proved_by(&server.client_id, &server.client_auth, &server.token_endpoint, surroundings, now)
+    }
+
+    /// The redemption of an authorization code by `client`, its identifier and how it proves itself (RFC 6749 section
+    /// 4.1.3).
+    ///
+    /// # Errors
+    ///
+    /// What the gateway lacks for it.
+    pub fn authorization_code(
+        client: (&str, &ClientAuth),
+        endpoint: &CheckedUrl,
+        redemption: &Redemption<'_>,
+        surroundings: &Surroundings,
+        now: Now,
+    ) -> Result<Self, &'static str> {
+        let form = vec![
+            Field::new("grant_type", "authorization_code"),
+            Field::secret("code", redemption.code),
+            Field::new("redirect_uri", redemption.redirect_uri),
+            Field::secret("code_verifier", redemption.verifier),
+        ];
+        let (client_id, client_auth) = client;
+        Self { authorization: None, form }.proved_by(client_id, client_auth, endpoint, surroundings, now)
     }
 
     /// With the proof of which client asks.
@@ -307,6 +428,18 @@ fn target_field(parameter: TargetParameter, target: &Target) -> Result<Option<Fi
             Ok(Some(Field::new("resource", resource.as_str())))
         }
     }
+}
+
+/// The header that shows a bearer token (RFC 6750 section 2.1).
+///
+/// # Errors
+///
+/// When the token does not fit in one.
+pub fn bearer(token: &SecretToken) -> Result<HeaderValue, &'static str> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
+        .map_err(|_| "its token does not fit in a header")?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// `client_secret_basic`: both parts are form-encoded before they are joined (RFC 6749 section 2.3.1).

@@ -172,7 +172,7 @@ fn forgotten(realm: Realm, realms: &[&str], privacy: Arc<Privacy>) -> (String, V
     let revocation = Revocation {
         person: Person { realm, subject: Subject::new("o-1-ada") },
         realms: realms.iter().map(|realm| Arc::from(*realm)).collect(),
-        dropped: Forgotten { credentials: 2, remembered_tokens: 1 },
+        dropped: Forgotten { credentials: 2, remembered_tokens: 1, connections: 0 },
         peer: peer(),
         method: Method::POST,
         path: "/forget".into(),
@@ -194,7 +194,10 @@ fn a_forgotten_person_is_named_with_what_was_dropped_and_who_asked() {
         ("/message", json!("o-1-ada was forgotten: 2 kept and 1 remembered tokens were dropped")),
         ("/unmapped/obo/kind", json!("revocation")),
         ("/unmapped/obo/asked_by", json!("admin_token")),
-        ("/unmapped/obo/forgotten", json!({"tenant": "t-1", "credentials": 2, "remembered_tokens": 1})),
+        (
+            "/unmapped/obo/forgotten",
+            json!({"tenant": "t-1", "credentials": 2, "remembered_tokens": 1, "connections": 0}),
+        ),
     ] {
         expect(&value, pointer, expected);
     }

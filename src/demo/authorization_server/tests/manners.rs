@@ -25,7 +25,7 @@ async fn discovery_says_where_everything_is_and_counts_who_asks() {
     assert_eq!(metadata["token_endpoint"], json!(server.token_endpoint()));
     assert_eq!(metadata["authorization_endpoint"], json!(server.authorization_endpoint()));
     assert_eq!(metadata["code_challenge_methods_supported"], json!(["S256"]));
-    assert_eq!(metadata.get("userinfo_endpoint"), None);
+    assert_eq!(metadata["userinfo_endpoint"], json!(format!("{}/{TENANT}/oidc/userinfo", server.origin())));
     let rfc8414 = format!("{}/.well-known/oauth-authorization-server/{TENANT}/v2.0", server.origin());
     assert_eq!(json(get(&rfc8414).await).await, metadata);
     assert_eq!(server.fetches(Endpoint::Discovery), 2);

@@ -1,0 +1,396 @@
+//! People's own connections: what a person has granted the gateway at a service with accounts of its own.
+//!
+//! An agent's first call gets a ticket: a link that carries no authority. Whoever opens it signs in at the gateway's pages, and
+//! only the person whose agent asked goes on from there to the service. What comes back is kept in the vault, for that person,
+//! that connector, and the agents that the person agreed to. Pages, and how an agent hears of the link, are others' business.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::clock::Now;
+use crate::flight::Flights;
+use crate::identity::{Actor, Caller, Issuer, Person, Scopes, SecretToken, Subject, Tenant};
+use crate::metrics::Metrics;
+use crate::oauth::authorization_server::AuthorizationServers;
+use crate::oauth::code_client::{CodeClient, CodeClientSettings};
+use crate::oauth::error_response::Word;
+use crate::oauth::exchange::ExchangeError;
+use crate::tool::{ConnectorName, ToolName};
+use crate::vault::{Generation, Owner, RecordFault, Vault, VaultError};
+
+mod account;
+mod connecting;
+mod event;
+mod flows;
+mod grant;
+mod refreshing;
+mod tickets;
+mod turns;
+
+#[cfg(all(test, feature = "demo"))]
+mod tests;
+
+pub use connecting::{Authorization, Callback, Connected, Disconnected};
+pub use grant::{AgentConsent, Summary};
+pub use refreshing::OpenedGrant;
+pub use tickets::{Ticket, TicketId};
+
+use event::{Event, Events};
+use flows::Flows;
+use grant::Grant;
+use tickets::Tickets;
+use turns::Turns;
+
+/// Most grants that are kept open in memory. The others are read from the vault when they are needed.
+const OPENED_MAX: u64 = 16_384;
+/// How long one is kept open that nobody uses.
+const OPENED_IDLE: Duration = Duration::from_secs(3_600);
+/// How long a server's no is repeated to a person's agents without asking it again.
+const REFUSED_FOR: Duration = Duration::from_secs(2);
+
+/// What the configuration says about the connections of one connector, checked.
+#[derive(Clone, Debug)]
+pub struct ConnectionSettings {
+    /// The connector.
+    pub connector: ConnectorName,
+    /// Where people sign in for it.
+    pub client: CodeClientSettings,
+    /// Which member of user-info, or of the ID token, names the account. `None`: the usual ones.
+    pub account: Option<Arc<str>>,
+}
+
+/// A person who can have connections.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Holder {
+    /// Who vouches for the person: the issuer as it is configured, also where its tokens have another `iss`.
+    pub issuer: Issuer,
+    /// The person's tenant there.
+    pub tenant: Tenant,
+    /// The person.
+    pub subject: Subject,
+}
+
+impl Holder {
+    /// The person behind a caller. `None` when the caller's issuer is not configured any more, or when there is no person.
+    pub fn of(caller: &Caller, servers: &AuthorizationServers) -> Option<Self> {
+        let server = servers.get(caller.issuer()).filter(|_| !caller.is_agent_alone())?;
+        Some(Self {
+            issuer: server.settings().issuer.clone(),
+            tenant: caller.tenant().clone(),
+            subject: caller.subject().clone(),
+        })
+    }
+
+    /// Whether it is `person`.
+    pub fn is(&self, person: &Person) -> bool {
+        person.is(&self.issuer, &self.tenant, &self.subject)
+    }
+
+    fn owner(&self, connector: &ConnectorName) -> Owner {
+        let Self { issuer, tenant, subject } = self.clone();
+        Owner { issuer, tenant, subject, connector: connector.clone() }
+    }
+}
+
+/// Where the gateway's pages are, as browsers reach them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Links {
+    base: Arc<str>,
+}
+
+impl Links {
+    /// Under `path` of `public_url`.
+    pub fn new(public_url: &Url, path: &str) -> Self {
+        let base = public_url.as_str().trim_end_matches('/');
+        Self { base: format!("{base}{}", path.trim_end_matches('/')).into() }
+    }
+
+    /// The page on which a ticket is used.
+    pub fn connect(&self, ticket: &TicketId) -> String {
+        format!("{}/connect/{ticket}", self.base)
+    }
+
+    /// Where services send a browser back to (`redirect_uri`).
+    pub fn callback(&self) -> String {
+        format!("{}/callback", self.base)
+    }
+}
+
+/// What a call needs of a connection.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// For whom.
+    pub holder: Holder,
+    /// By whom.
+    pub agent: Actor,
+    /// Of which connector.
+    pub connector: ConnectorName,
+    /// For which tool.
+    pub tool: ToolName,
+    /// What the tool needs.
+    pub scopes: Scopes,
+}
+
+/// What is missing before a person's connection can be used by an agent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Missing {
+    /// The person has none.
+    Connection,
+    /// The person has not agreed to this agent.
+    Consent,
+    /// The person granted less than the tool needs.
+    Scopes,
+    /// It was made under other settings: another client, another service, other scopes.
+    Settings,
+    /// It is over, and there is nothing to renew it by.
+    Renewal,
+    /// The service has withdrawn it.
+    Withdrawn,
+    /// What is kept of it cannot be used.
+    Unusable(RecordFault),
+}
+
+impl Missing {
+    /// Whether the person has to agree, and nothing more.
+    pub const fn is_consent_alone(self) -> bool {
+        matches!(self, Self::Consent)
+    }
+
+    /// As it stands in metrics and in the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Consent => "consent",
+            Self::Scopes => "scopes",
+            Self::Settings => "settings",
+            Self::Renewal => "renewal",
+            Self::Withdrawn => "withdrawn",
+            Self::Unusable(_) => "unusable",
+        }
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connection => "the person has not connected an account yet",
+            Self::Consent => "the person has not agreed to this agent yet",
+            Self::Scopes => "the person granted less than the tool needs",
+            Self::Settings => "the connection was made under other settings of the connector",
+            Self::Renewal => "the connection is over, and cannot be renewed",
+            Self::Withdrawn => "the service has withdrawn the connection",
+            Self::Unusable(_) => "what is kept of the connection cannot be used",
+        })
+    }
+}
+
+/// Why there is no access token of a connection.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// The person has to act.
+    #[error("{0}")]
+    Missing(Missing),
+    /// The connector has no connections any more.
+    #[error("the connector has no connections")]
+    NotConfigured,
+    /// The service's authorization server gave none.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
+    /// The vault cannot be used.
+    #[error("the vault cannot be used")]
+    Vault(#[from] VaultError),
+    /// The task that was to obtain it ended without a result.
+    #[error("obtaining the access token broke off")]
+    BrokeOff,
+}
+
+/// Why a person's connection did not come about.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The link is over: it was used, or is too old.
+    #[error("the link has been used, or is too old")]
+    TicketOver,
+    /// Whoever is signed in is not the person whose agent asked.
+    #[error("the link is for another person")]
+    OtherPerson,
+    /// The answer belongs to no request: it was used, is too old, or was never asked for.
+    #[error("the answer belongs to no request that is under way")]
+    StateUnknown,
+    /// The answer came to another browser than the one that asked.
+    #[error("the answer came to another browser than the one that asked")]
+    OtherBrowser,
+    /// The answer is another server's (RFC 9207).
+    #[error("the answer came from another server than was asked")]
+    OtherServer,
+    /// The person, or the service, said no.
+    #[error("the service said no: {error}")]
+    Declined {
+        /// The service's `error`.
+        error: Word,
+    },
+    /// The answer has neither a code nor an error.
+    #[error("the answer of the service has no code")]
+    NoCode,
+    /// There is no connection that could be agreed to.
+    #[error("there is no connection that the agent could be let use")]
+    NothingToAgreeTo,
+    /// The connector has no connections any more.
+    #[error("the connector has no connections")]
+    NotConfigured,
+    /// The service gave no tokens.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
+    /// The vault cannot be used.
+    #[error("the vault cannot be used")]
+    Vault(#[from] VaultError),
+    /// The task that was to do it ended without a result.
+    #[error("connecting broke off")]
+    BrokeOff,
+}
+
+/// The service behind the connections of one connector.
+#[derive(Debug)]
+struct Service {
+    connector: ConnectorName,
+    client: CodeClient,
+    account: Option<Arc<str>>,
+}
+
+/// What outlives reloads: the vault, and what is under way.
+pub struct Held {
+    vault: Vault,
+    tickets: Tickets,
+    flows: Flows,
+    turns: Turns,
+    flights: Flights<Owner, Result<Arc<OpenedGrant>, ConnectionError>>,
+    opened: moka::sync::Cache<Owner, Arc<OpenedGrant>>,
+    refused: moka::sync::Cache<Owner, ConnectionError>,
+    /// Grants that are newer than what the vault has, since it could not be written: a server that rotates refresh tokens
+    /// knows these alone.
+    unsaved: std::sync::Mutex<HashMap<Owner, (Generation, Grant)>>,
+    /// When an agent last used a connection, in seconds since 1970 UTC. It reaches the vault with the next refresh.
+    used: moka::sync::Cache<(Owner, Actor), u64>,
+    events: Events,
+}
+
+/// The connections, under one configuration.
+pub struct Connections {
+    held: Arc<Held>,
+    services: HashMap<ConnectorName, Arc<Service>>,
+    links: Links,
+}
+
+impl Held {
+    /// Nothing is under way yet.
+    pub fn new(vault: Vault, metrics: Arc<Metrics>) -> Self {
+        let opened = moka::sync::Cache::builder().max_capacity(OPENED_MAX).time_to_idle(OPENED_IDLE);
+        Self {
+            vault,
+            tickets: Tickets::default(),
+            flows: Flows::default(),
+            turns: Turns::default(),
+            flights: Flights::default(),
+            opened: opened.build(),
+            refused: moka::sync::Cache::builder().max_capacity(OPENED_MAX).time_to_live(REFUSED_FOR).build(),
+            unsaved: std::sync::Mutex::default(),
+            used: moka::sync::Cache::builder().max_capacity(OPENED_MAX).build(),
+            events: Events::new(metrics),
+        }
+    }
+
+    /// The vault.
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+}
+
+impl Connections {
+    /// The connections of these connectors. What `previous` has learned of their servers is taken over.
+    ///
+    /// # Errors
+    ///
+    /// The connector whose server's certificate authorities cannot be used, and why.
+    pub fn new(
+        held: Arc<Held>,
+        settings: Vec<ConnectionSettings>,
+        links: Links,
+        previous: Option<&Self>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, (ConnectorName, rustls::Error)> {
+        let mut services = HashMap::with_capacity(settings.len());
+        for ConnectionSettings { connector, client, account } in settings {
+            let before = previous.and_then(|previous| previous.services.get(&connector));
+            let client = CodeClient::new(client, before.map(|service| &service.client), metrics)
+                .map_err(|source| (connector.clone(), source))?;
+            services.insert(connector.clone(), Arc::new(Service { connector, client, account }));
+        }
+        Ok(Self { held, services, links })
+    }
+
+    /// Waits for what is being written, and closes the vault. Nothing can be done with connections then.
+    pub async fn close(&self) {
+        self.held.vault.close().await;
+    }
+
+    /// Where the pages are.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// As which client the gateway is known to the service behind a connector.
+    pub fn client_id(&self, connector: &ConnectorName) -> Option<&Arc<str>> {
+        self.service(connector).map(|service| &service.client.settings().client_id)
+    }
+
+    /// The link that an agent gets for what is missing: the same one for the same agent, person and connector while it is
+    /// fresh. It carries no authority.
+    pub fn ask(&self, wanted: &Wanted, missing: Missing, now: Now) -> TicketId {
+        let scopes = match self.services.get(&wanted.connector) {
+            Some(service) => service.client.settings().scopes.clone(),
+            None => wanted.scopes.clone(),
+        };
+        self.held.tickets.ask(wanted, scopes, missing, now)
+    }
+
+    /// What a link is about, while it can be used.
+    pub fn ticket(&self, id: &TicketId, now: Now) -> Option<Ticket> {
+        self.held.tickets.get(id, now)
+    }
+
+    fn service(&self, connector: &ConnectorName) -> Option<&Arc<Service>> {
+        self.services.get(connector)
+    }
+}
+
+impl Service {
+    fn matches(&self, grant: &Grant) -> bool {
+        grant.fingerprint == *self.client.fingerprint()
+    }
+}
+
+/// What a record of the vault says of a connection, for whoever looks after the vault. Whether it can be used is not known
+/// there. `None` when it is of another version of the gateway.
+pub fn summary_of(connector: &ConnectorName, record: &[u8]) -> Option<Summary> {
+    Grant::read(record).map(|grant| grant.summary(connector, false))
+}
+
+/// Random bits, as text.
+fn random<const BYTES: usize>() -> String {
+    use base64::Engine as _;
+    let mut bytes = [0_u8; BYTES];
+    aws_lc_rs::rand::fill(&mut bytes)
+        .expect("the system's random source works: TLS could not start without it");
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The tokens of a grant that is no longer kept, so that they can be given back.
+#[derive(Clone, Debug)]
+struct Leftover {
+    fingerprint: [u8; 32],
+    refresh_token: Option<SecretToken>,
+    access_token: SecretToken,
+}

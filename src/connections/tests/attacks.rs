@@ -1,0 +1,145 @@
+//! Callbacks and links in the wrong hands.
+
+use serde_json::json;
+
+use super::*;
+
+#[tokio::test]
+async fn a_link_is_for_the_person_whose_agent_asked() {
+    let bed = Bed::start().await;
+    let ticket = bed.ask("ada", "planner");
+    let bobs = bed.connections.begin(&ticket, &holder("bob"), BROWSER, Now::read()).await;
+    assert!(matches!(bobs, Err(ConnectError::OtherPerson)), "{bobs:?}");
+    let elsewhere = Holder { issuer: Issuer::new("https://other.example"), ..holder("ada") };
+    let theirs = bed.connections.begin(&ticket, &elsewhere, BROWSER, Now::read()).await;
+    assert!(matches!(theirs, Err(ConnectError::OtherPerson)), "{theirs:?}");
+    let tenants = Holder { tenant: Tenant::Named("t".into()), ..holder("ada") };
+    let theirs = bed.connections.begin(&ticket, &tenants, BROWSER, Now::read()).await;
+    assert!(matches!(theirs, Err(ConnectError::OtherPerson)), "{theirs:?}");
+    assert!(bed.counted("refused"));
+    bed.begin(&ticket, "ada").await;
+    let unknown = TicketId::parse("AAAAAAAAAAAAAAAAAAAAAA").expect("a name");
+    let nothing = bed.connections.begin(&unknown, &holder("ada"), BROWSER, Now::read()).await;
+    assert!(matches!(nothing, Err(ConnectError::TicketOver)), "{nothing:?}");
+    let late = Now::read().after(Duration::from_secs(601));
+    let late = bed.connections.begin(&ticket, &holder("ada"), BROWSER, late).await;
+    assert!(matches!(late, Err(ConnectError::TicketOver)), "{late:?}");
+}
+
+#[tokio::test]
+async fn a_callback_that_was_never_asked_for_is_replayed_or_is_late_makes_no_connection() {
+    let bed = Bed::start().await;
+    let authorization = bed.begin(&bed.ask("ada", "planner"), "ada").await;
+    let answered = bed.sign_in(&authorization, "ada").await;
+    for state in ["", "guessed", &authorization.state[1..]] {
+        let guessed = Answered { state: state.to_owned(), ..answered.clone() };
+        assert!(matches!(bed.complete(&guessed, "ada").await, Err(ConnectError::StateUnknown)), "{state}");
+    }
+    bed.complete(&answered, "ada").await.expect("a connection");
+    assert!(matches!(bed.complete(&answered, "ada").await, Err(ConnectError::StateUnknown)), "it was used");
+    let authorization = bed.begin(&bed.ask("bob", "planner"), "bob").await;
+    let answered = bed.sign_in(&authorization, "bob").await;
+    let late = Now::read().after(Duration::from_secs(601));
+    let late = bed.connections.complete(&answered.callback(), &holder("bob"), BROWSER, late).await;
+    assert!(matches!(late, Err(ConnectError::StateUnknown)), "{late:?}");
+    check_missing(bed.call("bob", "planner").await, Missing::Connection);
+    assert_eq!(bed.asked(GrantKind::AuthorizationCode), 1);
+}
+
+#[tokio::test]
+async fn a_callback_in_another_browser_or_of_another_person_makes_no_connection() {
+    let bed = Bed::start().await;
+    // Bob starts, and has Ada's browser bring his answer, so that she uses his account; and the other way round.
+    for (who, browser) in [("ada", "another-browser"), ("bob", BROWSER)] {
+        let authorization = bed.begin(&bed.ask("ada", "planner"), "ada").await;
+        let answered = bed.sign_in(&authorization, "bob").await;
+        let refused =
+            bed.connections.complete(&answered.callback(), &holder(who), browser, Now::read()).await;
+        let expected = matches!(refused, Err(ConnectError::OtherBrowser | ConnectError::OtherPerson));
+        assert!(expected, "{refused:?}");
+        assert!(
+            matches!(bed.complete(&answered, "ada").await, Err(ConnectError::StateUnknown)),
+            "once, whatever came of it"
+        );
+        check_missing(bed.call("ada", "planner").await, Missing::Connection);
+    }
+    assert_eq!(bed.asked(GrantKind::AuthorizationCode), 0);
+}
+
+#[tokio::test]
+async fn an_answer_of_another_server_or_one_that_does_not_say_whose_it_is_makes_no_connection() {
+    let bed = Bed::start().await;
+    for iss in [Some("https://evil.example".to_owned()), None] {
+        let authorization = bed.begin(&bed.ask("ada", "planner"), "ada").await;
+        let answered = Answered { iss, ..bed.sign_in(&authorization, "ada").await };
+        let refused = bed.complete(&answered, "ada").await;
+        assert!(matches!(refused, Err(ConnectError::OtherServer)), "{refused:?}");
+    }
+    assert_eq!(bed.asked(GrantKind::AuthorizationCode), 0);
+}
+
+#[tokio::test]
+async fn a_no_at_the_service_is_told_and_leaves_the_link_as_it_was() {
+    let bed = Bed::start().await;
+    let ticket = bed.ask("ada", "planner");
+    let authorization = bed.begin(&ticket, "ada").await;
+    let answered = bed.sign_in(&authorization, "ada").await;
+    let declined = Answered { code: None, error: Some("access_denied<script>".to_owned()), ..answered };
+    match bed.complete(&declined, "ada").await {
+        Err(ConnectError::Declined { error }) => assert_eq!(error.as_str(), "access_deniedscript"),
+        other => panic!("{other:?}"),
+    }
+    for code in [None, Some(String::new()), Some("x".repeat(20_000))] {
+        let authorization = bed.begin(&ticket, "ada").await;
+        let answered = Answered { code, ..bed.sign_in(&authorization, "ada").await };
+        assert!(matches!(bed.complete(&answered, "ada").await, Err(ConnectError::NoCode)));
+    }
+    let authorization = bed.begin(&ticket, "ada").await;
+    bed.complete(&bed.sign_in(&authorization, "ada").await, "ada").await.expect("a connection");
+}
+
+#[tokio::test]
+async fn of_two_callbacks_at_once_one_makes_the_connection() {
+    let bed = Bed::start().await;
+    let ticket = bed.ask("ada", "planner");
+    let (one, other) = (bed.begin(&ticket, "ada").await, bed.begin(&ticket, "ada").await);
+    let (one, other) = (bed.sign_in(&one, "ada").await, bed.sign_in(&other, "ada").await);
+    let same = one.clone();
+    let ends =
+        tokio::join!(bed.complete(&one, "ada"), bed.complete(&same, "ada"), bed.complete(&other, "ada"));
+    let made = [&ends.0, &ends.1, &ends.2].into_iter().filter(|end| end.is_ok()).count();
+    assert_eq!(made, 1, "{ends:?}");
+    assert_eq!(bed.asked(GrantKind::AuthorizationCode), 1);
+    assert_eq!(bed.server.living_grants(), 1);
+}
+
+#[tokio::test]
+async fn a_service_that_fails_leaves_the_link_as_it_was() {
+    let bed = Bed::start().await;
+    let ticket = bed.ask("ada", "planner");
+    for reply in [
+        Reply::status(500),
+        Reply::json(200, &json!({})),
+        Reply::json(400, &json!({"error": "invalid_client"})),
+    ] {
+        let authorization = bed.begin(&ticket, "ada").await;
+        let answered = bed.sign_in(&authorization, "ada").await;
+        bed.server.script(Endpoint::Token).once(reply);
+        let failed = bed.complete(&answered, "ada").await;
+        assert!(matches!(failed, Err(ConnectError::Exchange(_))), "{failed:?}");
+    }
+    let authorization = bed.begin(&ticket, "ada").await;
+    bed.complete(&bed.sign_in(&authorization, "ada").await, "ada").await.expect("a connection");
+}
+
+#[tokio::test]
+async fn a_person_who_picks_another_account_takes_no_agreements_along() {
+    let bed = Bed::start().await;
+    bed.connect("ada", "planner").await;
+    let ticket = bed.connections.ask(&wanted("ada", "other"), Missing::Consent, Now::read());
+    let authorization = bed.begin(&ticket, "ada").await;
+    // The same person of ours, at another account of the service.
+    bed.complete(&bed.sign_in(&authorization, "bob").await, "ada").await.expect("a connection");
+    bed.call("ada", "other").await.expect("a token");
+    check_missing(bed.call("ada", "planner").await, Missing::Consent);
+}

@@ -1,0 +1,274 @@
+//! Tickets: the links that agents get. One says who asked for what; it carries no authority, works once, and not for long.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{Holder, Missing, Wanted, random};
+use crate::clock::Now;
+use crate::identity::{Actor, Person, Scopes};
+use crate::tool::{ConnectorName, ToolName};
+
+/// How long a ticket can be used: time to find the message, sign in, and read.
+const TICKET_LIFETIME: Duration = Duration::from_secs(600);
+/// How long the same ticket is given out again. Whoever gets it then has as long for it.
+const FRESH_FOR: Duration = Duration::from_secs(300);
+/// Most tickets at a time; the oldest gives way.
+const TICKETS_MAX: usize = 10_000;
+/// Most tools that a ticket names. A page shows no more.
+const TOOLS_MAX: usize = 32;
+
+/// Names a ticket: 128 random bits.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct TicketId(Arc<str>);
+
+impl TicketId {
+    /// Reads the name of a ticket, as it stands in a link. Whether there is one is another question.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_name = text.len() == 22
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        is_name.then(|| Self(text.into()))
+    }
+}
+
+impl fmt::Display for TicketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What an agent asked a person for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ticket {
+    /// The person, and nobody else, can use it.
+    pub holder: Holder,
+    /// The agent.
+    pub agent: Actor,
+    /// The connector.
+    pub connector: ConnectorName,
+    /// The tools that the agent called so far.
+    pub tools: BTreeSet<ToolName>,
+    /// The scopes that the service is asked for.
+    pub scopes: Scopes,
+    /// What is missing.
+    pub missing: Missing,
+    born: Instant,
+}
+
+/// The tickets under way.
+#[derive(Default)]
+pub struct Tickets(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    tickets: HashMap<TicketId, Ticket>,
+    /// The newest one of each person, agent and connector.
+    newest: HashMap<(Holder, Actor, ConnectorName), TicketId>,
+    order: VecDeque<TicketId>,
+}
+
+impl Tickets {
+    /// The ticket for what is wanted, made if need be.
+    pub fn ask(&self, wanted: &Wanted, scopes: Scopes, missing: Missing, now: Now) -> TicketId {
+        let mut kept = self.lock();
+        kept.drop_old(now);
+        let Wanted { holder, agent, connector, tool, scopes: _ } = wanted;
+        let asker = (holder.clone(), agent.clone(), connector.clone());
+        if let Some(id) = kept.newest.get(&asker).cloned()
+            && let Some(ticket) = kept.tickets.get_mut(&id)
+            && ticket.age(now) < FRESH_FOR
+        {
+            if ticket.tools.len() < TOOLS_MAX {
+                ticket.tools.insert(tool.clone());
+            }
+            ticket.missing = missing;
+            ticket.scopes = scopes;
+            return id;
+        }
+        if kept.tickets.len() >= TICKETS_MAX
+            && let Some(oldest) = kept.order.pop_front()
+        {
+            kept.drop_one(&oldest);
+        }
+        let id = TicketId(random::<16>().into());
+        let ticket = Ticket {
+            holder: holder.clone(),
+            agent: agent.clone(),
+            connector: connector.clone(),
+            tools: BTreeSet::from([tool.clone()]),
+            scopes,
+            missing,
+            born: now.monotonic,
+        };
+        kept.newest.insert(asker, id.clone());
+        kept.order.push_back(id.clone());
+        kept.tickets.insert(id.clone(), ticket);
+        id
+    }
+
+    /// A ticket that can still be used.
+    pub fn get(&self, id: &TicketId, now: Now) -> Option<Ticket> {
+        self.lock().tickets.get(id).filter(|ticket| ticket.is_good(now)).cloned()
+    }
+
+    /// Takes a ticket that can still be used: nobody else can use it from then on.
+    pub fn take(&self, id: &TicketId, now: Now) -> Option<Ticket> {
+        let mut kept = self.lock();
+        kept.tickets.get(id).filter(|ticket| ticket.is_good(now))?;
+        kept.drop_one(id)
+    }
+
+    /// Puts a ticket back that was taken and came to nothing.
+    pub fn put_back(&self, id: TicketId, ticket: Ticket) {
+        let mut kept = self.lock();
+        if kept.tickets.len() < TICKETS_MAX {
+            let asker = ticket.asker();
+            kept.newest.entry(asker).or_insert_with(|| id.clone());
+            kept.order.push_front(id.clone());
+            kept.tickets.insert(id, ticket);
+        }
+    }
+
+    /// Drops the tickets of a person.
+    pub fn forget(&self, person: &Person) {
+        let mut kept = self.lock();
+        let theirs: Vec<TicketId> = kept
+            .tickets
+            .iter()
+            .filter(|(_, ticket)| ticket.holder.is(person))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in theirs {
+            kept.drop_one(&id);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        // It is whole after every change.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn drop_old(&mut self, now: Now) {
+        while let Some(oldest) = self.order.front() {
+            match self.tickets.get(oldest) {
+                Some(ticket) if ticket.is_good(now) => return,
+                Some(_) | None => {
+                    let oldest = oldest.clone();
+                    self.order.pop_front();
+                    self.drop_one(&oldest);
+                }
+            }
+        }
+    }
+
+    fn drop_one(&mut self, id: &TicketId) -> Option<Ticket> {
+        let ticket = self.tickets.remove(id)?;
+        let asker = ticket.asker();
+        if self.newest.get(&asker) == Some(id) {
+            self.newest.remove(&asker);
+        }
+        Some(ticket)
+    }
+}
+
+impl Ticket {
+    fn asker(&self) -> (Holder, Actor, ConnectorName) {
+        (self.holder.clone(), self.agent.clone(), self.connector.clone())
+    }
+
+    fn age(&self, now: Now) -> Duration {
+        now.monotonic.saturating_duration_since(self.born)
+    }
+
+    fn is_good(&self, now: Now) -> bool {
+        self.age(now) < TICKET_LIFETIME
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{Issuer, Realm, Subject, Tenant};
+
+    fn wanted(subject: &str, agent: &str, connector: &str, tool: &str) -> Wanted {
+        Wanted {
+            holder: Holder {
+                issuer: Issuer::new("https://issuer.example"),
+                tenant: Tenant::Sole,
+                subject: Subject::new(subject),
+            },
+            agent: Actor::new(agent),
+            connector: ConnectorName::new(connector),
+            tool: ToolName::new(tool),
+            scopes: Scopes::default(),
+        }
+    }
+
+    fn ask(tickets: &Tickets, wanted: &Wanted, now: Now) -> TicketId {
+        tickets.ask(wanted, Scopes::parse("contacts.read"), Missing::Connection, now)
+    }
+
+    #[test]
+    fn the_same_agent_gets_the_same_ticket_for_a_person_and_connector_while_it_is_fresh() {
+        let (tickets, now) = (Tickets::default(), Now::read());
+        let id = ask(&tickets, &wanted("ada", "planner", "crm", "list"), now);
+        let later = now.after(FRESH_FOR - Duration::from_secs(1));
+        assert_eq!(ask(&tickets, &wanted("ada", "planner", "crm", "read"), later), id);
+        let ticket = tickets.get(&id, later).expect("a ticket");
+        assert_eq!(ticket.tools.iter().map(ToolName::as_str).collect::<Vec<_>>(), ["list", "read"]);
+        for other in [
+            wanted("bob", "planner", "crm", "list"),
+            wanted("ada", "other", "crm", "list"),
+            wanted("ada", "planner", "wiki", "list"),
+        ] {
+            assert_ne!(ask(&tickets, &other, now), id, "{other:?}");
+        }
+        assert_ne!(ask(&tickets, &wanted("ada", "planner", "crm", "list"), now.after(FRESH_FOR)), id);
+        assert!(
+            tickets.get(&id, now.after(FRESH_FOR)).is_some(),
+            "whoever has the old link can still use it"
+        );
+        assert!(tickets.get(&id, now.after(TICKET_LIFETIME)).is_none());
+    }
+
+    #[test]
+    fn a_ticket_is_taken_once() {
+        let (tickets, now) = (Tickets::default(), Now::read());
+        let id = ask(&tickets, &wanted("ada", "planner", "crm", "list"), now);
+        let ticket = tickets.take(&id, now).expect("a ticket");
+        assert!(tickets.take(&id, now).is_none());
+        tickets.put_back(id.clone(), ticket);
+        assert_eq!(ask(&tickets, &wanted("ada", "planner", "crm", "list"), now), id);
+        assert!(tickets.take(&id, now.after(TICKET_LIFETIME)).is_none());
+    }
+
+    #[test]
+    fn tickets_are_bounded_and_a_forgotten_person_has_none() {
+        let (tickets, now) = (Tickets::default(), Now::read());
+        let first = ask(&tickets, &wanted("ada", "planner", "crm", "list"), now);
+        for n in 0..TICKETS_MAX {
+            ask(&tickets, &wanted("bob", &n.to_string(), "crm", "list"), now);
+        }
+        assert!(tickets.get(&first, now).is_none(), "the oldest gave way");
+        assert_eq!(tickets.lock().tickets.len(), TICKETS_MAX);
+        let realm = Realm::Issuers([Issuer::new("https://issuer.example")].into());
+        tickets.forget(&Person { realm, subject: Subject::new("bob") });
+        assert!(tickets.lock().tickets.is_empty());
+        assert!(tickets.lock().newest.is_empty());
+        ask(&tickets, &wanted("ada", "planner", "crm", "list"), now);
+        assert_eq!(tickets.lock().order.len(), 1, "what is gone is not kept in line");
+    }
+
+    #[test]
+    fn only_what_can_be_a_ticket_is_looked_up() {
+        let id = ask(&Tickets::default(), &wanted("ada", "planner", "crm", "list"), Now::read());
+        assert_eq!(TicketId::parse(&id.to_string()), Some(id));
+        for no in ["", "short", "../../../../etc/passwd", "aaaaaaaaaaaaaaaaaaaaa%", "aaaaaaaaaaaaaaaaaaaaaaa"]
+        {
+            assert_eq!(TicketId::parse(no), None, "{no}");
+        }
+    }
+}

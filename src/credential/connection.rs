@@ -1,0 +1,120 @@
+//! The signed-in user's identity at a service with accounts of its own, by a grant that the user made once.
+//!
+//! Who asks here has a [`ConnectionPermit`], and only `mode.rs` hands that out, for tools that declare `connection`.
+
+use std::sync::Arc;
+
+use super::mode::ConnectionPermit;
+use super::{Credential, ObtainError, Origin, Source, bearer};
+use crate::clock::Now;
+use crate::connections::{ConnectionError, Connections, Holder, OpenedGrant, Wanted};
+use crate::metrics::CacheLookup;
+use crate::oauth::authorization_server::AuthorizationServers;
+use crate::oauth::exchange::ExchangeError;
+use crate::tool::IdentityMode;
+
+/// Obtains access tokens of people's own connections.
+pub struct ByConnection {
+    servers: AuthorizationServers,
+    /// `None`: there is no vault, as in a rehearsal.
+    connections: Option<Arc<Connections>>,
+}
+
+impl ByConnection {
+    /// From these connections, of the people of these servers.
+    pub fn new(servers: AuthorizationServers, connections: Option<Arc<Connections>>) -> Self {
+        Self { servers, connections }
+    }
+
+    /// Obtains the access token for a permitted call.
+    ///
+    /// # Errors
+    ///
+    /// [`ObtainError::NotConnected`] when the person has to sign in, or to agree; the others say who else has to act.
+    pub async fn obtain(&self, permit: ConnectionPermit<'_>, now: Now) -> Result<Credential, ObtainError> {
+        let connections = self.connections()?;
+        let wanted = self.wanted(permit)?;
+        let obtained = connections.credential(&wanted, now).await;
+        let (grant, lookup) = obtained.map_err(|error| not_obtained(connections, &wanted, error, now))?;
+        from_grant(&wanted, grant, lookup)
+    }
+
+    /// Obtains another token in place of `turned_away`, which the connector did not take. What it demanded beside is the
+    /// service's own matter. `None` when another one would not help: this one has only just been obtained.
+    ///
+    /// # Errors
+    ///
+    /// [`ObtainError`] when there is none.
+    pub async fn renew(
+        &self,
+        permit: ConnectionPermit<'_>,
+        turned_away: &Credential,
+        now: Now,
+    ) -> Result<Option<Credential>, ObtainError> {
+        let Source::Connection(old) = &turned_away.source else { return Ok(None) };
+        let connections = self.connections()?;
+        let wanted = self.wanted(permit)?;
+        let renewed = connections.renew(&wanted, old, now).await;
+        match renewed.map_err(|error| not_obtained(connections, &wanted, error, now))? {
+            Some(grant) => from_grant(&wanted, grant, CacheLookup::Miss).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// As which client the gateway is known to the service behind the connector.
+    pub fn client_id(&self, permit: ConnectionPermit<'_>) -> Option<&Arc<str>> {
+        self.connections.as_ref()?.client_id(&permit.tool().connector)
+    }
+
+    fn connections(&self) -> Result<&Arc<Connections>, ObtainError> {
+        self.connections.as_ref().ok_or(ObtainError::NotServed(IdentityMode::Connection))
+    }
+
+    fn wanted(&self, permit: ConnectionPermit<'_>) -> Result<Wanted, ObtainError> {
+        let caller = permit.caller();
+        let unknown = || ObtainError::UnknownIssuer(caller.issuer_name().clone());
+        Ok(Wanted {
+            holder: Holder::of(caller, &self.servers).ok_or_else(unknown)?,
+            // Who nobody can name, nobody can have agreed to.
+            agent: caller.actor().ok_or(ObtainError::AgentUnknown)?.clone(),
+            connector: permit.tool().connector.clone(),
+            tool: permit.tool().name.clone(),
+            scopes: permit.target().scopes.clone(),
+        })
+    }
+}
+
+/// What the caller hears. When the person has to act, it is by a link that is made here.
+fn not_obtained(connections: &Connections, wanted: &Wanted, error: ConnectionError, now: Now) -> ObtainError {
+    match error {
+        ConnectionError::Missing(missing) => {
+            let ticket = connections.ask(wanted, missing, now);
+            let url = connections.links().connect(&ticket);
+            ObtainError::NotConnected { missing, ticket, url }
+        }
+        error => ObtainError::Connection(error),
+    }
+}
+
+fn from_grant(
+    wanted: &Wanted,
+    grant: Arc<OpenedGrant>,
+    lookup: CacheLookup,
+) -> Result<Credential, ObtainError> {
+    let authorization = bearer(grant.access_token()).ok_or_else(|| {
+        ObtainError::Connection(ConnectionError::Exchange(ExchangeError::Unusable {
+            issuer: crate::identity::IssuerName::new(format!("connections/{}", wanted.connector)),
+            why: "its token does not fit in a header",
+        }))
+    })?;
+    let granted = grant.granted().cloned();
+    let origin = Origin { token: grant.access_token().digest(), exchange: None };
+    Ok(Credential::new(
+        IdentityMode::Connection,
+        authorization,
+        granted,
+        lookup,
+        Source::Connection(grant),
+        origin,
+    ))
+}

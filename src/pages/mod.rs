@@ -1,0 +1,317 @@
+//! The pages for people: signing in, connecting an account of their own, and seeing what is connected.
+//!
+//! Plain HTML, made here, without scripts. Who somebody is, their issuer says ([`sign_in`]); what they have connected,
+//! [`crate::connections`] knows. Every way to go wrong is a [`problem::Problem`], and a page that says what to do.
+
+use std::sync::Arc;
+
+use askama::Template;
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body::Body;
+use tokio::sync::Semaphore;
+
+use crate::clock::Now;
+use crate::connections::Connections;
+use crate::identity::Person;
+use crate::oauth::authorization_server::AuthorizationServers;
+
+mod account;
+mod connect;
+mod cookies;
+mod fields;
+mod flow;
+mod happening;
+mod problem;
+mod reply;
+mod sessions;
+mod settings;
+mod sign_in;
+mod text;
+mod view;
+
+pub use settings::PagesSettings;
+
+use cookies::Cookie;
+use fields::Fields;
+use flow::FlowKey;
+use happening::Happening;
+use problem::Problem;
+use reply::Reply;
+use sessions::{Session, Sessions};
+use view::{Frame, ProblemPage, Who};
+
+/// Most sign-ins that are completed at a time. Whoever makes up answers must not be able to make up load for an issuer.
+const COMPLETING_MAX: usize = 32;
+/// Names the stylesheet in its address, so that a browser fetches it anew when it has changed.
+const STYLE_BYTES: usize = 6;
+
+/// What outlives a reload: who is signed in.
+pub struct Browsers {
+    sessions: Sessions,
+    flows: FlowKey,
+    completing: Semaphore,
+}
+
+impl Default for Browsers {
+    fn default() -> Self {
+        let (sessions, flows) = (Sessions::default(), FlowKey::new());
+        Self { sessions, flows, completing: Semaphore::new(COMPLETING_MAX) }
+    }
+}
+
+impl Browsers {
+    /// Signs a person out everywhere. Returns of how many sessions.
+    pub fn forget(&self, person: &Person) -> usize {
+        self.sessions.forget(person)
+    }
+}
+
+/// The pages, under one configuration.
+pub struct Pages {
+    settings: PagesSettings,
+    servers: AuthorizationServers,
+    browsers: Arc<Browsers>,
+    /// `None`: no connector has connections.
+    connections: Option<Arc<Connections>>,
+}
+
+/// One request for a page.
+struct Visit<'a> {
+    pages: &'a Pages,
+    request: &'a Request<()>,
+    /// What of the path follows that of the pages.
+    rest: &'a str,
+    /// By what the record of the request is found.
+    reference: &'a str,
+    session: Option<Session>,
+    now: Now,
+}
+
+/// What a request is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Route<'a> {
+    Account,
+    Style,
+    SignIn,
+    SignedIn,
+    SignOut,
+    Connect(&'a str),
+    Begin(&'a str),
+    Agree(&'a str),
+    Decline(&'a str),
+    Callback,
+    Disconnect,
+}
+
+impl<'a> Route<'a> {
+    fn of(rest: &'a str) -> Option<Self> {
+        let mut parts = rest.strip_prefix('/').unwrap_or(rest).split('/');
+        let route = match (parts.next()?, parts.next(), parts.next()) {
+            ("", None, _) => Self::Account,
+            ("style.css", None, _) => Self::Style,
+            ("sign-in", None, _) => Self::SignIn,
+            ("signed-in", None, _) => Self::SignedIn,
+            ("sign-out", None, _) => Self::SignOut,
+            ("callback", None, _) => Self::Callback,
+            ("disconnect", None, _) => Self::Disconnect,
+            ("connect", Some(ticket), None) => Self::Connect(ticket),
+            ("connect", Some(ticket), Some("begin")) => Self::Begin(ticket),
+            ("connect", Some(ticket), Some("agree")) => Self::Agree(ticket),
+            ("connect", Some(ticket), Some("decline")) => Self::Decline(ticket),
+            _ => return None,
+        };
+        parts.next().is_none().then_some(route)
+    }
+
+    fn check(self, method: &Method) -> Result<(), Problem> {
+        let is_form = match self {
+            Self::SignOut | Self::Agree(_) | Self::Decline(_) | Self::Disconnect => true,
+            Self::Account
+            | Self::Style
+            | Self::SignIn
+            | Self::SignedIn
+            | Self::Connect(_)
+            | Self::Begin(_)
+            | Self::Callback => false,
+        };
+        match (is_form, method) {
+            (true, &Method::POST) | (false, &Method::GET | &Method::HEAD) => Ok(()),
+            (true, _) => Err(Problem::Method("POST")),
+            (false, _) => Err(Problem::Method("GET, HEAD")),
+        }
+    }
+}
+
+impl Pages {
+    /// The pages where `settings` say, for the people of these issuers and their connections.
+    pub fn new(
+        settings: PagesSettings,
+        servers: AuthorizationServers,
+        browsers: Arc<Browsers>,
+        connections: Option<Arc<Connections>>,
+    ) -> Self {
+        Self { settings, servers, browsers, connections }
+    }
+
+    /// The path that requests for pages have.
+    pub fn path(&self) -> &str {
+        self.settings.path()
+    }
+
+    /// Answers a request for a page. `rest` is what of its path follows that of the pages; `reference` names its record.
+    pub async fn answer<B>(
+        &self,
+        request: &Request<()>,
+        rest: &str,
+        body: B,
+        reference: &str,
+        now: Now,
+    ) -> Response<Bytes>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let visit = Visit { pages: self, request, rest, reference, session: self.session(request, now), now };
+        let reply = match visit.tell(body).await {
+            Ok(reply) => reply,
+            Err(problem) => visit.say(&problem),
+        };
+        reply.into_response()
+    }
+
+    /// The session that the browser has, as long as its person could still sign in.
+    fn session(&self, request: &Request<()>, now: Now) -> Option<Session> {
+        let id = Cookie::Session.read(request.headers(), &self.settings)?;
+        let session = self.browsers.sessions.open(&id, now.monotonic)?;
+        let server = self.servers.get(session.person().issuer());
+        server.is_some_and(|server| server.offers_sign_in()).then_some(session)
+    }
+}
+
+impl Visit<'_> {
+    /// The story.
+    async fn tell<B>(&self, body: B) -> Result<Reply, Problem>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let route = Route::of(self.rest).ok_or(Problem::NotFound)?;
+        route.check(self.request.method())?;
+        match route {
+            Route::Account => self.account().await,
+            Route::Style => Ok(Reply::style()),
+            Route::SignIn => self.begin_sign_in(),
+            Route::SignedIn => self.complete_sign_in().await,
+            Route::SignOut => self.sign_out(&self.form(body).await?),
+            Route::Connect(ticket) => self.connect(ticket).await,
+            Route::Begin(ticket) => self.begin(ticket).await,
+            Route::Agree(ticket) => self.agree(ticket, &self.form(body).await?).await,
+            Route::Decline(ticket) => self.decline(ticket, &self.form(body).await?),
+            Route::Callback => self.callback().await,
+            Route::Disconnect => self.disconnect(&self.form(body).await?).await,
+        }
+    }
+
+    async fn form<B>(&self, body: B) -> Result<Fields, Problem>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        Fields::of_form(self.request.headers(), body, self.pages.settings.origin()).await
+    }
+
+    fn query(&self) -> Result<Fields, Problem> {
+        Fields::parse(self.request.uri().query().unwrap_or_default().as_bytes())
+    }
+
+    /// The session, which there has to be, and which the form or link has to be of: `given` is the token that it carries for
+    /// `purpose`.
+    fn session_for(&self, purpose: &str, given: Option<&str>) -> Result<&Session, Problem> {
+        let session = self.session.as_ref().ok_or(Problem::SignedOut)?;
+        match session.has_token(purpose, given.unwrap_or_default()) {
+            true => Ok(session),
+            false => Err(Problem::NotOurs),
+        }
+    }
+
+    fn note(&self, happening: &Happening<'_>) {
+        happening.note(self.reference);
+    }
+
+    /// The page about a problem.
+    fn say(&self, problem: &Problem) -> Reply {
+        let heard = problem.heard();
+        tracing::debug!(request_id = self.reference, ?problem, "Page not shown");
+        let page = ProblemPage {
+            frame: self.frame(),
+            title: heard.title,
+            what: heard.what.to_owned(),
+            remedy: heard.remedy,
+            as_another: self.as_another(problem),
+            detail: problem.detail(),
+            reference: self.reference.to_owned(),
+        };
+        let allow = if let Problem::Method(allow) = problem { Some(*allow) } else { None };
+        Reply::page(heard.status, rendered(&page)).allowing(allow)
+    }
+
+    /// Where somebody signs in who opened a link of theirs under another name: the issuer would sign the same one in again,
+    /// unless it is asked to begin anew.
+    fn as_another(&self, problem: &Problem) -> Option<String> {
+        let route = Route::of(self.rest).filter(|_| *problem == Problem::OtherPerson)?;
+        let (Route::Connect(ticket) | Route::Begin(ticket) | Route::Agree(ticket) | Route::Decline(ticket)) =
+            route
+        else {
+            return None;
+        };
+        Some(format!("{}/sign-in?anew=1&ticket={ticket}", self.pages.settings.base()))
+    }
+
+    fn frame(&self) -> Frame {
+        self.frame_of(self.session.as_ref())
+    }
+
+    fn frame_of(&self, session: Option<&Session>) -> Frame {
+        let settings = &self.pages.settings;
+        Frame {
+            base: settings.base().to_owned(),
+            style: style_name(),
+            host: settings.host().to_owned(),
+            who: session.map(|session| Who {
+                name: text::shown(session.person().name().unwrap_or("Signed in"), text::NAME_CHARS_MAX),
+                sign_out: session.token("sign-out"),
+            }),
+        }
+    }
+}
+
+fn rendered(page: &impl Template) -> String {
+    page.render().expect("templates are filled with text, and a String takes all of it")
+}
+
+/// Which stylesheet it is, by its digest.
+fn style_name() -> &'static str {
+    use std::sync::LazyLock;
+    static NAME: LazyLock<String> = LazyLock::new(|| {
+        let digest = crate::digest::sha256(reply::STYLE.as_bytes());
+        digest[..STYLE_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
+    });
+    &NAME
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_page_or_none() {
+        assert_eq!(Route::of(""), Some(Route::Account));
+        assert_eq!(Route::of("/"), Some(Route::Account));
+        assert_eq!(Route::of("/connect/abc"), Some(Route::Connect("abc")));
+        assert_eq!(Route::of("/connect/abc/begin"), Some(Route::Begin("abc")));
+        for none in ["/connect", "/connect/abc/", "/connect/abc/begin/x", "/sign-in/", "/style.css/x", "/x"] {
+            assert_eq!(Route::of(none), None, "{none}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Signing in and out: to the issuer, and back to where the person was going.
+//!
+//! Where that is, no request says: either it is the page of a ticket, by its identifier alone, or the person's connections.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use super::cookies::Cookie;
+use super::fields::Fields;
+use super::flow::{FLOW_LIFETIME, Flow};
+use super::happening::Happening;
+use super::problem::Problem;
+use super::reply::Reply;
+use super::text;
+use super::view::{DonePage, SignInPage, Way};
+use super::{Pages, Visit, rendered};
+use crate::digest::sha256;
+use crate::identity::{Issuer, SecretToken};
+use crate::oauth::authorization_server::AuthorizationServer;
+use crate::oauth::sign_in::Attempt;
+
+/// Longest identifier of a ticket that is carried along.
+const TICKET_BYTES_MAX: usize = 64;
+/// Bytes of the digest by which links name an issuer.
+const ISSUER_KEY_BYTES: usize = 8;
+
+impl Visit<'_> {
+    /// Asks somebody to sign in, at `issuer` or wherever people can. `ticket` is the link that they came by. `anew`: also where
+    /// they are signed in there already.
+    pub(super) fn ask_to_sign_in(&self, ticket: Option<&str>, issuer: Option<&Issuer>, anew: bool) -> Reply {
+        let settings = &self.pages.settings;
+        let mut servers: Vec<&Arc<AuthorizationServer>> = (self.pages.servers.iter())
+            // A server with two names stands here under both.
+            .filter(|(name, server)| **name == server.settings().issuer && server.offers_sign_in())
+            .filter(|(name, _)| issuer.is_none_or(|issuer| issuer == *name))
+            .map(|(_, server)| server)
+            .collect();
+        servers.sort_by(|one, other| {
+            let key = |server: &AuthorizationServer| {
+                (server.settings().name.clone(), server.settings().issuer.clone())
+            };
+            key(one).cmp(&key(other))
+        });
+        let way = |server: &&Arc<AuthorizationServer>| {
+            let own = server.settings();
+            let mut query = url::form_urlencoded::Serializer::new(String::new());
+            query.append_pair("issuer", &issuer_key(&own.issuer));
+            query.extend_pairs(ticket.map(|ticket| ("ticket", ticket)));
+            query.extend_pairs(anew.then_some(("anew", "1")));
+            let place = own.issuer.as_str().trim_start_matches("https://").trim_start_matches("http://");
+            Way {
+                href: format!("{}/sign-in?{}", settings.base(), query.finish()),
+                name: text::shown(own.name.as_str(), text::NAME_CHARS_MAX),
+                place: text::shown(place, text::NAME_CHARS_MAX),
+            }
+        };
+        let page = SignInPage {
+            frame: self.frame(),
+            title: "Sign in",
+            to_connect: ticket.is_some(),
+            ways: servers.iter().map(way).collect(),
+        };
+        Reply::page(StatusCode::OK, rendered(&page))
+    }
+
+    /// `GET …/sign-in`: to the issuer, with what it takes to come back.
+    pub(super) fn begin_sign_in(&self) -> Result<Reply, Problem> {
+        let (settings, query) = (&self.pages.settings, self.query()?);
+        let ticket = query.get("ticket");
+        let is_ticket = |ticket: &str| {
+            ticket.len() <= TICKET_BYTES_MAX
+                && ticket.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        };
+        if ticket.is_some_and(|ticket| !is_ticket(ticket)) {
+            return Err(Problem::Malformed);
+        }
+        let anew = query.get("anew") == Some("1");
+        let Some(key) = query.get("issuer") else { return Ok(self.ask_to_sign_in(ticket, None, anew)) };
+        let found = self.pages.servers.iter().find(|(issuer, _)| issuer_key(issuer) == key);
+        let (_, server) = found.ok_or(Problem::NotOffered)?;
+        let attempt = Attempt::begin();
+        let url = server.sign_in_url(&attempt, &settings.signed_in_address(), anew).map_err(|error| {
+            self.note(&Happening::NotSignedIn(&error));
+            Problem::from(&error)
+        })?;
+        let issuer = server.settings().issuer.clone();
+        let flow = Flow { attempt, issuer, ticket: ticket.map(str::to_owned) };
+        let sealed = self.pages.browsers.flows.seal(&flow, self.now);
+        let cookie = Cookie::Flow.set(&sealed, Some(FLOW_LIFETIME.as_secs()), settings);
+        Ok(Reply::see_other(url.as_str()).with_cookie(cookie))
+    }
+
+    /// `GET …/signed-in`: back from the issuer. Whatever comes of it, it is not tried again.
+    pub(super) async fn complete_sign_in(&self) -> Result<Reply, Problem> {
+        let settings = &self.pages.settings;
+        let reply = match self.completed_sign_in().await {
+            Ok(reply) => reply,
+            Err(problem) => self.say(&problem),
+        };
+        Ok(reply.with_cookie(Cookie::Flow.clear(settings)))
+    }
+
+    async fn completed_sign_in(&self) -> Result<Reply, Problem> {
+        let Pages { settings, servers, browsers, .. } = self.pages;
+        let query = self.query()?;
+        let state = query.required("state")?;
+        let sealed = Cookie::Flow.read(self.request.headers(), settings).ok_or(Problem::NotBegun)?;
+        let Flow { attempt, issuer, ticket } =
+            browsers.flows.open(&sealed, self.now).ok_or(Problem::NotBegun)?;
+        // Both are 256 random bits; their digests say nothing about how much of them is alike.
+        if attempt.state.digest() != sha256(state.as_bytes()) {
+            return Err(Problem::NotBegun);
+        }
+        let server = servers.get(&issuer).ok_or(Problem::NotOffered)?;
+        if !server.answers_as(query.get("iss")) {
+            return Err(Problem::WrongIssuer);
+        }
+        if let Some(error) = query.get("error") {
+            return Err(match Problem::of_answer(error, query.get("error_description")) {
+                Problem::Refused(detail) => Problem::NotLetIn(detail),
+                problem => problem,
+            });
+        }
+        let code = SecretToken::new(query.required("code")?);
+        let _turn = browsers.completing.try_acquire().map_err(|_| Problem::Busy)?;
+        let signed_in = server.sign_in(&attempt, &settings.signed_in_address(), &code, self.now).await;
+        let person = signed_in.map_err(|error| {
+            self.note(&Happening::NotSignedIn(&error));
+            Problem::from(&error)
+        })?;
+        self.note(&Happening::SignedIn(&person));
+        // The session that the browser had is over, whoever's it was, and the new one has another name.
+        if let Some(before) = &self.session {
+            browsers.sessions.end(before);
+        }
+        let id = browsers.sessions.begin(person, self.now.monotonic);
+        let next = match ticket {
+            Some(ticket) => format!("{}/connect/{ticket}", settings.base()),
+            None => format!("{}/", settings.base()),
+        };
+        Ok(Reply::see_other(&next).with_cookie(Cookie::Session.set(&id, None, settings)))
+    }
+
+    /// `POST …/sign-out`.
+    pub(super) fn sign_out(&self, form: &Fields) -> Result<Reply, Problem> {
+        let session = self.session_for("sign-out", form.get("token"))?;
+        self.pages.browsers.sessions.end(session);
+        self.note(&Happening::SignedOut(session.person()));
+        let page = DonePage {
+            frame: self.frame_of(None),
+            title: "You are signed out".to_owned(),
+            kind: "good",
+            lines: vec![
+                "What you have connected stays connected. You are signed out of these pages alone, and perhaps still signed \
+                 in at your organisation."
+                    .to_owned(),
+            ],
+        };
+        let cookie = Cookie::Session.clear(&self.pages.settings);
+        Ok(Reply::page(StatusCode::OK, rendered(&page)).with_cookie(cookie))
+    }
+}
+
+/// How links name an issuer: short, and the same for as long as it is configured.
+fn issuer_key(issuer: &Issuer) -> String {
+    sha256(issuer.as_str().as_bytes())[..ISSUER_KEY_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,223 @@
+//! `obo-gateway vault`: what an operator does with the vault while the gateway is stopped. The file is of one process.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use crate::config::{self, Cell, Config, LoadError, NamedPerson};
+use crate::connections::summary_of;
+use crate::identity::{Issuer, Person, Realm, Subject};
+use crate::metrics::Metrics;
+use crate::vault::{OpenError, Rotated, Vault, VaultError};
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultCommandError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] LoadError),
+    /// The configuration names no vault.
+    #[error("the configuration has no `vault`")]
+    NoVault,
+    /// A gateway has it open.
+    #[error(
+        "a gateway has the vault {0} open: stop it first, or have it forget a person with `obo-gateway forget`"
+    )]
+    InUse(String),
+    /// It cannot be opened.
+    #[error("cannot open the vault {file}")]
+    Open {
+        /// The file.
+        file: String,
+        /// Why.
+        source: OpenError,
+    },
+    /// It cannot be read or written.
+    #[error("cannot use the vault {file}")]
+    Use {
+        /// The file.
+        file: String,
+        /// Why.
+        source: VaultError,
+    },
+    /// There is no such issuer.
+    #[error("the configuration has no issuer {0:?}")]
+    NoIssuer(String),
+}
+
+/// A connection, as it is listed. No token is in it.
+#[derive(Debug, Serialize)]
+pub struct ListedConnection {
+    /// The issuer of the person, where it can be told.
+    pub issuer: Option<String>,
+    /// Their tenant there.
+    pub tenant: Option<String>,
+    /// Their identifier there.
+    pub subject: Option<String>,
+    /// The connector.
+    pub connector: Option<String>,
+    /// What the service calls the account.
+    pub account: Option<String>,
+    /// The agents that may use it.
+    pub agents: Vec<String>,
+    /// When it was made, in seconds since 1970 UTC.
+    pub connected_at: Option<u64>,
+    /// When it was last renewed, in seconds since 1970 UTC.
+    pub refreshed_at: Option<u64>,
+    /// The key that it is sealed with.
+    pub key: String,
+    /// Why it cannot be used, if it cannot.
+    pub fault: Option<String>,
+}
+
+/// What the vault holds: whose, for what, and since when.
+///
+/// # Errors
+///
+/// [`VaultCommandError`] when it cannot be read.
+pub async fn list(
+    path: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Vec<ListedConnection>, VaultCommandError> {
+    let (vault, file) = open(config::load(path, environment)?.config).await?;
+    let mut listed = Vec::new();
+    let done = vault
+        .list(|one| {
+            let summary = one.record.as_ref().ok().zip(one.owner.as_ref());
+            let summary = summary.and_then(|(record, owner)| summary_of(&owner.connector, &record.bytes));
+            listed.push(ListedConnection {
+                issuer: one.owner.as_ref().map(|owner| owner.issuer.to_string()),
+                tenant: one.owner.as_ref().and_then(|owner| owner.tenant.id().map(str::to_owned)),
+                subject: one.owner.as_ref().map(|owner| owner.subject.to_string()),
+                connector: one.owner.as_ref().map(|owner| owner.connector.to_string()),
+                account: summary.as_ref().and_then(|summary| summary.account.as_deref().map(str::to_owned)),
+                agents: (summary.iter().flat_map(|summary| &summary.agents))
+                    .map(|consent| consent.agent.to_string())
+                    .collect(),
+                connected_at: summary.as_ref().map(|summary| summary.connected_at),
+                refreshed_at: summary.as_ref().map(|summary| summary.refreshed_at),
+                key: one.key.to_string(),
+                fault: one.record.err().map(|fault| fault.to_string()),
+            });
+        })
+        .await;
+    close(vault, file, done).await?;
+    listed.sort_by(|one, other| {
+        (&one.connector, &one.issuer, &one.subject).cmp(&(&other.connector, &other.issuer, &other.subject))
+    });
+    Ok(listed)
+}
+
+/// The same as a table. Each line ends with a line break.
+pub fn table(listed: &[ListedConnection], colour: bool) -> String {
+    let text = |text: &Option<String>| Cell::from(plain(text.as_deref().unwrap_or("–")));
+    let rows: Vec<[Cell; 7]> = listed
+        .iter()
+        .map(|one| {
+            let realm = match (&one.issuer, &one.tenant) {
+                (Some(issuer), None) => plain(issuer),
+                (Some(_), Some(tenant)) => format!("tenant {}", plain(tenant)),
+                (None, _) => "–".to_owned(),
+            };
+            let since = match &one.fault {
+                Some(fault) => Cell::notable(format!("cannot be used: {fault}")),
+                None => one.connected_at.map_or_else(|| "–".to_owned(), date).into(),
+            };
+            [
+                text(&one.connector),
+                text(&one.subject),
+                realm.into(),
+                text(&one.account),
+                plain(&one.agents.join(" ")).into(),
+                plain(&one.key).into(),
+                since,
+            ]
+        })
+        .collect();
+    let headings = ["CONNECTOR", "SUBJECT", "ISSUER", "ACCOUNT", "AGENTS", "KEY", "CONNECTED"];
+    let count = match listed.len() {
+        1 => "1 connection".to_owned(),
+        count => format!("{count} connections"),
+    };
+    format!("{}\n{count}\n", config::table(headings, &rows, colour))
+}
+
+/// Takes away all that a person has connected; returns how many connections that were. The services are not told.
+///
+/// # Errors
+///
+/// [`VaultCommandError`] when nothing was done.
+pub async fn forget(
+    path: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+    named: &NamedPerson,
+) -> Result<usize, VaultCommandError> {
+    let config = config::load(path, environment)?.config;
+    let person = person(&config, named)?;
+    let (vault, file) = open(config).await?;
+    let forgotten = vault.forget(&person).await;
+    Ok(close(vault, file, forgotten).await?.len())
+}
+
+/// Seals everything with the first key of the configuration.
+///
+/// # Errors
+///
+/// [`VaultCommandError`] when nothing was done.
+pub async fn rotate(
+    path: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Rotated, VaultCommandError> {
+    let (vault, file) = open(config::load(path, environment)?.config).await?;
+    let rotated = vault.rotate().await;
+    close(vault, file, rotated).await
+}
+
+async fn open(config: Config) -> Result<(Vault, String), VaultCommandError> {
+    let settings = config.vault.ok_or(VaultCommandError::NoVault)?;
+    let file = settings.file.display().to_string();
+    match Vault::open(settings, Arc::<Metrics>::default()).await {
+        Ok(vault) => Ok((vault, file)),
+        Err(OpenError::Locked) => Err(VaultCommandError::InUse(file)),
+        Err(source) => Err(VaultCommandError::Open { file, source }),
+    }
+}
+
+async fn close<T>(vault: Vault, file: String, done: Result<T, VaultError>) -> Result<T, VaultCommandError> {
+    vault.close().await;
+    done.map_err(|source| VaultCommandError::Use { file, source })
+}
+
+fn person(config: &Config, named: &NamedPerson) -> Result<Person, VaultCommandError> {
+    let realm = match (&named.tenant, &named.issuer) {
+        (Some(tenant), _) => Realm::Tenant(tenant.as_str().into()),
+        (None, issuer) => {
+            let called = issuer.as_deref().unwrap_or_default();
+            let issuers: Vec<Issuer> = (config.issuers.iter())
+                .filter(|issuer| issuer.name.as_str() == called || issuer.issuer.as_str() == called)
+                .map(|issuer| issuer.issuer.clone())
+                .collect();
+            if issuers.is_empty() {
+                return Err(VaultCommandError::NoIssuer(called.to_owned()));
+            }
+            Realm::Issuers(issuers.into())
+        }
+    };
+    Ok(Person { realm, subject: Subject::new(named.subject.as_str()) })
+}
+
+/// What a terminal can be shown: identifiers come from tokens, and a control character would speak to it.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// A time in seconds since 1970 UTC, as HTTP writes it, without the day of the week.
+fn date(seconds: u64) -> String {
+    let Some(time) = UNIX_EPOCH.checked_add(Duration::from_secs(seconds.min(253_402_300_799))) else {
+        return seconds.to_string();
+    };
+    let text = httpdate::fmt_http_date(time);
+    text.split_once(", ").map_or(text.as_str(), |(_, rest)| rest).to_owned()
+}

@@ -1,0 +1,248 @@
+//! Kills the gateway's process between the authorization server's answer and the vault's write, many times over. After each
+//! death the vault must open, and hold the old grant or the new one, whole; and whoever lost the new one must be told.
+//!
+//! `cargo test --test vault_kill -- --kills 1000` kills more often.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use obo_gateway::checked_url::{CheckedUrl, PlainHttp};
+use obo_gateway::clock::Now;
+use obo_gateway::connections::{
+    Callback, ConnectionError, ConnectionSettings, Connections, Held, Holder, Links, Missing, Wanted,
+};
+use obo_gateway::demo::authorization_server::{AuthorizationServer, GrantKind, MAIL_AUDIENCE, Settings};
+use obo_gateway::identity::{Actor, Issuer, IssuerName, Scopes, SecretToken, Subject, Tenant};
+use obo_gateway::metrics::Metrics;
+use obo_gateway::oauth::ClientAuth;
+use obo_gateway::oauth::code_client::{CodeClientSettings, CodeEndpoints};
+use obo_gateway::tool::{ConnectorName, ToolName};
+use obo_gateway::vault::{KeyId, Vault, VaultKey, VaultSettings};
+
+/// How often a process is killed, unless the command line says otherwise.
+const KILLS: usize = 60;
+/// Longest time after the server's answer until the death. A write takes about as long.
+const DELAY_MICROSECONDS_MAX: u64 = 12_000;
+/// Longest wait for a process to do what it is for.
+const PATIENCE: Duration = Duration::from_secs(30);
+const BROWSER: &str = "a-cookie";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let after = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        arguments.get(at + 1)
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    if let Some(issuer) = after("--child") {
+        let file = PathBuf::from(after("--file").expect("a file"));
+        return runtime.block_on(be_killed(issuer, &file));
+    }
+    // `cargo test` asks every test for its list.
+    if arguments.iter().any(|argument| argument == "--list") {
+        return ExitCode::SUCCESS;
+    }
+    let kills = after("--kills").map_or(KILLS, |count| count.parse().expect("a number"));
+    runtime.block_on(kill(kills))
+}
+
+/// What the process does that is killed: it renews the token of a grant, again and again.
+async fn be_killed(issuer: &str, file: &Path) -> ExitCode {
+    let connections = connections(issuer, file).await;
+    println!("open");
+    std::io::stdout().flush().expect("a pipe");
+    loop {
+        if let Err(error) = connections.credential(&wanted(), later()).await {
+            // The parent hears why, should it still be there.
+            println!("{error}");
+            return ExitCode::FAILURE;
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+struct Counts {
+    kills: usize,
+    opened: usize,
+    new: usize,
+    old: usize,
+    asked_anew: usize,
+    lost: usize,
+}
+
+async fn kill(kills: usize) -> ExitCode {
+    let mut settings = Settings { signs_in_by_hint: true, ..Settings::default() };
+    settings.gateway.redirect_uris.push("https://gateway.example/account/callback".to_owned());
+    let server = AuthorizationServer::start(settings).await.expect("a service");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("vault.db");
+    let mut counts = Counts::default();
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    connect(&server, &file).await;
+    while counts.kills < kills {
+        let before = refreshes(&server);
+        let mut child = start(&server.issuer(), &file);
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        // Of some refreshes in a row, at one, and there at any moment from its answer on.
+        let answers = before + 1 + usize::try_from(random % 3).expect("a small number");
+        let begun = Instant::now();
+        while refreshes(&server) < answers {
+            assert!(begun.elapsed() < PATIENCE, "the process does not renew its token");
+            std::hint::spin_loop();
+        }
+        std::thread::sleep(Duration::from_micros((random >> 8) % DELAY_MICROSECONDS_MAX));
+        child.kill().expect("killed");
+        child.wait().expect("dead");
+        counts.kills += 1;
+        look(&server, &file, &mut counts).await;
+    }
+    println!(
+        "vault killed: {} times, opened after: {}, held the new grant: {}, held the old one: {}, of those the person was asked \
+         anew: {}, lost silently: {}",
+        counts.kills, counts.opened, counts.new, counts.old, counts.asked_anew, counts.lost
+    );
+    let is_good = counts.opened == counts.kills
+        && counts.new + counts.old == counts.kills
+        && counts.asked_anew == counts.old
+        && counts.lost == 0;
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What the vault holds after a death, and what becomes of it.
+async fn look(server: &AuthorizationServer, file: &Path, counts: &mut Counts) {
+    let connections = connections(&server.issuer(), file).await;
+    counts.opened += 1;
+    let held = connections.credential(&wanted(), Now::read()).await;
+    let Ok((grant, _)) = held else {
+        println!("lost after death {}: {:?}", counts.kills, held.err());
+        counts.lost += 1;
+        return;
+    };
+    // The death may have been before the answer of one more refresh was read, so it is one of the last.
+    let issued = server.issued();
+    let is_new = issued.last().is_some_and(|last| *last == grant.access_token().expose());
+    assert!(
+        issued.iter().any(|one| *one == grant.access_token().expose()),
+        "it is one that the service issued"
+    );
+    match is_new {
+        true => counts.new += 1,
+        false => counts.old += 1,
+    }
+    match connections.credential(&wanted(), later()).await {
+        Ok(_) if is_new => {}
+        Ok(_) => {
+            println!("the old refresh token was taken after death {}", counts.kills);
+            counts.lost += 1;
+        }
+        Err(ConnectionError::Missing(Missing::Withdrawn)) if !is_new => {
+            counts.asked_anew += 1;
+            connections.close().await;
+            drop(connections);
+            connect(server, file).await;
+            return;
+        }
+        Err(error) => {
+            println!("after death {}: {error}", counts.kills);
+            counts.lost += 1;
+        }
+    }
+    connections.close().await;
+}
+
+fn start(issuer: &str, file: &Path) -> Child {
+    let own = std::env::current_exe().expect("a name");
+    let mut command = Command::new(own);
+    command.args(["--child", issuer, "--file"]).arg(file).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("a process");
+    let mut said = String::new();
+    let stdout = child.stdout.take().expect("a pipe");
+    BufReader::new(stdout).read_line(&mut said).expect("a line");
+    assert_eq!(said.trim(), "open");
+    child
+}
+
+/// How many refreshes the server has answered.
+fn refreshes(server: &AuthorizationServer) -> usize {
+    let exchanges = server.exchanges();
+    exchanges
+        .iter()
+        .filter(|exchange| exchange.grant == GrantKind::RefreshToken && exchange.status.is_some())
+        .count()
+}
+
+/// Ada connects an account.
+async fn connect(server: &AuthorizationServer, file: &Path) {
+    let connections = connections(&server.issuer(), file).await;
+    let ticket = connections.ask(&wanted(), Missing::Connection, Now::read());
+    let holder = wanted().holder;
+    let authorization = connections.begin(&ticket, &holder, BROWSER, Now::read()).await.expect("begun");
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build();
+    let url = format!("{}&login_hint=ada", authorization.url);
+    let answer = client.expect("a client").get(url).send().await.expect("an answer");
+    let location = answer.headers()["location"].to_str().expect("ASCII");
+    let location: reqwest::Url = location.parse().expect("a URL");
+    let part = |name: &str| {
+        let found = location.query_pairs().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.into_owned()).expect("a part of the answer")
+    };
+    let (state, code, iss) = (part("state"), part("code"), part("iss"));
+    let callback = Callback { state: &state, code: Some(&code), error: None, iss: Some(&iss) };
+    connections.complete(&callback, &holder, BROWSER, Now::read()).await.expect("connected");
+    connections.close().await;
+}
+
+async fn connections(issuer: &str, file: &Path) -> Connections {
+    let metrics = Arc::<Metrics>::default();
+    let bytes: Vec<u8> = (0..32).collect();
+    let key = VaultKey::read(KeyId::new("a"), &bytes).expect("a key");
+    let settings = VaultSettings { file: file.into(), keys: vec![key] };
+    let vault = Vault::open(settings, Arc::clone(&metrics)).await.expect("the vault opens");
+    let gateway = Settings::default().gateway;
+    let metadata = format!("{issuer}/.well-known/openid-configuration");
+    let service = ConnectionSettings {
+        connector: wanted().connector,
+        client: CodeClientSettings {
+            label: IssuerName::new("connections/mail"),
+            issuer: Some(Issuer::new(issuer)),
+            metadata: vec![CheckedUrl::parse(&metadata, PlainHttp::LoopbackOnly).expect("a URL")],
+            endpoints: CodeEndpoints::default(),
+            plain_http: PlainHttp::LoopbackOnly,
+            client_id: gateway.client_id.as_str().into(),
+            client_auth: Some(ClientAuth::SecretPost(SecretToken::new(gateway.secret.as_str()))),
+            scopes: Scopes::parse(&format!("offline_access {MAIL_AUDIENCE}/Mail.Read")),
+            resource: None,
+            extra: Vec::new(),
+            extra_roots: Vec::new(),
+        },
+        account: None,
+    };
+    let links = Links::new(&"https://gateway.example".parse().expect("a URL"), "/account");
+    let held = Arc::new(Held::new(vault, Arc::clone(&metrics)));
+    Connections::new(held, vec![service], links, None, &metrics).expect("connections")
+}
+
+fn wanted() -> Wanted {
+    Wanted {
+        holder: Holder {
+            issuer: Issuer::new("https://issuer.example"),
+            tenant: Tenant::Sole,
+            subject: Subject::new("ada"),
+        },
+        agent: Actor::new("planner"),
+        connector: ConnectorName::new("mail"),
+        tool: ToolName::new("list_messages"),
+        scopes: Scopes::default(),
+    }
+}
+
+/// Later than any access token lives.
+fn later() -> Now {
+    Now::read().after(Duration::from_secs(7_200))
+}
