@@ -7,6 +7,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub mod authorization_server;
+pub mod browser;
 pub mod certificates;
 pub mod clock;
 pub mod connector;

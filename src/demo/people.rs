@@ -45,6 +45,16 @@ impl Person {
         bob
     }
 
+    /// Ada's account at another company, which knows her by another identifier.
+    pub fn ada_at_fabrikam() -> Self {
+        Self::new("c3e17a52-96b0-4d1f-8e5a-7b24f0c9d003", "Ada Lindqvist", "ada@fabrikam.test")
+    }
+
+    /// Bob's.
+    pub fn bob_at_fabrikam() -> Self {
+        Self::new("d81b04c6-27f3-4ae9-b5d7-1f6093a8e004", "Bob Okafor", "bob@fabrikam.test")
+    }
+
     /// Whether `who` names this person: by object id, user name, full name or first name.
     pub fn is(&self, who: &str) -> bool {
         let first_name = self.name.split(' ').next().unwrap_or_default();

@@ -9,9 +9,12 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use self::call::Seen;
 use self::stage::{Setting, Stage};
+use self::steps::Step;
 use self::terminal::{Paragraph, Style, Terminal};
 use self::trail::Trail;
+use crate::demo::browser::{Browser, BrowserError};
 use crate::process::StartError;
 
 mod by_hand;
@@ -24,6 +27,7 @@ mod steps;
 mod telling;
 mod terminal;
 mod trail;
+mod visit;
 
 /// Why the story cannot be told to its end.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +40,10 @@ enum StoryError {
     Gateway(#[from] StartError),
     #[error("there was no answer")]
     NoAnswer(#[from] reqwest::Error),
+    #[error("no page in the browser")]
+    Browser(#[from] BrowserError),
+    #[error("the answer before has no link to open")]
+    NoLink,
     #[error("the audit trail cannot be read: {0}")]
     Trail(#[source] io::Error),
     #[error("cannot print: {0}")]
@@ -108,11 +116,13 @@ async fn begin<W: Write>(
     let mut trail = Trail::new(&stage.audit_path);
     let steps = steps::all(&stage);
     let mut as_they_should = 0;
+    let (mut browser, mut link) = (Browser::new(client.clone()), None);
     for (index, step) in steps.iter().enumerate() {
         (step.arrange)(&stage);
-        let seen = call::make(&step.call, &client, &stage, &mut trail).await;
+        let seen = take(step, &mut browser, link.take(), &client, &stage, &mut trail).await;
         as_they_should += usize::from(match seen {
             Ok(seen) => {
+                link = seen.answer.link().map(|(_, link)| link);
                 let faults = steps::faults(step, &seen, &stage);
                 telling::tell(terminal, index + 1, step, &seen, &faults, &stage)?;
                 faults.is_empty()
@@ -134,6 +144,23 @@ async fn begin<W: Write>(
     terminal.line(0, style, &format!(" {mark}  {as_they_should} of {number} steps went as they should"))?;
     terminal.blank()?;
     Ok((stage, trail, went_well))
+}
+
+/// Takes one step: what the person does with the link of the answer before, where it is theirs, and the call.
+async fn take(
+    step: &Step,
+    browser: &mut Browser,
+    link: Option<String>,
+    client: &reqwest::Client,
+    stage: &Stage,
+    trail: &mut Trail,
+) -> Result<Seen, StoryError> {
+    let visit = match (step.visit, link) {
+        (None, _) => None,
+        (Some(_), None) => return Err(StoryError::NoLink),
+        (Some(_), Some(link)) => Some(visit::make(&link, "Ada", browser, stage).await?),
+    };
+    Ok(Seen { visit, ..call::make(&step.call, client, stage, trail).await? })
 }
 
 /// Says what runs, and where.
@@ -161,6 +188,8 @@ fn introduce<W: Write>(terminal: &mut Terminal<W>, stage: &Stage) -> io::Result<
     terminal.entry("mail", Style::Bold, &part(stage.mail.base_url(), about.to_owned()))?;
     let about = "an MCP server with everybody's own notes; it trusts nobody either";
     terminal.entry("notes", Style::Bold, &part(stage.notes.endpoint(), about.to_owned()))?;
+    let about = "mail at another company, where people have accounts of their own";
+    terminal.entry("webmail", Style::Bold, &part(stage.webmail.base_url(), about.to_owned()))?;
     let about = "its /metrics, /healthz and /readyz, for operators alone";
     terminal.entry("admin", Style::Bold, &part(stage.admin_origin(), about.to_owned()))?;
     terminal.entry("people", Style::Bold, &[Paragraph::plain(people.join("; and "))])?;
@@ -225,7 +254,7 @@ mod tests {
 
         let shown = String::from_utf8(shown).expect("text");
         assert!(went_well, "{shown}");
-        assert!(shown.contains("14 of 14 steps went as they should"), "{shown}");
+        assert!(shown.contains("16 of 16 steps went as they should"), "{shown}");
         for title in titles.iter().chain([&closing::TITLE]) {
             assert!(shown.contains(title), "{title} is not in\n{shown}");
         }

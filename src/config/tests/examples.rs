@@ -174,6 +174,7 @@ fn demo() {
     for name in ["ca", "gateway", "client"] {
         files.pair(name, &PKCS_RSA_SHA256, [2026, 2036]);
     }
+    files.write("vault.key", "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=\n");
     let folder = files.path("");
     let variables = [("OBO_DEMO_CERTS", folder.trim_end_matches('/'))];
     let config = check_example(
@@ -189,8 +190,9 @@ fn demo() {
          \x20          write_note            MCP write_note            on_behalf_of  engineers use all of notes                                   api://notes/Notes.ReadWrite\n\
          \x20          delete_note           MCP delete_note           on_behalf_of  engineers use all of notes                                   api://notes/Notes.ReadWrite\n\
          \x20          publish_announcement  MCP publish_announcement  app_only      engineers use all of notes                                   api://notes/.default\n\
+         webmail    list_messages         GET /me/messages          connection    anyone may use their own mail                                https://graph.demo.test/Mail.Read\n\
          \n\
-         good: 1 issuer, 2 connectors, 8 tools, 3 rules\n",
+         good: 1 issuer, 3 connectors, 9 tools, 3 rules\n",
     );
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8443");
 }

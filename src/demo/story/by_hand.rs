@@ -59,6 +59,15 @@ pub fn show<W: Write>(terminal: &mut Terminal<W>, stage: &Stage) -> io::Result<(
     )?;
     let link = server.consent_link(&format!("{MAIL_AUDIENCE}/Mail.Send"));
     terminal.line(INDENT, Style::Usable, &format!("# {link}"))?;
+    let webmail = format!("{}/webmail/me/messages", stage.origin());
+    terminal
+        .command("Bob's mail at the other company: the answer has a link for him", &curl(&bob, &[webmail]))?;
+    terminal.line(
+        INDENT,
+        Style::Dim,
+        "# In a browser: open it (the certificate is the demo's own), sign in as Bob, connect, and call again. What is connected:",
+    )?;
+    terminal.line(INDENT, Style::Usable, &format!("# {}/account/", stage.origin()))?;
     let tools = Call::mcp("/notes", "tools/list", json!({}), String::new());
     let body = tools.body.as_ref().map(ToString::to_string).unwrap_or_default();
     let body = stage.directory.write("tools.json", &body)?;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::StoryError;
 use super::stage::Stage;
 use super::trail::{Record, Trail};
+use super::visit::Visit;
 use crate::demo::authorization_server::Exchange;
 use crate::demo::connector::ReceivedRequest;
 use crate::demo::jws::Jws;
@@ -31,6 +32,10 @@ pub struct Call {
 
 /// What an application's token is called, which speaks for nobody.
 pub const APPLICATION: &str = "the application";
+/// The links that a refusal can carry, by the names of their members.
+const LINKS: [&str; 3] = ["consent_url", "connect_url", "confirm_url"];
+/// Where a refusal is in an MCP tool's result.
+const REFUSAL: &str = "/result/_meta/obo-gateway~1refusal";
 /// The revision of MCP that the story's agent speaks.
 const REVISION: &str = "2026-07-28";
 
@@ -88,6 +93,13 @@ impl Answer {
         let code = body.get("code").or_else(|| body.pointer("/error/code"))?;
         code.as_str().map(str::to_owned)
     }
+
+    /// The link for the person that a refusal of the gateway's carries, and the name of its member.
+    pub fn link(&self) -> Option<(&'static str, String)> {
+        let body = self.json()?;
+        let refusal = body.pointer(REFUSAL).unwrap_or(&body);
+        LINKS.into_iter().find_map(|name| Some((name, refusal.get(name)?.as_str()?.to_owned())))
+    }
 }
 
 /// What was seen of one call.
@@ -100,6 +112,8 @@ pub struct Seen {
     pub exchanges: Vec<Exchange>,
     /// What the connectors received meanwhile.
     pub received: Vec<ReceivedRequest>,
+    /// What the person did in their browser before.
+    pub visit: Option<Visit>,
 }
 
 impl Seen {
@@ -128,7 +142,7 @@ pub async fn make(
     trail: &mut Trail,
 ) -> Result<Seen, StoryError> {
     let exchanges_before = stage.authorization_server.exchanges().len();
-    let (mail_before, notes_before) = (stage.mail.requests().len(), stage.notes.requests().len());
+    let before = [stage.mail.requests().len(), stage.notes.requests().len(), stage.webmail.requests().len()];
     let address = format!("{}{}", stage.origin(), call.target);
     let mut request = client.request(call.method.clone(), address).bearer_auth(&call.token);
     for (name, value) in &call.headers {
@@ -149,10 +163,12 @@ pub async fn make(
         record,
         exchanges: stage.authorization_server.exchanges().split_off(exchanges_before),
         received: [
-            stage.mail.requests().split_off(mail_before),
-            stage.notes.requests().split_off(notes_before),
+            stage.mail.requests().split_off(before[0]),
+            stage.notes.requests().split_off(before[1]),
+            stage.webmail.requests().split_off(before[2]),
         ]
         .concat(),
+        visit: None,
     })
 }
 

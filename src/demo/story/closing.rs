@@ -50,7 +50,7 @@ pub async fn tell<W: Write>(
     let mut ids: Vec<_> = trail.records().iter().filter_map(Record::request_id).collect();
     ids.sort_unstable();
     ids.dedup();
-    faults.compare("records in the audit file", calls.len(), trail.records().len());
+    faults.compare("records of calls in the audit file", calls.len(), trail.records().len());
     faults.compare("different calls they are about", calls.len(), ids.len());
     faults.compare("tokens in the audit file", 0, tokens_in(trail.text(), calls, stage));
     faults.compare("tokens in the metrics", 0, tokens_in(&metrics, calls, stage));
@@ -88,8 +88,7 @@ fn is_worth_a_look(line: &str) -> bool {
 
 /// How many of the tokens that were about, the agents' and the connector's, are somewhere in a text.
 fn tokens_in(text: &str, calls: &[Call], stage: &Stage) -> usize {
-    let issued =
-        [stage.authorization_server.issued(), stage.authorization_server.issued_to_application()].concat();
+    let issued = stage.issued();
     let tokens = calls.iter().map(|call| &call.token).chain(&issued);
     // A signature is enough to know a token by, and the claims are enough to know too much.
     tokens.flat_map(|token| token.split('.').skip(1)).filter(|part| text.contains(part)).count()

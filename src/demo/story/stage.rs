@@ -2,8 +2,11 @@
 //! gateway as it is, from a configuration file.
 
 use std::collections::HashMap;
+use std::fs::OpenOptions;
 use std::io;
-use std::net::SocketAddr;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +18,15 @@ use crate::demo::certificates::DevelopmentCertificates;
 use crate::demo::mail::{MailConnector, MailSettings};
 use crate::demo::notes::{NotesConnector, NotesSettings};
 use crate::demo::people::Person;
+use crate::demo::random;
 use crate::process::Process;
 
 /// What the gateway is started from.
 const CONFIGURATION: &str = include_str!("../../../config/demo.yaml");
 /// Loopback, on a port that the system chooses, so that nothing is in the way.
 const ANY_PORT: &str = "127.0.0.1:0";
+/// The tenant of the other company.
+const FABRIKAM: &str = "5b7c3f10-8d2e-4c6a-a1f4-90e2d6b7c300";
 /// Longest wait for an answer. Everything is on this machine.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -70,6 +76,10 @@ pub struct Stage {
     pub mail: MailConnector,
     /// Who has their notes.
     pub notes: NotesConnector,
+    /// Who signs people in at another company, where they have accounts of their own.
+    pub webmail_server: AuthorizationServer,
+    /// Who has their mail there.
+    pub webmail: MailConnector,
     /// Who stands between.
     pub process: Process,
     /// Whom to trust, and where that is written down.
@@ -89,6 +99,8 @@ impl Stage {
     pub async fn set(setting: Setting) -> Result<Self, StoryError> {
         setting.check_loopback()?;
         let directory = RunDirectory::create().map_err(StoryError::stage("make a directory for this run"))?;
+        let listen = with_port(&setting.listen).map_err(StoryError::stage("find a port for the gateway"))?;
+        let url = origin_of(&listen);
         let certificates = certificates(setting.certificates.clone(), directory.path().join("certs"))
             .await
             .map_err(StoryError::stage("make development certificates"))?;
@@ -96,6 +108,14 @@ impl Stage {
         let mut settings =
             Settings { people: vec![Person::ada(), without_mailbox(Person::bob())], ..Settings::default() };
         settings.gateway.certificates.push(certificates.client.certificate.to_vec());
+        settings.gateway.redirect_uris.push(format!("{url}/account/signed-in"));
+        let mut fabrikam = Settings {
+            tenant: FABRIKAM.to_owned(),
+            people: vec![Person::ada_at_fabrikam(), Person::bob_at_fabrikam()],
+            ..Settings::default()
+        };
+        fabrikam.gateway.certificates.push(certificates.client.certificate.to_vec());
+        fabrikam.gateway.redirect_uris.push(format!("{url}/account/callback"));
         let (tenant, client_id) = (settings.tenant.clone(), settings.gateway.client_id.clone());
         let authorization_server = AuthorizationServer::start(settings)
             .await
@@ -107,14 +127,25 @@ impl Stage {
             MailSettings { tls: Some(Arc::clone(&tls)), ..MailSettings::trusting(&authorization_server) };
         let mail = MailConnector::start(mail).await.map_err(StoryError::stage("start the mail connector"))?;
 
+        let webmail_server = AuthorizationServer::start(fabrikam)
+            .await
+            .map_err(StoryError::stage("start the other company's authorization server"))?;
+        let webmail = MailSettings { tls: Some(Arc::clone(&tls)), ..MailSettings::trusting(&webmail_server) };
+        let webmail = MailConnector::start(webmail)
+            .await
+            .map_err(StoryError::stage("start the other company's mail"))?;
+
         let notes = NotesSettings { tls: Some(tls), ..NotesSettings::trusting(&authorization_server) };
         let notes =
             NotesConnector::start(notes).await.map_err(StoryError::stage("start the notes connector"))?;
 
         let audit_path = directory.path().join("audit.jsonl");
         let certificates_directory = certificates.authority_path.parent().unwrap_or(Path::new("."));
+        ensure_vault_key(&certificates_directory.join("vault.key"))
+            .map_err(StoryError::stage("make a key for the vault"))?;
         let environment = HashMap::from([
-            ("OBO_DEMO_LISTEN", setting.listen),
+            ("OBO_DEMO_LISTEN", listen),
+            ("OBO_DEMO_URL", url),
             ("OBO_DEMO_ADMIN", setting.admin),
             ("OBO_DEMO_CERTS", certificates_directory.display().to_string()),
             ("OBO_DEMO_TENANT", tenant),
@@ -122,6 +153,9 @@ impl Stage {
             ("OBO_DEMO_CLIENT_ID", client_id),
             ("OBO_DEMO_MAIL", mail.base_url()),
             ("OBO_DEMO_NOTES", notes.endpoint()),
+            ("OBO_DEMO_WEBMAIL", webmail.base_url()),
+            ("OBO_DEMO_WEBMAIL_ISSUER", webmail_server.issuer()),
+            ("OBO_DEMO_VAULT", directory.path().join("vault.db").display().to_string()),
             ("OBO_DEMO_AUDIT", audit_path.display().to_string()),
         ]);
         let configuration = directory
@@ -129,12 +163,22 @@ impl Stage {
             .map_err(StoryError::stage("write the gateway's configuration"))?;
         let environment = Arc::new(move |name: &str| environment.get(name).cloned());
         let (process, _) = Process::start(&configuration, environment).await?;
-        Ok(Self { authorization_server, mail, notes, process, certificates, audit_path, directory })
+        Ok(Self {
+            authorization_server,
+            mail,
+            notes,
+            webmail_server,
+            webmail,
+            process,
+            certificates,
+            audit_path,
+            directory,
+        })
     }
 
     /// What agents call.
     pub fn origin(&self) -> String {
-        format!("https://localhost:{}", self.process.agent_address().port())
+        origin_of(&self.process.agent_address().to_string())
     }
 
     /// Where the admin endpoints are.
@@ -172,9 +216,19 @@ impl Stage {
         &self.authorization_server.settings().people
     }
 
-    /// What a person is called. Who is not of this tenant is called by the identifier.
+    /// What a person is called: here by the name, at the other company by the account's. Who is of neither is called by the
+    /// identifier.
     pub fn name_of<'a>(&'a self, oid: &'a str) -> &'a str {
-        self.people().iter().find(|person| person.oid == oid).map_or(oid, |person| &person.name)
+        let here = self.people().iter().map(|person| (&person.oid, &person.name));
+        let there =
+            self.webmail_server.settings().people.iter().map(|person| (&person.oid, &person.user_name));
+        here.chain(there).find(|(own, _)| *own == oid).map_or(oid, |(_, name)| name)
+    }
+
+    /// The tokens that were issued for connectors so far, to people and to the application.
+    pub fn issued(&self) -> Vec<String> {
+        let (here, there) = (&self.authorization_server, &self.webmail_server);
+        [here.issued(), here.issued_to_application(), there.issued()].concat()
     }
 
     /// Ends everything: what runs is finished, the records are written, the files removed.
@@ -182,6 +236,8 @@ impl Stage {
         self.process.drain().await;
         self.mail.stop_listening().await;
         self.notes.stop_listening().await;
+        self.webmail.stop_listening().await;
+        self.webmail_server.stop_listening().await;
         self.authorization_server.stop_listening().await;
     }
 }
@@ -193,6 +249,29 @@ async fn certificates(preferred: PathBuf, otherwise: PathBuf) -> io::Result<Deve
         DevelopmentCertificates::ensure(&preferred).or_else(|_| DevelopmentCertificates::ensure(&otherwise))
     };
     tokio::task::spawn_blocking(ensure).await.map_err(io::Error::other)?
+}
+
+/// The address, with a port of its own in place of 0: browsers are sent back to it, so it is known before anybody listens there.
+fn with_port(listen: &str) -> io::Result<String> {
+    match listen.parse::<SocketAddr>() {
+        Ok(address) if address.port() == 0 => Ok(TcpListener::bind(address)?.local_addr()?.to_string()),
+        Ok(_) | Err(_) => Ok(listen.to_owned()),
+    }
+}
+
+/// How agents and browsers reach who listens there.
+fn origin_of(listen: &str) -> String {
+    format!("https://localhost:{}", listen.rsplit(':').next().unwrap_or_default())
+}
+
+/// Makes the vault's key where there is none.
+fn ensure_vault_key(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        // 256 bits, as text.
+        Ok(mut file) => writeln!(file, "{}", random::token()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn without_mailbox(person: Person) -> Person {

@@ -11,6 +11,8 @@ use crate::demo::script::Reply;
 const RETRY_AFTER_SECONDS: u64 = 7;
 /// The subjects of the newest messages: what an assistant asks for first.
 const LIST: &str = "/mail/me/messages?$top=3&$select=subject";
+/// The same, at a company where people have accounts of their own.
+const WEBMAIL: &str = "/webmail/me/messages?$top=3&$select=subject";
 
 /// One step.
 pub struct Step {
@@ -22,6 +24,9 @@ pub struct Step {
     pub expected: Expected,
     /// What is arranged beforehand.
     pub arrange: fn(&Stage),
+    /// What the last page is called of those that the person sees who opens the link in the answer before, and does what each
+    /// page asks for; without it, nobody opens one.
+    pub visit: Option<&'static str>,
 }
 
 /// How a step has to come out.
@@ -43,14 +48,15 @@ pub struct Expected {
     pub cache: Option<&'static str>,
     /// What the agent is told about when to come back.
     pub retry_after: Option<String>,
-    /// Whether the answer has a link at which to agree.
-    pub consent_link: bool,
+    /// The link for the person that the answer has, by the name of its member.
+    pub link: Option<&'static str>,
 }
 
 /// Every step with a call, in the order of the story.
 pub fn all(stage: &Stage) -> Vec<Step> {
     let server = &stage.authorization_server;
     let ada = Some(server.person("Ada").oid.clone());
+    let ada_at_fabrikam = Some(stage.webmail_server.person("Ada").oid.clone());
     let bob = Some(server.person("Bob").oid.clone());
     let list = |token| Call::new(Method::GET, LIST, token);
     let for_ada = || server.subject_token("Ada");
@@ -62,7 +68,7 @@ pub fn all(stage: &Stage) -> Vec<Step> {
         ..Expected::default()
     };
     let refused = |status, code| Expected { status, code: Some(code), outcome: code, ..Expected::default() };
-    let step = |title, call, expected| Step { title, call, expected, arrange: |_| {} };
+    let step = |title, call, expected| Step { title, call, expected, arrange: |_| {}, visit: None };
     vec![
         step(
             "Ada's agent reads her mail",
@@ -96,7 +102,7 @@ pub fn all(stage: &Stage) -> Vec<Step> {
             Expected {
                 exchanges: 1,
                 person: ada.clone(),
-                consent_link: true,
+                link: Some("consent_url"),
                 ..refused(403, "consent_required")
             },
         ),
@@ -116,6 +122,23 @@ pub fn all(stage: &Stage) -> Vec<Step> {
                     retry_after: Some(RETRY_AFTER_SECONDS.to_string()),
                     ..answered(429, &ada)
                 },
+            )
+        },
+        step(
+            "A service with accounts of its own: the answer carries the link",
+            Call::new(Method::GET, WEBMAIL, for_ada().mint()),
+            Expected {
+                person: ada.clone(),
+                link: Some("connect_url"),
+                ..refused(401, "connection_required")
+            },
+        ),
+        Step {
+            visit: Some("webmail is connected"),
+            ..step(
+                "She signs in there once, and the same call is answered",
+                Call::new(Method::GET, WEBMAIL, for_ada().mint()),
+                Expected { cache: Some("hit"), connector_sees: ada_at_fabrikam, ..answered(200, &ada) },
             )
         },
         step(
@@ -193,13 +216,22 @@ pub fn faults(step: &Step, seen: &Seen, stage: &Stage) -> Vec<String> {
         or_none(expected.retry_after.as_deref()),
         or_none(seen.answer.header("retry-after")),
     );
-    let link = seen.answer.json().and_then(|body| Some(body.get("consent_url")?.as_str()?.to_owned()));
-    let is_ours = |link: &String| link.starts_with(&stage.authorization_server.authorization_endpoint());
+    let link = seen.answer.link();
+    let pages = format!("{}/account/", stage.origin());
+    let leads_to = |name| match name {
+        "consent_url" => stage.authorization_server.authorization_endpoint(),
+        _ => pages,
+    };
     faults.compare(
-        "a consent link of the authorization server's",
-        expected.consent_link,
-        link.is_some_and(|link| is_ours(&link)),
+        "the link for the person",
+        or_none(expected.link),
+        or_none(link.as_ref().map(|link| link.0)),
     );
+    if let Some((name, link)) = link {
+        faults.compare("that the link leads where it should", true, link.starts_with(&leads_to(name)));
+    }
+    let last = seen.visit.as_ref().and_then(|visit| visit.pages.last());
+    faults.compare("the last page", or_none(step.visit), or_none(last.map(|(_, heading)| heading.as_str())));
     faults.compare(
         "requests for a token at the authorization server",
         expected.exchanges,
@@ -217,8 +249,7 @@ pub fn faults(step: &Step, seen: &Seen, stage: &Stage) -> Vec<String> {
         or_none(expected.connector_sees.as_deref()),
         or_none(saw.as_deref()),
     );
-    let issued =
-        [stage.authorization_server.issued(), stage.authorization_server.issued_to_application()].concat();
+    let issued = stage.issued();
     let delegated =
         seen.received.iter().all(|request| request.bearer().is_some_and(|token| issued.contains(&token)));
     faults.compare("that what the connector got is a token made for it", true, delegated);

@@ -18,7 +18,7 @@ use crate::demo::connector::ReceivedRequest;
 /// Members of answers that are not what a step is about.
 const HIDDEN: [&str; 5] = ["@odata.context", "@odata.etag", "@odata.nextLink", "id", "innerError"];
 /// Members of a refusal that an agent acts on, in the order of what it needs first.
-const ESSENTIAL: [&str; 3] = ["code", "remedy", "consent_url"];
+const ESSENTIAL: [&str; 5] = ["code", "remedy", "consent_url", "connect_url", "confirm_url"];
 
 /// Tells a step.
 pub fn tell<W: Write>(
@@ -30,6 +30,7 @@ pub fn tell<W: Write>(
     stage: &Stage,
 ) -> io::Result<()> {
     terminal.title(&number.to_string(), step.title, Some(faults.is_empty()))?;
+    terminal.entry("browser", Style::Dim, &browser(seen))?;
     terminal.entry("agent", Style::Dim, &agent(step, terminal.text_width(), stage))?;
     terminal.entry("gateway", Style::Dim, &gateway(seen, stage))?;
     terminal.entry("connector", Style::Dim, &connector(seen, step, stage))?;
@@ -42,6 +43,12 @@ pub fn tell<W: Write>(
 pub fn wrong<W: Write>(terminal: &mut Terminal<W>, faults: &[String]) -> io::Result<()> {
     let faults: Vec<_> = faults.iter().map(|fault| Paragraph::new(Style::Bad, fault)).collect();
     terminal.entry("✗ wrong", Style::Bad, &faults)
+}
+
+/// The pages that the person came by.
+fn browser(seen: &Seen) -> Vec<Paragraph> {
+    let pages = seen.visit.iter().flat_map(|visit| &visit.pages);
+    pages.map(|(place, heading)| Paragraph::plain(format!("{place}: “{heading}”")).led_by("→ ")).collect()
 }
 
 fn agent(step: &Step, width: usize, stage: &Stage) -> Vec<Paragraph> {
@@ -114,6 +121,9 @@ fn credential(record: &Record, seen: &Seen) -> Option<Paragraph> {
     let took =
         record.microseconds("obtained_after_us").map(|took| format!(" ({})", time(took))).unwrap_or_default();
     Some(match (record.cache(), seen.exchanges.last()) {
+        (Some("hit"), None) if record.text("/unmapped/obo/identity") == Some("connection") => {
+            done(format!("took the token of the account that the person connected{took}"))
+        }
         (Some("hit"), None) => done(format!("cache hit for {good_for}, no exchange{took}")),
         (Some(_), Some(_)) if record.text("/unmapped/obo/identity") == Some("app_only") => {
             done(format!("got a token of the application itself, good for {good_for}{took}"))
@@ -123,6 +133,7 @@ fn credential(record: &Record, seen: &Seen) -> Option<Paragraph> {
             let why = record.text("/status_detail").or(exchange.error).unwrap_or("no answer");
             refused(format!("asked for a token good for {good_for}: {why}"))
         }
+        (None, None) => refused(record.text("/status_detail").unwrap_or("had no token for it")),
         (cache, _) => Paragraph::plain(format!("cache: {}", cache.unwrap_or("not asked"))),
     })
 }
@@ -180,7 +191,7 @@ fn answer(seen: &Seen, width: usize) -> Vec<Paragraph> {
     let name_width = name_width.unwrap_or_default();
     for name in ESSENTIAL {
         if let Some(text) = body.get(name).and_then(Value::as_str) {
-            let style = if name == "consent_url" { Style::Usable } else { Style::Plain };
+            let style = if name.ends_with("_url") { Style::Usable } else { Style::Plain };
             told.push(Paragraph::new(style, text).led_by(format!("{name:<name_width$}  ")));
         }
     }

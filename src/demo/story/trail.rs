@@ -14,6 +14,8 @@ use crate::audit::AuditLog;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// The class of records that are about calls: API Activity.
 const CALL: u64 = 6_003;
+/// Where people's own pages are: what they do there is no call.
+const PAGES: &str = "/account";
 /// How often we look before we call it missing.
 const LOOKS_MAX: usize = 300;
 
@@ -124,7 +126,8 @@ impl Trail {
         let before = self.records.len();
         for line in text.lines() {
             let record: Value = serde_json::from_str(line)?;
-            if record["class_uid"] == CALL {
+            let path = record.pointer("/http_request/url/path").and_then(Value::as_str).unwrap_or_default();
+            if record["class_uid"] == CALL && !path.starts_with(PAGES) {
                 self.records.push(Record(record));
             }
         }
