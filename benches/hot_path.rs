@@ -22,7 +22,7 @@ use obo_gateway::oauth::possession::Presented;
 use obo_gateway::oauth::verifier::Verifier;
 use obo_gateway::policy::{Circumstances, Permit, Policy, Rule};
 use obo_gateway::tool::{
-    Annotations, Arguments, ConnectorName, IdentityMode, Primitive, RequiredSignIn, Target, Tool, ToolName,
+    Annotations, Arguments, Confirm, ConnectorName, IdentityMode, Primitive, RequiredSignIn, Target, Tool, ToolName,
 };
 use tokio::runtime::Runtime;
 
@@ -140,6 +140,7 @@ fn tool() -> Tool {
         issuers: [IssuerName::new("contoso")].into(),
         required_scopes: Scopes::parse("access_as_user"),
         required_sign_in: RequiredSignIn::default(),
+        confirm: Confirm::No,
     }
 }
 

@@ -18,7 +18,7 @@ use obo_gateway::oauth::verifier::Verifier;
 use obo_gateway::policy::cedar::{Draft, KnownConnector, PolicyFile, Vocabulary};
 use obo_gateway::policy::{Circumstances, Policy, Rule, Subjects};
 use obo_gateway::tool::{
-    Annotations, Argument, ArgumentType, Arguments, ConnectorName, IdentityMode, Primitive, RequiredSignIn,
+    Annotations, Argument, ArgumentType, Arguments, Confirm, ConnectorName, IdentityMode, Primitive, RequiredSignIn,
     Target, Tool, ToolName,
 };
 
@@ -75,6 +75,7 @@ fn tool(connector: usize) -> Arc<Tool> {
         issuers: [IssuerName::new("contoso")].into(),
         required_scopes: Scopes::default(),
         required_sign_in: RequiredSignIn::default(),
+        confirm: Confirm::No,
     })
 }
 

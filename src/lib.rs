@@ -4,6 +4,7 @@ pub mod audit;
 pub mod checked_url;
 pub mod clock;
 pub mod config;
+pub mod confirmation;
 pub mod connections;
 pub mod credential;
 #[cfg(feature = "demo")]

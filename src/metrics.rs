@@ -139,6 +139,7 @@ pub struct Metrics {
     /// Whether records can be written, and there is room for them.
     pub audit_writable: IntGauge,
     connection_events: IntCounterVec,
+    confirmations: IntCounterVec,
     vault_records: IntGauge,
     vault_faults: IntCounterVec,
     reload_success: IntGauge,
@@ -300,6 +301,11 @@ impl Metrics {
                 "What happened to people's connections, by connector and event: `connected`, `consented`, `refused`, `refreshed`, `refresh_failed`, `withdrawn`, `disconnected`, `forgotten`, `revoked` or `revocation_failed`.",
                 &["connector", "event"],
             ),
+            confirmations: counters(
+                "confirmations_total",
+                "What happened to calls that their person has to agree to, by connector and outcome: `asked`, `agreed`, `declined`, `expired` or `used`.",
+                &["connector", "outcome"],
+            ),
             vault_records: gauge("vault_records", "Records in the vault: people's connections."),
             vault_faults: counters(
                 "vault_faults_total",
@@ -411,6 +417,11 @@ impl Metrics {
     /// Counts what happened to somebody's connection. `event` is one of `connections::event::Event`.
     pub fn connection_changed(&self, connector: &str, event: &'static str) {
         self.connection_events.with_label_values(&[connector, event]).inc();
+    }
+
+    /// Counts what happened to a call that its person has to agree to.
+    pub fn confirmation(&self, connector: &str, outcome: &'static str) {
+        self.confirmations.with_label_values(&[connector, outcome]).inc();
     }
 
     /// Says how many records the vault has.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::{AuditFile, AuditLog, AuditSettings, Exchanges, Happening, OpenError};
 use crate::config::{self, Config, Fault, LoadError, Loaded};
+use crate::confirmation::Questions;
 use crate::connections::{Connections, Held};
 use crate::credential::CredentialCache;
 use crate::error_chain::ErrorChain;
@@ -155,6 +156,7 @@ impl Process {
             proofs: Arc::default(),
             handles: Arc::default(),
             browsers: Arc::default(),
+            questions: Arc::new(Questions::new(Arc::clone(&metrics))),
         };
         let server_settings = config.server.clone();
         let held = match &config.vault {

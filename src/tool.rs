@@ -64,6 +64,18 @@ impl fmt::Display for IdentityMode {
     }
 }
 
+/// Whether the person has to agree to each call of a tool before it runs, and where. The later, the stricter.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Confirm {
+    /// Nobody is asked.
+    #[default]
+    No,
+    /// Yes: on the gateway's page, or in a form that the agent's client shows.
+    Anywhere,
+    /// Yes, on the gateway's page alone: the agent's client is not trusted to ask.
+    OnPage,
+}
+
 /// What a credential for the tool has to be good for.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Target {
@@ -185,6 +197,8 @@ pub struct Tool {
     pub required_scopes: Scopes,
     /// How the person must have signed in.
     pub required_sign_in: RequiredSignIn,
+    /// Whether the person has to agree to each call.
+    pub confirm: Confirm,
 }
 
 /// What is demanded of how the person signed in. By default, nothing.
@@ -221,6 +235,7 @@ impl Tool {
             issuers: [IssuerName::new("contoso")].into(),
             required_scopes: Scopes::default(),
             required_sign_in: RequiredSignIn::default(),
+            confirm: Confirm::No,
         }
     }
 }

@@ -14,7 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["server"],
     &["gateway"],
     &["pages"],
-    &["credential"],
+    &["confirmation", "credential"],
     &["connections"],
     &["oauth"],
     &["vault"],
@@ -32,6 +32,7 @@ const PROOFS: &[(&str, &str)] = &[
     (".acting_by(", "src/oauth/verifier.rs"),
     ("Ok(SignedIn {", "src/oauth/claims/id_token.rs"),
     ("Permit { caller", "src/policy/mod.rs"),
+    ("Cleared { permit", "src/gateway/confirmation.rs"),
     ("Delegated { method", "src/gateway/rewrite.rs"),
     ("Credential { authorization", "src/credential/mod.rs"),
     // Which way to a credential a permit goes, and the one place at the end of each.
@@ -265,6 +266,7 @@ fn the_readme_lists_every_refusal_and_nothing_else() {
     let parts = [
         "refusal.rs",
         "refusal/authentication.rs",
+        "refusal/confirmation.rs",
         "refusal/mcp.rs",
         "refusal/obtaining.rs",
         "refusal/rest.rs",

@@ -29,7 +29,7 @@ pub use log::{AuditLog, AuditUnavailable, Receipt, Slot};
 pub use mark::{Happening, Mark, RotationReason};
 pub use ocsf::{RECORD_BYTES_MAX, disturbs};
 pub use record::{
-    Address, CallRecord, Destination, Ending, Fault, McpOperation, Record, RefusalNote, RequestId, SecondTry,
+    Address, CallRecord, ConfirmationNote, Destination, Ending, Fault, McpOperation, Record, RefusalNote, RequestId, SecondTry,
     StageTimes,
 };
 pub use recorder::{Exchanges, Recorder, Recording};

@@ -175,6 +175,15 @@ pub struct McpOperation {
     pub name: Option<Arc<str>>,
 }
 
+/// What a person was asked about a call.
+#[derive(Clone, Debug)]
+pub struct ConfirmationNote {
+    /// The question.
+    pub question: Arc<str>,
+    /// When they agreed, since 1970 UTC, and where: `page` or `form`. `None`: the call did not run.
+    pub agreed: Option<(Duration, &'static str)>,
+}
+
 /// Why a call was sent a second time with another credential.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SecondTry {
@@ -244,6 +253,8 @@ pub struct CallRecord {
     pub arguments_digest: Option<[u8; 32]>,
     /// Those arguments that its tool says are to be recorded.
     pub arguments: Vec<(Arc<str>, Argument)>,
+    /// What its person was asked about it, where it is one to agree to.
+    pub confirmation: Option<ConfirmationNote>,
     /// Which rules and policies decided: those that said yes or, where policy said no, those that did. Empty: nothing has
     /// been decided, or nothing said anything.
     pub policies: Arc<[RuleName]>,
@@ -346,6 +357,7 @@ impl CallRecord {
             tool: None,
             arguments_digest: None,
             arguments: Vec::new(),
+            confirmation: None,
             policies: Arc::default(),
             client_id: None,
             lookup: None,

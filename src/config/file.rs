@@ -28,7 +28,7 @@ pub use issuers::{Cloud, Issuer, IssuerKind, Profile};
 pub use named::Named;
 pub use people::{Connection, Pages, Vault, VaultKey};
 pub use policy::{Cedar, Policy, Rule};
-pub use tools::{Annotations, Argument, ArgumentType, Tool};
+pub use tools::{Annotations, Argument, ArgumentType, Confirm, Tool};
 
 /// Configuration of obo-gateway.
 ///

@@ -30,7 +30,7 @@ use crate::oauth::authorization_server::AuthorizationServer;
 use crate::oauth::keys::{Keys, KeysError};
 use crate::oauth::verifier::{Examination, Outcome, Unchecked};
 use crate::process::{StartError, authorization_servers};
-use crate::tool::{Arguments, IdentityMode};
+use crate::tool::{Arguments, Confirm, IdentityMode};
 
 /// Largest file of a token that is read. The largest token that is taken has a quarter of it.
 const TOKEN_FILE_BYTES_MAX: u64 = 65_536;
@@ -262,6 +262,9 @@ impl Explaining<'_> {
         match decided {
             Ok(allowed) => {
                 policy.allowed_by(&allowed.policies);
+                if allowed.confirm != Confirm::No {
+                    report.provided.push("the person agrees to this call, once they have seen it".to_owned());
+                }
                 report.policy = Some(policy);
                 Some(allowed)
             }

@@ -37,6 +37,8 @@ pub struct Answer {
     pub consent_url: Option<String>,
     /// Where the person connects an account of theirs, or agrees that the agent may use it.
     pub connect_url: Option<String>,
+    /// Where the person sees what the call would do, and agrees to it or declines.
+    pub confirm_url: Option<String>,
     /// What an authorization server demands, as JSON.
     pub claims: Option<String>,
     /// The scopes that are needed, all at once.
@@ -100,6 +102,7 @@ impl Answer {
             retry_after: None,
             consent_url: None,
             connect_url: None,
+            confirm_url: None,
             claims: None,
             scopes: None,
             sign_in: None,
@@ -163,6 +166,7 @@ impl Answer {
             issuer_correlation_id: note.issuer_correlation_id.as_deref(),
             consent_url: self.consent_url.as_deref(),
             connect_url: self.connect_url.as_deref(),
+            confirm_url: self.confirm_url.as_deref(),
             claims: self.claims.as_deref(),
             required_scopes: self.scopes.as_ref().map(|scopes| scopes.iter().collect()),
             acr_values: self.acr_values(),
@@ -266,6 +270,8 @@ struct Problem<'a> {
     consent_url: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     connect_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirm_url: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     claims: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

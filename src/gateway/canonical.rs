@@ -15,6 +15,13 @@ pub fn digest(members: &Map<String, Value>) -> [u8; 32] {
     sha256(&form)
 }
 
+/// The canonical form itself.
+pub fn form(value: &Value) -> Vec<u8> {
+    let mut form = Vec::new();
+    write(value, &mut form);
+    form
+}
+
 /// The SHA-256 of the canonical form of arguments that were read by what their tool declares.
 pub fn digest_of_declared(arguments: &Arguments) -> [u8; 32] {
     let value = |argument: &Argument| match argument {

@@ -59,6 +59,7 @@ impl Gateway {
         };
         self.handles.forget(person);
         self.browsers.forget(person);
+        self.questions.forget(person);
         tracing::info!(?forgotten, "Person forgotten");
         let revocation = Revocation {
             person: person.clone(),

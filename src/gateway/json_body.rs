@@ -43,11 +43,24 @@ pub async fn read<B: Body<Data = Bytes> + Unpin>(
     if !is_json(headers) || headers.contains_key(CONTENT_ENCODING) {
         return Err(JsonBodyError::MediaType);
     }
-    let collected = tokio::time::timeout(TIME_MAX, collect(body, bytes_max, idle_timeout)).await;
+    collect(body, bytes_max, idle_timeout).await
+}
+
+/// Reads the bytes of a body, whatever they are: at most `bytes_max` of them, and none for `idle_timeout` at most.
+///
+/// # Errors
+///
+/// [`JsonBodyError`] when it is too long, or does not come to its end.
+pub async fn collect<B: Body<Data = Bytes> + Unpin>(
+    body: B,
+    bytes_max: usize,
+    idle_timeout: Duration,
+) -> Result<Bytes, JsonBodyError> {
+    let collected = tokio::time::timeout(TIME_MAX, collect_all(body, bytes_max, idle_timeout)).await;
     collected.unwrap_or(Err(JsonBodyError::Stalled))
 }
 
-async fn collect<B: Body<Data = Bytes> + Unpin>(
+async fn collect_all<B: Body<Data = Bytes> + Unpin>(
     mut body: B,
     bytes_max: usize,
     idle_timeout: Duration,

@@ -16,6 +16,7 @@ use tracing::Instrument as _;
 
 use crate::audit::{AuditLog, Ending, Exchanges, Privacy, Recorder, RequestId};
 use crate::clock::Now;
+use crate::confirmation::Questions;
 use crate::connections::Connections;
 use crate::credential::{Credential, CredentialCache, Credentials};
 use crate::identity::{Caller, IssuerName, Peer};
@@ -25,7 +26,7 @@ use crate::oauth::dpop::{ProofChecker, ProofMemory};
 use crate::oauth::verifier::Verifier;
 use crate::pages::{Browsers, Pages};
 use crate::policy::{Circumstances, Denial, Permit, Policy};
-use crate::tool::{Arguments, ConnectorName, Tool};
+use crate::tool::{Arguments, Confirm, ConnectorName, Tool};
 
 mod answer;
 mod authenticate;
@@ -33,6 +34,7 @@ mod body;
 mod call;
 mod canonical;
 pub mod catalog;
+mod confirmation;
 mod forget;
 mod forward;
 mod gate;
@@ -92,6 +94,7 @@ pub struct Gateway {
     /// The pages for people, where there are any.
     pages: Option<Pages>,
     browsers: Arc<Browsers>,
+    questions: Arc<Questions>,
     routes: Routes,
     policy: Arc<Policy>,
     handles: Arc<Handles>,
@@ -128,6 +131,8 @@ pub struct Shared {
     pub handles: Arc<Handles>,
     /// Who is signed in to the pages.
     pub browsers: Arc<Browsers>,
+    /// What people are asked before it runs.
+    pub questions: Arc<Questions>,
 }
 
 /// What one configuration comes to.
@@ -158,7 +163,8 @@ impl Gateway {
         previous: Option<&Self>,
     ) -> Result<Self, (ConnectorName, UpstreamError)> {
         let Setup { servers, connectors, policy, public, privacy, connections } = setup;
-        let Shared { cache, audit, exchanges, metrics, calls, proofs: memory, handles, browsers } = shared;
+        let Shared { cache, audit, exchanges, metrics, calls, proofs: memory, handles, browsers, questions } =
+            shared;
         let recorder = Recorder::new(audit.clone(), privacy, exchanges);
         let requires_nonce = public.requires_dpop_nonce;
         let proofs = public.public_url.as_ref().map(|url| ProofChecker::new(url, requires_nonce, memory));
@@ -166,12 +172,14 @@ impl Gateway {
         let catalog = Catalog::of(&connectors, &policy);
         let routes = Routes::new(connectors, gate, &metrics, previous.map(|previous| &previous.routes))?;
         let pages = public.pages.map(|settings| {
-            Pages::new(settings, Arc::clone(&servers), Arc::clone(&browsers), connections.clone())
+            let (browsers, questions) = (Arc::clone(&browsers), Arc::clone(&questions));
+            Pages::new(settings, Arc::clone(&servers), browsers, questions, connections.clone())
         });
         Ok(Self {
             well_known: WellKnown::new(&routes, &servers),
             pages,
             browsers,
+            questions,
             routes,
             verifier: Verifier::new(Arc::clone(&servers), proofs),
             policy: Arc::new(policy),
@@ -297,7 +305,7 @@ impl Gateway {
         call.authenticated(&caller);
 
         let taken = body.take().expect("a request's body is taken here, and nowhere before");
-        let tool_call = self.identify(connector, request, path, taken, &caller, call).await?;
+        let mut tool_call = self.identify(connector, request, path, taken, &caller, call).await?;
         call.identified(&tool_call);
         if let Some(written) = self.answer_from_configuration(connector, &caller, call)? {
             return Ok(written);
@@ -311,9 +319,11 @@ impl Gateway {
         let mut credential = self.credentials.obtain(&permit, request_id, now).await?;
         call.obtained(&credential);
 
+        let cleared = self.clear(permit, connector, request, &mut tool_call, call).await?;
+        let permit = cleared.permit();
         let onward = tool_call.onward;
         let delegate = |credential: &Credential| {
-            rewrite::delegate(request, &onward, &connector.pass_headers, &permit, credential, request_id)
+            rewrite::delegate(request, &onward, &connector.pass_headers, &cleared, credential, request_id)
         };
         let read = tool_call.body.read().cloned();
         let mut answer =
@@ -321,7 +331,7 @@ impl Gateway {
         if let Some(turned_away) = TurnedAway::read(&answer.response) {
             let claims = turned_away.claims.as_deref();
             let renewed =
-                self.credentials.renew(&permit, &credential, claims, request_id, Now::read()).await?;
+                self.credentials.renew(permit, &credential, claims, request_id, Now::read()).await?;
             if let Some(renewed) = renewed {
                 let body = read.or_else(|| answer.take_request_body()).ok_or(Refusal::NotRepeated)?;
                 let second_try = turned_away.second_try();
@@ -448,10 +458,11 @@ impl Gateway {
                 Refusal::denied(denial, is_shown)
             })
         };
+        let mut confirm = Confirm::No;
         for tool in &tool_call.also {
-            decide(tool, &Arguments::new())?;
+            confirm = confirm.max(decide(tool, &Arguments::new())?.confirm());
         }
-        decide(&tool_call.tool.tool, &tool_call.arguments)
+        Ok(decide(&tool_call.tool.tool, &tool_call.arguments)?.as_strict_as(confirm))
     }
 
     fn refuse(&self, refusal: &Refusal, mut call: Box<Call>) -> Response<Body> {

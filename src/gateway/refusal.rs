@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::answer::{Answer, Challenge};
 use super::authenticate::AuthenticateError;
+use super::confirmation::ConfirmError;
 use super::forward::ForwardError;
 use super::mcp::{McpCall, McpError};
 use super::path::PathError;
@@ -28,11 +29,13 @@ use crate::oauth::published_metadata::RETRY_AFTER_WITHOUT_METADATA;
 use crate::policy::Denial;
 
 mod authentication;
+mod confirmation;
 mod mcp;
 mod obtaining;
 mod rest;
 
 use authentication::{answer_to_authentication, answer_to_claims};
+use confirmation::answer_to_confirmation;
 use mcp::{answer_to_mcp, mcp_response};
 use obtaining::answer_to_obtaining;
 use rest::answer_to_rest;
@@ -76,6 +79,9 @@ pub enum Refusal {
     /// There is no credential.
     #[error(transparent)]
     Obtain(#[from] ObtainError),
+    /// Its person has to agree to it, and has not.
+    #[error(transparent)]
+    Unconfirmed(#[from] ConfirmError),
     /// The connector gave no answer.
     #[error(transparent)]
     Forward(#[from] ForwardError),
@@ -128,6 +134,7 @@ impl Refusal {
             Self::Mcp(error) => answer_to_mcp(error),
             Self::Denied(denial) | Self::Hidden(denial) => answer_to_denial(denial, caller),
             Self::Obtain(error) => answer_to_obtaining(error, caller),
+            Self::Unconfirmed(error) => answer_to_confirmation(error),
             Self::Forward(error) => answer_to_forwarding(error),
             Self::ClaimsDemanded { claims } => step_up(Some(claims), caller),
             Self::NotRepeated => Answer::later(

@@ -30,7 +30,7 @@ use crate::oauth::keys::Keys;
 use crate::oauth::possession::Presented;
 use crate::oauth::verifier::{Examination, Supposed, Verifier, VerifyError};
 use crate::policy::{Circumstances, NearMiss, Permit, Policy};
-use crate::tool::{ArgumentType, Arguments, ConnectorName, Primitive, Tool};
+use crate::tool::{ArgumentType, Arguments, Confirm, ConnectorName, Primitive, Tool};
 
 /// The stages of a gateway that nobody calls.
 pub struct Rehearsal {
@@ -125,6 +125,8 @@ pub enum Who {
 pub struct Allowed {
     /// The rules and policies.
     pub policies: Arc<[RuleName]>,
+    /// Whether the person has to agree to the call before it runs.
+    pub confirm: Confirm,
     /// Whoever is only supposed gets none.
     permit: Option<Permit>,
 }
@@ -323,10 +325,14 @@ impl Rehearsal {
         let allowed = match who {
             Who::Supposed(supposed) => supposed
                 .decide(&self.policy, tool, circumstances)
-                .map(|policies| Allowed { policies, permit: None }),
+                .map(|(policies, confirm)| Allowed { policies, confirm, permit: None }),
             Who::Verified(caller) => {
                 let permit = self.policy.decide(Arc::clone(caller), Arc::clone(tool), circumstances);
-                permit.map(|permit| Allowed { policies: Arc::clone(permit.policies()), permit: Some(permit) })
+                permit.map(|permit| Allowed {
+                    policies: Arc::clone(permit.policies()),
+                    confirm: permit.confirm(),
+                    permit: Some(permit),
+                })
             }
         };
         allowed.map_err(|denial| {

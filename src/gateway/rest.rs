@@ -20,6 +20,7 @@ mod query;
 
 use crate::strict_json::{fold, same_but_for_case};
 use arguments::DeclaredArguments;
+pub use query::plain_fields;
 
 /// What a request must look like to be a certain tool: `GET /me/messages/{id}`.
 #[derive(Clone, PartialEq, Eq, Debug)]

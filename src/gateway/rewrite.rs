@@ -19,11 +19,12 @@ use http::header::{
 };
 use http::{Method, Request, Response, StatusCode, Version};
 
+use super::confirmation::Cleared;
 use super::request::RequestError;
 use super::tool_call::Onward;
 use crate::audit::RequestId;
 use crate::credential::Credential;
-use crate::policy::Permit;
+use crate::identity::Caller;
 use crate::tool::IdentityMode;
 
 /// Request headers that every connector gets.
@@ -166,7 +167,7 @@ impl Delegated {
     }
 }
 
-/// Takes the agent's credentials off a request and puts `credential` on. `onward` takes the place of what the agent sent;
+/// Takes the agent's credentials off a request that was cleared and puts `credential` on. `onward` takes the place of what the agent sent;
 /// `pass_headers` are let through beside the standard ones.
 ///
 /// # Errors
@@ -176,20 +177,48 @@ pub fn delegate(
     request: &Request<()>,
     onward: &Onward,
     pass_headers: &[HeaderName],
-    permit: &Permit,
+    cleared: &Cleared,
     credential: &Credential,
     request_id: RequestId,
 ) -> Result<Delegated, RequestError> {
-    let caller = permit.caller();
-    let Onward { path, query, headers: own_headers, body_is_anew, is_message } = onward;
-    let target = match query.as_deref().or(request.uri().query()) {
-        Some(query) => [path, "?", query].concat(),
-        None => path.to_string(),
-    };
+    let caller = cleared.permit().caller();
+    let target = target(request, onward);
     if caller.has_token_within(target.as_bytes()) {
         return Err(RequestError::TokenMisplaced);
     }
     let inbound = request.headers();
+    let mut headers = passed(inbound, onward, pass_headers, caller);
+    if lists(inbound, &TE, "trailers") {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    for (name, value) in &onward.headers {
+        headers.insert(name.clone(), value.clone());
+    }
+    headers.insert(VIA, via(request.version()));
+    set_request_id(&mut headers, request_id);
+    // RFC 9110 section 7.6.1: headers that `Connection` names belong to this hop only. An agent must not be able to
+    // use it to strip the header we are about to add, so we remove first and add last.
+    headers.insert(AUTHORIZATION, credential.authorization().clone());
+    Ok(Delegated { method: request.method().clone(), target, headers })
+}
+
+/// Path and query as they go on.
+pub fn target(request: &Request<()>, onward: &Onward) -> String {
+    let Onward { path, query, .. } = onward;
+    match query.as_deref().or(request.uri().query()) {
+        Some(query) => [path, "?", query].concat(),
+        None => path.to_string(),
+    }
+}
+
+/// What of the agent's headers goes on.
+pub fn passed(
+    inbound: &HeaderMap,
+    onward: &Onward,
+    pass_headers: &[HeaderName],
+    caller: &Caller,
+) -> HeaderMap {
+    let Onward { body_is_anew, is_message, .. } = onward;
     let mut headers = HeaderMap::with_capacity(inbound.len() + 3);
     for (name, value) in inbound {
         // The name as we have it ourselves: to copy that one costs nothing.
@@ -204,21 +233,10 @@ pub fn delegate(
             headers.append(name.clone(), value.clone());
         }
     }
-    if lists(inbound, &TE, "trailers") {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-    }
     if *is_message {
         NOT_OF_MESSAGES.iter().for_each(|name| _ = headers.remove(name));
     }
-    for (name, value) in own_headers {
-        headers.insert(name.clone(), value.clone());
-    }
-    headers.insert(VIA, via(request.version()));
-    set_request_id(&mut headers, request_id);
-    // RFC 9110 section 7.6.1: headers that `Connection` names belong to this hop only. An agent must not be able to
-    // use it to strip the header we are about to add, so we remove first and add last.
-    headers.insert(AUTHORIZATION, credential.authorization().clone());
-    Ok(Delegated { method: request.method().clone(), target, headers })
+    headers
 }
 
 /// Whether a connector gets a header of this name, where `pass_headers` are let through beside the standard ones.

@@ -8,6 +8,7 @@ use http::StatusCode;
 
 use super::fields::Fields;
 use super::happening::Happening;
+use super::link::{Link, LinkPage};
 use super::problem::Problem;
 use super::reply::Reply;
 use super::sessions::Session;
@@ -23,7 +24,8 @@ impl Visit<'_> {
     pub(super) async fn connect(&self, ticket: &str) -> Result<Reply, Problem> {
         let (id, asked) = self.asked(ticket)?;
         let Some(session) = &self.session else {
-            return Ok(self.ask_to_sign_in(Some(ticket), Some(&asked.holder.issuer), false));
+            let link = Link::new(LinkPage::Connect, ticket);
+            return Ok(self.ask_to_sign_in(link.as_ref(), Some(&asked.holder.issuer), false));
         };
         self.check_person(&asked, session)?;
         let connections = self.connections()?;

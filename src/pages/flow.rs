@@ -12,6 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::link::{Link, LinkPage};
 use crate::clock::Now;
 use crate::identity::{Issuer, SecretToken};
 use crate::oauth::sign_in::Attempt;
@@ -30,7 +31,7 @@ pub struct Flow {
     /// At which issuer.
     pub issuer: Issuer,
     /// The link that the person came by.
-    pub ticket: Option<String>,
+    pub link: Option<Link>,
 }
 
 /// Seals what browsers keep.
@@ -43,7 +44,8 @@ struct Written<'a> {
     verifier: &'a str,
     #[serde(borrow)]
     issuer: Cow<'a, str>,
-    ticket: Option<&'a str>,
+    /// Which page, and about what.
+    link: Option<(&'a str, &'a str)>,
     /// Seconds since 1970 UTC.
     until: u64,
 }
@@ -64,7 +66,7 @@ impl FlowKey {
             nonce: flow.attempt.nonce.expose(),
             verifier: flow.attempt.verifier.expose(),
             issuer: flow.issuer.as_str().into(),
-            ticket: flow.ticket.as_deref(),
+            link: flow.link.as_ref().map(|link| (link.page().path(), link.id())),
             until: now.unix_seconds().saturating_add(FLOW_LIFETIME.as_secs()),
         };
         let mut sealed = serde_json::to_vec(&written).expect("texts and a number are JSON");
@@ -82,7 +84,7 @@ impl FlowKey {
         let (nonce, sealed) = whole.split_at_mut_checked(NONCE_BYTES)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let opened = self.0.open_in_place(nonce, Aad::from(LABEL), sealed).ok()?;
-        let Written { state, nonce, verifier, issuer, ticket, until } =
+        let Written { state, nonce, verifier, issuer, link, until } =
             serde_json::from_slice(opened).ok()?;
         (now.unix_seconds() < until).then(|| Flow {
             attempt: Attempt {
@@ -91,7 +93,10 @@ impl FlowKey {
                 verifier: SecretToken::new(verifier),
             },
             issuer: Issuer::new(&*issuer),
-            ticket: ticket.map(str::to_owned),
+            link: link.and_then(|(page, id)| {
+                let page = LinkPage::ALL.into_iter().find(|known| known.path() == page)?;
+                Link::new(page, id)
+            }),
         })
     }
 }
@@ -102,7 +107,7 @@ mod tests {
 
     fn flow() -> Flow {
         let issuer = Issuer::new("https://issuer.example");
-        Flow { attempt: Attempt::begin(), issuer, ticket: Some("t".to_owned()) }
+        Flow { attempt: Attempt::begin(), issuer, link: Link::new(LinkPage::Confirm, "t") }
     }
 
     #[test]
@@ -113,7 +118,8 @@ mod tests {
         let opened = key.open(&sealed, now).expect("the flow");
         assert_eq!(opened.attempt.state.expose(), flow.attempt.state.expose());
         assert_eq!(opened.attempt.verifier.expose(), flow.attempt.verifier.expose());
-        assert_eq!((opened.issuer, opened.ticket), (flow.issuer, flow.ticket));
+        assert!(flow.link.is_some());
+        assert_eq!((opened.issuer, opened.link), (flow.issuer, flow.link));
     }
 
     #[test]

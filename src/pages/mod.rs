@@ -1,4 +1,4 @@
-//! The pages for people: signing in, connecting an account of their own, and seeing what is connected.
+//! The pages for people: signing in, connecting an account of their own, seeing what is connected, and agreeing to calls.
 //!
 //! Plain HTML, made here, without scripts. Who somebody is, their issuer says ([`sign_in`]); what they have connected,
 //! [`crate::connections`] knows. Every way to go wrong is a [`problem::Problem`], and a page that says what to do.
@@ -12,16 +12,19 @@ use http_body::Body;
 use tokio::sync::Semaphore;
 
 use crate::clock::Now;
+use crate::confirmation::{Answer, QuestionId, Questions};
 use crate::connections::Connections;
-use crate::identity::Person;
+use crate::identity::{Issuer, Person};
 use crate::oauth::authorization_server::AuthorizationServers;
 
 mod account;
+mod confirm;
 mod connect;
 mod cookies;
 mod fields;
 mod flow;
 mod happening;
+mod link;
 mod problem;
 mod reply;
 mod sessions;
@@ -36,6 +39,7 @@ use cookies::Cookie;
 use fields::Fields;
 use flow::FlowKey;
 use happening::Happening;
+use link::{Link, LinkPage};
 use problem::Problem;
 use reply::Reply;
 use sessions::{Session, Sessions};
@@ -72,6 +76,7 @@ pub struct Pages {
     settings: PagesSettings,
     servers: AuthorizationServers,
     browsers: Arc<Browsers>,
+    questions: Arc<Questions>,
     /// `None`: no connector has connections.
     connections: Option<Arc<Connections>>,
 }
@@ -100,6 +105,8 @@ enum Route<'a> {
     Begin(&'a str),
     Agree(&'a str),
     Decline(&'a str),
+    Question(&'a str),
+    Answer(&'a str, Answer),
     Callback,
     Disconnect,
 }
@@ -119,6 +126,9 @@ impl<'a> Route<'a> {
             ("connect", Some(ticket), Some("begin")) => Self::Begin(ticket),
             ("connect", Some(ticket), Some("agree")) => Self::Agree(ticket),
             ("connect", Some(ticket), Some("decline")) => Self::Decline(ticket),
+            ("confirm", Some(question), None) => Self::Question(question),
+            ("confirm", Some(question), Some("agree")) => Self::Answer(question, Answer::Agree),
+            ("confirm", Some(question), Some("decline")) => Self::Answer(question, Answer::Decline),
             _ => return None,
         };
         parts.next().is_none().then_some(route)
@@ -126,13 +136,14 @@ impl<'a> Route<'a> {
 
     fn check(self, method: &Method) -> Result<(), Problem> {
         let is_form = match self {
-            Self::SignOut | Self::Agree(_) | Self::Decline(_) | Self::Disconnect => true,
+            Self::SignOut | Self::Agree(_) | Self::Decline(_) | Self::Answer(..) | Self::Disconnect => true,
             Self::Account
             | Self::Style
             | Self::SignIn
             | Self::SignedIn
             | Self::Connect(_)
             | Self::Begin(_)
+            | Self::Question(_)
             | Self::Callback => false,
         };
         match (is_form, method) {
@@ -149,9 +160,20 @@ impl Pages {
         settings: PagesSettings,
         servers: AuthorizationServers,
         browsers: Arc<Browsers>,
+        questions: Arc<Questions>,
         connections: Option<Arc<Connections>>,
     ) -> Self {
-        Self { settings, servers, browsers, connections }
+        Self { settings, servers, browsers, questions, connections }
+    }
+
+    /// Whether the people of this issuer can sign in.
+    pub fn lets_in(&self, issuer: &Issuer) -> bool {
+        self.servers.get(issuer).is_some_and(|server| server.offers_sign_in())
+    }
+
+    /// Where a person answers a question.
+    pub fn confirm_address(&self, question: &QuestionId) -> String {
+        self.settings.address(&format!("/{}/{question}", LinkPage::Confirm.path()))
     }
 
     /// The path that requests for pages have.
@@ -184,8 +206,7 @@ impl Pages {
     fn session(&self, request: &Request<()>, now: Now) -> Option<Session> {
         let id = Cookie::Session.read(request.headers(), &self.settings)?;
         let session = self.browsers.sessions.open(&id, now.monotonic)?;
-        let server = self.servers.get(session.person().issuer());
-        server.is_some_and(|server| server.offers_sign_in()).then_some(session)
+        self.lets_in(session.person().issuer()).then_some(session)
     }
 }
 
@@ -208,6 +229,10 @@ impl Visit<'_> {
             Route::Begin(ticket) => self.begin(ticket).await,
             Route::Agree(ticket) => self.agree(ticket, &self.form(body).await?).await,
             Route::Decline(ticket) => self.decline(ticket, &self.form(body).await?),
+            Route::Question(question) => self.question(question),
+            Route::Answer(question, answer) => {
+                self.answer_question(question, answer, &self.form(body).await?)
+            }
             Route::Callback => self.callback().await,
             Route::Disconnect => self.disconnect(&self.form(body).await?).await,
         }
@@ -260,12 +285,21 @@ impl Visit<'_> {
     /// unless it is asked to begin anew.
     fn as_another(&self, problem: &Problem) -> Option<String> {
         let route = Route::of(self.rest).filter(|_| *problem == Problem::OtherPerson)?;
-        let (Route::Connect(ticket) | Route::Begin(ticket) | Route::Agree(ticket) | Route::Decline(ticket)) =
-            route
-        else {
-            return None;
+        let link = match route {
+            Route::Connect(id) | Route::Begin(id) | Route::Agree(id) | Route::Decline(id) => {
+                Link::new(LinkPage::Connect, id)?
+            }
+            Route::Question(id) | Route::Answer(id, _) => Link::new(LinkPage::Confirm, id)?,
+            Route::Account
+            | Route::Style
+            | Route::SignIn
+            | Route::SignedIn
+            | Route::SignOut
+            | Route::Callback
+            | Route::Disconnect => return None,
         };
-        Some(format!("{}/sign-in?anew=1&ticket={ticket}", self.pages.settings.base()))
+        let (base, parameter) = (self.pages.settings.base(), link.page().parameter());
+        Some(format!("{base}/sign-in?anew=1&{parameter}={}", link.id()))
     }
 
     fn frame(&self) -> Frame {
@@ -310,7 +344,9 @@ mod tests {
         assert_eq!(Route::of("/"), Some(Route::Account));
         assert_eq!(Route::of("/connect/abc"), Some(Route::Connect("abc")));
         assert_eq!(Route::of("/connect/abc/begin"), Some(Route::Begin("abc")));
-        for none in ["/connect", "/connect/abc/", "/connect/abc/begin/x", "/sign-in/", "/style.css/x", "/x"] {
+        assert_eq!(Route::of("/confirm/abc"), Some(Route::Question("abc")));
+        assert_eq!(Route::of("/confirm/abc/agree"), Some(Route::Answer("abc", Answer::Agree)));
+        for none in ["/confirm", "/confirm/abc/begin", "/confirm/abc/agree/x", "/connect", "/connect/abc/", "/connect/abc/begin/x", "/sign-in/", "/style.css/x", "/x"] {
             assert_eq!(Route::of(none), None, "{none}");
         }
     }

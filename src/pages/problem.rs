@@ -50,6 +50,10 @@ pub enum Problem {
     LinkGone,
     /// The link is for somebody else.
     OtherPerson,
+    /// The question has been answered, used or forgotten, is too old, or never was one.
+    QuestionOver,
+    /// The question has been answered otherwise.
+    Answered,
     /// There is no such connection, or not any more.
     NoConnection,
     /// No connector has connections.
@@ -200,11 +204,24 @@ impl Problem {
                  whole.",
                 LINK_AGAIN,
             ),
+            Self::QuestionOver => heard(
+                StatusCode::GONE,
+                "There is nothing to answer here any more",
+                "An agent's question waits ten minutes for its answer, and what you agreed to runs once. This one is over, or its \
+                 link was not copied whole.",
+                "Go back to your agent. If what you wanted has not been done, ask for it again: you will get a new link.",
+            ),
+            Self::Answered => heard(
+                StatusCode::CONFLICT,
+                "You have answered this already",
+                "You gave the other answer before, perhaps in another window, and that one counts.",
+                "If you have changed your mind, tell your agent.",
+            ),
             Self::OtherPerson => heard(
                 StatusCode::FORBIDDEN,
                 "This link is for somebody else",
-                "The agent asked for another person than the one who is signed in here. Nothing has been connected, and the link \
-                 shows nothing more to you.",
+                "The agent asked for another person than the one who is signed in here. Nothing has been done, and the link shows \
+                 nothing more to you.",
                 "If it is your agent, sign in with the account that your agent works for. If somebody sent you the link, do not use it, \
                  and tell them that it is for them alone.",
             ),

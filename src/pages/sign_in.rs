@@ -1,6 +1,6 @@
 //! Signing in and out: to the issuer, and back to where the person was going.
 //!
-//! Where that is, no request says: either it is the page of a ticket, by its identifier alone, or the person's connections.
+//! Where that is, no request says: either it is the page of an agent's link, by its identifier alone, or the person's connections.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use super::cookies::Cookie;
 use super::fields::Fields;
 use super::flow::{FLOW_LIFETIME, Flow};
 use super::happening::Happening;
+use super::link::{Link, LinkPage};
 use super::problem::Problem;
 use super::reply::Reply;
 use super::text;
@@ -20,15 +21,13 @@ use crate::identity::{Issuer, SecretToken};
 use crate::oauth::authorization_server::AuthorizationServer;
 use crate::oauth::sign_in::Attempt;
 
-/// Longest identifier of a ticket that is carried along.
-const TICKET_BYTES_MAX: usize = 64;
 /// Bytes of the digest by which links name an issuer.
 const ISSUER_KEY_BYTES: usize = 8;
 
 impl Visit<'_> {
-    /// Asks somebody to sign in, at `issuer` or wherever people can. `ticket` is the link that they came by. `anew`: also where
+    /// Asks somebody to sign in, at `issuer` or wherever people can. `link` is the one that they came by. `anew`: also where
     /// they are signed in there already.
-    pub(super) fn ask_to_sign_in(&self, ticket: Option<&str>, issuer: Option<&Issuer>, anew: bool) -> Reply {
+    pub(super) fn ask_to_sign_in(&self, link: Option<&Link>, issuer: Option<&Issuer>, anew: bool) -> Reply {
         let settings = &self.pages.settings;
         let mut servers: Vec<&Arc<AuthorizationServer>> = (self.pages.servers.iter())
             // A server with two names stands here under both.
@@ -46,7 +45,7 @@ impl Visit<'_> {
             let own = server.settings();
             let mut query = url::form_urlencoded::Serializer::new(String::new());
             query.append_pair("issuer", &issuer_key(&own.issuer));
-            query.extend_pairs(ticket.map(|ticket| ("ticket", ticket)));
+            query.extend_pairs(link.map(|link| (link.page().parameter(), link.id())));
             query.extend_pairs(anew.then_some(("anew", "1")));
             let place = own.issuer.as_str().trim_start_matches("https://").trim_start_matches("http://");
             Way {
@@ -58,7 +57,7 @@ impl Visit<'_> {
         let page = SignInPage {
             frame: self.frame(),
             title: "Sign in",
-            to_connect: ticket.is_some(),
+            is_asked: link.is_some(),
             ways: servers.iter().map(way).collect(),
         };
         Reply::page(StatusCode::OK, rendered(&page))
@@ -67,16 +66,14 @@ impl Visit<'_> {
     /// `GET …/sign-in`: to the issuer, with what it takes to come back.
     pub(super) fn begin_sign_in(&self) -> Result<Reply, Problem> {
         let (settings, query) = (&self.pages.settings, self.query()?);
-        let ticket = query.get("ticket");
-        let is_ticket = |ticket: &str| {
-            ticket.len() <= TICKET_BYTES_MAX
-                && ticket.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        let mut links = LinkPage::ALL.into_iter().filter_map(|page| Some((page, query.get(page.parameter())?)));
+        let link = match (links.next(), links.next()) {
+            (None, _) => None,
+            (Some((page, id)), None) => Some(Link::new(page, id).ok_or(Problem::Malformed)?),
+            (Some(_), Some(_)) => return Err(Problem::Malformed),
         };
-        if ticket.is_some_and(|ticket| !is_ticket(ticket)) {
-            return Err(Problem::Malformed);
-        }
         let anew = query.get("anew") == Some("1");
-        let Some(key) = query.get("issuer") else { return Ok(self.ask_to_sign_in(ticket, None, anew)) };
+        let Some(key) = query.get("issuer") else { return Ok(self.ask_to_sign_in(link.as_ref(), None, anew)) };
         let found = self.pages.servers.iter().find(|(issuer, _)| issuer_key(issuer) == key);
         let (_, server) = found.ok_or(Problem::NotOffered)?;
         let attempt = Attempt::begin();
@@ -85,7 +82,7 @@ impl Visit<'_> {
             Problem::from(&error)
         })?;
         let issuer = server.settings().issuer.clone();
-        let flow = Flow { attempt, issuer, ticket: ticket.map(str::to_owned) };
+        let flow = Flow { attempt, issuer, link };
         let sealed = self.pages.browsers.flows.seal(&flow, self.now);
         let cookie = Cookie::Flow.set(&sealed, Some(FLOW_LIFETIME.as_secs()), settings);
         Ok(Reply::see_other(url.as_str()).with_cookie(cookie))
@@ -106,7 +103,7 @@ impl Visit<'_> {
         let query = self.query()?;
         let state = query.required("state")?;
         let sealed = Cookie::Flow.read(self.request.headers(), settings).ok_or(Problem::NotBegun)?;
-        let Flow { attempt, issuer, ticket } =
+        let Flow { attempt, issuer, link } =
             browsers.flows.open(&sealed, self.now).ok_or(Problem::NotBegun)?;
         // Both are 256 random bits; their digests say nothing about how much of them is alike.
         if attempt.state.digest() != sha256(state.as_bytes()) {
@@ -135,10 +132,8 @@ impl Visit<'_> {
             browsers.sessions.end(before);
         }
         let id = browsers.sessions.begin(person, self.now.monotonic);
-        let next = match ticket {
-            Some(ticket) => format!("{}/connect/{ticket}", settings.base()),
-            None => format!("{}/", settings.base()),
-        };
+        let rest = link.map_or_else(|| "/".to_owned(), |link| link.rest());
+        let next = format!("{}{rest}", settings.base());
         Ok(Reply::see_other(&next).with_cookie(Cookie::Session.set(&id, None, settings)))
     }
 

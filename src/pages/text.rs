@@ -27,6 +27,57 @@ pub fn list<'a>(texts: impl IntoIterator<Item = &'a str>) -> (Vec<String>, usize
     (first, texts.count())
 }
 
+/// Part of a text that is shown completely.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Run {
+    /// What is shown.
+    pub text: String,
+    /// Whether it stands for a character that would not be seen as what it is.
+    pub is_odd: bool,
+}
+
+/// How many lines a text may have where it is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lines {
+    /// One: a line break is shown as what it is.
+    One,
+    /// As many as it has.
+    Many,
+}
+
+/// All of `text`: what reads as it is, and between that the code points of what does not. Nothing is left out.
+pub fn runs(text: &str, lines: Lines) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        let is_line_break = match character {
+            '\n' | '\t' => true,
+            '\r' => characters.peek() == Some(&'\n'),
+            _ => false,
+        };
+        if is_odd(character) && !(is_line_break && lines == Lines::Many) {
+            runs.push(Run { text: format!("U+{:04X}", u32::from(character)), is_odd: true });
+            continue;
+        }
+        match runs.last_mut() {
+            Some(Run { text, is_odd: false }) => text.push(character),
+            Some(_) | None => runs.push(Run { text: character.into(), is_odd: false }),
+        }
+    }
+    runs
+}
+
+/// Whether a character cannot be seen, or not be told from another one by its width: blanks that are no blank, what fills or
+/// joins, what only changes another character, and what has no meaning but by private agreement.
+fn is_odd(character: char) -> bool {
+    !is_seen(character)
+        || (character.is_whitespace() && character != ' ')
+        || matches!(character, '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{2800}' | '\u{3164}' | '\u{e000}'..='\u{f8ff}' | '\u{fdd0}'..='\u{fdef}' | '\u{fe00}'..='\u{fe0f}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fffc}' | '\u{fffe}' | '\u{ffff}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{10ffff}')
+}
+
 fn is_seen(character: char) -> bool {
     // Zero width, and marks that turn the direction of what follows (UAX 9): one before `gro.elpmaxe` has it read as another name.
     !character.is_control()
@@ -58,6 +109,23 @@ mod tests {
         assert_eq!(shown("\u{200b} \u{feff}", 80), "(no name)");
         assert_eq!(list(["b", "a"]), (vec!["b".to_owned(), "a".to_owned()], 0));
         assert_eq!(list(std::iter::repeat_n("a", LIST_MAX + 3)).1, 3);
+    }
+
+    #[test]
+    fn a_text_is_shown_whole_and_what_cannot_be_seen_is_made_visible() {
+        let written = |text: &str, lines| {
+            let each = runs(text, lines).into_iter();
+            each.map(|run| if run.is_odd { format!("[{}]", run.text) } else { run.text }).collect::<String>()
+        };
+        let many = |text: &str| written(text, Lines::Many);
+        assert_eq!(many("a\tb\r\nc\nd"), "a\tb\r\nc\nd");
+        assert_eq!(written("a\tb\r\nc", Lines::One), "a[U+0009]b[U+000D][U+000A]c");
+        assert_eq!(many("a\rb\u{0}"), "a[U+000D]b[U+0000]");
+        assert_eq!(many("pay \u{202e}00001\u{202c} to\u{a0}bob"), "pay [U+202E]00001[U+202C] to[U+00A0]bob");
+        assert_eq!(many("\u{200b}\u{3164}\u{e0041}\u{fe0f}\u{feff}"), "[U+200B][U+3164][U+E0041][U+FE0F][U+FEFF]");
+        assert_eq!(many("<b>&é日本 🙂"), "<b>&é日本 🙂");
+        let long = "é".repeat(100_000);
+        assert_eq!(many(&long), long);
     }
 
     #[test]

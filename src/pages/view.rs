@@ -2,6 +2,8 @@
 
 use askama::Template;
 
+use super::text::Run;
+
 /// What every page has around it.
 pub struct Frame {
     /// The path of the pages, as browsers have it.
@@ -31,7 +33,7 @@ pub struct SignInPage {
     /// Its heading.
     pub title: &'static str,
     /// Whether it is for an agent's sake.
-    pub to_connect: bool,
+    pub is_asked: bool,
     /// Where they can.
     pub ways: Vec<Way>,
 }
@@ -82,6 +84,54 @@ pub struct ConnectPage {
     pub agree: String,
     /// What the form carries that declines.
     pub decline: String,
+}
+
+/// An agent wants to make a call that its person has to agree to.
+#[derive(Template)]
+#[template(path = "confirm.html")]
+pub struct ConfirmPage {
+    /// Around it.
+    pub frame: Frame,
+    /// The link's own identifier.
+    pub question: String,
+    /// Which agent.
+    pub agent: String,
+    /// On which connector.
+    pub connector: String,
+    /// What is called: a tool, a prompt or a resource.
+    pub what: &'static str,
+    /// Its name.
+    pub tool: Vec<Run>,
+    /// With whose identity it runs.
+    pub identity: String,
+    /// Whether that is not the person's.
+    pub is_of_application: bool,
+    /// The call, in one line.
+    pub call: Vec<Run>,
+    /// With what.
+    pub parts: Vec<PartView>,
+    /// What the form carries that agrees.
+    pub agree: String,
+    /// What the form carries that declines.
+    pub decline: String,
+}
+
+/// Something that goes with a call: text, or fields.
+pub struct PartView {
+    /// What it is.
+    pub heading: String,
+    /// What it says.
+    pub text: Vec<Run>,
+    /// Names and values; empty where it is text.
+    pub fields: Vec<FieldView>,
+}
+
+/// A name and its value.
+pub struct FieldView {
+    /// The name.
+    pub name: Vec<Run>,
+    /// The value.
+    pub value: Vec<Run>,
 }
 
 /// It is done, and there is nothing more to do here.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::clock::Now;
 use crate::identity::{Caller, RuleName, Scopes};
-use crate::tool::{Arguments, IdentityMode, Primitive, RequiredSignIn, Target, Tool};
+use crate::tool::{Arguments, Confirm, IdentityMode, Primitive, RequiredSignIn, Target, Tool};
 
 #[cfg(feature = "cedar")]
 pub mod cedar;
@@ -26,6 +26,7 @@ use rules::Kind;
 pub struct Policy {
     allow: Rules,
     deny: Rules,
+    confirm: Rules,
     #[cfg(feature = "cedar")]
     cedar: Option<cedar::CedarPolicies>,
 }
@@ -36,6 +37,7 @@ pub struct Permit {
     caller: Arc<Caller>,
     tool: Arc<Tool>,
     policies: Arc<[RuleName]>,
+    confirm: Confirm,
 }
 
 /// What a decision looks at beside who calls what.
@@ -122,6 +124,11 @@ impl Policy {
         Self { deny: Rules::new(deny), ..self }
     }
 
+    /// The same policy, where the person has to agree to each call that one of these rules covers.
+    pub fn confirming(self, confirm: Vec<Rule>) -> Self {
+        Self { confirm: Rules::new(confirm), ..self }
+    }
+
     /// The same policy, with these policies beside the rules.
     #[cfg(feature = "cedar")]
     pub fn with_cedar(self, policies: cedar::CedarPolicies) -> Self {
@@ -154,7 +161,8 @@ impl Policy {
         let Circumstances { arguments, client, now } = circumstances;
         let policies = self.judge(&caller, &tool, Some(arguments), client, now)?;
         check_sign_in(&tool.required_sign_in, &caller, now)?;
-        Ok(Permit { caller, tool, policies })
+        let confirm = self.confirm(&caller, &tool, &policies);
+        Ok(Permit { caller, tool, policies, confirm })
     }
 
     /// Decides whether an agent without a person may ask for lists by `method`, with the application's identity and no other.
@@ -172,7 +180,7 @@ impl Policy {
         if !method.issuers.contains(agent.issuer_name()) {
             return Err(Denial::IssuerNotAccepted);
         }
-        Ok(Permit { caller: agent, tool: method, policies: Arc::default() })
+        Ok(Permit { caller: agent, tool: method, policies: Arc::default(), confirm: Confirm::No })
     }
 
     /// Whether `caller` may call `tool` with some arguments or other: whether a list of tools shows it. `client` and
@@ -209,6 +217,36 @@ impl Policy {
     /// The rules that deny.
     pub fn denials(&self) -> &[Rule] {
         self.deny.all()
+    }
+
+    /// The rules by which the person has to agree.
+    pub fn confirmations(&self) -> &[Rule] {
+        self.confirm.all()
+    }
+
+    /// Whether the person has to agree to a call that these said yes to: because of the tool, of a rule that covers it, or of
+    /// one of those. What the protocol needs besides does nothing, and nobody is asked about it.
+    fn confirm(&self, caller: &Caller, tool: &Tool, policies: &[RuleName]) -> Confirm {
+        let of_tool = match tool.primitive {
+            Primitive::Tool => tool.confirm,
+            Primitive::Prompt | Primitive::Resource => Confirm::No,
+            Primitive::Method => return Confirm::No,
+        };
+        let by_rule = match self.confirm.first(caller, tool) {
+            Some(_) => Confirm::Anywhere,
+            None => Confirm::No,
+        };
+        of_tool.max(by_rule).max(self.confirm_by_cedar(policies))
+    }
+
+    #[cfg(feature = "cedar")]
+    fn confirm_by_cedar(&self, policies: &[RuleName]) -> Confirm {
+        self.cedar.as_ref().map(|cedar| cedar.confirm(policies)).unwrap_or_default()
+    }
+
+    #[cfg(not(feature = "cedar"))]
+    fn confirm_by_cedar(&self, _policies: &[RuleName]) -> Confirm {
+        Confirm::No
     }
 
     /// The Cedar policies.
@@ -436,6 +474,16 @@ impl Permit {
     /// The rules and policies that said yes.
     pub fn policies(&self) -> &Arc<[RuleName]> {
         &self.policies
+    }
+
+    /// Whether the person has to agree to this call.
+    pub fn confirm(&self) -> Confirm {
+        self.confirm
+    }
+
+    /// The same, at least as strict about that as `other`, which the call is about as well.
+    pub fn as_strict_as(self, other: Confirm) -> Self {
+        Self { confirm: self.confirm.max(other), ..self }
     }
 }
 

@@ -58,6 +58,9 @@ pub struct Delegation<'a> {
     arguments_digest: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     arguments: BTreeMap<Cow<'a, str>, Value<'a>>,
+    /// What the person was asked, and where they agreed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirmation: Option<Confirmation<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     authenticated_after_us: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,6 +74,18 @@ pub struct Delegation<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     connector_request_id: Option<Cow<'a, str>>,
     duration_us: u64,
+}
+
+/// What a person was asked about a call before it ran.
+#[derive(Serialize)]
+struct Confirmation<'a> {
+    question: &'a str,
+    /// Milliseconds since 1970 UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agreed_at: Option<u64>,
+    /// `page` or `form`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agreed_by: Option<&'static str>,
 }
 
 /// The value of an argument.
@@ -113,6 +128,11 @@ impl<'a> Delegation<'a> {
             delegated_token: record.delegated_token.as_ref().map(|digest| privacy.token(digest)),
             arguments_digest: record.arguments_digest.as_ref().map(|digest| privacy.arguments(digest)),
             arguments: arguments(record, texts),
+            confirmation: record.confirmation.as_ref().map(|note| Confirmation {
+                question: &note.question,
+                agreed_at: note.agreed.map(|(at, _)| u64::try_from(at.as_millis()).unwrap_or(u64::MAX)),
+                agreed_by: note.agreed.map(|(_, by)| by),
+            }),
             authenticated_after_us: stages.authenticated.map(microseconds),
             identified_after_us: stages.identified.map(microseconds),
             decided_after_us: stages.decided.map(microseconds),

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Connection, DURATION, Named, Tool};
+use super::{Confirm, Connection, DURATION, Named, Tool};
 
 /// A system that agents call.
 #[derive(Deserialize, JsonSchema)]
@@ -51,6 +51,10 @@ pub struct Connector {
     /// How long ago the caller may have signed in (`auth_time`), such as `15m` or `12h`; a tool can say otherwise.
     #[schemars(regex(pattern = DURATION))]
     pub max_age: Option<String>,
+    /// Whether the person has to see each call of a tool and agree to it before it runs; a tool can say otherwise. `true`: on the
+    /// gateway's page, or in a form of the agent's client where that can show one. `page`: on the gateway's page alone.
+    /// Default: false.
+    pub confirm: Option<Confirm>,
     /// What agents can call, by name. Without the key, all of a REST connector is one tool that is called `any`, and
     /// an MCP connector serves what policy allows by name.
     #[schemars(extend("minProperties" = 1))]

@@ -11,6 +11,8 @@ pub struct Policy {
     pub allow: Option<Vec<Rule>>,
     /// What is denied, whatever allows it: a call that one of these rules covers.
     pub deny: Option<Vec<Rule>>,
+    /// What the person has to see and agree to before it runs, though it is allowed: each call that one of these rules covers.
+    pub confirm: Option<Vec<Rule>>,
     /// Policies in the Cedar language, beside the rules: one that forbids weighs more than anything that allows.
     pub cedar: Option<Cedar>,
 }

@@ -1,6 +1,8 @@
 //! `tools` of a connector: the operations that agents can call.
 
-use schemars::JsonSchema;
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 use super::{DURATION, Identity, Named};
@@ -19,8 +21,9 @@ pub struct Tool {
     pub scopes: Option<Vec<String>>,
     /// Who the connector sees, in place of the connector's setting.
     pub identity: Option<Identity>,
-    /// Ask the user before the call is made. `true` is not served by this version.
-    pub confirm: Option<bool>,
+    /// Whether the person has to see each call and agree to it before it runs, in place of the connector's setting. `true`: on the
+    /// gateway's page, or in a form of the agent's client where that can show one. `page`: on the gateway's page alone.
+    pub confirm: Option<Confirm>,
     /// Scopes that the caller's own token must hold, in place of the connector's setting.
     pub required_scopes: Option<Vec<String>>,
     /// Entra: authentication contexts that the caller must have passed (`acrs`), such as `c1`, in place of the connector's setting.
@@ -64,6 +67,31 @@ impl Tool {
             arguments: this.arguments.or(other.arguments),
             record_arguments: this.record_arguments.or(other.record_arguments),
         }
+    }
+}
+
+/// Whether the person has to agree.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Confirm {
+    #[serde(rename = "false")]
+    No,
+    #[serde(rename = "true")]
+    Anywhere,
+    #[serde(rename = "page")]
+    OnPage,
+}
+
+impl JsonSchema for Confirm {
+    fn schema_name() -> Cow<'static, str> {
+        "Confirm".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "enum": [true, false, "page"] })
     }
 }
 

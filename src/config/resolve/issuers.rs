@@ -106,7 +106,7 @@ pub fn settings(
     for (name, issuer) in issuers.iter().flat_map(|issuers| &issuers.0) {
         let at = at.key(name);
         values::check_name(&at, name);
-        let serves_pages = pages::are_wanted(root);
+        let serves_pages = pages::are_wanted(file, root);
         let checked = issuer_settings(name, issuer, &at, (public_url, serves_pages), surroundings);
         settings.extend(checked.into_iter().flatten());
     }

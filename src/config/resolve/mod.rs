@@ -5,6 +5,7 @@ mod arguments;
 mod audit;
 #[cfg(feature = "cedar")]
 mod cedar;
+mod confirm;
 mod connection;
 mod connectors;
 mod exchange;
@@ -67,6 +68,10 @@ pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> O
     traps::check(file, root);
     let vault = vault::settings(file.vault.as_ref(), &root.key("vault"));
     let connections = connection::settings(file, root, &public_url, connectors.as_deref(), surroundings);
+    if let (Some(pages), Some(connectors), Some(policy)) = (&pages, &connectors, &policy) {
+        let (public_url, pages, issuers) = (&public_url, pages.as_ref(), issuers.settings.as_slice());
+        confirm::Means { public_url, pages, issuers }.check(root, connectors, policy);
+    }
     let audit = audit::settings(file.audit.as_ref(), &root.key("audit"));
     let privacy = privacy::privacy(file.audit.as_ref(), &root.key("audit"));
     privacy::keep_display_names(file.audit.as_ref(), &mut issuers.settings);

@@ -1,5 +1,6 @@
 //! `pages`: where people sign in and see what they have connected.
 
+use super::confirm;
 use super::publication::PublicUrl;
 use crate::config::at::At;
 use crate::config::file::File;
@@ -11,13 +12,13 @@ use crate::pages::PagesSettings;
 const PATH: &str = "/account";
 
 /// Whether people are to have pages: they are asked for, or there is something that is of no use without them.
-pub fn are_wanted(root: &At<'_>) -> bool {
-    root.key("pages").is_written() || root.key("vault").is_written()
+pub fn are_wanted(file: &File, root: &At<'_>) -> bool {
+    root.key("pages").is_written() || root.key("vault").is_written() || confirm::is_wanted(file)
 }
 
 /// Checks where the pages are. `Some(None)`: there are none.
 pub fn settings(file: &File, root: &At<'_>, public_url: &PublicUrl<'_>) -> Option<Option<PagesSettings>> {
-    if !are_wanted(root) {
+    if !are_wanted(file, root) {
         return Some(None);
     }
     let (at, path_at) = (root.key("pages"), root.key("pages").key("path"));

@@ -35,9 +35,11 @@ pub fn policy(
     let mut names = Names::default();
     let allow = rules("allow", allow, &at, &known, &mut names);
     let deny = rules("deny", deny, &at, &known, &mut names);
+    let confirm = written.and_then(|policy| policy.confirm.as_deref()).unwrap_or_default();
+    let confirm = rules("confirm", confirm, &at, &known, &mut names);
     let cedar = written.and_then(|policy| policy.cedar.as_ref()).filter(|_| !surroundings.without_cedar);
     let cedar = with_cedar(cedar, &at.key("cedar"), sound, &mut names);
-    Some(cedar?(Policy::new(allow?).denying(deny?)))
+    Some(cedar?(Policy::new(allow?).denying(deny?).confirming(confirm?)))
 }
 
 /// What adds the Cedar policies to the rules.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::confirm::confirm;
 use super::target::{Delegation, TargetNames};
 use super::{application, arguments, connection, openapi, privacy, values};
 use crate::config::at::At;
@@ -202,6 +203,7 @@ impl Host<'_> {
             issuers: self.issuers.clone()?,
             required_scopes: self.required_scopes(None)?,
             required_sign_in: self.required_sign_in(None)?,
+            confirm: confirm(self.connector.confirm),
         })
     }
 
@@ -224,12 +226,9 @@ impl Host<'_> {
         };
         let required_scopes = self.required_scopes(Some((tool, at)));
         let required_sign_in = self.required_sign_in(Some((tool, at)));
-        // What is not served needs no second fault.
         let target = scopes.and_then(|scopes| self.target(identity, scopes, &scopes_at));
         let arguments = arguments::types(tool, &at.key("arguments"));
         let record_arguments = privacy::record_arguments(tool, &at.key("record_arguments"));
-        let served = is_served(tool, at);
-        served.then_some(())?;
         Some(Arc::new(Tool {
             connector: self.name.clone(),
             primitive: Primitive::Tool,
@@ -243,6 +242,7 @@ impl Host<'_> {
             issuers: self.issuers.clone()?,
             required_scopes: required_scopes?,
             required_sign_in: required_sign_in?,
+            confirm: confirm(tool.confirm.or(self.connector.confirm)),
         }))
     }
 
@@ -317,16 +317,6 @@ fn annotations(tool: &file::Tool) -> Annotations {
         let file::Annotations { read_only, destructive, idempotent, open_world } = given;
         Annotations { read_only, destructive, idempotent, open_world }
     })
-}
-
-/// What a tool asks for and would not get must be refused: ignored, it would be weaker than it says.
-fn is_served(tool: &file::Tool, at: &At<'_>) -> bool {
-    let confirm = tool.confirm == Some(true);
-    if confirm {
-        at.key("confirm")
-            .fault("is not served by this version: leave the tool out, or write `confirm: false`");
-    }
-    !confirm
 }
 
 /// Values of `acr` and `acrs`: they are sent in one text, separated by spaces.

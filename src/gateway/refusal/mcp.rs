@@ -142,7 +142,8 @@ pub(super) fn mcp_response(
             (status, reply::error(spoken.id(), code, &message, data))
         }
         Form::ToolResult(id) => {
-            let link = answer.connect_url.as_ref().map(|url| format!(" {url}")).unwrap_or_default();
+            let link = answer.connect_url.as_ref().or(answer.confirm_url.as_ref());
+            let link = link.map(|url| format!(" {url}")).unwrap_or_default();
             let text = format!("{}{link} ({}, request {request_id})", answer.remedy, answer.code);
             let meta = json!({ REFUSAL_META: problem });
             (StatusCode::OK, reply::tool_error(id, spoken.era, &text, Some(meta)))
@@ -238,6 +239,18 @@ fn form<'a>(refusal: &Refusal, answer: &Answer, spoken: &'a McpCall, problem: Va
                     status: if spoken.era == Era::Modern { StatusCode::FORBIDDEN } else { StatusCode::OK },
                     code: StatusCode::FORBIDDEN.as_u16().into(),
                     message: format!("{} {url}", answer.remedy),
+                    data: Some(problem),
+                }
+            }
+        },
+        Refusal::Unconfirmed(_) => match &spoken.said {
+            Said::Request { id, method: Method::ToolsCall, .. } => Form::ToolResult(id),
+            Said::Request { .. } | Said::Nothing | Said::Unread(_) | Said::Stream | Said::End => {
+                let link = answer.confirm_url.as_ref().map(|url| format!(" {url}")).unwrap_or_default();
+                Form::Error {
+                    status: if spoken.era == Era::Modern { answer.status } else { StatusCode::OK },
+                    code: http_code(answer),
+                    message: format!("{}{link}", answer.remedy),
                     data: Some(problem),
                 }
             }

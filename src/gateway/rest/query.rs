@@ -60,6 +60,18 @@ pub fn read(
     Ok(written)
 }
 
+/// The names and values of a query or a form; `None` when readers could take it differently.
+pub fn plain_fields(text: &str) -> Option<Vec<(String, String)>> {
+    if text.contains(';') {
+        return None;
+    }
+    let field = |piece: &str| {
+        let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
+        Some((decode(name)?.into_owned(), decode(value)?.into_owned()))
+    };
+    text.split('&').filter(|piece| !piece.is_empty()).map(field).collect()
+}
+
 /// A parameter of the query that is an argument.
 struct Parameter<'a> {
     declared: &'a DeclaredArgument,
@@ -198,6 +210,17 @@ mod tests {
         check("$filter=a%20eq%201", "filter", text("a eq 1"), "$filter=a%20eq%201");
         check("%24filter=x", "filter", text("x"), "$filter=x");
         check("a=%zz&folder=x&b", "folder", text("x"), "a=%zz&folder=x&b");
+    }
+
+    #[test]
+    fn fields_are_read_where_everybody_reads_them_alike() {
+        let fields = |text| plain_fields(text).map(|fields| format!("{fields:?}"));
+        let plain = r#"[("to", "a b@c"), ("to", "é"), ("draft", "")]"#;
+        assert_eq!(fields("to=a+b%40c&to=%C3%A9&&draft").as_deref(), Some(plain));
+        assert_eq!(fields("").as_deref(), Some("[]"));
+        for odd in ["a=1;b=2", "a=%", "a=%ff", "a=%00", "%zz=1"] {
+            assert_eq!(fields(odd), None, "{odd}");
+        }
     }
 
     #[test]

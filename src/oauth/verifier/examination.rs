@@ -11,7 +11,7 @@ use crate::oauth::jws::Jws;
 use crate::oauth::key_set::KeySetError;
 use crate::oauth::keys::Keys;
 use crate::policy::{Circumstances, Denial, Policy};
-use crate::tool::Tool;
+use crate::tool::{Confirm, Tool};
 
 /// What was found out about a token.
 pub struct Examination {
@@ -195,7 +195,7 @@ impl Supposed {
         &self.0
     }
 
-    /// Which rules and policies would allow such a caller this tool.
+    /// Which rules and policies would allow such a caller this tool, and whether the person would be asked.
     ///
     /// # Errors
     ///
@@ -205,8 +205,8 @@ impl Supposed {
         policy: &Policy,
         tool: &Arc<Tool>,
         circumstances: Circumstances<'_>,
-    ) -> Result<Arc<[RuleName]>, Denial> {
+    ) -> Result<(Arc<[RuleName]>, Confirm), Denial> {
         let permit = policy.decide(Arc::clone(&self.0), Arc::clone(tool), circumstances)?;
-        Ok(Arc::clone(permit.policies()))
+        Ok((Arc::clone(permit.policies()), permit.confirm()))
     }
 }

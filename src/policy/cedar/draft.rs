@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use cedar_policy::{
-    EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode, ValidationWarning, Validator,
+    Effect, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode, ValidationWarning, Validator,
 };
 use miette::Diagnostic;
 
@@ -15,6 +15,7 @@ use super::source::{self, Place};
 use super::vocabulary::Vocabulary;
 use crate::identity::RuleName;
 use crate::policy::rules::Kind;
+use crate::tool::Confirm;
 
 /// A file of policies.
 #[derive(Clone, Debug)]
@@ -59,6 +60,8 @@ pub struct Draft {
 pub struct DraftPolicy {
     pub(super) policy: Policy,
     pub(super) name: RuleName,
+    /// Whether the person has to agree to what it allows (`@confirm`).
+    pub(super) confirm: Confirm,
     /// Where it is.
     file: usize,
     offset: usize,
@@ -77,7 +80,15 @@ impl Draft {
                         let written = policy.annotation("id").filter(|id| !id.is_empty()).map(str::to_owned);
                         let name =
                             RuleName::new(written.unwrap_or_else(|| default_name(name, place, &policies)));
-                        policies.push(DraftPolicy { policy, name, file, offset, place });
+                        let confirm = confirm(&policy).unwrap_or_else(|message| {
+                            faults.push(PolicyFault {
+                                place,
+                                message: message.to_owned(),
+                                is_warning: false,
+                            });
+                            Confirm::No
+                        });
+                        policies.push(DraftPolicy { policy, name, confirm, file, offset, place });
                     }
                     Err(errors) => faults.extend(errors.iter().map(|error| PolicyFault {
                         place: place_of(error, file, text, offset).unwrap_or(place),
@@ -211,6 +222,21 @@ impl DraftPolicy {
     /// The policy under its own name.
     pub(super) fn named(&self) -> Policy {
         self.policy.new_id(PolicyId::new(self.name.as_str()))
+    }
+}
+
+/// Whether the person has to agree to what a policy allows.
+fn confirm(policy: &Policy) -> Result<Confirm, &'static str> {
+    match (policy.annotation("confirm"), policy.effect()) {
+        (None, _) => Ok(Confirm::No),
+        (Some("true"), Effect::Permit) => Ok(Confirm::Anywhere),
+        (Some("page"), Effect::Permit) => Ok(Confirm::OnPage),
+        (Some(_), Effect::Permit) => {
+            Err("has `@confirm`, which must be `@confirm(\"true\")` or `@confirm(\"page\")`")
+        }
+        (Some(_), Effect::Forbid) => {
+            Err("has `@confirm`, which is for a permit: what is forbidden does not run, whoever agrees")
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use cedar_policy::{
 use super::rules::Kind;
 use super::{Call, PolicyFailure, Voices};
 use crate::identity::RuleName;
-use crate::tool::Tool;
+use crate::tool::{Confirm, Tool};
 
 mod draft;
 mod index;
@@ -44,6 +44,8 @@ struct Compiled {
     by_kind: [Indices; 3],
     names: HashMap<PolicyId, RuleName>,
     heads: HashMap<PolicyId, PolicyHead>,
+    /// The permits whose calls the person has to agree to.
+    confirmations: HashMap<RuleName, Confirm>,
 }
 
 /// What can be told of a policy without a call.
@@ -57,6 +59,8 @@ pub struct PolicyHead {
     pub principal: Option<String>,
     /// Whether it looks at more than who calls what.
     pub is_conditional: bool,
+    /// Whether the person has to agree to what it allows.
+    pub confirm: Confirm,
 }
 
 /// The policies about one kind of thing.
@@ -101,8 +105,27 @@ impl CedarPolicies {
         let names = policies.iter().map(|policy| (PolicyId::new(policy.name.as_str()), policy.name.clone()));
         let heads =
             policies.iter().map(|policy| (PolicyId::new(policy.name.as_str()), PolicyHead::of(policy)));
+        let confirmations = policies
+            .iter()
+            .filter(|policy| policy.confirm != Confirm::No)
+            .map(|policy| (policy.name.clone(), policy.confirm))
+            .collect();
         let (authorizer, names, heads) = (Authorizer::new(), names.collect(), heads.collect());
-        Ok(Self(Arc::new(Compiled { authorizer, requests, by_kind, names, heads })))
+        Ok(Self(Arc::new(Compiled { authorizer, requests, by_kind, names, heads, confirmations })))
+    }
+
+    /// Whether the person has to agree to a call that these said yes to: one that wants it is enough.
+    pub(super) fn confirm(&self, policies: &[RuleName]) -> Confirm {
+        let of = |name: &RuleName| self.0.confirmations.get(name).copied();
+        match self.0.confirmations.is_empty() {
+            true => Confirm::No,
+            false => policies.iter().filter_map(of).max().unwrap_or_default(),
+        }
+    }
+
+    /// Whether the person has to agree to some calls because of one of them.
+    pub fn confirms_some(&self) -> bool {
+        !self.0.confirmations.is_empty()
     }
 
     /// How many there are.
@@ -209,7 +232,7 @@ impl CedarPolicies {
 }
 
 impl PolicyHead {
-    fn of(DraftPolicy { policy, name, .. }: &DraftPolicy) -> Self {
+    fn of(DraftPolicy { policy, name, confirm, .. }: &DraftPolicy) -> Self {
         let principal = match policy.principal_constraint() {
             PrincipalConstraint::Any => None,
             PrincipalConstraint::Is(kind) => Some(kind.to_string()),
@@ -218,7 +241,8 @@ impl PolicyHead {
             | PrincipalConstraint::IsIn(_, principal) => Some(principal.to_string()),
         };
         let forbids = policy.effect() == Effect::Forbid;
-        Self { name: name.clone(), forbids, principal, is_conditional: policy.has_non_scope_constraint() }
+        let (name, is_conditional) = (name.clone(), policy.has_non_scope_constraint());
+        Self { name, forbids, principal, is_conditional, confirm: *confirm }
     }
 }
 

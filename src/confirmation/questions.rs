@@ -1,0 +1,383 @@
+//! The questions under way: in memory, bounded, and for minutes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::event::{Event, Events, Happened};
+use super::{Agreement, Answer, Bound, By, Question, QuestionId, Shown};
+use crate::clock::Now;
+use crate::connections::Holder;
+use crate::identity::{Actor, Person};
+use crate::metrics::Metrics;
+use crate::tool::Confirm;
+
+/// How long a question waits for its answer: time to find the message, sign in, and read.
+pub const ANSWER_TIME: Duration = Duration::from_secs(600);
+/// How long an agreement waits for its call. Beyond it, what the person saw may be of another hour.
+pub const USE_TIME: Duration = Duration::from_secs(300);
+/// How long an agent that tries a declined call again hears that it was declined.
+const DECLINED_FOR: Duration = Duration::from_secs(600);
+/// How long an agent that comes too late hears so, once. Whoever comes later than that asks anew.
+const EXPIRED_FOR: Duration = Duration::from_secs(600);
+/// Most questions at a time; the oldest gives way.
+const QUESTIONS_MAX: usize = 10_000;
+/// Most bytes of all that is shown, at a time; the oldest gives way.
+const BYTES_MAX: usize = 64 * 1_048_576;
+/// Most questions of one person by one agent. More nobody reads in ten minutes; beyond it an older one of theirs gives way, and
+/// nobody else's.
+const OF_ONE_MAX: usize = 16;
+
+/// All questions.
+pub struct Questions {
+    kept: Mutex<Kept>,
+    events: Events,
+}
+
+/// How it stands with a call.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// Its person has agreed, and it may run: this once.
+    Agreed(Agreement),
+    /// Its person has to be asked.
+    Asked(QuestionId),
+    /// Its person has declined.
+    Declined(QuestionId),
+    /// Its person did not answer in time, or it came too late after that. The next time it is asked anew.
+    Expired(QuestionId),
+}
+
+/// Why an answer is not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// There is no such question, or not any more.
+    #[error("the question is over, or never was one")]
+    Over,
+    /// It is somebody else's.
+    #[error("the question is for another person")]
+    OtherPerson,
+    /// It has been answered otherwise.
+    #[error("the question has been answered otherwise")]
+    Answered,
+    /// It is to be answered on the gateway's page.
+    #[error("the question is to be answered on the page")]
+    NotHere,
+}
+
+#[derive(Default)]
+struct Kept {
+    questions: HashMap<QuestionId, Waiting>,
+    by_bound: HashMap<Arc<Bound>, QuestionId>,
+    /// In the order in which they were asked.
+    order: BTreeMap<u64, QuestionId>,
+    of_one: HashMap<Asker, Vec<u64>>,
+    bytes: usize,
+    next: u64,
+}
+
+/// Whose questions give way to one another.
+type Asker = (Holder, Option<Actor>);
+
+struct Waiting {
+    number: u64,
+    bound: Arc<Bound>,
+    shown: Arc<Shown>,
+    confirm: Confirm,
+    state: State,
+    /// Since when it is in this state.
+    since: Instant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Asked,
+    /// When, since 1970 UTC, and where.
+    Agreed(Duration, By),
+    Declined,
+    Expired,
+}
+
+impl Waiting {
+    /// Brings it to what it is by now. `None`: it is over, for good. Beside it, whether its time has just ended.
+    fn settle(&mut self, now: Now) -> (bool, Option<State>) {
+        let mut has_expired = false;
+        loop {
+            let limit = match self.state {
+                State::Asked => ANSWER_TIME,
+                State::Agreed(..) => USE_TIME,
+                State::Declined => DECLINED_FOR,
+                State::Expired => EXPIRED_FOR,
+            };
+            if now.monotonic.saturating_duration_since(self.since) < limit {
+                return (has_expired, Some(self.state));
+            }
+            match self.state {
+                State::Asked | State::Agreed(..) => {
+                    has_expired = true;
+                    self.since += limit;
+                    self.state = State::Expired;
+                }
+                State::Declined | State::Expired => return (has_expired, None),
+            }
+        }
+    }
+
+    /// Which gives way first: what nobody waits for, and last what keeps an agent from asking again and again.
+    const fn rank(&self) -> u8 {
+        match self.state {
+            State::Expired => 0,
+            State::Asked => 1,
+            State::Agreed(..) => 2,
+            State::Declined => 3,
+        }
+    }
+
+    fn question(&self, id: &QuestionId) -> Question {
+        Question {
+            id: id.clone(),
+            bound: Arc::clone(&self.bound),
+            shown: Arc::clone(&self.shown),
+            confirm: self.confirm,
+            answer: match self.state {
+                State::Agreed(..) => Some(Answer::Agree),
+                State::Declined => Some(Answer::Decline),
+                State::Asked | State::Expired => None,
+            },
+        }
+    }
+}
+
+impl Questions {
+    /// None yet. What happens to them is counted there.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self { kept: Mutex::default(), events: Events::new(metrics) }
+    }
+
+    /// How it stands with a call that is to be confirmed as `confirm` says: an agreement is used up by it, and where there is
+    /// no question yet, there is one from then on, with what is `shown`. `request_id` names the call's record.
+    pub fn meet(&self, bound: Bound, shown: Shown, confirm: Confirm, now: Now, request_id: &str) -> Standing {
+        let mut happened = Vec::new();
+        let standing = self.lock().meet(bound, shown, confirm, now, &mut happened);
+        self.note(&happened, request_id);
+        standing
+    }
+
+    /// A question that has not ended, with its answer where it has one.
+    pub fn get(&self, id: &QuestionId, now: Now, request_id: &str) -> Option<Question> {
+        let mut happened = Vec::new();
+        let question = match self.lock().get(id, now, &mut happened) {
+            Some(kept) if kept.state != State::Expired => Some(kept.question(id)),
+            Some(_) | None => None,
+        };
+        self.note(&happened, request_id);
+        question
+    }
+
+    /// Takes an answer of `holder`, given there. The same answer can be given again.
+    ///
+    /// # Errors
+    ///
+    /// [`AnswerError`] when it is not theirs to give, or not any more.
+    pub fn answer(
+        &self,
+        id: &QuestionId,
+        holder: &Holder,
+        answer: Answer,
+        by: By,
+        now: Now,
+        request_id: &str,
+    ) -> Result<Question, AnswerError> {
+        let mut happened = Vec::new();
+        let answered = self.lock().answer(id, holder, (answer, by), now, &mut happened);
+        self.note(&happened, request_id);
+        answered
+    }
+
+    /// Drops the questions of a person. Returns how many there were.
+    pub fn forget(&self, person: &Person) -> usize {
+        let mut kept = self.lock();
+        let theirs: Vec<QuestionId> = kept
+            .questions
+            .iter()
+            .filter(|(_, question)| question.bound.holder.is(person))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in &theirs {
+            kept.drop_one(id);
+        }
+        theirs.len()
+    }
+
+    fn note(&self, happened: &[Happened], request_id: &str) {
+        for happened in happened {
+            // That time is over is found by whatever request comes next, which may be anybody's.
+            let request_id = (happened.event != Event::Expired).then_some(request_id);
+            self.events.note(happened, request_id);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        // It is whole after every change.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn meet(
+        &mut self,
+        bound: Bound,
+        shown: Shown,
+        confirm: Confirm,
+        now: Now,
+        happened: &mut Vec<Happened>,
+    ) -> Standing {
+        self.drop_old(now, happened);
+        if let Some(id) = self.by_bound.get(&bound).cloned()
+            && let Some(kept) = self.get(&id, now, happened)
+        {
+            match kept.state {
+                State::Asked => {
+                    // A stricter configuration may have come since.
+                    kept.confirm = kept.confirm.max(confirm);
+                    return Standing::Asked(id);
+                }
+                State::Declined => return Standing::Declined(id),
+                State::Agreed(at, by) if by.is_enough_for(confirm) => {
+                    let bound = Arc::clone(&kept.bound);
+                    happened.push(Happened { event: Event::Used(by), id: id.clone(), bound });
+                    self.drop_one(&id);
+                    return Standing::Agreed(Agreement { id, at, by });
+                }
+                // It was answered where that does not count.
+                State::Agreed(..) => self.drop_one(&id),
+                State::Expired => {
+                    self.drop_one(&id);
+                    return Standing::Expired(id);
+                }
+            }
+        }
+        Standing::Asked(self.ask(bound, shown, confirm, now, happened))
+    }
+
+    fn ask(
+        &mut self,
+        bound: Bound,
+        shown: Shown,
+        confirm: Confirm,
+        now: Now,
+        happened: &mut Vec<Happened>,
+    ) -> QuestionId {
+        let (id, bound, number) = (QuestionId::random(), Arc::new(bound), self.next);
+        self.next += 1;
+        self.make_room(&asker(&bound), shown.byte_count());
+        self.bytes += shown.byte_count();
+        self.by_bound.insert(Arc::clone(&bound), id.clone());
+        self.order.insert(number, id.clone());
+        self.of_one.entry(asker(&bound)).or_default().push(number);
+        happened.push(Happened { event: Event::Asked, id: id.clone(), bound: Arc::clone(&bound) });
+        let (shown, state, since) = (Arc::new(shown), State::Asked, now.monotonic);
+        self.questions.insert(id.clone(), Waiting { number, bound, shown, confirm, state, since });
+        id
+    }
+
+    /// The question, as it is by now. `None`: there is none any more.
+    fn get(&mut self, id: &QuestionId, now: Now, happened: &mut Vec<Happened>) -> Option<&mut Waiting> {
+        let kept = self.questions.get_mut(id)?;
+        let (has_expired, state) = kept.settle(now);
+        if has_expired {
+            // Nobody is shown it any more.
+            self.bytes -= kept.shown.byte_count();
+            kept.shown = Arc::default();
+            let bound = Arc::clone(&kept.bound);
+            happened.push(Happened { event: Event::Expired, id: id.clone(), bound });
+        }
+        if state.is_none() {
+            self.drop_one(id);
+        }
+        self.questions.get_mut(id)
+    }
+
+    fn answer(
+        &mut self,
+        id: &QuestionId,
+        holder: &Holder,
+        (answer, by): (Answer, By),
+        now: Now,
+        happened: &mut Vec<Happened>,
+    ) -> Result<Question, AnswerError> {
+        let kept = self.get(id, now, happened).ok_or(AnswerError::Over)?;
+        if kept.bound.holder != *holder {
+            return Err(AnswerError::OtherPerson);
+        }
+        if !by.is_enough_for(kept.confirm) {
+            return Err(AnswerError::NotHere);
+        }
+        let event = match (kept.state, answer) {
+            (State::Asked, Answer::Agree) => {
+                kept.state = State::Agreed(now.wall, by);
+                Event::Agreed(by)
+            }
+            (State::Asked, Answer::Decline) => {
+                kept.state = State::Declined;
+                Event::Declined(by)
+            }
+            (State::Agreed(..), Answer::Agree) | (State::Declined, Answer::Decline) => {
+                return Ok(kept.question(id));
+            }
+            (State::Agreed(..), Answer::Decline) | (State::Declined, Answer::Agree) => {
+                return Err(AnswerError::Answered);
+            }
+            (State::Expired, _) => return Err(AnswerError::Over),
+        };
+        kept.since = now.monotonic;
+        happened.push(Happened { event, id: id.clone(), bound: Arc::clone(&kept.bound) });
+        Ok(kept.question(id))
+    }
+
+    /// Drops what is over. Each ends within this time of being asked; what ends sooner is found when it is looked for.
+    fn drop_old(&mut self, now: Now, happened: &mut Vec<Happened>) {
+        while let Some((_, oldest)) = self.order.first_key_value() {
+            let oldest = oldest.clone();
+            if self.get(&oldest, now, happened).is_some() {
+                return;
+            }
+        }
+    }
+
+    fn make_room(&mut self, asker: &Asker, bytes: usize) {
+        if let Some(theirs) = self.of_one.get(asker).filter(|theirs| theirs.len() >= OF_ONE_MAX) {
+            let ranked = theirs.iter().filter_map(|number| {
+                let kept = self.questions.get(self.order.get(number)?)?;
+                Some((kept.rank(), *number))
+            });
+            let first = ranked.min().and_then(|(_, number)| self.order.get(&number).cloned());
+            first.inspect(|id| self.drop_one(id));
+        }
+        while self.questions.len() >= QUESTIONS_MAX || self.bytes + bytes > BYTES_MAX {
+            let Some((_, oldest)) = self.order.first_key_value() else { return };
+            let oldest = oldest.clone();
+            self.drop_one(&oldest);
+        }
+    }
+
+    fn drop_one(&mut self, id: &QuestionId) {
+        let Some(kept) = self.questions.remove(id) else { return };
+        self.bytes -= kept.shown.byte_count();
+        self.by_bound.remove(&kept.bound);
+        self.order.remove(&kept.number);
+        let asker = asker(&kept.bound);
+        if let Some(theirs) = self.of_one.get_mut(&asker) {
+            theirs.retain(|number| *number != kept.number);
+            if theirs.is_empty() {
+                self.of_one.remove(&asker);
+            }
+        }
+    }
+}
+
+fn asker(bound: &Bound) -> Asker {
+    (bound.holder.clone(), bound.agent.clone())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! Calls that their person has to agree to: held back with a question, and let through once, when it has been answered.
+//!
+//! The person is shown what the connector would get: the request is laid out from what will go on, and what cannot be shown
+//! completely is not asked about. A flag in the arguments is an argument like any other.
+
+use std::sync::Arc;
+
+use http::Request;
+
+use super::Gateway;
+use super::call::Call;
+use super::forward::ForwardError;
+use super::json_body::JsonBodyError;
+use super::refusal::Refusal;
+use super::routes::Connector;
+use super::tool_call::ToolCall;
+use crate::audit::ConfirmationNote;
+use crate::confirmation::{Bound, Shown, Standing};
+use crate::connections::Holder;
+use crate::policy::Permit;
+use crate::strict_json::ExactError;
+use crate::tool::Confirm;
+
+mod message;
+mod request;
+
+/// Largest body of a call that is shown to a person, in bytes. Nobody reads more in ten minutes.
+const BODY_BYTES_MAX: usize = 65_536;
+
+/// Proof that a call may run: nobody has to be asked, or the person has agreed to this one. Only [`Gateway::clear`] makes one.
+pub struct Cleared {
+    permit: Permit,
+}
+
+impl Cleared {
+    /// What policy said.
+    pub fn permit(&self) -> &Permit {
+        &self.permit
+    }
+}
+
+/// Why a call does not run that its person has to agree to.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ConfirmError {
+    /// The person has to be asked.
+    #[error("the person has to agree to this call")]
+    Required {
+        /// Where.
+        url: String,
+    },
+    /// The person said no.
+    #[error("the person declined this call")]
+    Declined,
+    /// The person said nothing, or the call came too late after that.
+    #[error("the person did not agree in time, or the call came too late after that")]
+    Expired,
+    /// The person could not be shown what would happen.
+    #[error("the call cannot be shown to the person: {0}")]
+    Unshowable(#[from] Unshowable),
+    /// There is no page, or the person cannot sign in there.
+    #[error("the person cannot be asked: there are no pages where they could sign in")]
+    NobodyToAsk,
+}
+
+/// Why a call cannot be shown completely.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Unshowable {
+    /// It is longer than anybody reads.
+    #[error("it is too long")]
+    TooLong,
+    /// Its body is of a type that is not shown.
+    #[error("its body is of a type that is not shown")]
+    MediaType,
+    /// What its body says depends on more than UTF-8 text.
+    #[error("its body is encoded, or in another character set than UTF-8")]
+    Encoded,
+    /// It is a part of something that is elsewhere.
+    #[error("its body is part of something else")]
+    Part,
+    /// Readers could take its body differently.
+    #[error("its body could be read in more than one way: {0}")]
+    Json(#[from] ExactError),
+}
+
+/// A call, laid out for its person.
+struct Exhibit {
+    shown: Shown,
+    /// Of all that the connector acts on.
+    digest: [u8; 32],
+}
+
+impl Gateway {
+    /// Lets a permitted call through: at once, or when its person has agreed to it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfirmError`] when the person has to be asked first, said no, or cannot be asked.
+    pub(super) async fn clear(
+        &self,
+        permit: Permit,
+        connector: &Connector,
+        request: &Request<()>,
+        tool_call: &mut ToolCall,
+        call: &mut Call,
+    ) -> Result<Cleared, Refusal> {
+        if permit.confirm() != Confirm::No {
+            Box::pin(self.confirm(&permit, connector, request, tool_call, call)).await?;
+        }
+        Ok(Cleared { permit })
+    }
+
+    async fn confirm(
+        &self,
+        permit: &Permit,
+        connector: &Connector,
+        request: &Request<()>,
+        tool_call: &mut ToolCall,
+        call: &mut Call,
+    ) -> Result<(), Refusal> {
+        let holder = Holder::of(permit.caller(), &self.servers);
+        let (holder, pages) = holder
+            .zip(self.pages.as_ref())
+            .filter(|(holder, pages)| pages.lets_in(&holder.issuer))
+            .ok_or(ConfirmError::NobodyToAsk)?;
+        let Exhibit { shown, digest } = match &call.mcp {
+            Some(_) => message::exhibit(tool_call)?,
+            None => request::exhibit(request, connector, permit.caller(), tool_call).await?,
+        };
+        let tool = permit.tool();
+        let bound = Bound {
+            holder,
+            agent: permit.caller().actor().cloned(),
+            connector: tool.connector.clone(),
+            primitive: tool.primitive,
+            tool: tool.name.clone(),
+            identity: tool.identity,
+            digest,
+        };
+        // THE PLACE OF THE FORM: a client that can ask its person itself (`elicitation`, and `Confirm::Anywhere`) is asked here to
+        // show `shown`; its answer goes to `Questions::answer` with `By::Form` before the call is met again.
+        let request_id = call.request_id().to_string();
+        let standing = self.questions.meet(bound, shown, permit.confirm(), call.arrived(), &request_id);
+        let (id, refused) = match standing {
+            Standing::Agreed(agreement) => {
+                call.record.confirmation = Some(ConfirmationNote {
+                    question: Arc::clone(agreement.id.as_str()),
+                    agreed: Some((agreement.at, agreement.by.as_str())),
+                });
+                return Ok(());
+            }
+            Standing::Asked(id) => {
+                let url = pages.confirm_address(&id);
+                (id, ConfirmError::Required { url })
+            }
+            Standing::Declined(id) => (id, ConfirmError::Declined),
+            Standing::Expired(id) => (id, ConfirmError::Expired),
+        };
+        call.record.confirmation = Some(ConfirmationNote { question: Arc::clone(id.as_str()), agreed: None });
+        Err(refused.into())
+    }
+}
+
+/// What the body of a call turns out not to be.
+fn refused_body(error: JsonBodyError) -> Refusal {
+    match error {
+        JsonBodyError::MediaType => ConfirmError::Unshowable(Unshowable::MediaType).into(),
+        JsonBodyError::TooLarge => ConfirmError::Unshowable(Unshowable::TooLong).into(),
+        JsonBodyError::Stalled => ForwardError::UploadStalled.into(),
+        JsonBodyError::BrokeOff => ForwardError::UploadBroke.into(),
+    }
+}
