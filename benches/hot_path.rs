@@ -22,7 +22,8 @@ use obo_gateway::oauth::possession::Presented;
 use obo_gateway::oauth::verifier::Verifier;
 use obo_gateway::policy::{Circumstances, Permit, Policy, Rule};
 use obo_gateway::tool::{
-    Annotations, Arguments, Confirm, ConnectorName, IdentityMode, Primitive, RequiredSignIn, Target, Tool, ToolName,
+    Annotations, Arguments, Confirm, ConnectorName, IdentityMode, Primitive, RequiredSignIn, Target, Tool,
+    ToolName,
 };
 use tokio::runtime::Runtime;
 

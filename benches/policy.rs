@@ -18,8 +18,8 @@ use obo_gateway::oauth::verifier::Verifier;
 use obo_gateway::policy::cedar::{Draft, KnownConnector, PolicyFile, Vocabulary};
 use obo_gateway::policy::{Circumstances, Policy, Rule, Subjects};
 use obo_gateway::tool::{
-    Annotations, Argument, ArgumentType, Arguments, Confirm, ConnectorName, IdentityMode, Primitive, RequiredSignIn,
-    Target, Tool, ToolName,
+    Annotations, Argument, ArgumentType, Arguments, Confirm, ConnectorName, IdentityMode, Primitive,
+    RequiredSignIn, Target, Tool, ToolName,
 };
 
 #[path = "support/issuer.rs"]

@@ -29,8 +29,8 @@ pub use log::{AuditLog, AuditUnavailable, Receipt, Slot};
 pub use mark::{Happening, Mark, RotationReason};
 pub use ocsf::{RECORD_BYTES_MAX, disturbs};
 pub use record::{
-    Address, CallRecord, ConfirmationNote, Destination, Ending, Fault, McpOperation, Record, RefusalNote, RequestId, SecondTry,
-    StageTimes,
+    Address, CallRecord, ConfirmationNote, Destination, Ending, Fault, McpOperation, Record, RefusalNote,
+    RequestId, SecondTry, StageTimes,
 };
 pub use recorder::{Exchanges, Recorder, Recording};
 pub use segment::OpenError;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Config;
 use super::table::{Cell, table};
 use crate::gateway::Catalog;
-use crate::gateway::catalog::{CatalogConnector, CatalogRule, CatalogSubjects, CatalogTool};
+use crate::gateway::catalog::{CatalogConfirm, CatalogConnector, CatalogRule, CatalogSubjects, CatalogTool};
 use crate::tool::IdentityMode;
 
 /// Most people, groups, roles or agents that a cell names one by one.
@@ -27,7 +27,10 @@ pub fn summary(config: &Config, colour: bool) -> String {
                 shown.into(),
                 name(tool).into(),
                 operation.into(),
-                tool.identity.into(),
+                match confirm(tool) {
+                    "no" => tool.identity.into(),
+                    _ => format!("{}, asks first", tool.identity).into(),
+                },
                 rules.into(),
                 scopes(tool).into(),
             ]
@@ -39,7 +42,7 @@ pub fn summary(config: &Config, colour: bool) -> String {
         count(issuers.len(), "issuer"),
         count(config.connectors.len(), "connector"),
         count(rows.len(), "tool"),
-        count(policy.rules().len() + policy.denials().len(), "rule"),
+        count(policy.rules().len() + policy.denials().len() + policy.confirmations().len(), "rule"),
     ];
     if let Some(policies) = policy.policy_count() {
         counted.push(match policies {
@@ -59,7 +62,7 @@ pub fn tools(catalog: &Catalog, colour: bool) -> String {
             "mcp" => format!("MCP {}", tool.matches),
             _ => tool.matches.clone(),
         };
-        let confirm = if tool.confirm { "yes" } else { "no" };
+        let confirm = confirm(tool);
         let mut said = who_may_call(tool).into_iter();
         let who = said.next().unwrap_or_else(|| Cell::notable("nobody"));
         let scopes = scopes(tool).into();
@@ -78,6 +81,17 @@ pub fn tools(catalog: &Catalog, colour: bool) -> String {
     }
     let headings = ["CONNECTOR", "TOOL", "MATCH", "IDENTITY", "SCOPES", "CONFIRM", "WHO MAY CALL"];
     table(headings, &rows, colour)
+}
+
+/// Whether the person has to agree to each call.
+fn confirm(tool: &CatalogTool) -> &'static str {
+    match (tool.confirm, tool.confirmed_by.is_empty()) {
+        (CatalogConfirm::Asked(true), _) => "yes",
+        (CatalogConfirm::Where(place), _) => place,
+        (CatalogConfirm::Asked(false), true) => "no",
+        // To some calls.
+        (CatalogConfirm::Asked(false), false) => "by policy",
+    }
 }
 
 /// What this configuration serves, and to whom.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::settings::{ConnectorSettings, McpTools, Tools};
 use crate::policy::{Policy, Rule, ToolPattern};
-use crate::tool::{Annotations, Primitive, RequiredSignIn, Tool};
+use crate::tool::{Annotations, Confirm, Primitive, RequiredSignIn, Tool};
 
 /// What stands for the names that only the connector knows.
 const ANY_NAME: &str = "*";
@@ -63,8 +63,8 @@ pub struct CatalogTool {
     pub required_scopes: Vec<String>,
     /// How the person must have signed in.
     pub required_sign_in: Option<CatalogSignIn>,
-    /// Whether the person has to confirm each call.
-    pub confirm: bool,
+    /// Whether the person has to agree to each call, as the configuration says it: `false`, `true`, or `page`.
+    pub confirm: CatalogConfirm,
     /// What it does, as its declaration says.
     pub annotations: CatalogAnnotations,
     /// The arguments that policy may look at, and their types.
@@ -73,6 +73,29 @@ pub struct CatalogTool {
     pub allowed_by: Vec<CatalogRule>,
     /// What may deny it, whatever allows it.
     pub denied_by: Vec<CatalogRule>,
+    /// By what else the person may have to agree to a call.
+    pub confirmed_by: Vec<CatalogRule>,
+}
+
+/// Whether the person has to agree to each call of a tool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(untagged)]
+pub enum CatalogConfirm {
+    /// Whether, at all.
+    Asked(bool),
+    /// `page`: on the gateway's page alone.
+    Where(&'static str),
+}
+
+impl CatalogConfirm {
+    fn of(tool: &Tool) -> Self {
+        match (tool.primitive, tool.confirm) {
+            (Primitive::Tool, Confirm::Anywhere) => Self::Asked(true),
+            (Primitive::Tool, Confirm::OnPage) => Self::Where("page"),
+            (Primitive::Tool, Confirm::No)
+            | (Primitive::Prompt | Primitive::Resource | Primitive::Method, _) => Self::Asked(false),
+        }
+    }
 }
 
 /// How the person must have signed in.
@@ -200,12 +223,12 @@ fn row(tool: &Tool, matches: String, said: Said) -> CatalogTool {
         issuers: tool.issuers.iter().map(ToString::to_string).collect(),
         required_scopes: tool.required_scopes.iter().map(str::to_owned).collect(),
         required_sign_in: sign_in(&tool.required_sign_in),
-        // The configuration is refused where a tool wants it: this version does not ask people.
-        confirm: false,
+        confirm: CatalogConfirm::of(tool),
         annotations: annotations_of(*annotations),
         arguments: arguments.iter().map(|(name, kind)| (name.to_string(), kind.as_str())).collect(),
         allowed_by: said.allowed_by,
         denied_by: said.denied_by,
+        confirmed_by: said.confirmed_by,
     }
 }
 
@@ -230,6 +253,7 @@ fn annotations_of(annotations: Annotations) -> CatalogAnnotations {
 struct Said {
     allowed_by: Vec<CatalogRule>,
     denied_by: Vec<CatalogRule>,
+    confirmed_by: Vec<CatalogRule>,
 }
 
 impl Said {
@@ -238,22 +262,27 @@ impl Said {
         let about = |rules: &[Rule]| {
             rules.iter().filter(|about| about.is_about(tool)).map(|about| rule(about, None)).collect()
         };
-        Self { allowed_by: about(policy.rules()), denied_by: about(policy.denials()) }
-            .and_cedar(policy, tool, false)
+        Self::each(policy, about).and_cedar(policy, tool, false)
     }
 
     /// About some of what only the connector knows the names of.
     fn about_some(all: &Tool, policy: &Policy) -> Self {
         let about = |rules: &[Rule]| rules.iter().filter_map(|about| rule_about_some(about, all)).collect();
-        Self { allowed_by: about(policy.rules()), denied_by: about(policy.denials()) }
-            .and_cedar(policy, all, true)
+        Self::each(policy, about).and_cedar(policy, all, true)
+    }
+
+    fn each(policy: &Policy, about: impl Fn(&[Rule]) -> Vec<CatalogRule>) -> Self {
+        Self {
+            allowed_by: about(policy.rules()),
+            denied_by: about(policy.denials()),
+            confirmed_by: about(policy.confirmations()),
+        }
     }
 
     #[cfg(feature = "cedar")]
     fn and_cedar(mut self, policy: &Policy, tool: &Tool, all: bool) -> Self {
         for head in policy.cedar().into_iter().flat_map(|cedar| cedar.heads_about(tool, all)) {
-            let list = if head.forbids { &mut self.denied_by } else { &mut self.allowed_by };
-            list.push(CatalogRule {
+            let said = CatalogRule {
                 name: head.name.to_string(),
                 kind: "cedar",
                 names: None,
@@ -261,7 +290,11 @@ impl Said {
                 principal: head.principal.clone(),
                 agents: None,
                 conditional: head.is_conditional,
-            });
+            };
+            if head.confirm != Confirm::No {
+                self.confirmed_by.push(said.clone());
+            }
+            if head.forbids { &mut self.denied_by } else { &mut self.allowed_by }.push(said);
         }
         self
     }

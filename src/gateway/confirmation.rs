@@ -15,14 +15,18 @@ use super::refusal::Refusal;
 use super::routes::Connector;
 use super::tool_call::ToolCall;
 use crate::audit::ConfirmationNote;
+use crate::clock::Now;
 use crate::confirmation::{Bound, Shown, Standing};
 use crate::connections::Holder;
 use crate::policy::Permit;
 use crate::strict_json::ExactError;
 use crate::tool::Confirm;
 
+mod headers;
 mod message;
 mod request;
+
+use headers::BoundHeaders;
 
 /// Largest body of a call that is shown to a person, in bytes. Nobody reads more in ten minutes.
 const BODY_BYTES_MAX: usize = 65_536;
@@ -123,7 +127,10 @@ impl Gateway {
             .filter(|(holder, pages)| pages.lets_in(&holder.issuer))
             .ok_or(ConfirmError::NobodyToAsk)?;
         let Exhibit { shown, digest } = match &call.mcp {
-            Some(_) => message::exhibit(tool_call)?,
+            Some(_) => {
+                let headers = BoundHeaders::of(request, connector, permit.caller(), tool_call);
+                message::exhibit(tool_call, &headers)?
+            }
             None => request::exhibit(request, connector, permit.caller(), tool_call).await?,
         };
         let tool = permit.tool();
@@ -139,7 +146,9 @@ impl Gateway {
         // THE PLACE OF THE FORM: a client that can ask its person itself (`elicitation`, and `Confirm::Anywhere`) is asked here to
         // show `shown`; its answer goes to `Questions::answer` with `By::Form` before the call is met again.
         let request_id = call.request_id().to_string();
-        let standing = self.questions.meet(bound, shown, permit.confirm(), call.arrived(), &request_id);
+        // The body may have been long in coming.
+        let now = Now::read();
+        let standing = self.questions.meet(bound, shown, permit.confirm(), now, &request_id);
         let (id, refused) = match standing {
             Standing::Agreed(agreement) => {
                 call.record.confirmation = Some(ConfirmationNote {

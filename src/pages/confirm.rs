@@ -104,7 +104,9 @@ impl Visit<'_> {
                 "Declined",
                 "stopped",
                 vec![
-                    format!("{agent} cannot make this call on {connector}. If it tries it again now, it hears that you said no."),
+                    format!(
+                        "{agent} cannot make this call on {connector}. If it tries it again now, it hears that you said no."
+                    ),
                     "You can close this window.".to_owned(),
                 ],
             ),

@@ -84,8 +84,7 @@ impl FlowKey {
         let (nonce, sealed) = whole.split_at_mut_checked(NONCE_BYTES)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let opened = self.0.open_in_place(nonce, Aad::from(LABEL), sealed).ok()?;
-        let Written { state, nonce, verifier, issuer, link, until } =
-            serde_json::from_slice(opened).ok()?;
+        let Written { state, nonce, verifier, issuer, link, until } = serde_json::from_slice(opened).ok()?;
         (now.unix_seconds() < until).then(|| Flow {
             attempt: Attempt {
                 state: SecretToken::new(state),

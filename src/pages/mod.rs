@@ -346,7 +346,17 @@ mod tests {
         assert_eq!(Route::of("/connect/abc/begin"), Some(Route::Begin("abc")));
         assert_eq!(Route::of("/confirm/abc"), Some(Route::Question("abc")));
         assert_eq!(Route::of("/confirm/abc/agree"), Some(Route::Answer("abc", Answer::Agree)));
-        for none in ["/confirm", "/confirm/abc/begin", "/confirm/abc/agree/x", "/connect", "/connect/abc/", "/connect/abc/begin/x", "/sign-in/", "/style.css/x", "/x"] {
+        for none in [
+            "/confirm",
+            "/confirm/abc/begin",
+            "/confirm/abc/agree/x",
+            "/connect",
+            "/connect/abc/",
+            "/connect/abc/begin/x",
+            "/sign-in/",
+            "/style.css/x",
+            "/x",
+        ] {
             assert_eq!(Route::of(none), None, "{none}");
         }
     }

@@ -66,14 +66,17 @@ impl Visit<'_> {
     /// `GET …/sign-in`: to the issuer, with what it takes to come back.
     pub(super) fn begin_sign_in(&self) -> Result<Reply, Problem> {
         let (settings, query) = (&self.pages.settings, self.query()?);
-        let mut links = LinkPage::ALL.into_iter().filter_map(|page| Some((page, query.get(page.parameter())?)));
+        let mut links =
+            LinkPage::ALL.into_iter().filter_map(|page| Some((page, query.get(page.parameter())?)));
         let link = match (links.next(), links.next()) {
             (None, _) => None,
             (Some((page, id)), None) => Some(Link::new(page, id).ok_or(Problem::Malformed)?),
             (Some(_), Some(_)) => return Err(Problem::Malformed),
         };
         let anew = query.get("anew") == Some("1");
-        let Some(key) = query.get("issuer") else { return Ok(self.ask_to_sign_in(link.as_ref(), None, anew)) };
+        let Some(key) = query.get("issuer") else {
+            return Ok(self.ask_to_sign_in(link.as_ref(), None, anew));
+        };
         let found = self.pages.servers.iter().find(|(issuer, _)| issuer_key(issuer) == key);
         let (_, server) = found.ok_or(Problem::NotOffered)?;
         let attempt = Attempt::begin();

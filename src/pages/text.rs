@@ -74,7 +74,7 @@ fn is_odd(character: char) -> bool {
         || (character.is_whitespace() && character != ' ')
         || matches!(character, '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
             | '\u{2800}' | '\u{3164}' | '\u{e000}'..='\u{f8ff}' | '\u{fdd0}'..='\u{fdef}' | '\u{fe00}'..='\u{fe0f}'
-            | '\u{ffa0}' | '\u{fff0}'..='\u{fffc}' | '\u{fffe}' | '\u{ffff}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{ffff}' | '\u{1d173}'..='\u{1d17a}'
             | '\u{e0000}'..='\u{10ffff}')
 }
 
@@ -122,7 +122,10 @@ mod tests {
         assert_eq!(written("a\tb\r\nc", Lines::One), "a[U+0009]b[U+000D][U+000A]c");
         assert_eq!(many("a\rb\u{0}"), "a[U+000D]b[U+0000]");
         assert_eq!(many("pay \u{202e}00001\u{202c} to\u{a0}bob"), "pay [U+202E]00001[U+202C] to[U+00A0]bob");
-        assert_eq!(many("\u{200b}\u{3164}\u{e0041}\u{fe0f}\u{feff}"), "[U+200B][U+3164][U+E0041][U+FE0F][U+FEFF]");
+        assert_eq!(
+            many("\u{200b}\u{3164}\u{e0041}\u{fe0f}\u{feff}"),
+            "[U+200B][U+3164][U+E0041][U+FE0F][U+FEFF]"
+        );
         assert_eq!(many("<b>&é日本 🙂"), "<b>&é日本 🙂");
         let long = "é".repeat(100_000);
         assert_eq!(many(&long), long);

@@ -14,6 +14,7 @@ mod canary;
 mod catalog;
 mod challenge;
 mod command;
+mod confirmation;
 mod connections;
 mod endings;
 mod exchange;

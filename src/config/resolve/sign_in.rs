@@ -21,7 +21,9 @@ pub fn settings(
 ) -> Option<Option<SignInSettings>> {
     let at = at.key("sign_in");
     if at.is_written() && !serves_pages {
-        at.fault("goes with `pages`, a `vault` or `confirm`, for which people sign in: add one, or leave this out");
+        at.fault(
+            "goes with `pages`, a `vault` or `confirm`, for which people sign in: add one, or leave this out",
+        );
         return None;
     }
     let sign_in = issuer.sign_in.as_ref();

@@ -73,6 +73,7 @@ fn json_says_all_that_is_declared_for_a_tool() {
                 },
             ],
             "denied_by": [],
+            "confirmed_by": [],
         })
     );
     let connector = &catalog(&config(&edits)).connectors[0];

@@ -133,15 +133,6 @@ fn a_batch_is_no_tool() {
 }
 
 #[test]
-fn what_this_version_does_not_serve_is_refused_and_never_ignored() {
-    check(
-        &[("scopes: [Mail.Send]", "scopes: [Mail.Send], confirm: true")],
-        &["18: connectors.mail.tools.send.confirm: is not served by this version: leave the tool out, or \
-             write `confirm: false`"],
-    );
-}
-
-#[test]
 fn a_tool_demands_what_it_says_or_else_what_its_connector_says() {
     let tools = tools(&[
         ("kind: rest", "kind: rest\n    required_scopes: [all]\n    required_acrs: [c1]\n    max_age: 12h"),

@@ -45,6 +45,25 @@ fn entra_graph() {
 }
 
 #[test]
+fn confirm() {
+    let files = Files::new();
+    files.pair("gateway", &PKCS_RSA_SHA256, [2026, 2036]);
+    files.pair("client", &PKCS_RSA_SHA256, [2026, 2036]);
+    let config = check_example(
+        "confirm.yaml",
+        &files,
+        &[],
+        "CONNECTOR  TOOL            MATCH                     IDENTITY                  ALLOWED BY                        SCOPES\n\
+         graph      list_messages   GET /me/messages          on_behalf_of, asks first  everyone works on their own mail  https://graph.microsoft.com/Mail.Read\n\
+         \x20          send_message    POST /me/sendMail         on_behalf_of, asks first  everyone works on their own mail  https://graph.microsoft.com/Mail.Send\n\
+         \x20          delete_message  DELETE /me/messages/{id}  on_behalf_of, asks first  everyone works on their own mail  https://graph.microsoft.com/Mail.ReadWrite\n\
+         \ngood: 1 issuer, 1 connector, 3 tools, 2 rules\n",
+    );
+    assert_eq!(config.policy.confirmations().len(), 1);
+    assert!(config.public.pages.is_some());
+}
+
+#[test]
 fn app_only() {
     let files = Files::new();
     for name in ["gateway", "client", "application"] {

@@ -6,6 +6,7 @@ mod catalog;
 #[cfg(feature = "cedar")]
 mod cedar;
 mod clients;
+mod confirm;
 mod connection;
 mod connectors;
 mod document;

@@ -60,7 +60,7 @@ fn a_sign_in_that_could_not_be_completed_is_a_fault() {
     check(
         &[("connectors:", &with("{ scopes: [openid] }"))],
         &[
-            "11: issuers.contoso.sign_in: goes with `pages` or a `vault`, for which people sign in: add one, or leave this out",
+            "11: issuers.contoso.sign_in: goes with `pages`, a `vault` or `confirm`, for which people sign in: add one, or leave this out",
         ],
     );
     for (sign_in, fault) in [

@@ -69,8 +69,7 @@ impl Bed {
 
     fn count(&self, outcome: &str) -> usize {
         let text = String::from_utf8(self.metrics.render().expect("metrics")).expect("text");
-        let series =
-            format!("obo_gateway_confirmations_total{{connector=\"mail\",outcome=\"{outcome}\"}} ");
+        let series = format!("obo_gateway_confirmations_total{{connector=\"mail\",outcome=\"{outcome}\"}} ");
         let count = text.lines().find_map(|line| line.strip_prefix(&series));
         count.map_or(0, |count| count.parse().expect("a number"))
     }
@@ -106,10 +105,7 @@ fn an_answer_is_for_the_call_that_was_shown_and_for_no_other() {
     let others = [
         Bound { holder: holder("bob"), ..bound() },
         Bound { holder: Holder { tenant: Tenant::Named("t".into()), ..holder("ada") }, ..bound() },
-        Bound {
-            holder: Holder { issuer: Issuer::new("https://other.example"), ..holder("ada") },
-            ..bound()
-        },
+        Bound { holder: Holder { issuer: Issuer::new("https://other.example"), ..holder("ada") }, ..bound() },
         Bound { agent: Some(Actor::new("other")), ..bound() },
         Bound { agent: None, ..bound() },
         Bound { connector: ConnectorName::new("wiki"), ..bound() },
@@ -200,9 +196,8 @@ fn what_was_agreed_to_does_not_run_hours_later() {
 #[test]
 fn a_page_that_is_wanted_is_not_had_from_a_form() {
     let bed = Bed::new();
-    let form = |id: &QuestionId| {
-        bed.questions.answer(id, &holder("ada"), Answer::Agree, By::Form, bed.now, "r")
-    };
+    let form =
+        |id: &QuestionId| bed.questions.answer(id, &holder("ada"), Answer::Agree, By::Form, bed.now, "r");
     let on_page = || bed.questions.meet(bound(), shown(1), Confirm::OnPage, bed.now, "r");
     let id = bed.asked(bound());
     // The configuration has become stricter since.
@@ -219,9 +214,8 @@ fn of_many_who_try_at_once_one_runs() {
     let bed = Bed::new();
     bed.answer(&bed.asked(bound()), Answer::Agree).expect("an answer");
     let ran = std::thread::scope(|scope| {
-        let tries: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| matches!(bed.meet(bound()), Standing::Agreed(_))))
-            .collect();
+        let tries: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| matches!(bed.meet(bound()), Standing::Agreed(_)))).collect();
         tries.into_iter().map(|one| one.join().expect("no panic")).filter(|ran| *ran).count()
     });
     assert_eq!(ran, 1);

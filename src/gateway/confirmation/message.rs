@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::headers::BoundHeaders;
 use super::{BODY_BYTES_MAX, ConfirmError, Exhibit, Unshowable};
 use crate::confirmation::{Content, Part, SHOWN_BYTES_MAX, Shown};
 use crate::digest::FieldDigest;
@@ -23,7 +24,7 @@ const OF_THE_TRY: [&str; 8] = [
 ];
 
 /// What goes on to the server, and nothing else.
-pub(super) fn exhibit(tool_call: &ToolCall) -> Result<Exhibit, ConfirmError> {
+pub(super) fn exhibit(tool_call: &ToolCall, headers: &BoundHeaders) -> Result<Exhibit, ConfirmError> {
     let body = tool_call.body.read().map(AsRef::as_ref).unwrap_or_default();
     if body.len() > BODY_BYTES_MAX {
         return Err(Unshowable::TooLong.into());
@@ -41,7 +42,8 @@ pub(super) fn exhibit(tool_call: &ToolCall) -> Result<Exhibit, ConfirmError> {
     let mut digest = FieldDigest::new("confirmed-message/1");
     digest.field(method.as_bytes());
     digest.field(&canonical::digest(&params));
-    let name = ["name", "uri"].into_iter().find_map(|member| match params.remove(member) {
+    headers.add_to(&mut digest);
+    let name = ["name", "uri"].into_iter().find_map(|member| match params.shift_remove(member) {
         Some(Value::String(name)) => Some(name),
         other => {
             params.extend(other.map(|other| (member.to_owned(), other)));
@@ -53,7 +55,7 @@ pub(super) fn exhibit(tool_call: &ToolCall) -> Result<Exhibit, ConfirmError> {
         heading: heading.to_owned(),
         content: Content::Text(indented(content)),
     };
-    match params.remove("arguments") {
+    match params.shift_remove("arguments") {
         Some(arguments) => shown.parts.push(part("Arguments", &arguments)),
         None if method == "tools/call" => shown.parts.push(part("Arguments", &Value::Object(Map::new()))),
         None => {}
@@ -61,6 +63,7 @@ pub(super) fn exhibit(tool_call: &ToolCall) -> Result<Exhibit, ConfirmError> {
     if !params.is_empty() {
         shown.parts.push(part("Also sent", &Value::Object(params)));
     }
+    shown.parts.extend(headers.shown());
     match shown.byte_count() > SHOWN_BYTES_MAX {
         true => Err(Unshowable::TooLong.into()),
         false => Ok(Exhibit { shown, digest: digest.finish() }),
@@ -71,7 +74,7 @@ fn leave_out_the_try(params: &mut Map<String, Value>) {
     let Some(Value::Object(meta)) = params.get_mut("_meta") else { return };
     meta.retain(|name, _| !OF_THE_TRY.contains(&name.as_str()));
     if meta.is_empty() {
-        params.remove("_meta");
+        params.shift_remove("_meta");
     }
 }
 
@@ -90,7 +93,7 @@ mod tests {
     use std::sync::Arc;
 
     fn of(message: &Value) -> Result<Exhibit, ConfirmError> {
-        exhibit(&ToolCall {
+        let tool_call = ToolCall {
             tool: CountedTool::new(Arc::new(Tool::of("notes", "delete")), &Metrics::new()),
             arguments: Arguments::new(),
             arguments_digest: None,
@@ -98,7 +101,8 @@ mod tests {
             onward: Onward::to(""),
             body: CallBody::Read(message.to_string().into()),
             outlives_agent: false,
-        })
+        };
+        exhibit(&tool_call, &BoundHeaders::none())
     }
 
     fn call(params: Value) -> Value {
@@ -161,7 +165,9 @@ mod tests {
             "{\n  \"_meta\": {\n    \"com.example/x\": 1\n  },\n  \"inputResponses\": {\n    \"sure\": true\n  }\n}"
         );
         let Ok(Exhibit { shown, .. }) = of(&call(json!({ "name": "delete" }))) else { panic!("an exhibit") };
-        assert!(shown.parts.len() == 1 && matches!(&shown.parts[0].content, Content::Text(text) if text == "{}"));
+        assert!(
+            shown.parts.len() == 1 && matches!(&shown.parts[0].content, Content::Text(text) if text == "{}")
+        );
     }
 
     #[test]

@@ -4,13 +4,11 @@
 //! the character set that it was shown in.
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE,
-    CONTENT_TYPE, PRAGMA, USER_AGENT,
-};
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http::header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Request};
 use http_body::Body as _;
 
+use super::headers::BoundHeaders;
 use super::message::indented;
 use super::{BODY_BYTES_MAX, ConfirmError, Exhibit, Unshowable, refused_body};
 use crate::confirmation::{Content, Part, SHOWN_BYTES_MAX, Shown};
@@ -30,32 +28,6 @@ use crate::strict_json::parse_exact;
 /// Deepest JSON that is shown: as for MCP messages.
 const DEPTH_MAX: usize = 64;
 
-/// Headers that go on and say nothing about what is to be done: in which form the answer is wanted, and by what the request is
-/// known. They differ from one try to the next. Whatever else goes on is shown, and an answer is bound to it.
-const OF_THE_TRY: [HeaderName; 20] = [
-    ACCEPT,
-    ACCEPT_CHARSET,
-    ACCEPT_ENCODING,
-    ACCEPT_LANGUAGE,
-    CACHE_CONTROL,
-    PRAGMA,
-    USER_AGENT,
-    HeaderName::from_static("want-content-digest"),
-    HeaderName::from_static("idempotency-key"),
-    HeaderName::from_static("last-event-id"),
-    HeaderName::from_static("traceparent"),
-    HeaderName::from_static("tracestate"),
-    HeaderName::from_static("x-request-id"),
-    HeaderName::from_static("x-correlation-id"),
-    HeaderName::from_static("client-request-id"),
-    HeaderName::from_static("return-client-request-id"),
-    // Of the body, which is shown itself.
-    CONTENT_TYPE,
-    HeaderName::from_static("digest"),
-    HeaderName::from_static("content-digest"),
-    HeaderName::from_static("repr-digest"),
-];
-
 /// What goes on to the connector, and nothing else. The body is read, and goes on as it is shown.
 pub(super) async fn exhibit(
     request: &Request<()>,
@@ -67,7 +39,7 @@ pub(super) async fn exhibit(
     if caller.has_token_within(target.as_bytes()) {
         return Err(RequestError::TokenMisplaced.into());
     }
-    let headers = bound_headers(request, connector, caller, tool_call);
+    let headers = BoundHeaders::of(request, connector, caller, tool_call);
     let body = body(request.headers(), connector, tool_call).await?;
     if caller.has_token_within(&body.onward) {
         return Err(RequestError::TokenMisplaced.into());
@@ -76,11 +48,7 @@ pub(super) async fn exhibit(
     let mut digest = FieldDigest::new("confirmed-request/1");
     digest.field(request.method().as_str().as_bytes());
     digest.field(target.as_bytes());
-    digest.field(&(headers.len() as u64).to_be_bytes());
-    for (name, value) in &headers {
-        digest.field(name.as_str().as_bytes());
-        digest.field(value.as_bytes());
-    }
+    headers.add_to(&mut digest);
     digest.optional(body.content_type.as_ref().and_then(|value| value.to_str().ok()));
     digest.field(&body.digested);
 
@@ -92,14 +60,7 @@ pub(super) async fn exhibit(
         heading: "Parameters of the address".to_owned(),
         content: Content::Fields(fields),
     }));
-    if !headers.is_empty() {
-        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        let fields = headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value)));
-        shown.parts.push(Part {
-            heading: "Header fields".to_owned(),
-            content: Content::Fields(fields.collect()),
-        });
-    }
+    shown.parts.extend(headers.shown());
     shown.parts.extend(body.shown);
     if shown.byte_count() > SHOWN_BYTES_MAX {
         return Err(ConfirmError::from(Unshowable::TooLong).into());
@@ -120,23 +81,6 @@ fn decoded_path(path: &str) -> Option<Part> {
         heading: "The address in plain text".to_owned(),
         content: Content::Text(decoded.into_owned()),
     })
-}
-
-/// The headers that go on and say something, by name.
-fn bound_headers(
-    request: &Request<()>,
-    connector: &Connector,
-    caller: &Caller,
-    tool_call: &ToolCall,
-) -> Vec<(HeaderName, HeaderValue)> {
-    let passed = rewrite::passed(request.headers(), &tool_call.onward, &connector.pass_headers, caller);
-    let mut bound: Vec<_> = passed
-        .iter()
-        .filter(|(name, _)| !OF_THE_TRY.contains(name))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    bound.sort_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
-    bound
 }
 
 /// The body of a request, as it is shown and as it goes on.
