@@ -225,6 +225,7 @@ fn each_example_has_a_test() {
     let expected = [
         "app_only.yaml",
         "cedar.yaml",
+        "confirm.yaml",
         "connection.yaml",
         "demo.yaml",
         "entra-graph.yaml",
