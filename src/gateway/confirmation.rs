@@ -16,7 +16,7 @@ use super::routes::Connector;
 use super::tool_call::ToolCall;
 use crate::audit::ConfirmationNote;
 use crate::clock::Now;
-use crate::confirmation::{Bound, Shown, Standing};
+use crate::confirmation::{Bound, QuestionId, Shown, Standing};
 use crate::connections::Holder;
 use crate::policy::Permit;
 use crate::strict_json::ExactError;
@@ -49,7 +49,9 @@ pub enum ConfirmError {
     /// The person has to be asked.
     #[error("the person has to agree to this call")]
     Required {
-        /// Where.
+        /// Which question it is.
+        question: QuestionId,
+        /// Where it is answered.
         url: String,
     },
     /// The person said no.
@@ -143,8 +145,9 @@ impl Gateway {
             identity: tool.identity,
             digest,
         };
-        // THE PLACE OF THE FORM: a client that can ask its person itself (`elicitation`, and `Confirm::Anywhere`) is asked here to
-        // show `shown`; its answer goes to `Questions::answer` with `By::Form` before the call is met again.
+        // THE PLACE OF THE FORM: the answer that a client brings which asked its person itself (elicitation) goes to
+        // `Questions::answer`, with `By::Form`, before the call is met here; where the question is to be answered on the page alone,
+        // it is not taken. What the client is to show is `shown`, and it is asked by the refusal (`ConfirmError::Required`).
         let request_id = call.request_id().to_string();
         // The body may have been long in coming.
         let now = Now::read();
@@ -158,8 +161,8 @@ impl Gateway {
                 return Ok(());
             }
             Standing::Asked(id) => {
-                let url = pages.confirm_address(&id);
-                (id, ConfirmError::Required { url })
+                let (question, url) = (id.clone(), pages.confirm_address(&id));
+                (id, ConfirmError::Required { question, url })
             }
             Standing::Declined(id) => (id, ConfirmError::Declined),
             Standing::Expired(id) => (id, ConfirmError::Expired),

@@ -9,7 +9,7 @@ use crate::gateway::confirmation::ConfirmError;
 /// What the agent hears.
 pub(super) fn answer_to_confirmation(error: &ConfirmError) -> Answer {
     match error {
-        ConfirmError::Required { url } => Answer {
+        ConfirmError::Required { url, .. } => Answer {
             confirm_url: Some(url.clone()),
             ..Answer::new(
                 StatusCode::PRECONDITION_REQUIRED,
