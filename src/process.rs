@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::{AuditFile, AuditLog, AuditSettings, Exchanges, Happening, OpenError};
+use crate::audit::{AuditFile, AuditLog, AuditSettings, Exchanges, Happening, OpenError, Recorder};
 use crate::config::{self, Config, Fault, LoadError, Loaded};
 use crate::confirmation::Questions;
 use crate::connections::{Connections, Held};
@@ -343,7 +343,10 @@ async fn build(
     let connections = match held.zip(config.links) {
         Some((held, links)) => {
             let before = previous.and_then(Gateway::connections).map(Arc::as_ref);
-            let connections = Connections::new(held, config.connections, links, before, &shared.metrics);
+            let (trail, privacy) = (shared.audit.clone(), Arc::clone(&config.privacy));
+            let recorder = Recorder::new(trail, privacy, shared.exchanges.clone());
+            let connections =
+                Connections::new(held, config.connections, links, before, recorder, &shared.metrics);
             let connections =
                 connections.map_err(|(connector, source)| StartError::Connection { connector, source })?;
             Some(Arc::new(connections))
@@ -425,7 +428,7 @@ async fn open_vault(settings: VaultSettings, metrics: &Arc<Metrics>) -> Result<H
     let file = settings.file.display().to_string();
     let vault = Vault::open(settings, Arc::clone(metrics)).await;
     let vault = vault.map_err(|source| StartError::Vault { file, source })?;
-    Ok(Held::new(vault, Arc::clone(metrics)))
+    Ok(Held::new(vault))
 }
 
 fn is_same_vault(held: Option<&Held>, settings: Option<&VaultSettings>) -> bool {

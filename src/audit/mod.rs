@@ -1,5 +1,5 @@
-//! The record of what happened: one for each call, whatever happened, and one for whatever authorization servers were
-//! asked for meanwhile.
+//! The record of what happened: one for each call, whatever happened, one for whatever authorization servers were asked for
+//! meanwhile, and one for whatever people do about it themselves.
 //!
 //! A call begins by reserving a place for its record, so that at its end the record is written without waiting and
 //! without failing. When no place can be had, the call is refused. The end of an answer is released once its record is as
@@ -8,6 +8,7 @@
 mod archive;
 mod authentication;
 pub mod checkpoint;
+mod deed;
 pub mod files;
 mod keyed;
 pub mod link;
@@ -21,9 +22,10 @@ mod settings;
 mod writer;
 
 pub use authentication::{
-    Authentication, AuthenticationRecord, Exchange, ExchangeEnd, ExchangeReason, Forgotten, Occasion,
-    Revocation,
+    Authentication, AuthenticationRecord, Exchange, ExchangeEnd, ExchangeReason, Failure, Forgotten, Issued,
+    Occasion, Revocation, Whom,
 };
+pub use deed::{Deed, DeedEnd, DeedKind, DeedServer, KnownPerson, PageVisit};
 pub use keyed::{AuditKey, Epoch, KEY_BYTES_MIN, Privacy};
 pub use log::{AuditLog, AuditUnavailable, Receipt, Slot};
 pub use mark::{Happening, Mark, RotationReason};
@@ -32,6 +34,6 @@ pub use record::{
     Address, CallRecord, ConfirmationNote, Destination, Ending, Fault, McpOperation, Record, RefusalNote,
     RequestId, SecondTry, StageTimes,
 };
-pub use recorder::{Exchanges, Recorder, Recording};
+pub use recorder::{DeedRecording, Exchanges, Place, Recorder, Recording, UnderWay};
 pub use segment::OpenError;
 pub use settings::{AuditFile, AuditSettings, Checkpoints, Durability, Keep, Rotation};

@@ -33,6 +33,14 @@ impl RequestId {
         static COUNT: AtomicU64 = AtomicU64::new(1);
         Self { boot: boot(), count: COUNT.fetch_add(1, Ordering::Relaxed) }
     }
+
+    /// Reads one as it is shown; `None` when it is none. It may be of an earlier run.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (boot, count) = text.split_once('-')?;
+        let number = |text| u64::from_str_radix(text, 16).ok();
+        let id = Self { boot: number(boot)?, count: number(count)? };
+        (id.to_string() == text).then_some(id)
+    }
 }
 
 /// Tells this run of the gateway from others: made when it starts.
@@ -239,6 +247,8 @@ pub struct CallRecord {
     pub token_headers: [Option<HeaderValue>; 2],
     /// The W3C trace context that the agent sent.
     pub traceparent: Option<HeaderValue>,
+    /// Whether it is a request for one of the pages for people, and no call of an agent's.
+    pub is_page: bool,
     /// The connector that the path belongs to.
     pub connector: Option<ConnectorName>,
     /// Where that one is.
@@ -350,6 +360,7 @@ impl CallRecord {
                 Some(value)
             }),
             traceparent: request.headers().get("traceparent").cloned(),
+            is_page: false,
             connector: None,
             destination: None,
             operation: None,

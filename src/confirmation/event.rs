@@ -1,4 +1,4 @@
-//! What happened to questions: counted, logged, and recorded.
+//! What happened to questions: counted and logged.
 
 use std::sync::Arc;
 
@@ -65,8 +65,7 @@ impl Events {
     pub fn note(&self, happened: &Happened, request_id: Option<&str>) {
         let Happened { event, id, bound } = happened;
         self.0.confirmation(bound.connector.as_str(), event.as_str());
-        // THE PLACE OF THE RECORD: one of class 3002 for each event, of the person of `bound.holder`, is made here and nowhere
-        // else. The call's own record says by which question it was confirmed.
+        // What the person does has a record where it is done, and the call's own record says which question it had.
         tracing::info!(
             request_id,
             question = %id,

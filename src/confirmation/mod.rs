@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::audit::Deed;
 use crate::connections::Holder;
 use crate::identity::Actor;
 use crate::tool::{Confirm, ConnectorName, IdentityMode, Primitive, ToolName};
@@ -128,6 +129,16 @@ pub struct Question {
     pub confirm: Confirm,
     /// What it was answered with so far.
     pub answer: Option<Answer>,
+}
+
+impl Question {
+    /// Says in a record what it is about.
+    pub fn tell(&self, deed: &mut Deed) {
+        deed.question = Some(Arc::clone(self.id.as_str()));
+        deed.agent = self.bound.agent.clone();
+        deed.connector = Some(self.bound.connector.clone());
+        deed.tool = Some(self.bound.tool.clone());
+    }
 }
 
 /// What a person says.

@@ -9,15 +9,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use url::{Position, Url};
 
+use super::event::Doing;
 use super::flows::Flow;
 use super::{
-    ConnectError, Connections, Event, Grant, Held, Holder, Leftover, Service, Summary, Ticket, TicketId,
-    account,
+    ConnectError, Connections, DisconnectError, Event, Grant, Holder, Leftover, Service, Summary, Ticket,
+    TicketId,
 };
+use crate::audit::{DeedKind, Failure, Fault, PageVisit, Place, RequestId};
 use crate::clock::Now;
 use crate::error_chain::ErrorChain;
 use crate::identity::{Actor, Person, Scopes, SecretToken};
-use crate::oauth::code_client::{AuthorizationRequest, GrantedTokens};
+use crate::oauth::code_client::AuthorizationRequest;
 use crate::oauth::error_response::Word;
 use crate::tool::ConnectorName;
 use crate::vault::{Owner, VaultError};
@@ -74,9 +76,16 @@ pub struct Disconnected {
     pub revoked: Option<bool>,
 }
 
+/// What was taken away with a person who was forgotten.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Forgot {
+    /// The connectors whose connections are gone, one for each connection.
+    pub connectors: Vec<ConnectorName>,
+}
+
 impl Connections {
     /// Begins the sign-in that a ticket asks for: of this person, in this browser. `browser` is what its cookie says, which
-    /// nobody else knows.
+    /// nobody else knows; `visit` is the request for the page. Only that it could not be begun is recorded here.
     ///
     /// # Errors
     ///
@@ -86,10 +95,12 @@ impl Connections {
         ticket: &TicketId,
         holder: &Holder,
         browser: &str,
+        visit: &PageVisit,
         now: Now,
     ) -> Result<Authorization, ConnectError> {
+        let place = self.events.reserve()?;
         let asked = self.held.tickets.get(ticket, now).ok_or(ConnectError::TicketOver)?;
-        self.check_person(&asked, holder)?;
+        self.check_person(&asked, holder, visit)?;
         let service = Arc::clone(self.service(&asked.connector).ok_or(ConnectError::NotConfigured)?);
         let flow = Flow::begin(ticket.clone(), holder.clone(), Arc::clone(&service), browser, now);
         let code_challenge = URL_SAFE_NO_PAD.encode(flow.verifier.digest());
@@ -101,63 +112,61 @@ impl Connections {
             nonce: &nonce,
             code_challenge: &code_challenge,
         };
-        let url = service.client.authorization_url(request).await?;
-        Ok(Authorization { url: url.into(), state })
+        match service.client.authorization_url(request).await {
+            Ok(url) => Ok(Authorization { url: url.into(), state }),
+            Err(error) => {
+                self.held.flows.take(&state, now);
+                let owner = asked.holder.owner(&asked.connector);
+                let mut doing = self.events.begin(place, DeedKind::Connect, &owner, Some(visit));
+                doing.for_ticket(&asked, &service);
+                Err(doing.came_to_nothing(error.into()))
+            }
+        }
     }
 
-    /// Ends a sign-in with the service's answer, which came to this browser. `holder` is who is signed in there.
+    /// Ends a sign-in with the service's answer, which came to this browser. `holder` is who is signed in there, and `visit` the
+    /// request that brought it.
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] when no connection came about. The state is used up in any case; the ticket only by a connection.
+    /// [`ConnectError`] when no connection came about. The state is used up in any case but [`ConnectError::NotRecorded`]; the
+    /// ticket only by a connection.
     pub async fn complete(
         &self,
         callback: &Callback<'_>,
         holder: &Holder,
         browser: &str,
+        visit: &PageVisit,
         now: Now,
     ) -> Result<Connected, ConnectError> {
-        let flow = self.held.flows.take(callback.state, now).ok_or(ConnectError::StateUnknown)?;
-        let owner = flow.holder.owner(&flow.service.connector);
-        let completed = self.complete_flow(callback, flow, holder, browser, now).await;
-        if let Err(error) = &completed {
-            self.held.events.note(Event::Refused, &owner, None, &ErrorChain(error).to_string());
-        }
-        completed
-    }
-
-    async fn complete_flow(
-        &self,
-        callback: &Callback<'_>,
-        flow: Flow,
-        holder: &Holder,
-        browser: &str,
-        now: Now,
-    ) -> Result<Connected, ConnectError> {
-        if !flow.is_in(browser) {
-            return Err(ConnectError::OtherBrowser);
-        }
-        if flow.holder != *holder {
-            return Err(ConnectError::OtherPerson);
-        }
-        if !flow.service.client.may_have_answered(callback.iss) {
-            return Err(ConnectError::OtherServer);
-        }
-        if let Some(error) = callback.error {
-            return Err(ConnectError::Declined { error: Word::new(error) });
-        }
-        let code = callback.code.filter(|code| !code.is_empty() && code.len() <= CALLBACK_BYTES_MAX);
-        let code = SecretToken::new(code.ok_or(ConnectError::NoCode)?);
+        // Tokens that cannot be kept are given back, which has a record of its own.
+        let (place, leftover) = (self.events.reserve()?, self.events.reserve()?);
+        let mut doing = self.events.begin_unknown(place, DeedKind::Connect, visit);
+        let Some(flow) = self.held.flows.take(callback.state, now) else {
+            return Err(doing.came_to_nothing(ConnectError::StateUnknown));
+        };
+        doing.about(&flow.holder.owner(&flow.service.connector));
+        doing.at(&flow.service);
+        let code = match check_answer(callback, &flow, holder, browser) {
+            Ok(code) => code,
+            Err(error) => return Err(doing.came_to_nothing(error)),
+        };
         // Of two answers for one ticket, one makes a connection.
-        let ticket = self.held.tickets.take(&flow.ticket, now).ok_or(ConnectError::TicketOver)?;
+        let Some(ticket) = self.held.tickets.take(&flow.ticket, now) else {
+            return Err(doing.came_to_nothing(ConnectError::TicketOver));
+        };
+        doing.for_ticket(&ticket, &flow.service);
         let (held, redirect_uri) = (Arc::clone(&self.held), self.links.callback());
         // A browser that is closed meanwhile loses nothing.
         let work = async move {
-            let Flow { ticket: id, holder, service, verifier, nonce, .. } = flow;
-            let tokens = service.client.redeem(&code, &verifier, &redirect_uri, &nonce, now).await;
-            let connected = match tokens {
-                Ok(tokens) => held.keep(&service, &holder, &ticket, tokens, now).await,
-                Err(error) => Err(error.into()),
+            let Flow { ticket: id, service, verifier, nonce, .. } = flow;
+            let recorder = service.events.recorder().clone();
+            let _under_way = recorder.under_way();
+            let redeemed = service.client.redeem(&code, &verifier, &redirect_uri, &nonce, now);
+            let connected = match recorder.within_grace(redeemed).await {
+                Some(Ok(tokens)) => held.keep(&service, &ticket, tokens, doing, leftover, now).await,
+                Some(Err(error)) => Err(doing.came_to_nothing(error.into())),
+                None => Err(doing.came_to_nothing(ConnectError::BrokeOff)),
             };
             if connected.is_err() {
                 held.tickets.put_back(id, ticket);
@@ -167,7 +176,7 @@ impl Connections {
         tokio::spawn(work).await.map_err(|_| ConnectError::BrokeOff)?
     }
 
-    /// Lets the agent of a ticket use the connection that its person has already.
+    /// Lets the agent of a ticket use the connection that its person has already. `visit` is the request for the page.
     ///
     /// # Errors
     ///
@@ -176,47 +185,51 @@ impl Connections {
         &self,
         ticket: &TicketId,
         holder: &Holder,
+        visit: &PageVisit,
         now: Now,
     ) -> Result<Connected, ConnectError> {
+        let place = self.events.reserve()?;
         let asked = self.held.tickets.get(ticket, now).ok_or(ConnectError::TicketOver)?;
-        self.check_person(&asked, holder)?;
-        let service = self.service(&asked.connector).ok_or(ConnectError::NotConfigured)?;
+        self.check_person(&asked, holder, visit)?;
+        let service = Arc::clone(self.service(&asked.connector).ok_or(ConnectError::NotConfigured)?);
         let owner = holder.owner(&asked.connector);
-        let _turn = self.held.turns.take(&owner).await;
-        let opened = match self.held.open_in_turn(&owner).await {
-            Ok(opened) => opened.filter(|opened| service.matches(&opened.grant)),
-            Err(super::ConnectionError::Vault(error)) => return Err(error.into()),
-            Err(_) => None,
+        let mut doing = self.events.begin(place, DeedKind::Consent, &owner, Some(visit));
+        doing.by(&asked.agent);
+        let (held, ticket) = (Arc::clone(&self.held), ticket.clone());
+        // What is recorded is what came of it, also where the browser is closed meanwhile.
+        let work = async move {
+            match held.agree(&service, &owner, &ticket, &mut doing, now).await {
+                Ok(connected) => {
+                    doing.done(Some(Event::Consented), None);
+                    Ok(connected)
+                }
+                Err(error) => Err(doing.came_to_nothing(error)),
+            }
         };
-        let opened = opened.ok_or(ConnectError::NothingToAgreeTo)?;
-        let taken = self.held.tickets.take(ticket, now).ok_or(ConnectError::TicketOver)?;
-        let mut grant = opened.grant.clone();
-        grant.agree_to(&taken.agent, now.unix_seconds());
-        // Nothing is lost when this cannot be written: the person agrees once more.
-        if let Err(error) = self.held.vault.put(&owner, opened.generation, &grant.write()).await {
-            self.held.tickets.put_back(ticket.clone(), taken);
-            return Err(match error {
-                VaultError::Superseded => ConnectError::NothingToAgreeTo,
-                error => error.into(),
-            });
-        }
-        let connected = connected(&taken, &grant);
-        self.held.opened.insert(owner.clone(), super::OpenedGrant::new(opened.generation, grant));
-        self.held.events.note(Event::Consented, &owner, Some(&taken.agent), "");
-        Ok(connected)
+        tokio::spawn(work).await.map_err(|_| ConnectError::BrokeOff)?
     }
 
-    /// Uses a ticket up without letting its agent have anything: its person says no.
+    /// Uses a ticket up without letting its agent have anything: its person says no. `visit` is the request for the page.
     ///
     /// # Errors
     ///
     /// [`ConnectError`] when the ticket is over or for another person.
-    pub fn decline(&self, ticket: &TicketId, holder: &Holder, now: Now) -> Result<(), ConnectError> {
+    pub fn decline(
+        &self,
+        ticket: &TicketId,
+        holder: &Holder,
+        visit: &PageVisit,
+        now: Now,
+    ) -> Result<(), ConnectError> {
+        let place = self.events.reserve()?;
         let asked = self.held.tickets.get(ticket, now).ok_or(ConnectError::TicketOver)?;
-        self.check_person(&asked, holder)?;
+        self.check_person(&asked, holder, visit)?;
         let taken = self.held.tickets.take(ticket, now).ok_or(ConnectError::TicketOver)?;
         let owner = holder.owner(&taken.connector);
-        self.held.events.note(Event::Refused, &owner, Some(&taken.agent), "the person declined");
+        let mut doing = self.events.begin(place, DeedKind::Decline, &owner, Some(visit));
+        doing.by(&taken.agent);
+        doing.add(|deed| deed.requested = Some(taken.scopes.clone()));
+        doing.done(Some(Event::Refused), None);
         Ok(())
     }
 
@@ -251,48 +264,65 @@ impl Connections {
         Ok(summaries)
     }
 
-    /// Takes a person's connection away: from the vault first, and then from the service, where it takes tokens back.
+    /// Takes a person's connection away: from the vault first, and then from the service, where it takes tokens back. `visit` is
+    /// the request for the page.
     ///
     /// # Errors
     ///
-    /// [`VaultError`] when the vault cannot be written; then the connection is still there.
+    /// [`DisconnectError`] when it cannot be recorded, or the vault cannot be written; then the connection is still there.
     pub async fn disconnect(
         &self,
         holder: &Holder,
         connector: &ConnectorName,
-    ) -> Result<Disconnected, VaultError> {
+        visit: &PageVisit,
+    ) -> Result<Disconnected, DisconnectError> {
+        let (place, at_service) = (self.events.reserve()?, self.events.reserve()?);
         let owner = holder.owner(connector);
         let (held, service) = (Arc::clone(&self.held), self.service(connector).cloned());
+        let (events, visit) = (self.events.clone(), visit.clone());
         let work = async move {
             let _turn = held.turns.take(&owner).await;
             let leftover = held.leftover(&owner).await;
-            let was_there = held.vault.remove(&owner).await?;
-            held.drop_open(&owner);
-            if was_there {
-                held.events.note(Event::Disconnected, &owner, None, "");
+            let removed = held.vault.remove(&owner).await;
+            if matches!(removed, Ok(false)) {
+                held.drop_open(&owner);
+                return Ok(Disconnected { was_there: false, revoked: None });
             }
+            let mut doing = events.begin(place, DeedKind::Disconnect, &owner, Some(&visit));
+            let account = leftover.as_ref().and_then(|leftover| leftover.account.clone());
+            doing.add(|deed| deed.account = account);
+            if let Err(error) = removed {
+                let failure =
+                    Failure::of("vault_unavailable", Fault::Gateway, ErrorChain(&error).to_string());
+                doing.failed(None, failure);
+                return Err(error.into());
+            }
+            held.drop_open(&owner);
+            doing.done(Some(Event::Disconnected), None);
             let revoked = match (leftover, service) {
-                (Some(leftover), Some(service)) => held.give_back(&service, &owner, &leftover).await,
+                (Some(leftover), Some(service)) => {
+                    held.give_back(&service, &owner, &leftover, at_service, Some(visit.request)).await
+                }
                 (Some(_), None) | (None, _) => None,
             };
-            Ok(Disconnected { was_there, revoked })
+            Ok(Disconnected { was_there: true, revoked })
         };
         tokio::spawn(work).await.map_err(|_| VaultError::BrokeOff)?
     }
 
-    /// Takes away all that a person has connected, and what is under way. Returns how many connections that were; the services
-    /// are asked in the background to take the tokens back.
+    /// Takes away all that a person has connected, and what is under way. The services are asked in the background to take the
+    /// tokens back, each of which has a record; that of the whole, which is whoever asks's to make, is named by `request`.
     ///
     /// # Errors
     ///
-    /// [`VaultError`] when the vault cannot be written; then the connections are still there.
-    pub async fn forget(&self, person: &Person) -> Result<usize, VaultError> {
+    /// [`DisconnectError`] when there is no place for those records, or the vault cannot be written; then the connections are
+    /// still there.
+    pub async fn forget(&self, person: &Person, request: RequestId) -> Result<Forgot, DisconnectError> {
         let (held, person) = (Arc::clone(&self.held), person.clone());
-        let services = self.services.clone();
+        let (services, events) = (self.services.clone(), self.events.clone());
         let work = async move {
             held.tickets.forget(&person);
             held.flows.forget(&person);
-            held.unsaved().retain(|owner, _| !owner.is(&person));
             let mut leftovers: Vec<(Owner, Leftover)> = Vec::new();
             held.vault
                 .list(|listed| {
@@ -304,109 +334,80 @@ impl Connections {
                     }));
                 })
                 .await?;
+            let mut given_back: Vec<(Arc<Service>, Owner, Leftover, Place)> = Vec::new();
+            for (owner, leftover) in leftovers {
+                if let Some(service) = services.get(&owner.connector) {
+                    given_back.push((Arc::clone(service), owner, leftover, events.reserve()?));
+                }
+            }
+            held.unsaved().retain(|owner, _| !owner.is(&person));
             let forgotten = held.vault.forget(&person).await?;
             for owner in &forgotten {
                 held.drop_open(owner);
-                held.events.note(Event::Forgotten, owner, None, "");
+                events.note(Event::Forgotten, &owner.connector, None, "");
             }
-            let count = forgotten.len();
             tokio::spawn(async move {
-                for (owner, leftover) in leftovers {
-                    if let Some(service) = services.get(&owner.connector) {
-                        held.give_back(service, &owner, &leftover).await;
-                    }
+                for (service, owner, leftover, place) in given_back {
+                    held.give_back(&service, &owner, &leftover, place, Some(request)).await;
                 }
             });
-            Ok(count)
+            Ok(Forgot { connectors: forgotten.into_iter().map(|owner| owner.connector).collect() })
         };
         tokio::spawn(work).await.map_err(|_| VaultError::BrokeOff)?
     }
 
-    fn check_person(&self, asked: &Ticket, holder: &Holder) -> Result<(), ConnectError> {
+    /// Whether a ticket is for this person. That somebody else opened it is recorded, once.
+    fn check_person(&self, asked: &Ticket, holder: &Holder, visit: &PageVisit) -> Result<(), ConnectError> {
         if asked.holder == *holder {
             return Ok(());
         }
-        let owner = asked.holder.owner(&asked.connector);
-        self.held.events.note(
-            Event::Refused,
-            &owner,
-            Some(&asked.agent),
-            "the link was opened by another person",
-        );
+        self.opened_by_another(asked, visit)?;
         Err(ConnectError::OtherPerson)
     }
-}
 
-impl Held {
-    /// Keeps what came of a sign-in. When this returns, the disk has it.
-    async fn keep(
-        &self,
-        service: &Arc<Service>,
-        holder: &Holder,
-        ticket: &Ticket,
-        tokens: GrantedTokens,
-        now: Now,
-    ) -> Result<Connected, ConnectError> {
-        let account = self.account(service, &tokens).await;
-        let owner = holder.owner(&ticket.connector);
-        let mut grant = Grant::new(*service.client.fingerprint(), tokens, account, now.unix_seconds());
-        let _turn = self.turns.take(&owner).await;
-        // What was unsaved is older than this.
-        self.unsaved().remove(&owner);
-        let before = self.open_in_turn(&owner).await.ok().flatten();
-        if let Some(before) = &before
-            && before.grant.account.is_some()
-            && before.grant.account == grant.account
-        {
-            // The person agreed to these for the same account.
-            grant.agents.clone_from(&before.grant.agents);
-        }
-        grant.agree_to(&ticket.agent, now.unix_seconds());
-        let generation = self.vault.generation(&owner);
-        let connected = connected(ticket, &grant);
-        if let Err(error) = self.vault.put(&owner, generation, &grant.write()).await {
-            // Nobody can use it, so it is not left lying at the service.
-            self.give_back(service, &owner, &grant.leftover()).await;
-            return Err(error.into());
-        }
-        self.refused.invalidate(&owner);
-        self.opened.insert(owner.clone(), super::OpenedGrant::new(generation, grant));
-        self.events.note(Event::Connected, &owner, Some(&ticket.agent), "");
-        Ok(connected)
-    }
-
-    /// What the service calls the account. That it does not say keeps nobody from connecting it.
-    async fn account(&self, service: &Service, tokens: &GrantedTokens) -> Option<Arc<str>> {
-        let configured = service.account.as_deref();
-        let said = service.client.user_info(&tokens.access_token).await.unwrap_or_else(|error| {
-            tracing::debug!(connector = %service.connector, error = %ErrorChain(&error), "No user-info");
-            None
-        });
-        let named = said.and_then(|claims| account::name(&claims, configured));
-        named.or_else(|| account::name(tokens.id_claims.as_ref()?, configured))
-    }
-
-    /// The tokens that `owner` has, to be given back.
-    async fn leftover(&self, owner: &Owner) -> Option<Leftover> {
-        if let Some((_, grant)) = self.unsaved().get(owner) {
-            return Some(grant.leftover());
-        }
-        let opened = self.open_in_turn(owner).await.ok().flatten()?;
-        Some(opened.grant.leftover())
-    }
-
-    fn drop_open(&self, owner: &Owner) {
-        self.opened.invalidate(owner);
-        self.refused.invalidate(owner);
-        self.unsaved().remove(owner);
+    /// Records that somebody opened a ticket that is for another person.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::NotRecorded`] while there is no place for the record.
+    pub fn opened_by_another(&self, asked: &Ticket, visit: &PageVisit) -> Result<(), ConnectError> {
+        let place = self.events.reserve()?;
+        let mut doing = self.events.begin_unknown(place, DeedKind::ForeignLink, visit);
+        doing.about(&asked.holder.owner(&asked.connector));
+        doing.by(&asked.agent);
+        doing.came_to_nothing(ConnectError::OtherPerson);
+        Ok(())
     }
 }
 
-fn connected(ticket: &Ticket, grant: &Grant) -> Connected {
-    Connected {
-        connector: ticket.connector.clone(),
-        agent: ticket.agent.clone(),
-        account: grant.account.clone(),
-        granted: grant.granted.clone(),
+impl Doing {
+    /// It is about what a ticket asks for.
+    fn for_ticket(&mut self, ticket: &Ticket, service: &Service) {
+        self.by(&ticket.agent);
+        self.at(service);
+        self.add(|deed| deed.requested = Some(ticket.scopes.clone()));
     }
+}
+
+/// The code of an answer that came to the browser that asked, for the person who asked, from the server that was asked.
+fn check_answer(
+    callback: &Callback<'_>,
+    flow: &Flow,
+    holder: &Holder,
+    browser: &str,
+) -> Result<SecretToken, ConnectError> {
+    if !flow.is_in(browser) {
+        return Err(ConnectError::OtherBrowser);
+    }
+    if flow.holder != *holder {
+        return Err(ConnectError::OtherPerson);
+    }
+    if !flow.service.client.may_have_answered(callback.iss) {
+        return Err(ConnectError::OtherServer);
+    }
+    if let Some(error) = callback.error {
+        return Err(ConnectError::Declined { error: Word::new(error) });
+    }
+    let code = callback.code.filter(|code| !code.is_empty() && code.len() <= CALLBACK_BYTES_MAX);
+    code.map(SecretToken::new).ok_or(ConnectError::NoCode)
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::Leftover;
+use crate::audit::RequestId;
 use crate::identity::{Actor, Scopes, SecretToken};
 use crate::oauth::code_client::GrantedTokens;
 use crate::tool::ConnectorName;
@@ -42,6 +43,8 @@ pub struct Grant {
     pub connected_at: u64,
     /// The agents that the person agreed to.
     pub agents: Vec<AgentConsent>,
+    /// The record of how the access token was obtained.
+    pub recorded_as: RequestId,
 }
 
 /// A person's agreement that an agent may use their connection.
@@ -86,6 +89,7 @@ struct Written<'a> {
     account: Option<Cow<'a, str>>,
     connected_at: u64,
     agents: Vec<WrittenConsent>,
+    recorded_as: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -96,8 +100,14 @@ struct WrittenConsent {
 }
 
 impl Grant {
-    /// What came of a sign-in at `now`.
-    pub fn new(fingerprint: [u8; 32], tokens: GrantedTokens, account: Option<Arc<str>>, now: u64) -> Self {
+    /// What came of a sign-in at `now`, of which this is the record.
+    pub fn new(
+        fingerprint: [u8; 32],
+        tokens: GrantedTokens,
+        account: Option<Arc<str>>,
+        recorded_as: RequestId,
+        now: u64,
+    ) -> Self {
         Self {
             fingerprint,
             access_token: tokens.access_token,
@@ -108,17 +118,20 @@ impl Grant {
             account,
             connected_at: now,
             agents: Vec::new(),
+            recorded_as,
         }
     }
 
-    /// The same with the tokens of a refresh at `now`. What the service does not say stays as it was (RFC 6749 section 6).
-    pub fn refreshed(&self, tokens: GrantedTokens, now: u64) -> Self {
+    /// The same with the tokens of a refresh at `now`, of which this is the record. What the service does not say stays as it was
+    /// (RFC 6749 section 6).
+    pub fn refreshed(&self, tokens: GrantedTokens, recorded_as: RequestId, now: u64) -> Self {
         Self {
             access_token: tokens.access_token,
             refresh_token: tokens.refresh_token.or_else(|| self.refresh_token.clone()),
             granted: tokens.granted.or_else(|| self.granted.clone()),
             obtained_at: now,
             expires_at: tokens.lifetime.map(|lifetime| now.saturating_add(lifetime.as_secs())),
+            recorded_as,
             ..self.clone()
         }
     }
@@ -164,6 +177,7 @@ impl Grant {
             fingerprint: self.fingerprint,
             refresh_token: self.refresh_token.clone(),
             access_token: self.access_token.clone(),
+            account: self.account.clone(),
         }
     }
 
@@ -196,6 +210,7 @@ impl Grant {
             expires_at: self.expires_at,
             account: self.account.as_deref().map(Into::into),
             connected_at: self.connected_at,
+            recorded_as: self.recorded_as.to_string(),
             agents: (self.agents.iter())
                 .map(|AgentConsent { agent, since, last_used }| WrittenConsent {
                     agent: agent.as_str().to_owned(),
@@ -225,6 +240,7 @@ impl Grant {
             expires_at: written.expires_at,
             account: written.account.map(|account| (&*account).into()),
             connected_at: written.connected_at,
+            recorded_as: RequestId::parse(&written.recorded_as)?,
             agents: (written.agents.into_iter())
                 .map(|WrittenConsent { agent, since, last_used }| AgentConsent {
                     agent: Actor::new(agent),
@@ -247,14 +263,24 @@ mod tests {
             refresh_token: refresh.map(SecretToken::new),
             granted: None,
             lifetime: lifetime.map(Duration::from_secs),
+            correlation_id: None,
             id_claims: None,
         }
     }
 
+    fn id() -> RequestId {
+        RequestId::parse("0123456789abcdef-00000007").expect("an identifier of the test")
+    }
+
     #[test]
     fn what_is_written_is_read_again() {
-        let mut grant =
-            Grant::new([7; 32], tokens("acc\"ess", Some("refresh"), Some(300)), Some("ada".into()), 1_000);
+        let mut grant = Grant::new(
+            [7; 32],
+            tokens("acc\"ess", Some("refresh"), Some(300)),
+            Some("ada".into()),
+            id(),
+            1_000,
+        );
         grant.granted = Some(Scopes::parse("b a"));
         grant.agree_to(&Actor::new("planner"), 1_001);
         let read = Grant::read(&grant.write()).expect("a grant");
@@ -268,23 +294,23 @@ mod tests {
 
     #[test]
     fn a_grant_is_not_shown() {
-        let grant = Grant::new([7; 32], tokens("canary-1", Some("canary-2"), None), None, 0);
+        let grant = Grant::new([7; 32], tokens("canary-1", Some("canary-2"), None), None, id(), 0);
         assert!(!format!("{grant:?}").contains("canary"));
     }
 
     #[test]
     fn a_refresh_keeps_what_the_service_does_not_say() {
-        let grant = Grant::new([7; 32], tokens("a", Some("r1"), Some(300)), Some("ada".into()), 1_000);
-        let next = grant.refreshed(tokens("b", None, None), 2_000);
+        let grant = Grant::new([7; 32], tokens("a", Some("r1"), Some(300)), Some("ada".into()), id(), 1_000);
+        let next = grant.refreshed(tokens("b", None, None), id(), 2_000);
         assert_eq!(next.refresh_token.as_ref().map(|token| token.expose()), Some("r1"));
         assert_eq!((next.expires_at, next.connected_at, next.obtained_at), (None, 1_000, 2_000));
-        let next = next.refreshed(tokens("c", Some("r2"), None), 3_000);
+        let next = next.refreshed(tokens("c", Some("r2"), None), id(), 3_000);
         assert_eq!(next.refresh_token.as_ref().map(|token| token.expose()), Some("r2"));
     }
 
     #[track_caller]
     fn check_life(lifetime: Option<u64>, after: u64, fresh: bool, due: bool) {
-        let grant = Grant::new([7; 32], tokens("a", Some("r"), lifetime), None, 1_000);
+        let grant = Grant::new([7; 32], tokens("a", Some("r"), lifetime), None, id(), 1_000);
         assert_eq!(
             (grant.is_fresh(1_000 + after), grant.is_to_be_renewed(1_000 + after)),
             (fresh, due),
@@ -302,13 +328,13 @@ mod tests {
         check_life(Some(20), 14, true, false);
         check_life(Some(20), 15, false, true);
         check_life(None, 1_000_000, true, false);
-        let without = Grant::new([7; 32], tokens("a", None, Some(400)), None, 1_000);
+        let without = Grant::new([7; 32], tokens("a", None, Some(400)), None, id(), 1_000);
         assert!(!without.is_to_be_renewed(1_390));
     }
 
     #[test]
     fn agents_are_agreed_to_one_by_one_and_not_without_bound() {
-        let mut grant = Grant::new([7; 32], tokens("a", None, None), None, 0);
+        let mut grant = Grant::new([7; 32], tokens("a", None, None), None, id(), 0);
         assert!(!grant.is_for(&Actor::new("a0")));
         for n in 0..=AGENTS_MAX {
             grant.agree_to(&Actor::new(format!("a{n}")), n as u64);

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::audit::{AuditUnavailable, KnownPerson, Recorder, RequestId};
 use crate::clock::Now;
 use crate::flight::Flights;
 use crate::identity::{Actor, Caller, Issuer, Person, Scopes, SecretToken, Subject, Tenant};
@@ -27,6 +28,7 @@ mod connecting;
 mod event;
 mod flows;
 mod grant;
+mod keeping;
 mod refreshing;
 mod tickets;
 mod turns;
@@ -34,7 +36,7 @@ mod turns;
 #[cfg(all(test, feature = "demo"))]
 mod tests;
 
-pub use connecting::{Authorization, Callback, Connected, Disconnected};
+pub use connecting::{Authorization, Callback, Connected, Disconnected, Forgot};
 pub use grant::{AgentConsent, Summary};
 pub use refreshing::OpenedGrant;
 pub use tickets::{Ticket, TicketId};
@@ -90,6 +92,12 @@ impl Holder {
         person.is(&self.issuer, &self.tenant, &self.subject)
     }
 
+    /// The person, as records name people.
+    pub fn known(&self) -> KnownPerson {
+        let Self { issuer, tenant, subject } = self.clone();
+        KnownPerson { issuer_name: None, issuer, tenant, subject, name: None }
+    }
+
     fn owner(&self, connector: &ConnectorName) -> Owner {
         let Self { issuer, tenant, subject } = self.clone();
         Owner { issuer, tenant, subject, connector: connector.clone() }
@@ -123,6 +131,8 @@ impl Links {
 /// What a call needs of a connection.
 #[derive(Clone, Debug)]
 pub struct Wanted {
+    /// By which call.
+    pub request: RequestId,
     /// For whom.
     pub holder: Holder,
     /// By whom.
@@ -247,17 +257,32 @@ pub enum ConnectError {
     /// The vault cannot be used.
     #[error("the vault cannot be used")]
     Vault(#[from] VaultError),
+    /// It cannot be recorded, so it was not done.
+    #[error(transparent)]
+    NotRecorded(#[from] AuditUnavailable),
     /// The task that was to do it ended without a result.
     #[error("connecting broke off")]
     BrokeOff,
 }
 
+/// Why connections were not taken away. They are still there.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum DisconnectError {
+    /// The vault cannot be written.
+    #[error("the vault cannot be written")]
+    Vault(#[from] VaultError),
+    /// It cannot be recorded.
+    #[error(transparent)]
+    NotRecorded(#[from] AuditUnavailable),
+}
+
 /// The service behind the connections of one connector.
-#[derive(Debug)]
 struct Service {
     connector: ConnectorName,
     client: CodeClient,
     account: Option<Arc<str>>,
+    /// Where it is recorded what happens there.
+    events: Events,
 }
 
 /// What outlives reloads: the vault, and what is under way.
@@ -274,7 +299,6 @@ pub struct Held {
     unsaved: std::sync::Mutex<HashMap<Owner, (Generation, Grant)>>,
     /// When an agent last used a connection, in seconds since 1970 UTC. It reaches the vault with the next refresh.
     used: moka::sync::Cache<(Owner, Actor), u64>,
-    events: Events,
 }
 
 /// The connections, under one configuration.
@@ -282,11 +306,12 @@ pub struct Connections {
     held: Arc<Held>,
     services: HashMap<ConnectorName, Arc<Service>>,
     links: Links,
+    events: Events,
 }
 
 impl Held {
     /// Nothing is under way yet.
-    pub fn new(vault: Vault, metrics: Arc<Metrics>) -> Self {
+    pub fn new(vault: Vault) -> Self {
         let opened = moka::sync::Cache::builder().max_capacity(OPENED_MAX).time_to_idle(OPENED_IDLE);
         Self {
             vault,
@@ -298,7 +323,6 @@ impl Held {
             refused: moka::sync::Cache::builder().max_capacity(OPENED_MAX).time_to_live(REFUSED_FOR).build(),
             unsaved: std::sync::Mutex::default(),
             used: moka::sync::Cache::builder().max_capacity(OPENED_MAX).build(),
-            events: Events::new(metrics),
         }
     }
 
@@ -309,7 +333,8 @@ impl Held {
 }
 
 impl Connections {
-    /// The connections of these connectors. What `previous` has learned of their servers is taken over.
+    /// The connections of these connectors. What `previous` has learned of their servers is taken over. `recorder` records what
+    /// happens to them.
     ///
     /// # Errors
     ///
@@ -319,16 +344,19 @@ impl Connections {
         settings: Vec<ConnectionSettings>,
         links: Links,
         previous: Option<&Self>,
+        recorder: Recorder,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, (ConnectorName, rustls::Error)> {
+        let events = Events::new(recorder, Arc::clone(metrics));
         let mut services = HashMap::with_capacity(settings.len());
         for ConnectionSettings { connector, client, account } in settings {
             let before = previous.and_then(|previous| previous.services.get(&connector));
             let client = CodeClient::new(client, before.map(|service| &service.client), metrics)
                 .map_err(|source| (connector.clone(), source))?;
-            services.insert(connector.clone(), Arc::new(Service { connector, client, account }));
+            let service = Service { connector: connector.clone(), client, account, events: events.clone() };
+            services.insert(connector, Arc::new(service));
         }
-        Ok(Self { held, services, links })
+        Ok(Self { held, services, links, events })
     }
 
     /// Waits for what is being written, and closes the vault. Nothing can be done with connections then.
@@ -393,4 +421,5 @@ struct Leftover {
     fingerprint: [u8; 32],
     refresh_token: Option<SecretToken>,
     access_token: SecretToken,
+    account: Option<Arc<str>>,
 }

@@ -5,13 +5,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::event;
 use super::{ConnectionError, Connections, Event, Grant, Held, Leftover, Missing, Service, Wanted};
+use crate::audit::{
+    DeedKind, Destination, Exchange, ExchangeEnd, ExchangeReason, Failure, Fault, Occasion, Place, Recording,
+    RequestId, Whom,
+};
 use crate::clock::Now;
 use crate::error_chain::ErrorChain;
 use crate::identity::{Actor, Scopes, SecretToken};
 use crate::metrics::CacheLookup;
 use crate::oauth::delegated;
-use crate::oauth::exchange::{ExchangeError, TokenKind, is_over};
+use crate::oauth::exchange::{self, ExchangeError, TokenKind, is_over};
+use crate::tool::Target;
 use crate::vault::{Generation, Owner, VaultError};
 
 /// How long a token is not replaced that a connector turned away and that is not older. It would not help, and the server would
@@ -23,6 +29,9 @@ const REFRESH_PAUSE_SECONDS: u64 = 30;
 const USED_SECONDS: u64 = 60;
 /// Most grants that wait for the vault to take them. While it cannot be written, nobody else's is asked for.
 const UNSAVED_MAX: usize = 4_096;
+
+/// What the grant of a renewal is called in records (RFC 6749 section 6).
+const REFRESH_TOKEN: &str = "refresh_token";
 
 /// A grant, as it is kept open.
 #[derive(Debug)]
@@ -48,6 +57,11 @@ impl OpenedGrant {
         self.grant.granted.as_ref()
     }
 
+    /// The record of how the access token was obtained.
+    pub fn recorded_as(&self) -> RequestId {
+        self.grant.recorded_as
+    }
+
     /// How long the access token lived when it was obtained, where the service says so.
     pub fn lifetime(&self) -> Option<Duration> {
         self.grant.expires_at.map(|end| Duration::from_secs(end.saturating_sub(self.grant.obtained_at)))
@@ -62,6 +76,16 @@ impl OpenedGrant {
         let later = now.saturating_add(REFRESH_PAUSE_SECONDS);
         self.next_attempt.compare_exchange(next, later, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
+}
+
+/// A renewal: of what, and why.
+struct Renewal {
+    service: Arc<Service>,
+    owner: Owner,
+    /// The digest of the access token that it is to replace.
+    old: [u8; 32],
+    agent: Actor,
+    occasion: Occasion,
 }
 
 impl Connections {
@@ -83,12 +107,12 @@ impl Connections {
         let at = now.unix_seconds();
         if opened.grant.is_fresh(at) {
             if opened.is_to_be_renewed(at) {
-                let start = || self.refresh(service, &owner, &opened);
+                let start = || self.refresh(service, &opened, wanted, ExchangeReason::RefreshAhead);
                 self.held.flights.start_unless_under_way(owner.clone(), start);
             }
             return Ok((opened, CacheLookup::Hit));
         }
-        let renewed = self.join(service, &owner, &opened).await?;
+        let renewed = self.join(service, &opened, wanted, ExchangeReason::Expired).await?;
         check(service, &renewed.grant, wanted)?;
         Ok((renewed, CacheLookup::Miss))
     }
@@ -115,7 +139,7 @@ impl Connections {
         if now.unix_seconds().saturating_sub(opened.grant.obtained_at) < RENEWAL_PAUSE_SECONDS {
             return Ok(None);
         }
-        let renewed = self.join(service, &owner, &opened).await?;
+        let renewed = self.join(service, &opened, wanted, ExchangeReason::TurnedAway).await?;
         check(service, &renewed.grant, wanted)?;
         Ok(Some(renewed))
     }
@@ -124,18 +148,20 @@ impl Connections {
     async fn join(
         &self,
         service: &Arc<Service>,
-        owner: &Owner,
         opened: &OpenedGrant,
+        wanted: &Wanted,
+        reason: ExchangeReason,
     ) -> Result<Arc<OpenedGrant>, ConnectionError> {
         if opened.grant.refresh_token.is_none() {
             return Err(ConnectionError::Missing(Missing::Renewal));
         }
-        if let Some(refused) = self.held.refused.get(owner) {
+        let owner = wanted.holder.owner(&wanted.connector);
+        if let Some(refused) = self.held.refused.get(&owner) {
             return Err(refused);
         }
         let old = opened.access_token().digest();
-        let landed = || self.held.opened(owner).filter(|found| found.access_token().digest() != old).map(Ok);
-        let start = || self.refresh(service, owner, opened);
+        let landed = || self.held.opened(&owner).filter(|found| found.access_token().digest() != old).map(Ok);
+        let start = || self.refresh(service, opened, wanted, reason);
         let landed = self.held.flights.join(owner.clone(), landed, start).await;
         landed.map_err(|_| ConnectionError::BrokeOff)?
     }
@@ -144,12 +170,48 @@ impl Connections {
     fn refresh(
         &self,
         service: &Arc<Service>,
-        owner: &Owner,
         opened: &OpenedGrant,
+        wanted: &Wanted,
+        reason: ExchangeReason,
     ) -> impl Future<Output = Result<Arc<OpenedGrant>, ConnectionError>> + Send + 'static {
-        let (held, service, owner) = (Arc::clone(&self.held), Arc::clone(service), owner.clone());
-        let old = opened.access_token().digest();
-        async move { held.refresh(&service, &owner, old).await }
+        let Wanted { request, holder, agent, connector, .. } = wanted.clone();
+        let renewal = Renewal {
+            owner: holder.owner(&connector),
+            service: Arc::clone(service),
+            old: opened.access_token().digest(),
+            agent,
+            occasion: Occasion { request, connector, reason },
+        };
+        let held = Arc::clone(&self.held);
+        async move { held.refresh(renewal).await }
+    }
+}
+
+impl Renewal {
+    /// Begins its record, which says that it broke off until it is said otherwise.
+    fn begin(&self) -> Result<Recording, ExchangeError> {
+        let settings = self.service.client.settings();
+        let target = Target {
+            scopes: settings.scopes.clone(),
+            resource: settings.resource.clone(),
+            ..Target::default()
+        };
+        let recorded = self.service.events.recorder().begin(Exchange {
+            grant: REFRESH_TOKEN,
+            whom: Whom::Owner(event::known(&self.owner).into(), self.agent.clone()),
+            server: settings.label.clone(),
+            issuer: settings.issuer.clone(),
+            endpoint: self.service.client.token_endpoint().as_ref().map(Destination::of),
+            client_id: Arc::clone(&settings.client_id),
+            target,
+            occasion: self.occasion.clone(),
+            end: ExchangeEnd::BrokeOff,
+        });
+        Ok(recorded?)
+    }
+
+    fn note(&self, event: Event, detail: &str) {
+        self.service.events.note(event, &self.owner.connector, Some(&self.agent), detail);
     }
 }
 
@@ -248,14 +310,10 @@ impl Held {
         }
     }
 
-    /// Renews the access token whose digest is `old`.
-    async fn refresh(
-        &self,
-        service: &Arc<Service>,
-        owner: &Owner,
-        old: [u8; 32],
-    ) -> Result<Arc<OpenedGrant>, ConnectionError> {
+    /// Renews an access token.
+    async fn refresh(&self, renewal: Renewal) -> Result<Arc<OpenedGrant>, ConnectionError> {
         let gone = || ConnectionError::Missing(Missing::Connection);
+        let Renewal { service, owner, .. } = &renewal;
         let _turn = self.turns.take(owner).await;
         let opened = self.open_in_turn(owner).await?.ok_or_else(gone)?;
         let grant = &opened.grant;
@@ -263,7 +321,7 @@ impl Held {
         if !service.matches(grant) {
             return Err(ConnectionError::Missing(Missing::Settings));
         }
-        if grant.access_token.digest() != old {
+        if grant.access_token.digest() != renewal.old {
             return Ok(opened);
         }
         let Some(refresh_token) = &grant.refresh_token else {
@@ -273,29 +331,47 @@ impl Held {
         if self.unsaved().len() >= UNSAVED_MAX {
             return Err(VaultError::Waiting.into());
         }
+        let recorder = service.events.recorder();
+        // What comes late is given back, which has a record as well.
+        let late = recorder.reserve().map_err(ExchangeError::NotRecorded)?;
+        let recording = renewal.begin()?;
+        let recorded_as = recording.id();
+        // The vault is not closed before it has what comes.
+        let _under_way = recorder.under_way();
         let now = Now::read();
-        match service.client.refresh(refresh_token, now).await {
+        let Some(answer) = recorder.within_grace(service.client.refresh(refresh_token, now)).await else {
+            // Its record says that it broke off.
+            return Err(ConnectionError::BrokeOff);
+        };
+        match answer {
             Ok(tokens) => {
-                let mut next = grant.refreshed(tokens, now.unix_seconds());
+                recording.end(ExchangeEnd::Issued(event::issued(&tokens)));
+                let mut next = grant.refreshed(tokens, recorded_as, now.unix_seconds());
                 self.note_uses(owner, &mut next);
                 let leftover = next.leftover();
                 match self.save(owner, opened.generation, next).await? {
                     Some(opened) => {
-                        self.events.note(Event::Refreshed, owner, None, "");
+                        renewal.note(Event::Refreshed, "");
                         Ok(opened)
                     }
                     None => {
-                        self.give_back(service, owner, &leftover).await;
+                        let Occasion { request, .. } = renewal.occasion;
+                        self.give_back(service, owner, &leftover, late, Some(request)).await;
                         Err(gone())
                     }
                 }
             }
             Err(error) if is_over(&error) => {
-                self.withdraw(owner, &error).await;
+                let failure =
+                    Failure { code: "withdrawn", fault: Fault::User, ..exchange::failure(&error, true) };
+                recording.end(ExchangeEnd::Failed(failure));
+                renewal.note(Event::Withdrawn, &ErrorChain(&error).to_string());
+                self.withdraw(owner).await;
                 Err(ConnectionError::Missing(Missing::Withdrawn))
             }
             Err(error) => {
-                self.events.note(Event::RefreshFailed, owner, None, &ErrorChain(&error).to_string());
+                recording.end(ExchangeEnd::Failed(exchange::failure(&error, true)));
+                renewal.note(Event::RefreshFailed, &ErrorChain(&error).to_string());
                 let error = ConnectionError::Exchange(error);
                 if matches!(error, ConnectionError::Exchange(ExchangeError::Refused { .. })) {
                     self.refused.insert(owner.clone(), error.clone());
@@ -306,22 +382,26 @@ impl Held {
     }
 
     /// The service says that the grant is over: it is forgotten, and the person is asked anew.
-    async fn withdraw(&self, owner: &Owner, why: &ExchangeError) {
-        self.events.note(Event::Withdrawn, owner, None, &ErrorChain(why).to_string());
+    async fn withdraw(&self, owner: &Owner) {
         self.opened.invalidate(owner);
         if let Err(error) = self.vault.remove(owner).await {
             tracing::error!(connector = %owner.connector, error = %ErrorChain(&error), "Withdrawn connection not removed from the vault");
         }
     }
 
-    /// Gives the tokens of a grant back, where the service takes them (RFC 7009). Returns whether it did.
+    /// Gives the tokens of a grant back, where the service takes them (RFC 7009). Returns whether it did. Its record has this
+    /// place; without being asked, the service has done nothing that would be recorded.
     pub(super) async fn give_back(
         &self,
         service: &Service,
         owner: &Owner,
         leftover: &Leftover,
+        place: Place,
+        request: Option<RequestId>,
     ) -> Option<bool> {
-        if leftover.fingerprint != *service.client.fingerprint() {
+        if leftover.fingerprint != *service.client.fingerprint()
+            || !service.client.may_take_tokens_back().await
+        {
             return None;
         }
         let (token, kind) = match &leftover.refresh_token {
@@ -329,16 +409,29 @@ impl Held {
             Some(token) => (token, TokenKind::Refresh),
             None => (&leftover.access_token, TokenKind::Access),
         };
-        match service.client.revoke(token, kind, Now::read()).await {
-            Ok(true) => {
-                self.events.note(Event::Revoked, owner, None, "");
+        let mut doing = service.events.begin(place, DeedKind::ServiceRevocation, owner, None);
+        doing.at(service);
+        doing.add(|deed| {
+            deed.account.clone_from(&leftover.account);
+            deed.request = request;
+        });
+        let revoked = service.client.revoke(token, kind, Now::read());
+        match service.events.recorder().within_grace(revoked).await {
+            Some(Ok(true)) => {
+                doing.done(Some(Event::Revoked), None);
                 Some(true)
             }
-            Ok(false) => None,
-            Err(error) => {
-                self.events.note(Event::RevocationFailed, owner, None, &ErrorChain(&error).to_string());
+            Some(Ok(false)) => {
+                let why = "the service does not take tokens back any more";
+                let failure = Failure::of("not_taken_back", Fault::AuthorizationServer, why);
+                doing.failed(Some(Event::RevocationFailed), failure);
+                None
+            }
+            Some(Err(error)) => {
+                doing.failed(Some(Event::RevocationFailed), exchange::failure(&error, true));
                 Some(false)
             }
+            None => Some(false),
         }
     }
 

@@ -6,16 +6,18 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::*;
+use crate::audit::{AuditLog, AuditSettings, Exchanges, PageVisit, Privacy};
 use crate::checked_url::{CheckedUrl, PlainHttp};
 use crate::demo::authorization_server::{AuthorizationServer, Endpoint, GrantKind, MAIL_AUDIENCE, Settings};
 use crate::demo::script::Reply;
-use crate::identity::{IssuerName, Realm};
+use crate::identity::{IssuerName, Peer, Realm};
 use crate::oauth::ClientAuth;
 use crate::oauth::code_client::CodeEndpoints;
 use crate::vault::{KeyId, VaultKey, VaultSettings};
 
 mod attacks;
 mod keeping;
+mod recording;
 
 const BROWSER: &str = "a-cookie-that-nobody-else-knows";
 
@@ -24,6 +26,7 @@ pub(super) struct Bed {
     pub server: AuthorizationServer,
     pub connections: Connections,
     pub metrics: Arc<Metrics>,
+    pub trail: AuditLog,
     folder: TempDir,
 }
 
@@ -31,8 +34,24 @@ pub(super) fn holder(who: &str) -> Holder {
     Holder { issuer: Issuer::new("https://issuer.example"), tenant: Tenant::Sole, subject: Subject::new(who) }
 }
 
+/// A request for a page, of whoever is signed in there.
+pub(super) fn visit(who: &str) -> PageVisit {
+    let address = "192.0.2.7:40000".parse().expect("an address");
+    let mut person = event::known(&holder(who).owner(&ConnectorName::new("mail")));
+    person.name = Some(format!("{who} by name").into());
+    PageVisit {
+        request: RequestId::next(),
+        person: Some(person),
+        peer: Peer { address, tls: true, certificate: None },
+        method: http::Method::GET,
+        path: "/account/callback".into(),
+        user_agent: None,
+    }
+}
+
 pub(super) fn wanted(who: &str, agent: &str) -> Wanted {
     Wanted {
+        request: RequestId::next(),
         holder: holder(who),
         agent: Actor::new(agent),
         connector: ConnectorName::new("mail"),
@@ -68,6 +87,10 @@ fn settings(server: &AuthorizationServer, scopes: &str) -> ConnectionSettings {
     }
 }
 
+fn recorder(trail: &AuditLog) -> Recorder {
+    Recorder::new(trail.clone(), Privacy::of_this_run(), Exchanges::default())
+}
+
 impl Bed {
     pub async fn start() -> Self {
         Self::start_with(|_| {}).await
@@ -81,8 +104,11 @@ impl Bed {
         let folder = tempfile::tempdir().expect("a folder");
         let metrics = Arc::<Metrics>::default();
         let held = Self::open(folder.path().join("vault.db"), &metrics).await;
-        let connections = Self::connections(&server, held, &metrics, "");
-        Self { server, connections, metrics, folder }
+        let trail =
+            AuditLog::open(AuditSettings::of(folder.path().join("audit.jsonl")), Arc::clone(&metrics));
+        let trail = trail.expect("a trail");
+        let connections = Self::connections(&server, held, &metrics, &trail, "");
+        Self { server, connections, metrics, trail, folder }
     }
 
     async fn open(file: PathBuf, metrics: &Arc<Metrics>) -> Arc<Held> {
@@ -90,18 +116,20 @@ impl Bed {
         let key = VaultKey::read(KeyId::new("a"), &bytes).expect("a key");
         let settings = VaultSettings { file: file.into(), keys: vec![key] };
         let vault = Vault::open(settings, Arc::clone(metrics)).await.expect("a vault");
-        Arc::new(Held::new(vault, Arc::clone(metrics)))
+        Arc::new(Held::new(vault))
     }
 
     fn connections(
         server: &AuthorizationServer,
         held: Arc<Held>,
         metrics: &Arc<Metrics>,
+        trail: &AuditLog,
         more: &str,
     ) -> Connections {
         let links = Links::new(&"https://gateway.example".parse().expect("a URL"), "/account");
         let scopes = format!("openid offline_access {MAIL_AUDIENCE}/Mail.Read{more}");
-        Connections::new(held, vec![settings(server, &scopes)], links, None, metrics).expect("connections")
+        let settings = vec![settings(server, &scopes)];
+        Connections::new(held, settings, links, None, recorder(trail), metrics).expect("connections")
     }
 
     /// The path of the vault.
@@ -124,16 +152,18 @@ impl Bed {
         // The lock goes with the last handle, which the tasks of the one before may hold for a moment.
         let links = self.connections.links.clone();
         let empty = Self::open(self.folder.path().join("unused.db"), &self.metrics).await;
-        let nothing = Connections::new(empty, Vec::new(), links, None, &self.metrics).expect("connections");
+        let recorder = recorder(&self.trail);
+        let nothing = Connections::new(empty, Vec::new(), links, None, recorder, &self.metrics);
+        let nothing = nothing.expect("connections");
         drop(std::mem::replace(&mut self.connections, nothing));
         let held = Self::open(self.file(), &self.metrics).await;
-        self.connections = Self::connections(&self.server, held, &self.metrics, "");
+        self.connections = Self::connections(&self.server, held, &self.metrics, &self.trail, "");
     }
 
     /// Another configuration, with the same vault.
     pub fn reconfigure(&mut self, more_scopes: &str) {
         let held = Arc::clone(&self.connections.held);
-        self.connections = Self::connections(&self.server, held, &self.metrics, more_scopes);
+        self.connections = Self::connections(&self.server, held, &self.metrics, &self.trail, more_scopes);
     }
 
     /// What an agent's call gets: the access token, or what is missing.
@@ -151,7 +181,8 @@ impl Bed {
     }
 
     pub async fn begin(&self, ticket: &TicketId, who: &str) -> Authorization {
-        self.connections.begin(ticket, &holder(who), BROWSER, Now::read()).await.expect("an authorization")
+        let begun = self.connections.begin(ticket, &holder(who), BROWSER, &visit(who), Now::read()).await;
+        begun.expect("an authorization")
     }
 
     /// What the service answers when `account` signs in there: the query of the callback.
@@ -175,7 +206,8 @@ impl Bed {
     }
 
     pub async fn complete(&self, answered: &Answered, who: &str) -> Result<Connected, ConnectError> {
-        self.connections.complete(&answered.callback(), &holder(who), BROWSER, Now::read()).await
+        let (callback, visit) = (answered.callback(), visit(who));
+        self.connections.complete(&callback, &holder(who), BROWSER, &visit, Now::read()).await
     }
 
     /// All of it: `who` connects the account that goes by their name.
@@ -277,21 +309,21 @@ async fn another_agent_needs_the_persons_agreement_and_no_second_sign_in() {
     bed.connect("ada", "planner").await;
     check_missing(bed.call("ada", "other").await, Missing::Consent);
     let ticket = bed.connections.ask(&wanted("ada", "other"), Missing::Consent, Now::read());
-    let bobs = bed.connections.agree(&ticket, &holder("bob"), Now::read()).await;
+    let bobs = bed.connections.agree(&ticket, &holder("bob"), &visit("bob"), Now::read()).await;
     assert!(matches!(bobs, Err(ConnectError::OtherPerson)), "{bobs:?}");
     check_missing(bed.call("ada", "other").await, Missing::Consent);
-    bed.connections.agree(&ticket, &holder("ada"), Now::read()).await.expect("agreed");
+    bed.connections.agree(&ticket, &holder("ada"), &visit("ada"), Now::read()).await.expect("agreed");
     let tokens = (
         bed.call("ada", "planner").await.expect("a token"),
         bed.call("ada", "other").await.expect("a token"),
     );
     assert_eq!(tokens.0, tokens.1);
-    let again = bed.connections.agree(&ticket, &holder("ada"), Now::read()).await;
+    let again = bed.connections.agree(&ticket, &holder("ada"), &visit("ada"), Now::read()).await;
     assert!(matches!(again, Err(ConnectError::TicketOver)), "{again:?}");
     assert_eq!(bed.asked(GrantKind::AuthorizationCode), 1);
     // Without a connection there is nothing to agree to.
     let bobs = bed.ask("bob", "other");
-    let nothing = bed.connections.agree(&bobs, &holder("bob"), Now::read()).await;
+    let nothing = bed.connections.agree(&bobs, &holder("bob"), &visit("bob"), Now::read()).await;
     assert!(matches!(nothing, Err(ConnectError::NothingToAgreeTo)), "{nothing:?}");
 }
 
@@ -309,11 +341,12 @@ async fn a_person_sees_what_is_connected_and_takes_it_away() {
     assert_eq!(bed.connections.of(&holder("bob")).await.expect("read"), []);
 
     assert_eq!(bed.server.living_grants(), 1);
-    let disconnected = bed.connections.disconnect(&holder("ada"), &ConnectorName::new("mail")).await;
+    let disconnected =
+        bed.connections.disconnect(&holder("ada"), &ConnectorName::new("mail"), &visit("ada")).await;
     assert_eq!(disconnected.expect("done"), Disconnected { was_there: true, revoked: Some(true) });
     assert_eq!(bed.server.living_grants(), 0);
     check_missing(bed.call("ada", "planner").await, Missing::Connection);
-    let again = bed.connections.disconnect(&holder("ada"), &ConnectorName::new("mail")).await;
+    let again = bed.connections.disconnect(&holder("ada"), &ConnectorName::new("mail"), &visit("ada")).await;
     assert_eq!(again.expect("done"), Disconnected { was_there: false, revoked: None });
     assert!(bed.counted("disconnected") && bed.counted("revoked"));
 }
@@ -323,7 +356,8 @@ async fn a_service_that_does_not_take_tokens_back_keeps_nobody_from_disconnectin
     let bed = Bed::start().await;
     bed.connect("ada", "planner").await;
     bed.server.script(Endpoint::Revocation).always(Reply::status(500));
-    let disconnected = bed.connections.disconnect(&holder("ada"), &ConnectorName::new("mail")).await;
+    let disconnected =
+        bed.connections.disconnect(&holder("ada"), &ConnectorName::new("mail"), &visit("ada")).await;
     assert_eq!(disconnected.expect("done"), Disconnected { was_there: true, revoked: Some(false) });
     check_missing(bed.call("ada", "planner").await, Missing::Connection);
     assert!(bed.counted("revocation_failed"));
@@ -340,7 +374,8 @@ async fn a_person_who_is_forgotten_has_no_connections_left() {
         realm: Realm::Issuers([Issuer::new("https://issuer.example")].into()),
         subject: Subject::new("ada"),
     };
-    assert_eq!(bed.connections.forget(&ada).await.expect("forgotten"), 1);
+    let forgot = bed.connections.forget(&ada, RequestId::next()).await.expect("forgotten");
+    assert_eq!(forgot.connectors, [ConnectorName::new("mail")]);
     check_missing(bed.call("ada", "planner").await, Missing::Connection);
     bed.call("bob", "planner").await.expect("a token");
     let answered = bed.sign_in(&open, "ada").await;

@@ -73,7 +73,7 @@ impl Tickets {
     pub fn ask(&self, wanted: &Wanted, scopes: Scopes, missing: Missing, now: Now) -> TicketId {
         let mut kept = self.lock();
         kept.drop_old(now);
-        let Wanted { holder, agent, connector, tool, scopes: _ } = wanted;
+        let Wanted { holder, agent, connector, tool, request: _, scopes: _ } = wanted;
         let asker = (holder.clone(), agent.clone(), connector.clone());
         if let Some(id) = kept.newest.get(&asker).cloned()
             && let Some(ticket) = kept.tickets.get_mut(&id)
@@ -195,6 +195,7 @@ mod tests {
 
     fn wanted(subject: &str, agent: &str, connector: &str, tool: &str) -> Wanted {
         Wanted {
+            request: crate::audit::RequestId::next(),
             holder: Holder {
                 issuer: Issuer::new("https://issuer.example"),
                 tenant: Tenant::Sole,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::mode::ConnectionPermit;
 use super::{Credential, ObtainError, Origin, Source, bearer};
+use crate::audit::RequestId;
 use crate::clock::Now;
 use crate::connections::{ConnectionError, Connections, Holder, OpenedGrant, Wanted};
 use crate::metrics::CacheLookup;
@@ -26,14 +27,19 @@ impl ByConnection {
         Self { servers, connections }
     }
 
-    /// Obtains the access token for a permitted call.
+    /// Obtains the access token for a permitted call, `call`, which the record of a renewal names.
     ///
     /// # Errors
     ///
     /// [`ObtainError::NotConnected`] when the person has to sign in, or to agree; the others say who else has to act.
-    pub async fn obtain(&self, permit: ConnectionPermit<'_>, now: Now) -> Result<Credential, ObtainError> {
+    pub async fn obtain(
+        &self,
+        permit: ConnectionPermit<'_>,
+        call: RequestId,
+        now: Now,
+    ) -> Result<Credential, ObtainError> {
         let connections = self.connections()?;
-        let wanted = self.wanted(permit)?;
+        let wanted = self.wanted(permit, call)?;
         let obtained = connections.credential(&wanted, now).await;
         let (grant, lookup) = obtained.map_err(|error| not_obtained(connections, &wanted, error, now))?;
         from_grant(&wanted, grant, lookup)
@@ -49,11 +55,12 @@ impl ByConnection {
         &self,
         permit: ConnectionPermit<'_>,
         turned_away: &Credential,
+        call: RequestId,
         now: Now,
     ) -> Result<Option<Credential>, ObtainError> {
         let Source::Connection(old) = &turned_away.source else { return Ok(None) };
         let connections = self.connections()?;
-        let wanted = self.wanted(permit)?;
+        let wanted = self.wanted(permit, call)?;
         let renewed = connections.renew(&wanted, old, now).await;
         match renewed.map_err(|error| not_obtained(connections, &wanted, error, now))? {
             Some(grant) => from_grant(&wanted, grant, CacheLookup::Miss).map(Some),
@@ -70,10 +77,11 @@ impl ByConnection {
         self.connections.as_ref().ok_or(ObtainError::NotServed(IdentityMode::Connection))
     }
 
-    fn wanted(&self, permit: ConnectionPermit<'_>) -> Result<Wanted, ObtainError> {
+    fn wanted(&self, permit: ConnectionPermit<'_>, call: RequestId) -> Result<Wanted, ObtainError> {
         let caller = permit.caller();
         let unknown = || ObtainError::UnknownIssuer(caller.issuer_name().clone());
         Ok(Wanted {
+            request: call,
             holder: Holder::of(caller, &self.servers).ok_or_else(unknown)?,
             // Who nobody can name, nobody can have agreed to.
             agent: caller.actor().ok_or(ObtainError::AgentUnknown)?.clone(),
@@ -108,7 +116,7 @@ fn from_grant(
         }))
     })?;
     let granted = grant.granted().cloned();
-    let origin = Origin { token: grant.access_token().digest(), exchange: None };
+    let origin = Origin { token: grant.access_token().digest(), exchange: Some(grant.recorded_as()) };
     Ok(Credential::new(
         IdentityMode::Connection,
         authorization,

@@ -56,7 +56,7 @@ pub struct Credential {
 pub struct Origin {
     /// The token's SHA-256.
     pub token: [u8; 32],
-    /// The record of the exchange that it is from.
+    /// The record of the exchange that it is from, or of the sign-in or renewal where it is of a connection.
     pub exchange: Option<RequestId>,
 }
 
@@ -162,7 +162,7 @@ impl Credentials {
     ) -> Result<Credential, ObtainError> {
         match ByMode::of(permit) {
             ByMode::OnBehalfOf(permit) => self.on_behalf_of.obtain(permit, call, now).await,
-            ByMode::Connection(permit) => self.connection.obtain(permit, now).await,
+            ByMode::Connection(permit) => self.connection.obtain(permit, call, now).await,
             ByMode::AppOnly(permit) => self.app_only.obtain(permit, call, now).await,
         }
     }
@@ -194,7 +194,7 @@ impl Credentials {
             ByMode::OnBehalfOf(permit) => {
                 self.on_behalf_of.renew(permit, turned_away, claims, call, now).await
             }
-            ByMode::Connection(permit) => self.connection.renew(permit, turned_away, now).await,
+            ByMode::Connection(permit) => self.connection.renew(permit, turned_away, call, now).await,
             ByMode::AppOnly(permit) => self.app_only.renew(permit, turned_away, claims, call, now).await,
         }
     }

@@ -10,6 +10,7 @@ use crate::audit::{
     AuditUnavailable, Authentication, AuthenticationRecord, Forgotten, Receipt, Record, RequestId, Revocation,
 };
 use crate::clock::Now;
+use crate::connections::DisconnectError;
 use crate::identity::{Issuer, Peer, Person, Realm};
 use crate::oauth::authorization_server::AuthorizationServer;
 use crate::vault::VaultError;
@@ -23,6 +24,15 @@ pub enum NotForgotten {
     /// The person's connections cannot be taken away.
     #[error("the vault cannot be written")]
     Vault(#[from] VaultError),
+}
+
+impl From<DisconnectError> for NotForgotten {
+    fn from(error: DisconnectError) -> Self {
+        match error {
+            DisconnectError::Vault(error) => error.into(),
+            DisconnectError::NotRecorded(error) => error.into(),
+        }
+    }
 }
 
 impl Gateway {
@@ -47,31 +57,33 @@ impl Gateway {
         request: &Request<B>,
         peer: Peer,
     ) -> Result<(Forgotten, Receipt), NotForgotten> {
-        let (slot, now) = (self.audit.reserve()?, Now::read());
-        let connections = match &self.connections {
-            Some(connections) => connections.forget(person).await?,
-            None => 0,
+        let (slot, now, id) = (self.audit.reserve()?, Now::read(), RequestId::next());
+        let connectors = match &self.connections {
+            Some(connections) => connections.forget(person, id).await?.connectors,
+            None => Vec::new(),
         };
         let forgotten = Forgotten {
-            connections,
+            connections: connectors.len(),
             credentials: self.cache.forget(person, now),
             remembered_tokens: self.verifier.forget(person),
         };
         self.handles.forget(person);
-        self.browsers.forget(person);
+        let sessions = self.browsers.forget(person);
         self.questions.forget(person);
         tracing::info!(?forgotten, "Person forgotten");
         let revocation = Revocation {
             person: person.clone(),
             realms: self.realms(person),
             dropped: forgotten,
+            connectors,
+            sessions,
             peer,
             method: request.method().clone(),
             path: request.uri().path().into(),
             user_agent: request.headers().get(USER_AGENT).cloned(),
         };
         let record = AuthenticationRecord {
-            id: RequestId::next(),
+            id,
             privacy: Arc::clone(self.recorder.privacy()),
             began_at: now.wall,
             duration: now.monotonic.elapsed(),

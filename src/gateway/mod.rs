@@ -24,7 +24,7 @@ use crate::metrics::{Metrics, ToolMetrics};
 use crate::oauth::authorization_server::AuthorizationServers;
 use crate::oauth::dpop::{ProofChecker, ProofMemory};
 use crate::oauth::verifier::Verifier;
-use crate::pages::{Browsers, Pages};
+use crate::pages::{Browsers, Pages, Visitor};
 use crate::policy::{Circumstances, Denial, Permit, Policy};
 use crate::tool::{Arguments, Confirm, ConnectorName, Tool};
 
@@ -172,8 +172,9 @@ impl Gateway {
         let catalog = Catalog::of(&connectors, &policy);
         let routes = Routes::new(connectors, gate, &metrics, previous.map(|previous| &previous.routes))?;
         let pages = public.pages.map(|settings| {
-            let (browsers, questions) = (Arc::clone(&browsers), Arc::clone(&questions));
-            Pages::new(settings, Arc::clone(&servers), browsers, questions, connections.clone())
+            let (servers, browsers, questions) =
+                (Arc::clone(&servers), Arc::clone(&browsers), Arc::clone(&questions));
+            Pages::new(settings, servers, browsers, questions, connections.clone(), recorder.clone())
         });
         Ok(Self {
             well_known: WellKnown::new(&routes, &servers),
@@ -243,8 +244,11 @@ impl Gateway {
     ) -> Response<Body> {
         let slot = match self.audit.reserve() {
             Ok(slot) => slot,
-            Err(unavailable) => return self.refuse_unrecorded(&unavailable.into()),
+            Err(unavailable) => {
+                return self.refuse_unrecorded(&unavailable.into(), request.uri().path(), false);
+            }
         };
+        let path = self.is_page(request.uri().path()).then(|| request.uri().path().to_owned());
         let (no_connector, metrics) = (Arc::clone(&self.no_connector), Arc::clone(&self.metrics));
         let privacy = Arc::clone(self.recorder.privacy());
         let mut call =
@@ -266,7 +270,9 @@ impl Gateway {
         pages.mark(response.headers_mut());
         match response.body_mut().settle().await {
             Ok(()) => response,
-            Err(unavailable) => self.refuse_unrecorded(&unavailable.into()),
+            Err(unavailable) => {
+                self.refuse_unrecorded(&unavailable.into(), path.as_deref().unwrap_or_default(), true)
+            }
         }
     }
 
@@ -285,8 +291,9 @@ impl Gateway {
         }
         if let Some((pages, rest)) = self.page(path) {
             let body = body.take().expect("a request's body is taken once: this one goes no further");
-            let reference = call.request_id().to_string();
-            let mut response = pages.answer(request, rest, body, &reference, now).await;
+            call.record.is_page = true;
+            let visitor = Visitor { request: call.request_id(), peer: call.peer() };
+            let mut response = pages.answer(request, rest, body, visitor, now).await;
             rewrite::set_request_id(response.headers_mut(), call.request_id());
             rewrite::leave_out_body_for_head(&mut response, request.method());
             return Ok(ConnectorAnswer::written(response));
@@ -375,6 +382,11 @@ impl Gateway {
         let pages = self.pages.as_ref()?;
         let rest = path.as_str().strip_prefix(pages.path())?;
         (rest.is_empty() || rest.starts_with('/')).then_some((pages, rest))
+    }
+
+    /// Whether a path belongs to the pages.
+    fn is_page(&self, path: &str) -> bool {
+        CanonicalPath::parse(path).is_ok_and(|path| self.page(path).is_some())
     }
 
     /// Who calls: a person through an agent, or where lists are for agents alone, an agent for itself.
@@ -494,12 +506,15 @@ impl Gateway {
         response.map(|bytes| Body::whole(bytes, Some(call)))
     }
 
-    /// The one answer without a record: that there can be none, or none as safe as it has to be.
-    fn refuse_unrecorded(&self, refusal: &Refusal) -> Response<Body> {
+    /// The one answer without a record: that there can be none, or none as safe as it has to be. `was_done`: the latter.
+    fn refuse_unrecorded(&self, refusal: &Refusal, path: &str, was_done: bool) -> Response<Body> {
         let answer = refusal.answer(None);
         self.no_connector.ended(answer.code, Duration::ZERO);
         let request_id = RequestId::next();
-        let mut response = answer.response(&refusal.note(&answer), request_id);
+        let mut response = match self.pages.as_ref().filter(|_| self.is_page(path)) {
+            Some(pages) => pages.unrecorded(&request_id.to_string(), was_done),
+            None => answer.response(&refusal.note(&answer), request_id),
+        };
         rewrite::set_request_id(response.headers_mut(), request_id);
         response.map(|bytes| Body::whole(bytes, None))
     }

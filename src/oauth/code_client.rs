@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::ClientAuth;
+use super::error_response::Word;
 use super::exchange::ExchangeError;
 use super::metadata::{self, MetadataError};
 use super::outbound::OutboundClient;
@@ -148,6 +149,12 @@ impl CodeClient {
     /// client proves itself is none of them.
     pub fn fingerprint(&self) -> &[u8; 32] {
         &self.fingerprint
+    }
+
+    /// Its token endpoint, as far as that is known without asking.
+    pub fn token_endpoint(&self) -> Option<CheckedUrl> {
+        let given = self.settings.endpoints.token.clone();
+        given.or_else(|| self.discovered.load().as_ref()?.endpoints.token.clone())
     }
 
     /// The client for calls to it.
@@ -310,6 +317,8 @@ pub struct GrantedTokens {
     pub granted: Option<Scopes>,
     /// How long the access token lives, counted from when it was asked for; `None`: the server does not say.
     pub lifetime: Option<Duration>,
+    /// The identifier by which the server's operators find the request, where it gave one.
+    pub correlation_id: Option<Word>,
     /// What the ID token says, where there is one: for showing the account, and for nothing else.
     pub id_claims: Option<Map<String, Value>>,
 }

@@ -31,7 +31,7 @@ pub use answer::IssuedToken;
 pub(crate) use answer::read as read_answer;
 pub use code::{TokenKind, is_over};
 use recording::Asked;
-pub use recording::Asking;
+pub use recording::{Asking, failure};
 use request::{Request, Surroundings};
 
 /// What the grant of the gateway's own tokens is called in records (RFC 6749 section 4.4).

@@ -10,7 +10,7 @@ use super::sessions::Session;
 use super::text::{self, NAME_CHARS_MAX};
 use super::view::{ConnectionView, ConnectionsPage};
 use super::{Visit, rendered};
-use crate::connections::Summary;
+use crate::connections::{DisconnectError, Summary};
 use crate::error_chain::ErrorChain;
 use crate::tool::ConnectorName;
 
@@ -49,9 +49,13 @@ impl Visit<'_> {
         let connector = form.required("connector")?;
         let session = self.session_for(&purpose(connector), form.get("token"))?;
         let (holder, connector) = (holder(session.person()), ConnectorName::new(connector));
-        let taken = self.connections()?.disconnect(&holder, &connector).await.map_err(|error| {
+        let taken = self.connections()?.disconnect(&holder, &connector, &self.as_recorded()).await;
+        let taken = taken.map_err(|error| {
             tracing::error!(error = %ErrorChain(&error), "Connection not taken away");
-            Problem::VaultUnavailable
+            match error {
+                DisconnectError::Vault(_) => Problem::VaultUnavailable,
+                DisconnectError::NotRecorded(_) => Problem::Unrecorded,
+            }
         })?;
         if !taken.was_there {
             return Err(Problem::NoConnection);

@@ -7,7 +7,6 @@ use http::StatusCode;
 
 use super::connect::holder;
 use super::fields::Fields;
-use super::happening::Happening;
 use super::link::{Link, LinkPage};
 use super::problem::Problem;
 use super::reply::Reply;
@@ -15,6 +14,7 @@ use super::sessions::Session;
 use super::text::{self, Lines, NAME_CHARS_MAX};
 use super::view::{ConfirmPage, DonePage, FieldView, PartView};
 use super::{Visit, rendered};
+use crate::audit::DeedKind;
 use crate::confirmation::{Answer, AnswerError, By, Content, Part, Question, QuestionId};
 use crate::tool::{IdentityMode, Primitive};
 
@@ -66,15 +66,28 @@ impl Visit<'_> {
         };
         let session = self.session_for(&purpose(step, &question.id), form.get("token"))?;
         self.check_asked(&question, session)?;
-        let holder = holder(session.person());
-        let questions = &self.pages.questions;
-        let answered = questions.answer(&question.id, &holder, answer, By::Page, self.now, self.reference);
-        Ok(self.answered(&answered?, answer))
+        let mut happening = self.begins(match answer {
+            Answer::Agree => DeedKind::Confirm,
+            Answer::Decline => DeedKind::Refuse,
+        })?;
+        happening.add(|deed| question.tell(deed));
+        let (holder, questions) = (holder(session.person()), &self.pages.questions);
+        let answered = questions.answer(&question.id, &holder, answer, By::Page, self.now, &self.reference);
+        match answered.map_err(Problem::from) {
+            Ok(question) => {
+                happening.done();
+                Ok(self.answered(&question, answer))
+            }
+            Err(problem) => {
+                happening.failed(&problem);
+                Err(problem)
+            }
+        }
     }
 
     fn asked_question(&self, id: &str) -> Result<Question, Problem> {
         let id = QuestionId::parse(id).ok_or(Problem::QuestionOver)?;
-        let question = self.pages.questions.get(&id, self.now, self.reference);
+        let question = self.pages.questions.get(&id, self.now, &self.reference);
         question.ok_or(Problem::QuestionOver)
     }
 
@@ -82,7 +95,12 @@ impl Visit<'_> {
         if question.bound.holder == holder(session.person()) {
             return Ok(());
         }
-        self.note(&Happening::LinkOfAnother(session.person()));
+        let mut happening = self.begins(DeedKind::ForeignLink)?;
+        happening.add(|deed| {
+            question.tell(deed);
+            deed.owner = Some(question.bound.holder.known());
+        });
+        happening.failed(&Problem::OtherPerson);
         Err(Problem::OtherPerson)
     }
 

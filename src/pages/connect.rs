@@ -7,7 +7,6 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::fields::Fields;
-use super::happening::Happening;
 use super::link::{Link, LinkPage};
 use super::problem::Problem;
 use super::reply::Reply;
@@ -15,6 +14,7 @@ use super::sessions::Session;
 use super::text::{self, NAME_CHARS_MAX};
 use super::view::{ConnectPage, DonePage};
 use super::{Visit, rendered};
+use crate::audit::DeedKind;
 use crate::connections::{Callback, ConnectError, Connected, Connections, Holder, Missing, Ticket, TicketId};
 use crate::oauth::exchange::ExchangeError;
 use crate::oauth::sign_in::SignedIn;
@@ -68,7 +68,9 @@ impl Visit<'_> {
         let session = self.session_for(&format!("begin:{id}"), self.query()?.get("token"))?;
         self.check_person(&asked, session)?;
         let connections = self.connections()?;
-        let begun = connections.begin(&id, &holder(session.person()), &browser(session), self.now).await;
+        let begun = connections
+            .begin(&id, &holder(session.person()), &browser(session), &self.as_recorded(), self.now)
+            .await;
         Ok(Reply::see_other(&begun.map_err(|error| self.failed(&error))?.url))
     }
 
@@ -81,10 +83,15 @@ impl Visit<'_> {
             error: query.get("error"),
             iss: query.get("iss"),
         };
-        let session = self.session.as_ref().ok_or(Problem::NotBegun)?;
         let connections = self.connections()?;
-        let connected =
-            connections.complete(&callback, &holder(session.person()), &browser(session), self.now).await;
+        let Some(session) = &self.session else {
+            // Who brings an answer without being signed in is nobody's browser that asked.
+            let happening = self.begins(DeedKind::Connect)?;
+            happening.failed(&Problem::NotBegun);
+            return Err(Problem::NotBegun);
+        };
+        let (holder, browser, visit) = (holder(session.person()), browser(session), self.as_recorded());
+        let connected = connections.complete(&callback, &holder, &browser, &visit, self.now).await;
         match connected {
             Ok(connected) => Ok(self.done(&connected, "is connected")),
             Err(ConnectError::Declined { error }) => {
@@ -99,7 +106,8 @@ impl Visit<'_> {
         let (id, asked) = self.asked(ticket)?;
         let session = self.session_for(&format!("agree:{id}"), form.get("token"))?;
         self.check_person(&asked, session)?;
-        let agreed = self.connections()?.agree(&id, &holder(session.person()), self.now).await;
+        let agreed =
+            self.connections()?.agree(&id, &holder(session.person()), &self.as_recorded(), self.now).await;
         match agreed {
             Ok(connected) => Ok(self.done(&connected, "can be used")),
             Err(error) => Err(self.failed(&error)),
@@ -111,7 +119,8 @@ impl Visit<'_> {
         let (id, asked) = self.asked(ticket)?;
         let session = self.session_for(&format!("decline:{id}"), form.get("token"))?;
         self.check_person(&asked, session)?;
-        let declined = self.connections()?.decline(&id, &holder(session.person()), self.now);
+        let declined =
+            self.connections()?.decline(&id, &holder(session.person()), &self.as_recorded(), self.now);
         declined.map_err(|error| self.failed(&error))?;
         let agent = text::shown(asked.agent.as_str(), NAME_CHARS_MAX);
         let connector = text::shown(asked.connector.as_str(), NAME_CHARS_MAX);
@@ -142,7 +151,9 @@ impl Visit<'_> {
         if asked.holder == holder(session.person()) {
             return Ok(());
         }
-        self.note(&Happening::LinkOfAnother(session.person()));
+        let recorded = self.connections()?.opened_by_another(asked, &self.as_recorded());
+        recorded.map_err(|error| self.failed(&error))?;
+        tracing::warn!(request_id = self.reference, "Link opened by another person than it is for");
         Err(Problem::OtherPerson)
     }
 
@@ -227,6 +238,7 @@ impl From<&ConnectError> for Problem {
             ConnectError::NotConfigured => Self::NoConnections,
             ConnectError::Exchange(error) => Self::of_exchange(error),
             ConnectError::Vault(_) => Self::VaultUnavailable,
+            ConnectError::NotRecorded(_) => Self::Unrecorded,
             ConnectError::BrokeOff => Self::Broken,
         }
     }

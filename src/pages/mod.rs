@@ -11,10 +11,11 @@ use http::{Method, Request, Response};
 use http_body::Body;
 use tokio::sync::Semaphore;
 
+use crate::audit::{Recorder, RequestId};
 use crate::clock::Now;
 use crate::confirmation::{Answer, QuestionId, Questions};
 use crate::connections::Connections;
-use crate::identity::{Issuer, Person};
+use crate::identity::{Issuer, Peer, Person};
 use crate::oauth::authorization_server::AuthorizationServers;
 
 mod account;
@@ -38,7 +39,6 @@ pub use settings::PagesSettings;
 use cookies::Cookie;
 use fields::Fields;
 use flow::FlowKey;
-use happening::Happening;
 use link::{Link, LinkPage};
 use problem::Problem;
 use reply::Reply;
@@ -79,6 +79,16 @@ pub struct Pages {
     questions: Arc<Questions>,
     /// `None`: no connector has connections.
     connections: Option<Arc<Connections>>,
+    recorder: Recorder,
+}
+
+/// Who asks for a page, as far as that is known without reading the request.
+#[derive(Clone, Copy, Debug)]
+pub struct Visitor {
+    /// The request, which has a record.
+    pub request: RequestId,
+    /// Who connected.
+    pub peer: Peer,
 }
 
 /// One request for a page.
@@ -87,8 +97,9 @@ struct Visit<'a> {
     request: &'a Request<()>,
     /// What of the path follows that of the pages.
     rest: &'a str,
+    visitor: Visitor,
     /// By what the record of the request is found.
-    reference: &'a str,
+    reference: String,
     session: Option<Session>,
     now: Now,
 }
@@ -155,15 +166,16 @@ impl<'a> Route<'a> {
 }
 
 impl Pages {
-    /// The pages where `settings` say, for the people of these issuers and their connections.
+    /// The pages where `settings` say, for the people of these issuers and their connections. `recorder` records what people do.
     pub fn new(
         settings: PagesSettings,
         servers: AuthorizationServers,
         browsers: Arc<Browsers>,
         questions: Arc<Questions>,
         connections: Option<Arc<Connections>>,
+        recorder: Recorder,
     ) -> Self {
-        Self { settings, servers, browsers, questions, connections }
+        Self { settings, servers, browsers, questions, connections, recorder }
     }
 
     /// Whether the people of this issuer can sign in.
@@ -181,25 +193,55 @@ impl Pages {
         self.settings.path()
     }
 
-    /// Answers a request for a page. `rest` is what of its path follows that of the pages; `reference` names its record.
+    /// Answers a request for a page. `rest` is what of its path follows that of the pages.
     pub async fn answer<B>(
         &self,
         request: &Request<()>,
         rest: &str,
         body: B,
-        reference: &str,
+        visitor: Visitor,
         now: Now,
     ) -> Response<Bytes>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let visit = Visit { pages: self, request, rest, reference, session: self.session(request, now), now };
+        let (session, reference) = (self.session(request, now), visitor.request.to_string());
+        let visit = Visit { pages: self, request, rest, visitor, reference, session, now };
         let reply = match visit.tell(body).await {
             Ok(reply) => reply,
             Err(problem) => visit.say(&problem),
         };
         reply.into_response()
+    }
+
+    /// What somebody hears whose request cannot be recorded. `was_done`: it may have been done before that was noticed.
+    pub fn unrecorded(&self, reference: &str, was_done: bool) -> Response<Bytes> {
+        let problem = if was_done { Problem::NotRecordedYet } else { Problem::Unrecorded };
+        let heard = problem.heard();
+        let page = ProblemPage {
+            frame: self.frame(None),
+            title: heard.title,
+            what: heard.what.to_owned(),
+            remedy: heard.remedy,
+            as_another: None,
+            detail: None,
+            reference: reference.to_owned(),
+        };
+        Reply::page(heard.status, rendered(&page)).into_response()
+    }
+
+    fn frame(&self, session: Option<&Session>) -> Frame {
+        let settings = &self.settings;
+        Frame {
+            base: settings.base().to_owned(),
+            style: style_name(),
+            host: settings.host().to_owned(),
+            who: session.map(|session| Who {
+                name: text::shown(session.person().name().unwrap_or("Signed in"), text::NAME_CHARS_MAX),
+                sign_out: session.token("sign-out"),
+            }),
+        }
     }
 
     /// The session that the browser has, as long as its person could still sign in.
@@ -260,10 +302,6 @@ impl Visit<'_> {
         }
     }
 
-    fn note(&self, happening: &Happening<'_>) {
-        happening.note(self.reference);
-    }
-
     /// The page about a problem.
     fn say(&self, problem: &Problem) -> Reply {
         let heard = problem.heard();
@@ -275,7 +313,7 @@ impl Visit<'_> {
             remedy: heard.remedy,
             as_another: self.as_another(problem),
             detail: problem.detail(),
-            reference: self.reference.to_owned(),
+            reference: self.reference.clone(),
         };
         let allow = if let Problem::Method(allow) = problem { Some(*allow) } else { None };
         Reply::page(heard.status, rendered(&page)).allowing(allow)
@@ -307,16 +345,7 @@ impl Visit<'_> {
     }
 
     fn frame_of(&self, session: Option<&Session>) -> Frame {
-        let settings = &self.pages.settings;
-        Frame {
-            base: settings.base().to_owned(),
-            style: style_name(),
-            host: settings.host().to_owned(),
-            who: session.map(|session| Who {
-                name: text::shown(session.person().name().unwrap_or("Signed in"), text::NAME_CHARS_MAX),
-                sign_out: session.token("sign-out"),
-            }),
-        }
+        self.pages.frame(session)
     }
 }
 

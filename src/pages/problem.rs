@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use super::text;
+use crate::audit::Fault;
 use crate::oauth::outbound::OutboundError;
 use crate::oauth::sign_in::SignInError;
 
@@ -62,6 +63,8 @@ pub enum Problem {
     VaultUnavailable,
     /// The gateway cannot record what is done at the moment.
     Unrecorded,
+    /// It was done, and the gateway cannot say that the record of it is safe.
+    NotRecordedYet,
     /// The gateway's own code failed.
     Broken,
 }
@@ -250,12 +253,84 @@ impl Problem {
                 "The gateway keeps a record of all that is done here, and cannot write it now, so nothing has been changed.",
                 ASK_OPERATOR,
             ),
+            Self::NotRecordedYet => heard(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "This may have been done",
+                "The gateway keeps a record of all that is done here, and cannot say whether the record of this is safe.",
+                "Wait a minute, open your connections, and look whether all is as you want it. If it stays like this, ask whoever runs \
+                 this gateway, and give them the reference below.",
+            ),
             Self::Broken => heard(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "Something went wrong here",
                 "It is the gateway's own fault.",
                 ASK_OPERATOR,
             ),
+        }
+    }
+
+    /// What it is called in records.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Method(_) => "method_not_allowed",
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too_large",
+            Self::Unread => "unread",
+            Self::NotOurs => "not_ours",
+            Self::SignedOut => "signed_out",
+            Self::NotBegun => "not_begun",
+            Self::WrongIssuer => "other_server",
+            Self::Refused(_) => "declined_at_service",
+            Self::NotLetIn(_) => "not_let_in",
+            Self::ProviderFailed(_) => "service_error",
+            Self::Unreachable => "unreachable",
+            Self::TooSlow => "timed_out",
+            Self::Distrusted => "distrusted",
+            Self::NotOffered => "not_offered",
+            Self::Busy => "busy",
+            Self::LinkGone => "link_gone",
+            Self::QuestionOver => "question_over",
+            Self::Answered => "answered_otherwise",
+            Self::OtherPerson => "other_person",
+            Self::NoConnection => "no_connection",
+            Self::NoConnections => "not_configured",
+            Self::VaultUnavailable => "vault_unavailable",
+            Self::Unrecorded | Self::NotRecordedYet => "audit_unavailable",
+            Self::Broken => "internal_error",
+        }
+    }
+
+    /// Who can do something about it.
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::NotFound
+            | Self::Method(_)
+            | Self::Malformed
+            | Self::TooLarge
+            | Self::Unread
+            | Self::NotOurs
+            | Self::SignedOut
+            | Self::NotBegun
+            | Self::Refused(_)
+            | Self::NotLetIn(_)
+            | Self::NotOffered
+            | Self::LinkGone
+            | Self::QuestionOver
+            | Self::Answered
+            | Self::OtherPerson
+            | Self::NoConnection => Fault::User,
+            Self::WrongIssuer
+            | Self::ProviderFailed(_)
+            | Self::Unreachable
+            | Self::TooSlow
+            | Self::Distrusted => Fault::AuthorizationServer,
+            Self::Busy
+            | Self::NoConnections
+            | Self::VaultUnavailable
+            | Self::Unrecorded
+            | Self::NotRecordedYet
+            | Self::Broken => Fault::Gateway,
         }
     }
 

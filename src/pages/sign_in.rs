@@ -16,10 +16,11 @@ use super::reply::Reply;
 use super::text;
 use super::view::{DonePage, SignInPage, Way};
 use super::{Pages, Visit, rendered};
+use crate::audit::DeedKind;
 use crate::digest::sha256;
 use crate::identity::{Issuer, SecretToken};
 use crate::oauth::authorization_server::AuthorizationServer;
-use crate::oauth::sign_in::Attempt;
+use crate::oauth::sign_in::{Attempt, SignedIn};
 
 /// Bytes of the digest by which links name an issuer.
 const ISSUER_KEY_BYTES: usize = 8;
@@ -80,10 +81,18 @@ impl Visit<'_> {
         let found = self.pages.servers.iter().find(|(issuer, _)| issuer_key(issuer) == key);
         let (_, server) = found.ok_or(Problem::NotOffered)?;
         let attempt = Attempt::begin();
-        let url = server.sign_in_url(&attempt, &settings.signed_in_address(), anew).map_err(|error| {
-            self.note(&Happening::NotSignedIn(&error));
-            Problem::from(&error)
-        })?;
+        let url = match server.sign_in_url(&attempt, &settings.signed_in_address(), anew) {
+            Ok(url) => url,
+            Err(error) => {
+                let mut happening = self.begins(DeedKind::SignIn)?;
+                happening.by(None);
+                happening.at(server);
+                happening.because(&error);
+                let problem = Problem::from(&error);
+                happening.failed(&problem);
+                return Err(problem);
+            }
+        };
         let issuer = server.settings().issuer.clone();
         let flow = Flow { attempt, issuer, link };
         let sealed = self.pages.browsers.flows.seal(&flow, self.now);
@@ -91,17 +100,39 @@ impl Visit<'_> {
         Ok(Reply::see_other(url.as_str()).with_cookie(cookie))
     }
 
-    /// `GET …/signed-in`: back from the issuer. Whatever comes of it, it is not tried again.
+    /// `GET …/signed-in`: back from the issuer. Whatever comes of it, it is not tried again; unless it cannot be recorded, so that
+    /// nothing has been done with what came.
     pub(super) async fn complete_sign_in(&self) -> Result<Reply, Problem> {
-        let settings = &self.pages.settings;
-        let reply = match self.completed_sign_in().await {
-            Ok(reply) => reply,
-            Err(problem) => self.say(&problem),
+        let Pages { settings, browsers, .. } = self.pages;
+        let mut happening = self.begins(DeedKind::SignIn)?;
+        happening.by(None);
+        let reply = match self.completed_sign_in(&mut happening).await {
+            Ok((person, link)) => {
+                happening.by(Some(self.known(&person)));
+                happening.done();
+                // The session that the browser had is over, whoever's it was, and the new one has another name.
+                if let Some(before) = &self.session {
+                    browsers.sessions.end(before);
+                }
+                let id = browsers.sessions.begin(person, self.now.monotonic);
+                let rest = link.map_or_else(|| "/".to_owned(), |link| link.rest());
+                let next = format!("{}{rest}", settings.base());
+                Reply::see_other(&next).with_cookie(Cookie::Session.set(&id, None, settings))
+            }
+            Err(problem) => {
+                let reply = self.say(&problem);
+                happening.failed(&problem);
+                reply
+            }
         };
         Ok(reply.with_cookie(Cookie::Flow.clear(settings)))
     }
 
-    async fn completed_sign_in(&self) -> Result<Reply, Problem> {
+    /// Who came back, and by which link they came in the first place.
+    async fn completed_sign_in(
+        &self,
+        happening: &mut Happening,
+    ) -> Result<(SignedIn, Option<Link>), Problem> {
         let Pages { settings, servers, browsers, .. } = self.pages;
         let query = self.query()?;
         let state = query.required("state")?;
@@ -113,6 +144,7 @@ impl Visit<'_> {
             return Err(Problem::NotBegun);
         }
         let server = servers.get(&issuer).ok_or(Problem::NotOffered)?;
+        happening.at(server);
         if !server.answers_as(query.get("iss")) {
             return Err(Problem::WrongIssuer);
         }
@@ -126,25 +158,18 @@ impl Visit<'_> {
         let _turn = browsers.completing.try_acquire().map_err(|_| Problem::Busy)?;
         let signed_in = server.sign_in(&attempt, &settings.signed_in_address(), &code, self.now).await;
         let person = signed_in.map_err(|error| {
-            self.note(&Happening::NotSignedIn(&error));
+            happening.because(&error);
             Problem::from(&error)
         })?;
-        self.note(&Happening::SignedIn(&person));
-        // The session that the browser had is over, whoever's it was, and the new one has another name.
-        if let Some(before) = &self.session {
-            browsers.sessions.end(before);
-        }
-        let id = browsers.sessions.begin(person, self.now.monotonic);
-        let rest = link.map_or_else(|| "/".to_owned(), |link| link.rest());
-        let next = format!("{}{rest}", settings.base());
-        Ok(Reply::see_other(&next).with_cookie(Cookie::Session.set(&id, None, settings)))
+        Ok((person, link))
     }
 
     /// `POST …/sign-out`.
     pub(super) fn sign_out(&self, form: &Fields) -> Result<Reply, Problem> {
         let session = self.session_for("sign-out", form.get("token"))?;
+        let happening = self.begins(DeedKind::SignOut)?;
         self.pages.browsers.sessions.end(session);
-        self.note(&Happening::SignedOut(session.person()));
+        happening.done();
         let page = DonePage {
             frame: self.frame_of(None),
             title: "You are signed out".to_owned(),

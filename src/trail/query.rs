@@ -189,7 +189,7 @@ fn cells(record: &Record<'_>) -> [String; COLUMNS] {
 /// Green went well, red was refused, yellow is something else, and what is no call stands back.
 pub fn colour_of(record: &Record<'_>) -> &'static str {
     match (record.kind(), record.is_success(), record.code().is_some()) {
-        (super::record::Kind::Mark, ..) => "2",
+        (super::record::Kind::Mark | super::record::Kind::Page, ..) => "2",
         (_, true, _) => "32",
         (_, _, true) => "31",
         _ => "33",

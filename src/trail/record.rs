@@ -6,8 +6,12 @@ use serde::Deserialize;
 
 /// `status_id` of what went well.
 const SUCCESS: u32 = 1;
-/// `user.type_id` of what is no person.
+/// `user.type_id` of what is no person, and of somebody of whom nothing is known.
 const SERVICE: u32 = 4;
+const UNKNOWN: u32 = 0;
+
+/// `unmapped.obo.kind` of a request for a page.
+const PAGE: &str = "page";
 
 /// A text of a record, taken from its line where it stands there as it is.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -25,7 +29,9 @@ impl Text<'_> {
 pub enum Kind {
     /// A call (class 6003).
     Call,
-    /// What happened to somebody's credentials (class 3002): an exchange, a revocation.
+    /// A request for one of the pages for people (class 6003 as well).
+    Page,
+    /// What happened to somebody's credentials (class 3002): an exchange, a revocation, what people do about them themselves.
     Authentication,
     /// What happened to the trail itself.
     Mark,
@@ -38,6 +44,7 @@ impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Call => "call",
+            Self::Page => "page",
             Self::Authentication => "authentication",
             Self::Mark => "mark",
             Self::Other => "other",
@@ -181,6 +188,10 @@ struct Delegation<'a> {
     for_request: Option<Text<'a>>,
     #[serde(borrow, default)]
     forgotten: Option<Forgotten<'a>>,
+    #[serde(borrow, default)]
+    owner: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    account: Option<Text<'a>>,
     duration_us: Option<u64>,
 }
 
@@ -213,6 +224,7 @@ impl<'a> Record<'a> {
     /// What kind it is.
     pub fn kind(&self) -> Kind {
         match self.class_uid {
+            6003 if text(&self.unmapped.obo.kind) == Some(PAGE) => Kind::Page,
             6003 => Kind::Call,
             3002 => Kind::Authentication,
             0 if self.unmapped.obo.mark.is_some() => Kind::Mark,
@@ -228,7 +240,7 @@ impl<'a> Record<'a> {
     fn user(&self) -> Option<&User<'a>> {
         // The gateway's application obtains tokens of its own, and is nobody.
         let user = self.actor.user.as_ref().or(self.user.as_ref());
-        user.filter(|user| user.type_id != Some(SERVICE))
+        user.filter(|user| !matches!(user.type_id, Some(SERVICE | UNKNOWN)))
     }
 
     /// For whom: the identifier, or the pseudonym.
@@ -244,6 +256,16 @@ impl<'a> Record<'a> {
     /// Under which other pseudonyms the person stands in records, where they were forgotten.
     pub fn pseudonyms(&self) -> impl Iterator<Item = &str> {
         self.unmapped.obo.forgotten.iter().flat_map(|forgotten| &forgotten.pseudonyms).map(Text::as_str)
+    }
+
+    /// Who else it is about: whose link somebody opened.
+    pub fn owner(&self) -> Option<&str> {
+        text(&self.unmapped.obo.owner)
+    }
+
+    /// What a service calls the person's account.
+    pub fn account(&self) -> Option<&str> {
+        text(&self.unmapped.obo.account)
     }
 
     /// The person's tenant.
@@ -264,7 +286,7 @@ impl<'a> Record<'a> {
         match self.kind() {
             // There the gateway itself is who acts.
             Kind::Authentication => text(&self.unmapped.obo.agent),
-            Kind::Call | Kind::Mark | Kind::Other => text(&self.actor.app_uid),
+            Kind::Call | Kind::Page | Kind::Mark | Kind::Other => text(&self.actor.app_uid),
         }
     }
 
@@ -281,15 +303,21 @@ impl<'a> Record<'a> {
     /// `connector/tool`, as far as that is known; for what is no call, what it was.
     pub fn target(&self) -> Cow<'_, str> {
         match (self.kind(), self.connector(), self.tool()) {
-            (Kind::Authentication, Some(connector), _) => format!("{} for {connector}", self.deed()).into(),
+            (Kind::Authentication, Some(connector), Some(tool)) => {
+                format!("{} for {connector}/{tool}", self.deed()).into()
+            }
+            (Kind::Authentication, Some(connector), None) => {
+                format!("{} for {connector}", self.deed()).into()
+            }
             (Kind::Authentication, None, _) => self.deed().into(),
             (_, Some(connector), Some(tool)) => format!("{connector}/{tool}").into(),
             (_, Some(one), None) | (_, None, Some(one)) => one.into(),
+            (Kind::Page, None, None) => format!("page {}", self.operation().unwrap_or("")).into(),
             (_, None, None) => text(&self.message).or(self.operation()).unwrap_or("").into(),
         }
     }
 
-    /// What was done about credentials: `exchange`, `revocation`.
+    /// What was done about credentials: `exchange`, `revocation`, `sign_in`, `connect`.
     fn deed(&self) -> &str {
         text(&self.unmapped.obo.kind).or(text(&self.activity_name)).unwrap_or("authentication")
     }
@@ -379,7 +407,9 @@ impl<'a> Record<'a> {
 
 /// Whether a record is about a person, by the identifier or a pseudonym that records have for them. The one place that decides it.
 pub fn is_person(record: &Record<'_>, person: &str) -> bool {
-    record.person() == Some(person) || record.pseudonyms().any(|pseudonym| pseudonym == person)
+    record.person() == Some(person)
+        || record.owner() == Some(person)
+        || record.pseudonyms().any(|pseudonym| pseudonym == person)
 }
 
 #[cfg(test)]
@@ -416,6 +446,28 @@ mod tests {
         let revocation = Record::parse(revocation).expect("a record");
         assert!(is_person(&revocation, "p-1") && is_person(&revocation, "p-2"));
         assert_eq!(&*revocation.target(), "revocation");
+    }
+
+    #[test]
+    fn what_people_do_themselves_is_told_from_what_agents_call() {
+        let foreign = br#"{"class_uid":3002,"time":1,"status_code":"other_person","user":{"uid":"o-1","type_id":1},
+            "unmapped":{"obo":{"kind":"foreign_link","outcome":"other_person","connector":"crm","agent":"planner","owner":"o-2"}},
+            "metadata":{"uid":"b"}}"#;
+        let foreign = Record::parse(foreign).expect("a record");
+        assert!(is_person(&foreign, "o-1") && is_person(&foreign, "o-2") && !is_person(&foreign, "o-3"));
+        assert_eq!((foreign.kind(), &*foreign.target()), (Kind::Authentication, "foreign_link for crm"));
+        let confirmed = br#"{"class_uid":3002,"time":1,"user":{"name":"unknown","type_id":0},
+            "unmapped":{"obo":{"kind":"confirmation","connector":"crm","tool":"send","account":"ada@crm.example"}},"metadata":{}}"#;
+        let confirmed = Record::parse(confirmed).expect("a record");
+        assert_eq!((confirmed.person(), confirmed.name()), (None, None));
+        assert_eq!(
+            (&*confirmed.target(), confirmed.account()),
+            ("confirmation for crm/send", Some("ada@crm.example"))
+        );
+        let page = br#"{"class_uid":6003,"time":1,"api":{"operation":"GET /account/"},"actor":{"app_name":"browser"},
+            "unmapped":{"obo":{"kind":"page","outcome":"answered"}},"metadata":{}}"#;
+        let page = Record::parse(page).expect("a record");
+        assert_eq!((page.kind(), &*page.target(), page.agent()), (Kind::Page, "page GET /account/", None));
     }
 
     #[test]

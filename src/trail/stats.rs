@@ -28,8 +28,10 @@ pub struct Stats {
     pub calls: u64,
     /// Calls that the gateway refused.
     pub refused: u64,
-    /// Records of exchanges and revocations among them.
+    /// Records of exchanges, of revocations, and of what people do about them themselves.
     pub authentications: u64,
+    /// Requests for the pages for people among them.
+    pub pages: u64,
     /// Marks among them.
     pub marks: u64,
     /// When the first one ended, in milliseconds since 1970.
@@ -153,6 +155,7 @@ impl Stats {
         self.to = Some(self.to.map_or(record.time, |to| to.max(record.time)));
         match record.kind() {
             Kind::Call => self.calls += 1,
+            Kind::Page => self.pages += 1,
             Kind::Mark => self.marks += 1,
             Kind::Authentication => self.authentications += 1,
             Kind::Other => {}
@@ -202,8 +205,16 @@ impl Stats {
             let _ = write!(text, ", {} to {}", date_time(from), date_time(to));
         }
         let (calls, marks) = (counted(self.calls, "call", "calls"), counted(self.marks, "mark", "marks"));
-        let others = counted(self.authentications, "exchange or revocation", "exchanges and revocations");
-        let _ = writeln!(text, "\n{calls}, {} of them refused; {others}; {marks}", self.refused);
+        let others = counted(
+            self.authentications,
+            "exchange, sign-in or the like",
+            "exchanges, sign-ins and the like",
+        );
+        let pages = match self.pages {
+            0 => String::new(),
+            pages => format!("; {}", counted(pages, "request for a page", "requests for pages")),
+        };
+        let _ = writeln!(text, "\n{calls}, {} of them refused; {others}{pages}; {marks}", self.refused);
         if let (Some(p50), Some(p95)) = (self.percentile(50), self.percentile(95)) {
             let _ = writeln!(text, "duration of calls: p50 {}, p95 {}", milliseconds(p50), milliseconds(p95));
         }
@@ -231,6 +242,7 @@ impl Stats {
             calls: self.calls,
             refused: self.refused,
             authentications: self.authentications,
+            pages: self.pages,
             marks: self.marks,
             from: self.from,
             to: self.to,
@@ -252,6 +264,7 @@ struct Document {
     calls: u64,
     refused: u64,
     authentications: u64,
+    pages: u64,
     marks: u64,
     from: Option<u64>,
     to: Option<u64>,

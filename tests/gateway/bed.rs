@@ -246,7 +246,16 @@ impl TestBed {
         secrets.extend(self.sent.lock().expect("nobody panics here").iter().cloned());
         secrets.extend(server.issued());
         secrets.extend(server.issued_to_application());
-        let names = ["assertion", "subject_token", "actor_token", "client_assertion", "client_secret"];
+        let names = [
+            "assertion",
+            "subject_token",
+            "actor_token",
+            "client_assertion",
+            "client_secret",
+            "code",
+            "code_verifier",
+            "refresh_token",
+        ];
         for exchange in server.exchanges() {
             secrets.extend(names.iter().filter_map(|name| exchange.parameter(name)).map(str::to_owned));
         }

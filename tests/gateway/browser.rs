@@ -17,7 +17,14 @@ pub struct Browser {
     gateway: String,
     /// By host, and then by name.
     cookies: BTreeMap<(String, String), String>,
+    /// What only the browser and those that it was sent to may know.
+    secrets: Vec<String>,
+    /// All that the gateway's pages said.
+    shown: String,
 }
+
+/// Parameters of addresses that are nobody else's business.
+const SECRET_PARAMETERS: [&str; 4] = ["state", "nonce", "code", "token"];
 
 /// A page, read.
 pub struct Page {
@@ -28,7 +35,24 @@ pub struct Page {
 
 impl Browser {
     pub fn at(gateway: String) -> Self {
-        Self { client: client(), gateway, cookies: BTreeMap::new() }
+        let (cookies, secrets, shown) = (BTreeMap::new(), Vec::new(), String::new());
+        Self { client: client(), gateway, cookies, secrets, shown }
+    }
+
+    /// The cookies of the gateway that it ever had, and the states, nonces, codes and tokens of all addresses that it went to.
+    pub fn secrets(&self) -> &[String] {
+        &self.secrets
+    }
+
+    /// All that the gateway's pages said.
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    fn note(&mut self, address: &str) {
+        let Ok(address) = Url::parse(address) else { return };
+        let secret = address.query_pairs().filter(|(name, _)| SECRET_PARAMETERS.contains(&&**name));
+        self.secrets.extend(secret.map(|(_, value)| value.into_owned()));
     }
 
     /// The cookies of the gateway.
@@ -68,6 +92,9 @@ impl Browser {
                 }
                 assert!(!attributes.contains("Domain"), "{cookie}");
             }
+            if host == "gateway.example" && !value.is_empty() {
+                self.secrets.push(value.to_owned());
+            }
             let key = (host.to_owned(), name.to_owned());
             match has("Max-Age=0") {
                 true => drop(self.cookies.remove(&key)),
@@ -76,18 +103,25 @@ impl Browser {
         }
     }
 
-    async fn send(&mut self, address: &str, request: RequestBuilder) -> Response {
+    async fn send(&mut self, address: &str, request: RequestBuilder) -> Page {
+        self.note(address);
         let host = Url::parse(address).expect("an address").host_str().expect("a host").to_owned();
         let response = self.send_cookies(&host, request).send().await.expect("an answer");
         self.keep_cookies(&host, &response);
-        response
+        let page = Page::read(response).await;
+        if host == "gateway.example" {
+            self.shown.push_str(&page.text);
+        }
+        if let Some(next) = page.location() {
+            self.note(&next);
+        }
+        page
     }
 
     /// Opens an address, and goes nowhere from there.
     pub async fn step(&mut self, address: &str) -> Page {
         let request = self.client.get(self.reached(address));
-        let response = self.send(address, request).await;
-        Page::read(response).await
+        self.send(address, request).await
     }
 
     /// Opens an address, and follows where it leads.
@@ -122,8 +156,7 @@ impl Browser {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = self.send(address, request).await;
-        Page::read(response).await
+        self.send(address, request).await
     }
 
     /// Picks a person on the development server's sign-in page, which `page` is, and goes where that leads.

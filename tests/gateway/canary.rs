@@ -71,8 +71,14 @@ async fn bed() -> TestBed {
 
 /// Looks through everything there is.
 async fn check(bed: &TestBed, log: &Log, heard: &Heard) {
+    check_for(bed, log, heard, &[]).await;
+}
+
+/// The same, for these secrets as well.
+async fn check_for(bed: &TestBed, log: &Log, heard: &Heard, more: &[String]) {
     let mut secrets = bed.secrets();
     secrets.extend(MARKED.map(str::to_owned));
+    secrets.extend_from_slice(more);
     let trail = std::fs::read_to_string(bed.audit_path()).expect("a trail");
     leaks::assert_none("trail", &trail, &secrets);
     leaks::assert_none("log", &log.text(), &secrets);
@@ -227,4 +233,62 @@ async fn no_marked_secret_of_an_mcp_call_is_in_anything_that_is_put_out() {
     assert!(calls.iter().any(|call| call["unmapped"]["obo"]["arguments_digest"].is_string()), "{calls:#?}");
     assert!(calls.iter().any(|call| call["api"]["operation"] == "tools/call read_note"), "{calls:#?}");
     check(&bed.bed, &log, &heard).await;
+}
+
+#[tokio::test]
+async fn no_secret_of_the_pages_and_of_connections_is_in_anything_that_is_put_out() {
+    use crate::pages_of_people as pages;
+    let (log, _guard) = Log::capture();
+    let bed = pages::connecting::bed_for_canaries(CLIENT_SECRET).await;
+    let (mut adas, mut bobs) = (pages::browser(&bed), pages::browser(&bed));
+    // A sign-in that fails, one that is for another person, and one that is good.
+    let link = pages::connecting::link(&bed, "ada").await;
+    let back = pages::way_back(&mut bobs, &bed).await;
+    bobs.open(&pages::with(&back, "code", Some(QUERY))).await;
+    bobs.open(&pages::with(&back, "error", Some("access_denied"))).await;
+    pages::sign_in_from(&mut bobs, &bed, &link, pages::BOB).await;
+    // What the service says no to, what is not believed, and what is.
+    let page = pages::sign_in_from(&mut adas, &bed, &link, pages::ADA).await;
+    let back = pages::connecting::way_back(&mut adas, &bed, &page).await;
+    bobs.open(back.as_str()).await;
+    let stolen = adas.gateway_cookies()[0].1.to_owned();
+    bobs.plant("__Host-obo-session", &stolen);
+    bobs.open(&pages::with(&back, "iss", Some("https://evil.example"))).await;
+    for reply in [
+        Reply::json(200, &json!({ "access_token": RESPONSE_BODY, "token_type": "mac" })),
+        Reply::json(400, &json!({ "error": "invalid_grant", "error_description": RESPONSE_BODY })),
+    ] {
+        let page = adas.open(&link).await;
+        let back = pages::connecting::way_back(&mut adas, &bed, &page).await;
+        bed.authorization_server.script(Endpoint::Token).once(reply);
+        adas.open(back.as_str()).await;
+    }
+    pages::connecting::connect_signed_in(&mut adas, &bed, &link).await.assert_says(200, "mail is connected");
+    let mut heard = Heard::default();
+    for _ in 0..2 {
+        heard.note(Ok(bed.get(pages::connecting::PATH, &bed.token("ada")).await)).await;
+        // Its token is renewed before the second.
+        tokio::time::sleep(Duration::from_millis(2_100)).await;
+    }
+    let page = adas.open(&pages::account("/")).await;
+    adas.submit(&page, "/account/disconnect").await.assert_says(200, "Your connections");
+    let page = adas.open(&pages::account("/")).await;
+    adas.submit(&page, "/account/sign-out").await.assert_says(200, "You are signed out");
+
+    let kinds: std::collections::BTreeSet<String> = bed
+        .authentications()
+        .await
+        .iter()
+        .map(|record| record["unmapped"]["obo"]["kind"].as_str().expect("a kind").to_owned())
+        .collect();
+    assert!(kinds.len() >= 7, "much was done: {kinds:?}");
+    let secrets: Vec<String> = adas.secrets().iter().chain(bobs.secrets()).cloned().collect();
+    assert!(secrets.len() > 20, "there was much to keep");
+    check_for(&bed, &log, &heard, &secrets).await;
+    // Forms and links carry tokens of their own; nothing else of it is on any page.
+    let mut hidden = bed.secrets();
+    hidden.push(stolen);
+    for shown in [adas.shown(), bobs.shown()] {
+        leaks::assert_none("pages", shown, &hidden);
+    }
 }

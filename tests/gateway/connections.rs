@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use obo_gateway::audit::{PageVisit, RequestId};
 use obo_gateway::clock::Now;
 use obo_gateway::connections::{Callback, Connections, Holder, TicketId};
 use obo_gateway::demo::authorization_server::{AuthorizationServer, GrantKind, MAIL_AUDIENCE, Settings};
 use obo_gateway::demo::mail::{MailConnector, MailSettings};
 use obo_gateway::demo::script::Reply;
+use obo_gateway::identity::Peer;
 use reqwest::{Method, Url};
 use serde_json::Value;
 
@@ -17,6 +19,18 @@ use crate::bed::{Parts, TestBed, assert_refused, client, refusal};
 
 const PUBLIC: &str = "https://gateway.example";
 const BROWSER: &str = "what-the-cookie-says";
+
+/// What a browser asks for, so to say.
+fn visit() -> PageVisit {
+    PageVisit {
+        request: RequestId::next(),
+        person: None,
+        peer: Peer { address: ([127, 0, 0, 1], 1).into(), tls: false, certificate: None },
+        method: Method::GET,
+        path: "/account/callback".into(),
+        user_agent: None,
+    }
+}
 
 /// A gateway between the issuer's people and a service that they have accounts at.
 struct Bed {
@@ -105,8 +119,10 @@ impl Bed {
     /// What the person does with the link: signs in at the service, and is back.
     async fn connect(&self, ticket: &TicketId, who: &str) {
         let (connections, holder) = (self.connections(), self.holder(who));
-        let authorization =
-            connections.begin(ticket, &holder, BROWSER, Now::read()).await.expect("an authorization");
+        let authorization = connections
+            .begin(ticket, &holder, BROWSER, &visit(), Now::read())
+            .await
+            .expect("an authorization");
         let url = format!("{}&login_hint={who}", authorization.url);
         let answer = client().get(url).send().await.expect("an answer");
         let location: Url = answer.headers()["location"].to_str().expect("ASCII").parse().expect("a URL");
@@ -118,7 +134,7 @@ impl Bed {
             error: part("error"),
             iss: part("iss"),
         };
-        connections.complete(&callback, &holder, BROWSER, Now::read()).await.expect("a connection");
+        connections.complete(&callback, &holder, BROWSER, &visit(), Now::read()).await.expect("a connection");
     }
 
     /// The first call of `who`, the sign-in that it leads to, and the call that then works.
@@ -192,7 +208,8 @@ async fn an_agent_that_the_person_did_not_agree_to_gets_a_link_of_its_own() {
     let ticket = Bed::ticket(&refused.2);
     let shown = bed.connections().ticket(&ticket, Now::read()).expect("a ticket");
     assert_eq!(shown.agent.as_str(), "other-agent");
-    bed.connections().agree(&ticket, &bed.holder("ada"), Now::read()).await.expect("agreed");
+    let agreed = bed.connections().agree(&ticket, &bed.holder("ada"), &visit(), Now::read()).await;
+    agreed.expect("it can be used");
     assert_eq!(bed.bed.get("/mail/me/messages", &token).await.status(), 200);
     let nameless = bed.bed.authorization_server.subject_token("ada").without("azp").mint();
     let refused = refusal(bed.bed.get("/mail/me/messages", &nameless).await).await;

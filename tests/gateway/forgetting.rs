@@ -48,7 +48,7 @@ async fn a_forgotten_person_is_asked_for_anew_and_nobody_else() {
         record["unmapped"]["obo"]["forgotten"],
         json!({
             "tenant": bed.authorization_server.settings().tenant,
-            "credentials": 1, "remembered_tokens": 1, "connections": 0,
+            "credentials": 1, "remembered_tokens": 1, "connections": 0, "sessions": 0,
         })
     );
     let (_, again) = post(&bed, &path.replace(&person, "nobody"), None).await;

@@ -1,6 +1,7 @@
 //! The pages for people: who gets in, what they are shown, and what comes of everything that is not as it should be.
 
-mod connecting;
+pub mod connecting;
+mod recording;
 
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use url::Url;
 use crate::bed::{Setup, TOOLS, TestBed, outcome};
 use crate::browser::{Browser, PUBLIC, Page};
 
-const ADA: &str = "2f9a1c64-7d0e-4b7e-9d57-0c3a51f0a001";
-const BOB: &str = "8c41d2b7-53ae-4f09-8a1b-6e2f7b90b002";
+pub const ADA: &str = "2f9a1c64-7d0e-4b7e-9d57-0c3a51f0a001";
+pub const BOB: &str = "8c41d2b7-53ae-4f09-8a1b-6e2f7b90b002";
 
 fn setup(settings: &'static str) -> Setup {
     Setup::default()
@@ -26,7 +27,7 @@ async fn bed() -> TestBed {
     setup("pages: {}").start().await
 }
 
-fn browser(bed: &TestBed) -> Browser {
+pub fn browser(bed: &TestBed) -> Browser {
     Browser::at(bed.url(""))
 }
 
@@ -34,7 +35,7 @@ fn issuer(bed: &TestBed) -> Url {
     Url::parse(&bed.authorization_server.issuer()).expect("an issuer")
 }
 
-fn account(rest: &str) -> String {
+pub fn account(rest: &str) -> String {
     format!("{PUBLIC}/account{rest}")
 }
 
@@ -49,7 +50,7 @@ async fn to_the_issuer(browser: &mut Browser) -> Page {
     to_the_issuer_from(browser, &account("/")).await
 }
 
-async fn sign_in_from(browser: &mut Browser, bed: &TestBed, address: &str, person: &str) -> Page {
+pub async fn sign_in_from(browser: &mut Browser, bed: &TestBed, address: &str, person: &str) -> Page {
     let page = to_the_issuer_from(browser, address).await;
     browser.pick(&page, &issuer(bed), person).await
 }
@@ -59,7 +60,7 @@ async fn sign_in(browser: &mut Browser, bed: &TestBed, person: &str) -> Page {
 }
 
 /// The address by which the issuer sends the browser back.
-async fn way_back(browser: &mut Browser, bed: &TestBed) -> Url {
+pub async fn way_back(browser: &mut Browser, bed: &TestBed) -> Url {
     let page = to_the_issuer(browser).await;
     let back = browser.pick_only(&page, &issuer(bed), ADA).await;
     assert!(back.starts_with(&account("/signed-in?")), "{back}");
@@ -67,7 +68,7 @@ async fn way_back(browser: &mut Browser, bed: &TestBed) -> Url {
 }
 
 /// The same address with one parameter changed; `None` leaves it out.
-fn with(address: &Url, name: &str, value: Option<&str>) -> String {
+pub fn with(address: &Url, name: &str, value: Option<&str>) -> String {
     let mut changed = address.clone();
     let rest = address.query_pairs().filter(|(own, _)| own != name);
     changed.query_pairs_mut().clear().extend_pairs(rest).extend_pairs(value.map(|value| (name, value)));

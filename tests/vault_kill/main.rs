@@ -9,13 +9,14 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use obo_gateway::audit::{PageVisit, Recorder, RequestId};
 use obo_gateway::checked_url::{CheckedUrl, PlainHttp};
 use obo_gateway::clock::Now;
 use obo_gateway::connections::{
     Callback, ConnectionError, ConnectionSettings, Connections, Held, Holder, Links, Missing, Wanted,
 };
 use obo_gateway::demo::authorization_server::{AuthorizationServer, GrantKind, MAIL_AUDIENCE, Settings};
-use obo_gateway::identity::{Actor, Issuer, IssuerName, Scopes, SecretToken, Subject, Tenant};
+use obo_gateway::identity::{Actor, Issuer, IssuerName, Peer, Scopes, SecretToken, Subject, Tenant};
 use obo_gateway::metrics::Metrics;
 use obo_gateway::oauth::ClientAuth;
 use obo_gateway::oauth::code_client::{CodeClientSettings, CodeEndpoints};
@@ -182,7 +183,8 @@ async fn connect(server: &AuthorizationServer, file: &Path) {
     let connections = connections(&server.issuer(), file).await;
     let ticket = connections.ask(&wanted(), Missing::Connection, Now::read());
     let holder = wanted().holder;
-    let authorization = connections.begin(&ticket, &holder, BROWSER, Now::read()).await.expect("begun");
+    let authorization =
+        connections.begin(&ticket, &holder, BROWSER, &visit(), Now::read()).await.expect("begun");
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build();
     let url = format!("{}&login_hint=ada", authorization.url);
     let answer = client.expect("a client").get(url).send().await.expect("an answer");
@@ -194,7 +196,7 @@ async fn connect(server: &AuthorizationServer, file: &Path) {
     };
     let (state, code, iss) = (part("state"), part("code"), part("iss"));
     let callback = Callback { state: &state, code: Some(&code), error: None, iss: Some(&iss) };
-    connections.complete(&callback, &holder, BROWSER, Now::read()).await.expect("connected");
+    connections.complete(&callback, &holder, BROWSER, &visit(), Now::read()).await.expect("connected");
     connections.close().await;
 }
 
@@ -224,12 +226,26 @@ async fn connections(issuer: &str, file: &Path) -> Connections {
         account: None,
     };
     let links = Links::new(&"https://gateway.example".parse().expect("a URL"), "/account");
-    let held = Arc::new(Held::new(vault, Arc::clone(&metrics)));
-    Connections::new(held, vec![service], links, None, &metrics).expect("connections")
+    let held = Arc::new(Held::new(vault));
+    // What is recorded is others' to test.
+    let recorder = Recorder::for_rehearsal();
+    Connections::new(held, vec![service], links, None, recorder, &metrics).expect("connections")
+}
+
+fn visit() -> PageVisit {
+    PageVisit {
+        request: RequestId::next(),
+        person: None,
+        peer: Peer { address: ([127, 0, 0, 1], 1).into(), tls: false, certificate: None },
+        method: reqwest::Method::GET,
+        path: "/account/callback".into(),
+        user_agent: None,
+    }
 }
 
 fn wanted() -> Wanted {
     Wanted {
+        request: RequestId::next(),
         holder: Holder {
             issuer: Issuer::new("https://issuer.example"),
             tenant: Tenant::Sole,

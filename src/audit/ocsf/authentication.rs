@@ -1,4 +1,4 @@
-//! The record of an exchange, or of a person who was forgotten: class Authentication (3002).
+//! The record of an exchange, of a person who was forgotten, or of what one did: class Authentication (3002).
 
 use std::borrow::Cow;
 use std::io::Write;
@@ -12,10 +12,13 @@ use super::parts::{
 };
 use super::text::Texts;
 use crate::audit::authentication::{
-    Authentication, AuthenticationRecord, Exchange, ExchangeEnd, Forgotten, Revocation,
+    Authentication, AuthenticationRecord, Exchange, ExchangeEnd, Failure, Forgotten, Issued, Revocation, Whom,
 };
+use crate::audit::deed::PageVisit;
 use crate::audit::record::Fault;
 use crate::identity::Realm;
+
+mod deed;
 
 /// Appends the record.
 ///
@@ -25,7 +28,10 @@ use crate::identity::Realm;
 pub fn append(record: &AuthenticationRecord, line: impl Write) -> serde_json::Result<()> {
     match &record.what {
         Authentication::Exchange(exchange) => {
-            let texts = Texts::about(exchange.caller.as_deref(), &record.privacy);
+            let texts = match &exchange.whom {
+                Whom::Owner(person, _) => Texts::about_known([&**person], &record.privacy),
+                Whom::Caller(_) | Whom::Application => Texts::about(exchange.whom.caller(), &record.privacy),
+            };
             serde_json::to_writer(line, &Event::of_exchange(record, exchange, &texts))
         }
         Authentication::Revocation(revocation) => {
@@ -33,6 +39,10 @@ pub fn append(record: &AuthenticationRecord, line: impl Write) -> serde_json::Re
             let subject = revocation.person.subject.as_str();
             texts.hide(Some(subject), pseudonyms(record, revocation).into_iter().next());
             serde_json::to_writer(line, &Event::of_revocation(record, revocation, &texts))
+        }
+        Authentication::Deed(deed) => {
+            let texts = Texts::about_known(deed.person.iter().chain(&deed.owner), &record.privacy);
+            serde_json::to_writer(line, &Event::of_deed(record, deed, &texts))
         }
     }
 }
@@ -102,6 +112,17 @@ struct Url<'a> {
     path: Cow<'a, str>,
 }
 
+impl<'a> HttpRequest<'a> {
+    /// A request for a page.
+    fn of_page(visit: &'a PageVisit, texts: &Texts) -> Self {
+        Self {
+            http_method: visit.method.as_str(),
+            url: Url { path: texts.text(&visit.path) },
+            user_agent: visit.user_agent.as_ref().map(|agent| texts.header(agent)),
+        }
+    }
+}
+
 /// The token that was obtained. Never the token itself.
 #[derive(Serialize)]
 struct AuthenticationToken {
@@ -111,6 +132,19 @@ struct AuthenticationToken {
     created_time: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     expiration_time: Option<u64>,
+}
+
+impl AuthenticationToken {
+    /// A token that this record is of.
+    fn of(record: &AuthenticationRecord, issued: &Issued) -> Self {
+        let lives_until = |lifetime| milliseconds(record.began_at.saturating_add(lifetime));
+        Self {
+            type_id: 99,
+            kind: "Access Token",
+            created_time: milliseconds(record.began_at.saturating_add(record.duration)),
+            expiration_time: issued.lifetime.map(lives_until),
+        }
+    }
 }
 
 /// What OCSF has no place for in an exchange.
@@ -170,26 +204,33 @@ struct ForgottenPerson<'a> {
     pseudonyms: Vec<String>,
     #[serde(flatten)]
     dropped: Forgotten,
+    /// The connectors whose connections were dropped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    connectors: Vec<Cow<'a, str>>,
+    /// Sessions at the pages that ended.
+    sessions: usize,
 }
 
 impl<'a> Event<'a, ExchangeDetails<'a>> {
     fn of_exchange(record: &'a AuthenticationRecord, exchange: &'a Exchange, texts: &Texts) -> Self {
-        let caller = exchange.caller.as_deref();
+        let caller = exchange.whom.caller();
         let end = record.began_at.saturating_add(record.duration);
         let (activity_id, activity_name, type_name) = match exchange.occasion.reason.is_renewal() {
             false => (4, "Service Ticket Request", "Authentication: Service Ticket Request"),
             true => (5, "Service Ticket Renew", "Authentication: Service Ticket Renew"),
         };
         let details = ExchangeDetails::of(record, exchange, texts);
-        let (status_id, status) = status(matches!(exchange.end, ExchangeEnd::Issued { .. }));
-        let person = caller.and_then(|caller| User::of(caller, &record.privacy, texts));
+        let (status_id, status) = status(matches!(exchange.end, ExchangeEnd::Issued(_)));
+        let known = match &exchange.whom {
+            Whom::Owner(person, _) => Some(&**person),
+            Whom::Caller(_) | Whom::Application => None,
+        };
+        let person = match known {
+            Some(person) => Some(User::known(person, &record.privacy, texts)),
+            None => caller.and_then(|caller| User::of(caller, &record.privacy, texts)),
+        };
         let is_a_persons = person.is_some();
-        let user = person.unwrap_or_else(|| User {
-            uid: texts.name(&exchange.client_id),
-            name: None,
-            type_id: 4,
-            credential_uid: None,
-        });
+        let user = person.unwrap_or_else(|| User::client(&exchange.client_id, texts));
         let message = message(exchange, is_a_persons.then(|| user.called()), &details, texts);
         Self {
             class_uid: 3002,
@@ -207,22 +248,25 @@ impl<'a> Event<'a, ExchangeDetails<'a>> {
             status_id,
             status,
             status_code: match &exchange.end {
-                ExchangeEnd::Issued { .. } => None,
-                ExchangeEnd::Failed { .. } | ExchangeEnd::BrokeOff => Some(details.outcome),
+                ExchangeEnd::Issued(_) => None,
+                ExchangeEnd::Failed(_) | ExchangeEnd::BrokeOff => Some(details.outcome),
             },
             status_detail: match &exchange.end {
-                ExchangeEnd::Failed { detail, .. } => Some(texts.text(detail)),
-                ExchangeEnd::Issued { .. } | ExchangeEnd::BrokeOff => None,
+                ExchangeEnd::Failed(failure) => Some(texts.text(&failure.detail)),
+                ExchangeEnd::Issued(_) | ExchangeEnd::BrokeOff => None,
             },
             message,
             user,
-            session: caller
-                .filter(|_| is_a_persons)
-                .map(|caller| Session::of(caller, &record.privacy, texts)),
+            session: match known {
+                Some(person) => Some(Session::known(person, texts)),
+                None => {
+                    caller.filter(|_| is_a_persons).map(|caller| Session::of(caller, &record.privacy, texts))
+                }
+            },
             actor: Actor {
                 app_uid: Some(texts.name(&exchange.client_id)),
                 app_name: "obo-gateway",
-                idp: Some(Idp::named(&exchange.server, &exchange.issuer, texts)),
+                idp: Some(Idp::named(&exchange.server, exchange.issuer.as_ref(), texts)),
             },
             service: Service {
                 name: texts.name(exchange.occasion.connector.as_str()),
@@ -237,19 +281,16 @@ impl<'a> Event<'a, ExchangeDetails<'a>> {
             auth_protocol_id: Some(6),
             auth_protocol: Some("OAUTH 2.0"),
             authentication_token: match &exchange.end {
-                ExchangeEnd::Issued { lifetime, .. } => Some(AuthenticationToken {
-                    type_id: 99,
-                    kind: "Access Token",
-                    created_time: milliseconds(end),
-                    expiration_time: lifetime
-                        .map(|lifetime| milliseconds(record.began_at.saturating_add(lifetime))),
-                }),
-                ExchangeEnd::Failed { .. } | ExchangeEnd::BrokeOff => None,
+                ExchangeEnd::Issued(issued) => Some(AuthenticationToken::of(record, issued)),
+                ExchangeEnd::Failed(_) | ExchangeEnd::BrokeOff => None,
             },
             unmapped: Unmapped { obo: details },
             metadata: Metadata {
                 correlation_uid: correlation_id(&exchange.end).map(|id| texts.name(id)),
-                tenant_uid: tenant(caller, texts),
+                tenant_uid: match known {
+                    Some(person) => person.tenant.id().map(|tenant| texts.name(tenant)),
+                    None => tenant(caller, texts),
+                },
                 ..Metadata::of(record.id, texts)
             },
         }
@@ -258,17 +299,18 @@ impl<'a> Event<'a, ExchangeDetails<'a>> {
 
 impl<'a> ExchangeDetails<'a> {
     fn of(record: &AuthenticationRecord, exchange: &'a Exchange, texts: &Texts) -> Self {
-        let (caller, target, occasion) = (exchange.caller.as_deref(), &exchange.target, &exchange.occasion);
+        let (caller, target, occasion) = (exchange.whom.caller(), &exchange.target, &exchange.occasion);
         let (outcome, fault, error, error_codes) = match &exchange.end {
-            ExchangeEnd::Issued { .. } => ("issued", None, None, &[][..]),
-            ExchangeEnd::Failed { code, fault, error, error_codes, .. } => {
+            ExchangeEnd::Issued(_) => ("issued", None, None, &[][..]),
+            ExchangeEnd::Failed(failure) => {
+                let Failure { code, fault, error, error_codes, .. } = failure;
                 (*code, Some(*fault), error.as_deref(), error_codes.as_slice())
             }
             ExchangeEnd::BrokeOff => ("broke_off", Some(Fault::Gateway), None, &[][..]),
         };
         let (token, granted) = match &exchange.end {
-            ExchangeEnd::Issued { token, granted, .. } => (Some(token), granted.as_ref()),
-            ExchangeEnd::Failed { .. } | ExchangeEnd::BrokeOff => (None, None),
+            ExchangeEnd::Issued(Issued { token, granted, .. }) => (Some(token), granted.as_ref()),
+            ExchangeEnd::Failed(_) | ExchangeEnd::BrokeOff => (None, None),
         };
         Self {
             kind: "exchange",
@@ -279,7 +321,7 @@ impl<'a> ExchangeDetails<'a> {
             renewal: occasion.reason.is_renewal(),
             for_request: occasion.request.to_string(),
             connector: texts.name(occasion.connector.as_str()),
-            agent: caller.and_then(|caller| caller.actor()).map(|agent| texts.name(agent.as_str())),
+            agent: exchange.whom.agent().map(|agent| texts.name(agent.as_str())),
             gateway_client_id: texts.name(&exchange.client_id),
             scopes_requested: texts.list(target.scopes.iter()),
             scopes_granted: granted.map(|granted| texts.list(granted.iter())),
@@ -300,9 +342,8 @@ impl<'a> ExchangeDetails<'a> {
 
 fn correlation_id(end: &ExchangeEnd) -> Option<&str> {
     match end {
-        ExchangeEnd::Issued { correlation_id, .. } | ExchangeEnd::Failed { correlation_id, .. } => {
-            correlation_id.as_deref()
-        }
+        ExchangeEnd::Issued(Issued { correlation_id, .. })
+        | ExchangeEnd::Failed(Failure { correlation_id, .. }) => correlation_id.as_deref(),
         ExchangeEnd::BrokeOff => None,
     }
 }
@@ -330,10 +371,17 @@ fn message(
 /// Informational, Low (somebody has to do something), Medium (something is broken), High (the gateway itself).
 fn severity(end: &ExchangeEnd) -> u32 {
     match end {
-        ExchangeEnd::Issued { .. } => 1,
-        ExchangeEnd::Failed { fault: Fault::User | Fault::Agent, .. } => 2,
-        ExchangeEnd::Failed { fault: Fault::AuthorizationServer | Fault::Connector, .. } => 3,
-        ExchangeEnd::Failed { fault: Fault::Gateway, .. } | ExchangeEnd::BrokeOff => 4,
+        ExchangeEnd::Issued(_) => 1,
+        ExchangeEnd::Failed(failure) => severity_of(failure.fault),
+        ExchangeEnd::BrokeOff => 4,
+    }
+}
+
+fn severity_of(fault: Fault) -> u32 {
+    match fault {
+        Fault::User | Fault::Agent => 2,
+        Fault::AuthorizationServer | Fault::Connector => 3,
+        Fault::Gateway => 4,
     }
 }
 
@@ -362,10 +410,11 @@ impl<'a> Event<'a, RevocationDetails<'a>> {
         };
         let dropped = revocation.dropped;
         let message = texts.made(format!(
-            "{} was forgotten: {} kept and {} remembered tokens were dropped",
+            "{} was forgotten: {} kept and {} remembered tokens and {} connections were dropped",
             texts.phrase(&uid),
             dropped.credentials,
             dropped.remembered_tokens,
+            dropped.connections,
         ));
         let (status_id, status) = status(true);
         Self {
@@ -386,7 +435,7 @@ impl<'a> Event<'a, RevocationDetails<'a>> {
             status_code: None,
             status_detail: None,
             message,
-            user: User { uid, name: None, type_id: 1, credential_uid: None },
+            user: User { uid: Some(uid), name: None, type_id: 1, credential_uid: None },
             session: None,
             actor: Actor { app_uid: None, app_name: "obo-gateway admin endpoint", idp: None },
             service: Service { name: Cow::Borrowed("obo-gateway"), uid: None },
@@ -409,7 +458,15 @@ impl<'a> Event<'a, RevocationDetails<'a>> {
                     } else {
                         "admin_token"
                     },
-                    forgotten: ForgottenPerson { tenant: tenant.clone(), issuers, pseudonyms, dropped },
+                    forgotten: ForgottenPerson {
+                        tenant: tenant.clone(),
+                        issuers,
+                        pseudonyms,
+                        dropped,
+                        connectors: texts
+                            .list(revocation.connectors.iter().map(|connector| connector.as_str())),
+                        sessions: revocation.sessions,
+                    },
                     duration_us: microseconds(record.duration),
                 },
             },

@@ -263,7 +263,7 @@ fn actor<'a>(record: &'a CallRecord, texts: &Texts) -> Actor<'a> {
         return Actor {
             user: None,
             app_uid: None,
-            app_name: Some("unauthenticated"),
+            app_name: Some(if record.is_page { "browser" } else { "unauthenticated" }),
             session: None,
             idp: None,
         };
@@ -294,6 +294,7 @@ fn message(record: &CallRecord, actor: &Actor<'_>, operation: &str, texts: &Text
     let who = match (&actor.user, &agent) {
         (Some(user), _) => texts.phrase(user.called()),
         (None, Some(agent)) => Cow::Borrowed(&**agent),
+        (None, None) if record.is_page => Cow::Borrowed("a browser"),
         (None, None) => Cow::Borrowed("somebody unknown"),
     };
     let what = match &record.tool {

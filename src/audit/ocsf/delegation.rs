@@ -20,6 +20,9 @@ const ARGUMENTS_BYTES_MAX: usize = 4_096;
 /// What OCSF has no place for: on whose behalf, in which mode, and how the credential came about.
 #[derive(Serialize)]
 pub struct Delegation<'a> {
+    /// `page`: it is no agent's call, but a person's browser asked for a page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
     outcome: &'static str,
     ending: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,6 +108,7 @@ impl<'a> Delegation<'a> {
         let (privacy, stages) = (&record.privacy, &record.stages);
         let target = tool.map(|tool| &tool.target);
         Self {
+            kind: record.is_page.then_some("page"),
             outcome: record.outcome(),
             ending: record.ending.as_str(),
             fault: record.refusal.as_ref().map(|refusal| refusal.fault.as_str()),

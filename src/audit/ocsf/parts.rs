@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::text::Texts;
+use crate::audit::deed::KnownPerson;
 use crate::audit::keyed::Privacy;
 use crate::audit::record::Destination;
 use crate::identity::{Caller, Issuer, IssuerName};
@@ -14,12 +15,13 @@ use crate::identity::{Caller, Issuer, IssuerName};
 /// `user`: a person, or a service.
 #[derive(Serialize)]
 pub struct User<'a> {
-    /// The identifier, or the pseudonym.
-    pub uid: Cow<'a, str>,
+    /// The identifier, or the pseudonym. `None`: nobody knows who it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<Cow<'a, str>>,
     /// What they are called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Cow<'a, str>>,
-    /// 1: a person. 4: a service.
+    /// 0: nobody knows. 1: a person. 4: a service.
     pub type_id: u32,
     /// The identifier of the token that speaks for them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,7 +36,8 @@ pub struct Session<'a> {
     issuer: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     created_time: Option<u64>,
-    expiration_time: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expiration_time: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     is_mfa: Option<bool>,
 }
@@ -43,7 +46,8 @@ pub struct Session<'a> {
 #[derive(Serialize)]
 pub struct Idp<'a> {
     name: Cow<'a, str>,
-    issuer: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant_uid: Option<Cow<'a, str>>,
 }
@@ -89,16 +93,39 @@ impl<'a> User<'a> {
             pseudonym.map_or_else(|| texts.name(plain), Cow::Owned)
         };
         Some(Self {
-            uid: or(privacy.person(caller.realm(), subject), subject),
+            uid: Some(or(privacy.person(caller.realm(), subject), subject)),
             name: name.map(|name| texts.name(name)),
             type_id: 1,
             credential_uid: caller.token_id().map(|id| or(privacy.token_id(caller), id)),
         })
     }
 
+    /// A person whom the pages or connections know.
+    pub fn known(person: &'a KnownPerson, privacy: &Privacy, texts: &Texts) -> Self {
+        let name = person.name.as_deref().filter(|_| !privacy.has_pseudonyms());
+        let subject = person.subject.as_str();
+        let pseudonym = privacy.person(person.realm(), subject);
+        Self {
+            uid: Some(pseudonym.map_or_else(|| texts.name(subject), Cow::Owned)),
+            name: name.map(|name| texts.name(name)),
+            type_id: 1,
+            credential_uid: None,
+        }
+    }
+
+    /// Somebody of whom nothing is known.
+    pub const fn unknown() -> Self {
+        Self { uid: None, name: Some(Cow::Borrowed("unknown")), type_id: 0, credential_uid: None }
+    }
+
+    /// The gateway's own client.
+    pub fn client(client_id: &'a str, texts: &Texts) -> Self {
+        Self { uid: Some(texts.name(client_id)), name: None, type_id: 4, credential_uid: None }
+    }
+
     /// What the user is called in a sentence.
     pub fn called(&self) -> &str {
-        self.name.as_deref().unwrap_or(&self.uid)
+        self.name.as_deref().or(self.uid.as_deref()).unwrap_or("somebody")
     }
 }
 
@@ -113,10 +140,16 @@ impl<'a> Session<'a> {
             uid,
             issuer: texts.name(caller.issuer().as_str()),
             created_time: caller.authenticated_at().map(in_milliseconds),
-            expiration_time: in_milliseconds(caller.expires_at()),
+            expiration_time: Some(in_milliseconds(caller.expires_at())),
             // RFC 8176 section 2.
             is_mfa: (!amr.is_empty()).then(|| amr.iter().any(|method| &**method == "mfa")),
         }
+    }
+
+    /// One of which nothing is known but who vouches for the person.
+    pub fn known(person: &'a KnownPerson, texts: &Texts) -> Self {
+        let issuer = texts.name(person.issuer.as_str());
+        Self { uid: None, issuer, created_time: None, expiration_time: None, is_mfa: None }
     }
 }
 
@@ -126,13 +159,24 @@ impl<'a> Idp<'a> {
         let tenant = caller.tenant().id();
         Self {
             tenant_uid: tenant.map(|tenant| texts.name(tenant)),
-            ..Self::named(caller.issuer_name(), caller.issuer(), texts)
+            ..Self::named(caller.issuer_name(), Some(caller.issuer()), texts)
+        }
+    }
+
+    /// The server that vouches for a person whom the pages or connections know.
+    pub fn of_known(person: &'a KnownPerson, texts: &Texts) -> Self {
+        let name = person.issuer_name.as_ref().map_or(person.issuer.as_str(), IssuerName::as_str);
+        Self {
+            name: texts.name(name),
+            issuer: Some(texts.name(person.issuer.as_str())),
+            tenant_uid: person.tenant.id().map(|tenant| texts.name(tenant)),
         }
     }
 
     /// This server.
-    pub fn named(name: &'a IssuerName, issuer: &'a Issuer, texts: &Texts) -> Self {
-        Self { name: texts.name(name.as_str()), issuer: texts.name(issuer.as_str()), tenant_uid: None }
+    pub fn named(name: &'a IssuerName, issuer: Option<&'a Issuer>, texts: &Texts) -> Self {
+        let issuer = issuer.map(|issuer| texts.name(issuer.as_str()));
+        Self { name: texts.name(name.as_str()), issuer, tenant_uid: None }
     }
 }
 

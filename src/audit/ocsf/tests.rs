@@ -19,6 +19,7 @@ use crate::metrics::CacheLookup;
 use crate::tool::{Annotations, Argument, ConnectorName, IdentityMode, Primitive, Target, Tool};
 
 mod authentication;
+mod deed;
 mod hostile;
 #[path = "../../../tests/ocsf/validator.rs"]
 mod validator;

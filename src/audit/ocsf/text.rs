@@ -7,6 +7,7 @@ use std::cell::Cell;
 use http::HeaderValue;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::audit::deed::KnownPerson;
 use crate::audit::keyed::Privacy;
 use crate::identity::Caller;
 
@@ -60,6 +61,17 @@ impl Texts {
             );
             texts.hide(caller.session(), privacy.session(caller));
             texts.hide(caller.token_id(), privacy.token_id(caller));
+        }
+        texts
+    }
+
+    /// The texts of a record that is about these people.
+    pub fn about_known<'p>(people: impl IntoIterator<Item = &'p KnownPerson>, privacy: &Privacy) -> Self {
+        let mut texts = Self::default();
+        for person in people.into_iter().filter(|_| privacy.has_pseudonyms()) {
+            let subject = person.subject.as_str();
+            texts.hide(Some(subject), privacy.person(person.realm(), subject));
+            texts.hide(person.name.as_deref(), privacy.person(person.realm(), subject));
         }
         texts
     }

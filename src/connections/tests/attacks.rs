@@ -8,21 +8,21 @@ use super::*;
 async fn a_link_is_for_the_person_whose_agent_asked() {
     let bed = Bed::start().await;
     let ticket = bed.ask("ada", "planner");
-    let bobs = bed.connections.begin(&ticket, &holder("bob"), BROWSER, Now::read()).await;
+    let bobs = bed.connections.begin(&ticket, &holder("bob"), BROWSER, &visit("bob"), Now::read()).await;
     assert!(matches!(bobs, Err(ConnectError::OtherPerson)), "{bobs:?}");
     let elsewhere = Holder { issuer: Issuer::new("https://other.example"), ..holder("ada") };
-    let theirs = bed.connections.begin(&ticket, &elsewhere, BROWSER, Now::read()).await;
+    let theirs = bed.connections.begin(&ticket, &elsewhere, BROWSER, &visit("ada"), Now::read()).await;
     assert!(matches!(theirs, Err(ConnectError::OtherPerson)), "{theirs:?}");
     let tenants = Holder { tenant: Tenant::Named("t".into()), ..holder("ada") };
-    let theirs = bed.connections.begin(&ticket, &tenants, BROWSER, Now::read()).await;
+    let theirs = bed.connections.begin(&ticket, &tenants, BROWSER, &visit("ada"), Now::read()).await;
     assert!(matches!(theirs, Err(ConnectError::OtherPerson)), "{theirs:?}");
     assert!(bed.counted("refused"));
     bed.begin(&ticket, "ada").await;
     let unknown = TicketId::parse("AAAAAAAAAAAAAAAAAAAAAA").expect("a name");
-    let nothing = bed.connections.begin(&unknown, &holder("ada"), BROWSER, Now::read()).await;
+    let nothing = bed.connections.begin(&unknown, &holder("ada"), BROWSER, &visit("ada"), Now::read()).await;
     assert!(matches!(nothing, Err(ConnectError::TicketOver)), "{nothing:?}");
     let late = Now::read().after(Duration::from_secs(601));
-    let late = bed.connections.begin(&ticket, &holder("ada"), BROWSER, late).await;
+    let late = bed.connections.begin(&ticket, &holder("ada"), BROWSER, &visit("ada"), late).await;
     assert!(matches!(late, Err(ConnectError::TicketOver)), "{late:?}");
 }
 
@@ -40,7 +40,8 @@ async fn a_callback_that_was_never_asked_for_is_replayed_or_is_late_makes_no_con
     let authorization = bed.begin(&bed.ask("bob", "planner"), "bob").await;
     let answered = bed.sign_in(&authorization, "bob").await;
     let late = Now::read().after(Duration::from_secs(601));
-    let late = bed.connections.complete(&answered.callback(), &holder("bob"), BROWSER, late).await;
+    let late =
+        bed.connections.complete(&answered.callback(), &holder("bob"), BROWSER, &visit("bob"), late).await;
     assert!(matches!(late, Err(ConnectError::StateUnknown)), "{late:?}");
     check_missing(bed.call("bob", "planner").await, Missing::Connection);
     assert_eq!(bed.asked(GrantKind::AuthorizationCode), 1);
@@ -53,8 +54,10 @@ async fn a_callback_in_another_browser_or_of_another_person_makes_no_connection(
     for (who, browser) in [("ada", "another-browser"), ("bob", BROWSER)] {
         let authorization = bed.begin(&bed.ask("ada", "planner"), "ada").await;
         let answered = bed.sign_in(&authorization, "bob").await;
-        let refused =
-            bed.connections.complete(&answered.callback(), &holder(who), browser, Now::read()).await;
+        let refused = bed
+            .connections
+            .complete(&answered.callback(), &holder(who), browser, &visit(who), Now::read())
+            .await;
         let expected = matches!(refused, Err(ConnectError::OtherBrowser | ConnectError::OtherPerson));
         assert!(expected, "{refused:?}");
         assert!(

@@ -132,7 +132,7 @@ async fn a_refresh_that_ends_after_the_person_disconnected_brings_nothing_back()
         realm: Realm::Issuers([Issuer::new("https://issuer.example")].into()),
         subject: Subject::new("ada"),
     };
-    bed.connections.forget(&ada).await.expect("forgotten");
+    bed.connections.forget(&ada, RequestId::next()).await.expect("forgotten");
     let late = call.await.expect("no panic");
     let missing = matches!(late, Err(ConnectionError::Missing(Missing::Connection | Missing::Withdrawn)));
     assert!(missing, "{late:?}");
@@ -165,11 +165,14 @@ async fn a_connection_without_a_refresh_token_lasts_as_long_as_its_access_token(
     let links = bed.connections.links.clone();
     let settings = vec![super::settings(&bed.server, &scopes)];
     let held = Arc::clone(&bed.connections.held);
-    bed.connections = Connections::new(held, settings, links, None, &bed.metrics).expect("connections");
+    let recorder = super::recorder(&bed.trail);
+    bed.connections =
+        Connections::new(held, settings, links, None, recorder, &bed.metrics).expect("connections");
     bed.connect("ada", "planner").await;
     bed.call("ada", "planner").await.expect("a token");
     check_missing(bed.call_at("ada", "planner", later()).await, Missing::Renewal);
-    let disconnected = bed.connections.disconnect(&holder("ada"), &ConnectorName::new("mail")).await;
+    let disconnected =
+        bed.connections.disconnect(&holder("ada"), &ConnectorName::new("mail"), &visit("ada")).await;
     assert_eq!(disconnected.expect("done"), Disconnected { was_there: true, revoked: Some(true) });
 }
 

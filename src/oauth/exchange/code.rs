@@ -69,6 +69,11 @@ impl CodeClient {
         self.protection().run(attempt).await
     }
 
+    /// Whether it may take tokens back: it does not say that it takes none.
+    pub async fn may_take_tokens_back(&self) -> bool {
+        self.endpoints().await.map_or(true, |endpoints| endpoints.revocation.is_some())
+    }
+
     /// Gives a token back (RFC 7009). Returns whether the server takes any.
     ///
     /// # Errors
@@ -220,6 +225,7 @@ fn read(answer: &OutboundAnswer) -> Result<GrantedTokens, &'static str> {
         refresh_token: refresh_token.map(SecretToken::new),
         granted: issued.granted,
         lifetime: issued.lifetime,
+        correlation_id: issued.correlation_id,
         id_claims: text("id_token")?.map(claims).transpose()?,
     })
 }

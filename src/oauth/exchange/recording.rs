@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{ExchangeError, IssuedToken};
-use crate::audit::{Destination, Exchange, ExchangeEnd, Fault, Occasion, Recorder};
+use crate::audit::{Destination, Exchange, ExchangeEnd, Failure, Fault, Issued, Occasion, Recorder, Whom};
 use crate::checked_url::CheckedUrl;
 use crate::error_chain::ErrorChain;
 use crate::identity::{Caller, Issuer, IssuerName};
@@ -48,9 +48,9 @@ impl Asking<'_> {
     ) -> Result<IssuedToken, ExchangeError> {
         let recording = self.recorder.begin(Exchange {
             grant: asked.grant,
-            caller: caller.cloned(),
+            whom: caller.map_or(Whom::Application, |caller| Whom::Caller(Arc::clone(caller))),
             server: asked.server.clone(),
-            issuer: asked.issuer.clone(),
+            issuer: Some(asked.issuer.clone()),
             endpoint: asked.endpoint.map(Destination::of),
             client_id: Arc::clone(asked.client_id),
             target: target.clone(),
@@ -72,28 +72,31 @@ impl Asking<'_> {
 }
 
 fn end(result: &Result<IssuedToken, ExchangeError>, is_a_persons: bool) -> ExchangeEnd {
-    let text = |word: &Word| word.as_str().to_owned();
     match result {
-        Ok(issued) => ExchangeEnd::Issued {
+        Ok(issued) => ExchangeEnd::Issued(Issued {
             token: issued.token.digest(),
             granted: issued.granted.clone(),
             lifetime: issued.lifetime,
-            correlation_id: issued.correlation_id.as_ref().map(text),
-        },
-        Err(error) => {
-            let refused = match error {
-                ExchangeError::Refused { refused, .. } => Some(refused),
-                _ => None,
-            };
-            ExchangeEnd::Failed {
-                code: error.outcome(),
-                fault: fault(error, is_a_persons),
-                detail: ErrorChain(error).to_string(),
-                error: refused.map(|refused| text(&refused.error)),
-                error_codes: refused.map(|refused| refused.codes.clone()).unwrap_or_default(),
-                correlation_id: refused.and_then(|refused| refused.correlation_id.as_ref().map(text)),
-            }
-        }
+            correlation_id: issued.correlation_id.as_ref().map(|word| word.as_str().to_owned()),
+        }),
+        Err(error) => ExchangeEnd::Failed(failure(error, is_a_persons)),
+    }
+}
+
+/// What a record says of an error. `is_a_persons`: it is about a person's tokens, and not the gateway's own.
+pub fn failure(error: &ExchangeError, is_a_persons: bool) -> Failure {
+    let text = |word: &Word| word.as_str().to_owned();
+    let refused = match error {
+        ExchangeError::Refused { refused, .. } => Some(refused),
+        _ => None,
+    };
+    Failure {
+        code: error.outcome(),
+        fault: fault(error, is_a_persons),
+        detail: ErrorChain(error).to_string(),
+        error: refused.map(|refused| text(&refused.error)),
+        error_codes: refused.map(|refused| refused.codes.clone()).unwrap_or_default(),
+        correlation_id: refused.and_then(|refused| refused.correlation_id.as_ref().map(text)),
     }
 }
 

@@ -263,7 +263,7 @@ fn totals(stats: &Stats) -> Vec<(String, &'static str)> {
         (stats.refused.to_string(), "refused"),
     ];
     if others > 0 {
-        totals.push((others.to_string(), "exchanges and others"));
+        totals.push((others.to_string(), "exchanges, sign-ins and others"));
     }
     if let (Some(p50), Some(p95)) = (stats.percentile(50), stats.percentile(95)) {
         totals.push((milliseconds(p50), "median duration"));
@@ -351,12 +351,14 @@ fn details(record: &Record<'_>) -> Vec<(&'static str, String)> {
     let operation = record.operation().filter(|_| record.kind() == Kind::Call);
     [
         (
-            if record.kind() == Kind::Call { "request" } else { "record" },
+            if matches!(record.kind(), Kind::Call | Kind::Page) { "request" } else { "record" },
             Some(clean(record.request_id()).into_owned()),
         ),
         ("token from exchange", record.exchange().map(|exchange| clean(exchange).into_owned())),
         ("for request", record.for_request().map(|request| clean(request).into_owned())),
         ("operation", operation.map(|operation| clean(operation).into_owned())),
+        ("account", record.account().map(|account| clean(account).into_owned())),
+        ("of", record.owner().map(|owner| clean(owner).into_owned())),
         ("scopes asked", list(&mut record.scopes_requested())),
         ("granted", list(&mut record.scopes_granted())),
         ("policy", list(&mut record.policies())),

@@ -1,17 +1,30 @@
 //! From an agent's link to a connection, and everything that can be tried on the way.
 
-use obo_gateway::demo::authorization_server::MAIL_AUDIENCE;
+use obo_gateway::demo::authorization_server::{MAIL_AUDIENCE, Settings};
 use url::Url;
 
 use super::{ADA, BOB, account, browser, issuer, sign_in_from, with};
 use crate::bed::{Setup, TestBed, assert_refused, refusal};
 use crate::browser::{Browser, PUBLIC, Page};
 
-const PATH: &str = "/mail/me/messages";
-const OURS: [(&str, &str); 2] = [("sec-fetch-site", "same-origin"), ("origin", "null")];
+pub const PATH: &str = "/mail/me/messages";
+pub const OURS: [(&str, &str); 2] = [("sec-fetch-site", "same-origin"), ("origin", "null")];
 
 /// The mail connector, with accounts of its own at the development server, which is the issuer as well.
-async fn bed() -> TestBed {
+pub async fn bed() -> TestBed {
+    setup().start().await
+}
+
+/// The same with a secret of the gateway's own that is looked for, and access tokens that end soon.
+pub async fn bed_for_canaries(secret: &'static str) -> TestBed {
+    let change = |server: &mut Settings| {
+        server.gateway.secret = secret.to_owned();
+        server.access_token_lifespan = std::time::Duration::from_secs(2);
+    };
+    setup().server(change).start().await
+}
+
+fn setup() -> Setup {
     Setup::default()
         .server(|server| {
             let back = ["signed-in", "callback"].map(|rest| format!("{PUBLIC}/account/{rest}"));
@@ -44,12 +57,10 @@ async fn bed() -> TestBed {
                 vault.display()
             )
         })
-        .start()
-        .await
 }
 
 /// The link that an agent gets which calls without a connection.
-async fn link(bed: &TestBed, person: &str) -> String {
+pub async fn link(bed: &TestBed, person: &str) -> String {
     let refused = refusal(bed.get(PATH, &bed.token(person)).await).await;
     assert_refused(&refused, 401, "connection_required");
     let link = refused.2["connect_url"].as_str().expect("a link").to_owned();
@@ -57,7 +68,7 @@ async fn link(bed: &TestBed, person: &str) -> String {
     link
 }
 
-async fn status(bed: &TestBed, person: &str) -> u16 {
+pub async fn status(bed: &TestBed, person: &str) -> u16 {
     bed.get(PATH, &bed.token(person)).await.status().as_u16()
 }
 
@@ -67,14 +78,21 @@ async fn to_the_service(browser: &mut Browser, page: &Page) -> Page {
 }
 
 /// The address by which the service sends the browser back.
-async fn way_back(browser: &mut Browser, bed: &TestBed, page: &Page) -> Url {
+pub async fn way_back(browser: &mut Browser, bed: &TestBed, page: &Page) -> Url {
     let page = to_the_service(browser, page).await;
     let back = browser.pick_only(&page, &issuer(bed), ADA).await;
     assert!(back.starts_with(&account("/callback?")), "{back}");
     Url::parse(&back).expect("an address")
 }
 
-async fn connect(browser: &mut Browser, bed: &TestBed, link: &str) -> Page {
+/// The same where the person is signed in already.
+pub async fn connect_signed_in(browser: &mut Browser, bed: &TestBed, link: &str) -> Page {
+    let page = browser.open(link).await;
+    let back = way_back(browser, bed, &page).await;
+    browser.open(back.as_str()).await
+}
+
+pub async fn connect(browser: &mut Browser, bed: &TestBed, link: &str) -> Page {
     let page = sign_in_from(browser, bed, link, ADA).await;
     let back = way_back(browser, bed, &page).await;
     browser.open(back.as_str()).await

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::audit::authentication::{
-    Authentication, AuthenticationRecord, Exchange, ExchangeEnd, ExchangeReason, Forgotten, Occasion,
-    Revocation,
+    Authentication, AuthenticationRecord, Exchange, ExchangeEnd, ExchangeReason, Failure, Forgotten, Issued,
+    Occasion, Revocation, Whom,
 };
 use crate::audit::record::RequestId;
 use crate::identity::{Issuer, IssuerName, Person, Realm, Subject};
@@ -21,9 +21,9 @@ pub fn record_of(what: Authentication, privacy: Arc<Privacy>) -> AuthenticationR
 pub fn exchange(reason: ExchangeReason, end: ExchangeEnd) -> Exchange {
     Exchange {
         grant: "on_behalf_of",
-        caller: Some(caller(claims())),
+        whom: Whom::Caller(caller(claims())),
         server: IssuerName::new("contoso"),
-        issuer: Issuer::new("https://issuer.example"),
+        issuer: Some(Issuer::new("https://issuer.example")),
         endpoint: Some(Destination { host: "login.example".into(), port: 443 }),
         client_id: "gateway-client".into(),
         target: Target {
@@ -36,8 +36,8 @@ pub fn exchange(reason: ExchangeReason, end: ExchangeEnd) -> Exchange {
     }
 }
 
-pub fn issued() -> ExchangeEnd {
-    ExchangeEnd::Issued {
+pub fn token() -> Issued {
+    Issued {
         token: [7; 32],
         granted: Some(Scopes::parse("Mail.Read User.Read")),
         lifetime: Some(Duration::from_secs(3_600)),
@@ -45,8 +45,12 @@ pub fn issued() -> ExchangeEnd {
     }
 }
 
-pub fn failed() -> ExchangeEnd {
-    ExchangeEnd::Failed {
+pub fn issued() -> ExchangeEnd {
+    ExchangeEnd::Issued(token())
+}
+
+pub fn failure() -> Failure {
+    Failure {
         code: "consent",
         fault: Fault::User,
         detail: "contoso refused the exchange: 400 invalid_grant [65001]".to_owned(),
@@ -54,6 +58,10 @@ pub fn failed() -> ExchangeEnd {
         error_codes: vec![65_001],
         correlation_id: Some("c-1".to_owned()),
     }
+}
+
+pub fn failed() -> ExchangeEnd {
+    ExchangeEnd::Failed(failure())
 }
 
 fn event(exchange: Exchange) -> Value {
@@ -121,6 +129,7 @@ fn a_failed_exchange_tells_what_the_server_said() {
 fn a_renewal_is_told_from_a_first_token() {
     for (reason, activity) in [
         (ExchangeReason::Needed, 4),
+        (ExchangeReason::Expired, 5),
         (ExchangeReason::RefreshAhead, 5),
         (ExchangeReason::TurnedAway, 5),
         (ExchangeReason::ClaimsDemanded, 5),
@@ -136,7 +145,7 @@ fn a_renewal_is_told_from_a_first_token() {
 fn a_token_of_the_applications_is_no_persons() {
     let no_endpoint = Exchange {
         grant: "client_credentials",
-        caller: None,
+        whom: Whom::Application,
         endpoint: None,
         ..exchange(ExchangeReason::Needed, issued())
     };
@@ -152,11 +161,7 @@ fn a_token_of_the_applications_is_no_persons() {
 
 #[test]
 fn an_exchange_names_nobody_under_pseudonyms() {
-    let detail = "o-1-ada is not known".to_owned();
-    let ExchangeEnd::Failed { code, fault, error, error_codes, correlation_id, .. } = failed() else {
-        unreachable!("it failed")
-    };
-    let end = ExchangeEnd::Failed { code, fault, detail, error, error_codes, correlation_id };
+    let end = ExchangeEnd::Failed(Failure { detail: "o-1-ada is not known".to_owned(), ..failure() });
     for end in [issued(), end] {
         let exchange = Authentication::Exchange(exchange(ExchangeReason::Needed, end));
         let record = record_of(exchange, pseudonymous());
@@ -172,7 +177,9 @@ fn forgotten(realm: Realm, realms: &[&str], privacy: Arc<Privacy>) -> (String, V
     let revocation = Revocation {
         person: Person { realm, subject: Subject::new("o-1-ada") },
         realms: realms.iter().map(|realm| Arc::from(*realm)).collect(),
-        dropped: Forgotten { credentials: 2, remembered_tokens: 1, connections: 0 },
+        dropped: Forgotten { credentials: 2, remembered_tokens: 1, connections: 1 },
+        connectors: vec![ConnectorName::new("crm")],
+        sessions: 3,
         peer: peer(),
         method: Method::POST,
         path: "/forget".into(),
@@ -191,12 +198,15 @@ fn a_forgotten_person_is_named_with_what_was_dropped_and_who_asked() {
         ("/user/uid", json!("o-1-ada")),
         ("/src_endpoint/ip", json!("192.0.2.7")),
         ("/http_request", json!({"http_method": "POST", "url": {"path": "/forget"}})),
-        ("/message", json!("o-1-ada was forgotten: 2 kept and 1 remembered tokens were dropped")),
+        (
+            "/message",
+            json!("o-1-ada was forgotten: 2 kept and 1 remembered tokens and 1 connections were dropped"),
+        ),
         ("/unmapped/obo/kind", json!("revocation")),
         ("/unmapped/obo/asked_by", json!("admin_token")),
         (
             "/unmapped/obo/forgotten",
-            json!({"tenant": "t-1", "credentials": 2, "remembered_tokens": 1, "connections": 0}),
+            json!({"tenant": "t-1", "credentials": 2, "remembered_tokens": 1, "connections": 1, "connectors": ["crm"], "sessions": 3}),
         ),
     ] {
         expect(&value, pointer, expected);

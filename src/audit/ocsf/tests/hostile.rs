@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 use super::authentication::{exchange, record_of};
 use super::*;
-use crate::audit::authentication::{Authentication, ExchangeEnd, ExchangeReason};
+use crate::audit::authentication::{Authentication, ExchangeEnd, ExchangeReason, Failure, Whom};
+use crate::audit::deed::{Deed, DeedEnd, DeedKind, DeedServer, KnownPerson, PageVisit};
 use crate::audit::mark::{Happening, Mark, RotationReason};
 use crate::audit::ocsf::RECORD_BYTES_MAX;
 use crate::audit::ocsf::text::{CUT_MARK, Texts, disturbs};
@@ -82,20 +83,24 @@ fn call_of(text: &str, count: usize) -> CallRecord {
     }
 }
 
-fn exchange_of(text: &str, count: usize) -> Authentication {
-    let end = ExchangeEnd::Failed {
+fn failure_of(text: &str) -> Failure {
+    Failure {
         code: "consent",
         fault: Fault::User,
         detail: text.to_owned(),
         error: Some(text.to_owned()),
         error_codes: vec![u64::from(u32::MAX); 8],
         correlation_id: Some(text.to_owned()),
-    };
+    }
+}
+
+fn exchange_of(text: &str, count: usize) -> Authentication {
+    let end = ExchangeEnd::Failed(failure_of(text));
     let CallRecord { caller, tool, .. } = call_of(text, count);
     let mut exchange = exchange(ExchangeReason::Needed, end);
-    exchange.caller = caller;
+    exchange.whom = caller.map_or(Whom::Application, Whom::Caller);
     exchange.server = IssuerName::new(text);
-    exchange.issuer = Issuer::new(text);
+    exchange.issuer = Some(Issuer::new(text));
     exchange.endpoint = Some(Destination { host: text.into(), port: 443 });
     exchange.client_id = text.into();
     exchange.target = tool.expect("a tool").target.clone();
@@ -103,12 +108,53 @@ fn exchange_of(text: &str, count: usize) -> Authentication {
     Authentication::Exchange(exchange)
 }
 
+/// A deed in which everything that can be a text is this one.
+fn deed_of(text: &str, count: usize) -> Authentication {
+    let CallRecord { user_agent, .. } = call_of(text, count);
+    let scopes = Scopes::new((0..count).map(|number| format!("{number}{text}")));
+    let person = || KnownPerson {
+        issuer_name: Some(IssuerName::new(text)),
+        issuer: Issuer::new(text),
+        tenant: Tenant::Named(text.into()),
+        subject: Subject::new(text),
+        name: Some(text.into()),
+    };
+    Authentication::Deed(Box::new(Deed {
+        person: Some(person()),
+        owner: Some(person()),
+        agent: Some(Actor::new(text)),
+        connector: Some(ConnectorName::new(text)),
+        tool: Some(ToolName::new(text)),
+        question: Some("q-1".into()),
+        account: Some(text.into()),
+        requested: Some(scopes),
+        server: Some(DeedServer {
+            name: IssuerName::new(text),
+            issuer: Some(Issuer::new(text)),
+            endpoint: Some(Destination { host: text.into(), port: 443 }),
+            client_id: text.into(),
+        }),
+        visit: Some(PageVisit {
+            request: RequestId::next(),
+            person: Some(person()),
+            peer: peer(),
+            method: Method::GET,
+            path: text.into(),
+            user_agent,
+        }),
+        end: DeedEnd::Failed(failure_of(text)),
+        ..Deed::of(DeedKind::Connect)
+    }))
+}
+
 fn check_all(text: &str, count: usize) {
     let mut cut = Vec::new();
     for privacy in [Privacy::of_this_run(), pseudonymous()] {
         let record = CallRecord { privacy: Arc::clone(&privacy), ..call_of(text, count) };
         cut.push(check(&Record::Call(Box::new(record))));
-        let record = record_of(exchange_of(text, count), privacy);
+        let record = record_of(exchange_of(text, count), Arc::clone(&privacy));
+        cut.push(check(&Record::Authentication(Box::new(record))));
+        let record = record_of(deed_of(text, count), privacy);
         cut.push(check(&Record::Authentication(Box::new(record))));
     }
     let at = Duration::from_millis(1_800_000_000_000);

@@ -1,0 +1,127 @@
+//! What comes of what a person did about a connection: kept in the vault, or dropped.
+
+use std::sync::Arc;
+
+use super::connecting::Connected;
+use super::event::{self, Doing};
+use super::{
+    ConnectError, ConnectionError, Event, Grant, Held, Leftover, OpenedGrant, Service, Ticket, TicketId,
+    account,
+};
+use crate::audit::Place;
+use crate::clock::Now;
+use crate::error_chain::ErrorChain;
+use crate::oauth::code_client::GrantedTokens;
+use crate::vault::{Owner, VaultError};
+
+impl Held {
+    /// Keeps what came of a sign-in. When this returns, the disk has it.
+    pub(super) async fn keep(
+        &self,
+        service: &Arc<Service>,
+        ticket: &Ticket,
+        tokens: GrantedTokens,
+        mut doing: Doing,
+        place: Place,
+        now: Now,
+    ) -> Result<Connected, ConnectError> {
+        let (account, issued) = (self.account(service, &tokens).await, event::issued(&tokens));
+        doing.add(|deed| deed.account.clone_from(&account));
+        let owner = ticket.holder.owner(&ticket.connector);
+        let mut grant =
+            Grant::new(*service.client.fingerprint(), tokens, account, doing.id(), now.unix_seconds());
+        let _turn = self.turns.take(&owner).await;
+        // What was unsaved is older than this.
+        self.unsaved().remove(&owner);
+        let before = self.open_in_turn(&owner).await.ok().flatten();
+        if let Some(before) = &before
+            && before.grant.account.is_some()
+            && before.grant.account == grant.account
+        {
+            // The person agreed to these for the same account.
+            grant.agents.clone_from(&before.grant.agents);
+        }
+        grant.agree_to(&ticket.agent, now.unix_seconds());
+        let generation = self.vault.generation(&owner);
+        let connected = connected(ticket, &grant);
+        if let Err(error) = self.vault.put(&owner, generation, &grant.write()).await {
+            let error = doing.came_to_nothing(error.into());
+            // Nobody can use it, so it is not left lying at the service.
+            self.give_back(service, &owner, &grant.leftover(), place, None).await;
+            return Err(error);
+        }
+        // Its record stands before those of the calls that use it.
+        doing.done(Some(Event::Connected), Some(issued));
+        self.refused.invalidate(&owner);
+        self.opened.insert(owner.clone(), OpenedGrant::new(generation, grant));
+        Ok(connected)
+    }
+
+    /// Lets the agent of a ticket use what `owner` has.
+    pub(super) async fn agree(
+        &self,
+        service: &Service,
+        owner: &Owner,
+        ticket: &TicketId,
+        doing: &mut Doing,
+        now: Now,
+    ) -> Result<Connected, ConnectError> {
+        let _turn = self.turns.take(owner).await;
+        let opened = match self.open_in_turn(owner).await {
+            Ok(opened) => opened.filter(|opened| service.matches(&opened.grant)),
+            Err(ConnectionError::Vault(error)) => return Err(error.into()),
+            Err(_) => None,
+        };
+        let opened = opened.ok_or(ConnectError::NothingToAgreeTo)?;
+        doing.add(|deed| deed.account.clone_from(&opened.grant.account));
+        let taken = self.tickets.take(ticket, now).ok_or(ConnectError::TicketOver)?;
+        let mut grant = opened.grant.clone();
+        grant.agree_to(&taken.agent, now.unix_seconds());
+        // Nothing is lost when this cannot be written: the person agrees once more.
+        if let Err(error) = self.vault.put(owner, opened.generation, &grant.write()).await {
+            self.tickets.put_back(ticket.clone(), taken);
+            return Err(match error {
+                VaultError::Superseded => ConnectError::NothingToAgreeTo,
+                error => error.into(),
+            });
+        }
+        let connected = connected(&taken, &grant);
+        self.opened.insert(owner.clone(), OpenedGrant::new(opened.generation, grant));
+        Ok(connected)
+    }
+
+    /// What the service calls the account. That it does not say keeps nobody from connecting it.
+    async fn account(&self, service: &Service, tokens: &GrantedTokens) -> Option<Arc<str>> {
+        let configured = service.account.as_deref();
+        let said = service.client.user_info(&tokens.access_token).await.unwrap_or_else(|error| {
+            tracing::debug!(connector = %service.connector, error = %ErrorChain(&error), "No user-info");
+            None
+        });
+        let named = said.and_then(|claims| account::name(&claims, configured));
+        named.or_else(|| account::name(tokens.id_claims.as_ref()?, configured))
+    }
+
+    /// The tokens that `owner` has, to be given back.
+    pub(super) async fn leftover(&self, owner: &Owner) -> Option<Leftover> {
+        if let Some((_, grant)) = self.unsaved().get(owner) {
+            return Some(grant.leftover());
+        }
+        let opened = self.open_in_turn(owner).await.ok().flatten()?;
+        Some(opened.grant.leftover())
+    }
+
+    pub(super) fn drop_open(&self, owner: &Owner) {
+        self.opened.invalidate(owner);
+        self.refused.invalidate(owner);
+        self.unsaved().remove(owner);
+    }
+}
+
+fn connected(ticket: &Ticket, grant: &Grant) -> Connected {
+    Connected {
+        connector: ticket.connector.clone(),
+        agent: ticket.agent.clone(),
+        account: grant.account.clone(),
+        granted: grant.granted.clone(),
+    }
+}
