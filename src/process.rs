@@ -155,6 +155,7 @@ impl Process {
             calls: Calls::default(),
             proofs: Arc::default(),
             handles: Arc::default(),
+            states: Arc::default(),
             browsers: Arc::default(),
             questions: Arc::new(Questions::new(Arc::clone(&metrics))),
         };

@@ -13,7 +13,7 @@ use super::event::Doing;
 use super::flows::Flow;
 use super::{
     ConnectError, Connections, DisconnectError, Event, Grant, Holder, Leftover, Service, Summary, Ticket,
-    TicketId,
+    TicketId, Wanted,
 };
 use crate::audit::{DeedKind, Failure, Fault, PageVisit, Place, RequestId};
 use crate::clock::Now;
@@ -209,7 +209,8 @@ impl Connections {
         tokio::spawn(work).await.map_err(|_| ConnectError::BrokeOff)?
     }
 
-    /// Uses a ticket up without letting its agent have anything: its person says no. `visit` is the request for the page.
+    /// Uses a ticket up without letting its agent have anything: its person says no. The agent hears that for as long as
+    /// a ticket lives, and gets no other one. `visit` is the request for the page.
     ///
     /// # Errors
     ///
@@ -224,11 +225,44 @@ impl Connections {
         let place = self.events.reserve()?;
         let asked = self.held.tickets.get(ticket, now).ok_or(ConnectError::TicketOver)?;
         self.check_person(&asked, holder, visit)?;
-        let taken = self.held.tickets.take(ticket, now).ok_or(ConnectError::TicketOver)?;
-        let owner = holder.owner(&taken.connector);
-        let mut doing = self.events.begin(place, DeedKind::Decline, &owner, Some(visit));
+        self.decline_in(place, ticket, Some(visit), None, now)
+    }
+
+    /// The same, said to the agent's client, which asked its person itself. `wanted` is for the call that brings the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] when the ticket is over, or not for this person and agent.
+    pub fn decline_in_client(
+        &self,
+        ticket: &TicketId,
+        wanted: &Wanted,
+        now: Now,
+    ) -> Result<(), ConnectError> {
+        let place = self.events.reserve()?;
+        let asked = self.held.tickets.get(ticket, now).ok_or(ConnectError::TicketOver)?;
+        match asked.asker() == wanted.asker() {
+            true => self.decline_in(place, ticket, None, Some(wanted.request), now),
+            false => Err(ConnectError::OtherPerson),
+        }
+    }
+
+    fn decline_in(
+        &self,
+        place: Place,
+        ticket: &TicketId,
+        visit: Option<&PageVisit>,
+        request: Option<RequestId>,
+        now: Now,
+    ) -> Result<(), ConnectError> {
+        let taken = self.held.tickets.decline(ticket, now).ok_or(ConnectError::TicketOver)?;
+        let owner = taken.holder.owner(&taken.connector);
+        let mut doing = self.events.begin(place, DeedKind::Decline, &owner, visit);
         doing.by(&taken.agent);
-        doing.add(|deed| deed.requested = Some(taken.scopes.clone()));
+        doing.add(|deed| {
+            deed.requested = Some(taken.scopes.clone());
+            deed.request = request;
+        });
         doing.done(Some(Event::Refused), None);
         Ok(())
     }

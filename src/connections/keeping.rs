@@ -54,6 +54,7 @@ impl Held {
         doing.done(Some(Event::Connected), Some(issued));
         self.refused.invalidate(&owner);
         self.opened.insert(owner.clone(), OpenedGrant::new(generation, grant));
+        self.tickets.agreed_to(ticket);
         Ok(connected)
     }
 
@@ -87,6 +88,7 @@ impl Held {
         }
         let connected = connected(&taken, &grant);
         self.opened.insert(owner.clone(), OpenedGrant::new(opened.generation, grant));
+        self.tickets.agreed_to(&taken);
         Ok(connected)
     }
 

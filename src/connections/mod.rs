@@ -32,6 +32,7 @@ mod keeping;
 mod refreshing;
 mod tickets;
 mod turns;
+mod waiting;
 
 #[cfg(all(test, feature = "demo"))]
 mod tests;
@@ -382,6 +383,11 @@ impl Connections {
             None => wanted.scopes.clone(),
         };
         self.held.tickets.ask(wanted, scopes, missing, now)
+    }
+
+    /// Whether the person said no to this agent at this connector a moment ago.
+    pub fn is_declined(&self, wanted: &Wanted, now: Now) -> bool {
+        self.held.tickets.is_declined(wanted, now)
     }
 
     /// What a link is about, while it can be used.

@@ -1,9 +1,12 @@
-//! Tickets: the links that agents get. One says who asked for what; it carries no authority, works once, and not for long.
+//! Tickets: the links that agents get. One says who asked for what; it carries no authority, works once, and not for long. For as
+//! long as one lives, an agent whose person said no gets none.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::broadcast;
 
 use super::{Holder, Missing, Wanted, random};
 use crate::clock::Now;
@@ -16,6 +19,10 @@ const TICKET_LIFETIME: Duration = Duration::from_secs(600);
 const FRESH_FOR: Duration = Duration::from_secs(300);
 /// Most tickets at a time; the oldest gives way.
 const TICKETS_MAX: usize = 10_000;
+/// Most people's noes that are remembered; the oldest gives way, and that person is asked again.
+const DECLINED_MAX: usize = 10_000;
+/// How many answers of people are kept for those who wait for one of them.
+const NEWS_KEPT: usize = 256;
 /// Most tools that a ticket names. A page shows no more.
 const TOOLS_MAX: usize = 32;
 
@@ -57,15 +64,28 @@ pub struct Ticket {
 }
 
 /// The tickets under way.
-#[derive(Default)]
-pub struct Tickets(Mutex<Kept>);
+pub struct Tickets {
+    kept: Mutex<Kept>,
+    settled: broadcast::Sender<Asker>,
+}
 
 #[derive(Default)]
 struct Kept {
     tickets: HashMap<TicketId, Ticket>,
     /// The newest one of each person, agent and connector.
-    newest: HashMap<(Holder, Actor, ConnectorName), TicketId>,
+    newest: HashMap<Asker, TicketId>,
     order: VecDeque<TicketId>,
+    /// Who said no to which agent at which connector, and when.
+    declined: HashMap<Asker, Instant>,
+}
+
+/// An agent that asks a person for something at a connector.
+pub type Asker = (Holder, Actor, ConnectorName);
+
+impl Default for Tickets {
+    fn default() -> Self {
+        Self { kept: Mutex::default(), settled: broadcast::Sender::new(NEWS_KEPT) }
+    }
 }
 
 impl Tickets {
@@ -74,7 +94,7 @@ impl Tickets {
         let mut kept = self.lock();
         kept.drop_old(now);
         let Wanted { holder, agent, connector, tool, request: _, scopes: _ } = wanted;
-        let asker = (holder.clone(), agent.clone(), connector.clone());
+        let asker = wanted.asker();
         if let Some(id) = kept.newest.get(&asker).cloned()
             && let Some(ticket) = kept.tickets.get_mut(&id)
             && ticket.age(now) < FRESH_FOR
@@ -119,6 +139,44 @@ impl Tickets {
         kept.drop_one(id)
     }
 
+    /// Takes a ticket to which its person says no, and remembers that they did.
+    pub fn decline(&self, id: &TicketId, now: Now) -> Option<Ticket> {
+        let taken = self.take(id, now)?;
+        let declined = &mut self.lock().declined;
+        if declined.len() >= DECLINED_MAX {
+            declined.retain(|_, at| is_young(*at, now));
+        }
+        if declined.len() >= DECLINED_MAX
+            && let Some(oldest) = declined.iter().min_by_key(|(_, at)| **at).map(|(asker, _)| asker.clone())
+        {
+            declined.remove(&oldest);
+        }
+        declined.insert(taken.asker(), now.monotonic);
+        self.tell(&taken);
+        Some(taken)
+    }
+
+    /// Whether the person said no to this agent at this connector, no longer ago than a ticket lives.
+    pub fn is_declined(&self, wanted: &Wanted, now: Now) -> bool {
+        self.lock().declined.get(&wanted.asker()).is_some_and(|at| is_young(*at, now))
+    }
+
+    /// The person agreed, perhaps after all, on another page that was still open.
+    pub fn agreed_to(&self, ticket: &Ticket) {
+        self.lock().declined.remove(&ticket.asker());
+        self.tell(ticket);
+    }
+
+    /// What people say from now on, yes or no.
+    pub fn news(&self) -> broadcast::Receiver<Asker> {
+        self.settled.subscribe()
+    }
+
+    fn tell(&self, ticket: &Ticket) {
+        // That nobody waits for it is the usual case.
+        let _ = self.settled.send(ticket.asker());
+    }
+
     /// Puts a ticket back that was taken and came to nothing.
     pub fn put_back(&self, id: TicketId, ticket: Ticket) {
         let mut kept = self.lock();
@@ -130,7 +188,7 @@ impl Tickets {
         }
     }
 
-    /// Drops the tickets of a person.
+    /// Drops the tickets of a person, and what they said no to.
     pub fn forget(&self, person: &Person) {
         let mut kept = self.lock();
         let theirs: Vec<TicketId> = kept
@@ -142,11 +200,12 @@ impl Tickets {
         for id in theirs {
             kept.drop_one(&id);
         }
+        kept.declined.retain(|(holder, _, _), _| !holder.is(person));
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
         // It is whole after every change.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -174,8 +233,16 @@ impl Kept {
     }
 }
 
+impl Wanted {
+    /// Who asks.
+    pub fn asker(&self) -> Asker {
+        (self.holder.clone(), self.agent.clone(), self.connector.clone())
+    }
+}
+
 impl Ticket {
-    fn asker(&self) -> (Holder, Actor, ConnectorName) {
+    /// Who asked.
+    pub fn asker(&self) -> Asker {
         (self.holder.clone(), self.agent.clone(), self.connector.clone())
     }
 
@@ -184,8 +251,12 @@ impl Ticket {
     }
 
     fn is_good(&self, now: Now) -> bool {
-        self.age(now) < TICKET_LIFETIME
+        is_young(self.born, now)
     }
+}
+
+fn is_young(born: Instant, now: Now) -> bool {
+    now.monotonic.saturating_duration_since(born) < TICKET_LIFETIME
 }
 
 #[cfg(test)]
@@ -244,6 +315,48 @@ mod tests {
         tickets.put_back(id.clone(), ticket);
         assert_eq!(ask(&tickets, &wanted("ada", "planner", "crm", "list"), now), id);
         assert!(tickets.take(&id, now.after(TICKET_LIFETIME)).is_none());
+    }
+
+    #[test]
+    fn who_said_no_is_not_asked_again_by_the_same_agent_for_a_while() {
+        let (tickets, now) = (Tickets::default(), Now::read());
+        let adas = wanted("ada", "planner", "crm", "list");
+        let id = ask(&tickets, &adas, now);
+        assert!(!tickets.is_declined(&adas, now));
+        assert!(tickets.decline(&id, now).is_some());
+        assert!(tickets.decline(&id, now).is_none() && tickets.get(&id, now).is_none(), "it is used up");
+        let last = now.after(TICKET_LIFETIME - Duration::from_secs(1));
+        assert!(tickets.is_declined(&wanted("ada", "planner", "crm", "another tool"), last));
+        assert!(!tickets.is_declined(&adas, now.after(TICKET_LIFETIME)));
+        for other in [
+            wanted("bob", "planner", "crm", "list"),
+            wanted("ada", "other", "crm", "list"),
+            wanted("ada", "planner", "wiki", "list"),
+        ] {
+            assert!(!tickets.is_declined(&other, now), "{other:?}");
+        }
+        let again = tickets.get(&ask(&tickets, &adas, now), now).expect("a ticket");
+        tickets.agreed_to(&again);
+        assert!(!tickets.is_declined(&adas, now));
+    }
+
+    #[test]
+    fn noes_are_bounded_and_a_forgotten_person_has_none() {
+        let (tickets, now) = (Tickets::default(), Now::read());
+        let decline = |agent: &str, now| {
+            let id = ask(&tickets, &wanted("ada", agent, "crm", "list"), now);
+            assert!(tickets.decline(&id, now).is_some());
+        };
+        decline("first", now);
+        for n in 0..DECLINED_MAX {
+            decline(&n.to_string(), now.after(Duration::from_secs(1)));
+        }
+        let is_declined = |agent| tickets.is_declined(&wanted("ada", agent, "crm", "list"), now);
+        assert!(!is_declined("first") && is_declined("0"), "the oldest gave way");
+        assert_eq!(tickets.lock().declined.len(), DECLINED_MAX);
+        let realm = Realm::Issuers([Issuer::new("https://issuer.example")].into());
+        tickets.forget(&Person { realm, subject: Subject::new("ada") });
+        assert!(!is_declined("0"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::mode::ConnectionPermit;
 use super::{Credential, ObtainError, Origin, Source, bearer};
 use crate::audit::RequestId;
 use crate::clock::Now;
-use crate::connections::{ConnectionError, Connections, Holder, OpenedGrant, Wanted};
+use crate::connections::{ConnectionError, Connections, Holder, OpenedGrant, TicketId, Wanted};
 use crate::metrics::CacheLookup;
 use crate::oauth::authorization_server::AuthorizationServers;
 use crate::oauth::exchange::ExchangeError;
@@ -68,6 +68,32 @@ impl ByConnection {
         }
     }
 
+    /// The person says no to what a ticket asks for.
+    pub fn decline(&self, permit: ConnectionPermit<'_>, ticket: &str, call: RequestId, now: Now) {
+        if let (Some(connections), Some(ticket), Ok(wanted)) =
+            (&self.connections, TicketId::parse(ticket), self.wanted(permit, call))
+            && let Err(error) = connections.decline_in_client(&ticket, &wanted, now)
+        {
+            // It was used meanwhile, or is too old: then there is nothing left to say no to.
+            tracing::debug!(connector = %permit.tool().connector, %error, "Ticket not declined");
+        }
+    }
+
+    /// The person is at the page of a ticket: waits for them, for some seconds at most.
+    pub async fn wait_for_person(
+        &self,
+        permit: ConnectionPermit<'_>,
+        ticket: &str,
+        call: RequestId,
+        now: Now,
+    ) {
+        if let (Some(connections), Some(ticket), Ok(wanted)) =
+            (&self.connections, TicketId::parse(ticket), self.wanted(permit, call))
+        {
+            connections.wait_for_person(&wanted, &ticket, now).await;
+        }
+    }
+
     /// As which client the gateway is known to the service behind the connector.
     pub fn client_id(&self, permit: ConnectionPermit<'_>) -> Option<&Arc<str>> {
         self.connections.as_ref()?.client_id(&permit.tool().connector)
@@ -95,6 +121,7 @@ impl ByConnection {
 /// What the caller hears. When the person has to act, it is by a link that is made here.
 fn not_obtained(connections: &Connections, wanted: &Wanted, error: ConnectionError, now: Now) -> ObtainError {
     match error {
+        ConnectionError::Missing(_) if connections.is_declined(wanted, now) => ObtainError::Declined,
         ConnectionError::Missing(missing) => {
             let ticket = connections.ask(wanted, missing, now);
             let url = connections.links().connect(&ticket);

@@ -104,6 +104,12 @@ pub enum ObtainError {
         /// The page on which it is used.
         url: String,
     },
+    /// The person does not want the agent to use an account of theirs.
+    #[error("the person declined to let the agent use an account of theirs")]
+    Declined,
+    /// The person was asked, and said neither yes nor no.
+    #[error("the person closed the question about their account without an answer")]
+    Dismissed,
     /// The person's own connection yields no token.
     #[error("the person's connection yields no token")]
     Connection(#[source] ConnectionError),
@@ -164,6 +170,22 @@ impl Credentials {
             ByMode::OnBehalfOf(permit) => self.on_behalf_of.obtain(permit, call, now).await,
             ByMode::Connection(permit) => self.connection.obtain(permit, call, now).await,
             ByMode::AppOnly(permit) => self.app_only.obtain(permit, call, now).await,
+        }
+    }
+
+    /// The person was asked to do something about this ticket, so that a permitted call can be made, and said no.
+    pub fn decline(&self, permit: &Permit, ticket: &str, call: RequestId, now: Now) {
+        match ByMode::of(permit) {
+            ByMode::Connection(permit) => self.connection.decline(permit, ticket, call, now),
+            ByMode::OnBehalfOf(_) | ByMode::AppOnly(_) => {}
+        }
+    }
+
+    /// The person was asked the same, and is at the page: waits for them, for some seconds at most.
+    pub async fn wait_for_person(&self, permit: &Permit, ticket: &str, call: RequestId, now: Now) {
+        match ByMode::of(permit) {
+            ByMode::Connection(permit) => self.connection.wait_for_person(permit, ticket, call, now).await,
+            ByMode::OnBehalfOf(_) | ByMode::AppOnly(_) => {}
         }
     }
 

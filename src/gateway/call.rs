@@ -33,6 +33,8 @@ pub struct Call {
     slot: Option<Slot>,
     peer: Peer,
     arrived: Now,
+    /// How long it waited for its person, which is nobody's latency.
+    with_person: Duration,
     upload: Option<Arc<Upload>>,
     tool_metrics: Arc<ToolMetrics>,
     metrics: Arc<Metrics>,
@@ -84,6 +86,7 @@ impl Call {
             slot: Some(slot),
             peer,
             arrived,
+            with_person: Duration::ZERO,
             upload: None,
             tool_metrics,
             metrics,
@@ -143,6 +146,11 @@ impl Call {
         self.record.policies = Arc::clone(permit.policies());
     }
 
+    /// It has waited for its person for so long.
+    pub fn waited_for_person(&mut self, waited: Duration) {
+        self.with_person = waited;
+    }
+
     /// There is a credential for it.
     pub fn obtained(&mut self, credential: &Credential) {
         self.record.stages.obtained = Some(self.elapsed());
@@ -171,7 +179,8 @@ impl Call {
     pub fn answered(&mut self, status: StatusCode, connector_latency: Duration) {
         self.record.status = Some(status);
         self.record.connector_latency = Some(connector_latency);
-        self.tool_metrics.added(self.elapsed().saturating_sub(connector_latency));
+        let not_ours = connector_latency.saturating_add(self.with_person);
+        self.tool_metrics.added(self.elapsed().saturating_sub(not_ours));
     }
 
     /// Whether an answer with this method and status has no body (RFC 9110 section 6.4.1).

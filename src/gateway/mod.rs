@@ -29,6 +29,7 @@ use crate::policy::{Circumstances, Denial, Permit, Policy};
 use crate::tool::{Arguments, Confirm, ConnectorName, Tool};
 
 mod answer;
+mod asking;
 mod authenticate;
 mod body;
 mod call;
@@ -65,6 +66,7 @@ pub use catalog::Catalog;
 pub use forget::NotForgotten;
 pub use forward::UpstreamError;
 pub use mcp::handles::Handles;
+pub use mcp::sealed_state::StateKey;
 #[cfg(any(fuzzing, test))]
 pub(crate) use mcp::{event_stream, message};
 pub use origin::{Origin, OriginError};
@@ -98,6 +100,7 @@ pub struct Gateway {
     routes: Routes,
     policy: Arc<Policy>,
     handles: Arc<Handles>,
+    states: Arc<StateKey>,
     credentials: Credentials,
     connections: Option<Arc<Connections>>,
     cache: Arc<CredentialCache>,
@@ -129,6 +132,8 @@ pub struct Shared {
     pub proofs: Arc<ProofMemory>,
     /// Whose sessions and tasks at MCP servers are whose.
     pub handles: Arc<Handles>,
+    /// What seals the calls at MCP servers that wait for their person.
+    pub states: Arc<StateKey>,
     /// Who is signed in to the pages.
     pub browsers: Arc<Browsers>,
     /// What people are asked before it runs.
@@ -163,8 +168,18 @@ impl Gateway {
         previous: Option<&Self>,
     ) -> Result<Self, (ConnectorName, UpstreamError)> {
         let Setup { servers, connectors, policy, public, privacy, connections } = setup;
-        let Shared { cache, audit, exchanges, metrics, calls, proofs: memory, handles, browsers, questions } =
-            shared;
+        let Shared {
+            cache,
+            audit,
+            exchanges,
+            metrics,
+            calls,
+            proofs: memory,
+            handles,
+            states,
+            browsers,
+            questions,
+        } = shared;
         let recorder = Recorder::new(audit.clone(), privacy, exchanges);
         let requires_nonce = public.requires_dpop_nonce;
         let proofs = public.public_url.as_ref().map(|url| ProofChecker::new(url, requires_nonce, memory));
@@ -185,6 +200,7 @@ impl Gateway {
             verifier: Verifier::new(Arc::clone(&servers), proofs),
             policy: Arc::new(policy),
             handles,
+            states,
             credentials: Credentials::new(
                 Arc::clone(&servers),
                 Arc::clone(&cache),
@@ -320,6 +336,7 @@ impl Gateway {
 
         let permit = self.decide(&caller, &tool_call, call)?;
         call.decided(&permit);
+        let now = self.heed(&permit, call).await?;
 
         let request_id = call.request_id();
         call.record.client_id = self.credentials.client_id(&permit).cloned();
@@ -448,6 +465,7 @@ impl Gateway {
             endpoint: connector.path.as_str(),
             served,
             handles: &self.handles,
+            states: &self.states,
             policy: &self.policy,
             client: call.peer().address.ip(),
             now: call.arrived(),
@@ -499,7 +517,7 @@ impl Gateway {
         }
         let policies = &call.record.policies;
         tracing::debug!(%request_id, code = answer.code, detail = %note.detail, ?policies, "Call refused");
-        let mut response = refusal.response(&answer, &note, call.mcp.as_ref(), request_id);
+        let mut response = self.told(refusal, &answer, &note, &call);
         rewrite::set_request_id(response.headers_mut(), request_id);
         call.refused(note, response.status(), ending);
         rewrite::leave_out_body_for_head(&mut response, &call.record.method);

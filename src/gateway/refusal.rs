@@ -14,6 +14,7 @@ use super::answer::{Answer, Challenge};
 use super::authenticate::AuthenticateError;
 use super::confirmation::ConfirmError;
 use super::forward::ForwardError;
+use super::mcp::elicitation::{Kind, Purpose, Question};
 use super::mcp::{McpCall, McpError};
 use super::path::PathError;
 use super::request::RequestError;
@@ -27,6 +28,7 @@ use crate::oauth::error_response::ErrorResponse;
 use crate::oauth::exchange::ExchangeError;
 use crate::oauth::published_metadata::RETRY_AFTER_WITHOUT_METADATA;
 use crate::policy::Denial;
+use crate::tool::ConnectorName;
 
 mod authentication;
 mod confirmation;
@@ -36,8 +38,9 @@ mod rest;
 
 use authentication::{answer_to_authentication, answer_to_claims};
 use confirmation::answer_to_confirmation;
+pub use mcp::Asks;
 use mcp::{answer_to_mcp, mcp_response};
-use obtaining::answer_to_obtaining;
+use obtaining::{answer_to_obtaining, wish};
 use rest::answer_to_rest;
 
 /// What a person can do about a sign-in that is not enough.
@@ -149,16 +152,29 @@ impl Refusal {
         }
     }
 
-    /// What the agent hears, in the form that it understands: RFC 9457, or for an MCP client what MCP has for it.
+    /// What the person behind the call can be asked, so that it can go on.
+    pub fn question(&self, connector: &ConnectorName) -> Option<Question> {
+        match self {
+            Self::Obtain(ObtainError::NotConnected { missing, ticket, url }) => Some(Question {
+                purpose: Purpose::Connect { ticket: ticket.to_string() },
+                kind: Kind::Url { url: url.clone(), message: wish(*missing, connector) },
+            }),
+            _ => None,
+        }
+    }
+
+    /// What the agent hears, in the form that it understands: RFC 9457, or for an MCP client what MCP has for it. `asks` is for clients
+    /// that can ask their person.
     pub fn response(
         &self,
         answer: &Answer,
         note: &RefusalNote,
         mcp: Option<&McpCall>,
+        asks: Option<Asks<'_>>,
         request_id: RequestId,
     ) -> Response<Bytes> {
         match mcp {
-            Some(spoken) => mcp_response(self, answer, note, spoken, request_id),
+            Some(spoken) => mcp_response(self, answer, note, spoken, asks, request_id),
             None => answer.response(note, request_id),
         }
     }

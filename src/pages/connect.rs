@@ -130,7 +130,8 @@ impl Visit<'_> {
             kind: "stopped",
             lines: vec![
                 format!("{agent} cannot use {connector} for you, and the link is used up."),
-                "You can close this window. If the agent asks again, it gets a new link, which you can decline as well."
+                "You can close this window. For ten minutes the agent hears that you declined; if it asks after that, it gets a new \
+                 link, which you can decline as well."
                     .to_owned(),
             ],
         };

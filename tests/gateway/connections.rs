@@ -21,7 +21,7 @@ const PUBLIC: &str = "https://gateway.example";
 const BROWSER: &str = "what-the-cookie-says";
 
 /// What a browser asks for, so to say.
-fn visit() -> PageVisit {
+pub fn visit() -> PageVisit {
     PageVisit {
         request: RequestId::next(),
         person: None,

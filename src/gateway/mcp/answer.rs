@@ -113,7 +113,7 @@ impl Answering<'_> {
                 if let Some(session) = opened.filter(|_| success) {
                     let text =
                         session.to_str().map_err(|_| McpError::Answer("of a session that is no text"))?;
-                    self.handles.given(self.connector, Handle::Session(text), self.caller);
+                    self.handles.opened(self.connector, text, self.caller, self.spoken.elicits);
                     if !self.handles.is_of(self.connector, Handle::Session(text), self.caller) {
                         return Err(McpError::Answer("of a session that is somebody else's"));
                     }

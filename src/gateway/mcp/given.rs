@@ -4,16 +4,22 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::elicitation::is_in_our_name;
 use super::handles::{Handle, Handles};
 use crate::digest::FieldDigest;
 use crate::identity::Caller;
 use crate::strict_json;
 use crate::tool::ConnectorName;
 
-/// Members of results that give something out. A message that holds neither word gives nothing.
-const WORDS: [&[u8]; 2] = [b"\"taskId\"", b"\"requestState\""];
+/// Members of results that give something out, or ask something. A message that holds none of these words does neither.
+const WORDS: [&[u8]; 3] = [b"\"taskId\"", b"\"requestState\"", b"\"inputRequests\""];
 /// What of a call's parameters may differ when it goes on after its person was asked.
 const CHANGING: [&str; 3] = ["_meta", "requestState", "inputResponses"];
+
+/// A server's answer would make its client take a question or a state for the gateway's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the MCP server asks in the gateway's name")]
+pub struct InOurName;
 
 /// To whom what an answer gives out is given.
 #[derive(Clone)]
@@ -30,13 +36,20 @@ pub struct Given {
 
 impl Given {
     /// Remembers what a message gives out.
-    pub fn read(&self, message: &[u8]) {
+    ///
+    /// # Errors
+    ///
+    /// [`InOurName`] when it must not reach the client.
+    pub fn read(&self, message: &[u8]) -> Result<(), InOurName> {
         if !WORDS.iter().any(|word| message.windows(word.len()).any(|window| window == *word)) {
-            return;
+            return Ok(());
         }
         // What cannot be read gives nothing out: whoever brings it is then refused.
-        let Ok(message) = strict_json::parse_object(message) else { return };
-        let Some(result) = message.get("result").and_then(Value::as_object) else { return };
+        let Ok(message) = strict_json::parse_object(message) else { return Ok(()) };
+        let Some(result) = message.get("result").and_then(Value::as_object) else { return Ok(()) };
+        if is_in_our_name(result) {
+            return Err(InOurName);
+        }
         let text = |of: &Map<String, Value>, member: &str| of.get(member)?.as_str().map(str::to_owned);
         if let Some(state) = text(result, "requestState") {
             self.handles.given(&self.connector, Handle::State(&state, self.call), &self.caller);
@@ -45,6 +58,7 @@ impl Given {
         if let Some(task) = task.or_else(|| text(result, "taskId")) {
             self.handles.given(&self.connector, Handle::Task(&task), &self.caller);
         }
+        Ok(())
     }
 
     /// Whether a task is the caller's.

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::elicitation::Elicits;
 use crate::digest::FieldDigest;
 use crate::identity::{Actor, Caller, Issuer, Person, Subject, Tenant};
 use crate::tool::ConnectorName;
@@ -34,7 +35,15 @@ pub enum Handle<'a> {
 
 /// Who was given what.
 pub struct Handles {
-    owners: moka::sync::Cache<[u8; 32], Arc<Owner>>,
+    given: moka::sync::Cache<[u8; 32], Arc<Given>>,
+}
+
+/// What is remembered of a handle.
+#[derive(PartialEq, Eq, Debug)]
+struct Given {
+    to: Owner,
+    /// Of a session: what the client said that it can show to its person.
+    elicits: Elicits,
 }
 
 /// To whom a handle was given.
@@ -59,7 +68,7 @@ impl Owner {
 
 impl Default for Handles {
     fn default() -> Self {
-        let owners = moka::sync::Cache::builder()
+        let given = moka::sync::Cache::builder()
             .max_capacity(HANDLES_MAX)
             // Another policy may refuse what is new, and a session would end where it begins.
             .eviction_policy(moka::policy::EvictionPolicy::lru())
@@ -67,7 +76,7 @@ impl Default for Handles {
             .time_to_live(AGE_MAX)
             .support_invalidation_closures()
             .build();
-        Self { owners }
+        Self { given }
     }
 }
 
@@ -75,30 +84,53 @@ impl Handles {
     /// `caller` was given this one. One that somebody else was given before is left as it was: a server that gives the same
     /// handle to two people must not take it away from the first.
     pub fn given(&self, connector: &ConnectorName, handle: Handle<'_>, caller: &Caller) {
-        if handle.text().len() <= HANDLE_BYTES_MAX {
-            self.owners.get_with(key(connector, handle), || Arc::new(Owner::of(caller)));
-        }
+        self.remember(connector, handle, Given { to: Owner::of(caller), elicits: Elicits::default() });
+    }
+
+    /// `caller` was given this session, in which the client can show this much to its person. Otherwise as [`given`](Self::given).
+    pub fn opened(&self, connector: &ConnectorName, session: &str, caller: &Caller, elicits: Elicits) {
+        self.remember(connector, Handle::Session(session), Given { to: Owner::of(caller), elicits });
+    }
+
+    /// What the client of a session can show to its person; `None`: the session is not `caller`'s.
+    pub fn session(&self, connector: &ConnectorName, session: &str, caller: &Caller) -> Option<Elicits> {
+        self.of(connector, Handle::Session(session), caller).map(|given| given.elicits)
     }
 
     /// Whether `caller` was given this one.
     pub fn is_of(&self, connector: &ConnectorName, handle: Handle<'_>, caller: &Caller) -> bool {
-        handle.text().len() <= HANDLE_BYTES_MAX
-            && self.owners.get(&key(connector, handle)).is_some_and(|owner| *owner == Owner::of(caller))
+        self.of(connector, handle, caller).is_some()
     }
 
     /// It is over.
     pub fn ended(&self, connector: &ConnectorName, handle: Handle<'_>) {
-        self.owners.invalidate(&key(connector, handle));
+        self.given.invalidate(&key(connector, handle));
     }
 
     /// Drops all that a person was given.
     pub fn forget(&self, person: &Person) {
         let person = person.clone();
-        let theirs =
-            move |_: &[u8; 32], owner: &Arc<Owner>| person.is(&owner.issuer, &owner.tenant, &owner.subject);
-        self.owners
-            .invalidate_entries_if(theirs)
-            .expect("the cache was built to be invalidated by a closure");
+        let theirs = move |_: &[u8; 32], given: &Arc<Given>| {
+            let Owner { issuer, tenant, subject, .. } = &given.to;
+            person.is(issuer, tenant, subject)
+        };
+        self.given.invalidate_entries_if(theirs).expect("the cache was built to be invalidated by a closure");
+    }
+
+    fn remember(&self, connector: &ConnectorName, handle: Handle<'_>, given: Given) {
+        if handle.text().len() <= HANDLE_BYTES_MAX {
+            let (key, given) = (key(connector, handle), Arc::new(given));
+            let before = self.given.get_with(key, || Arc::clone(&given));
+            if before.to == given.to && before.elicits != given.elicits {
+                self.given.insert(key, given);
+            }
+        }
+    }
+
+    fn of(&self, connector: &ConnectorName, handle: Handle<'_>, caller: &Caller) -> Option<Arc<Given>> {
+        let taken = handle.text().len() <= HANDLE_BYTES_MAX;
+        let given = self.given.get(&key(connector, handle)).filter(|_| taken)?;
+        (given.to == Owner::of(caller)).then_some(given)
     }
 }
 
@@ -157,6 +189,27 @@ mod tests {
         assert!(handles.is_of(&notes, session, &ada) && !handles.is_of(&notes, session, &bob));
         handles.ended(&notes, session);
         assert!(!handles.is_of(&notes, session, &ada));
+    }
+
+    #[test]
+    fn a_session_remembers_what_its_client_can_show() {
+        let (handles, notes) = (Handles::default(), ConnectorName::new("notes"));
+        let (ada, bob) = (caller("ada", "planner"), caller("bob", "planner"));
+        let (forms, both) = (Elicits { form: true, url: false }, Elicits { form: true, url: true });
+        assert_eq!(handles.session(&notes, "s-1", &ada), None);
+        handles.opened(&notes, "s-1", &ada, forms);
+        assert_eq!(handles.session(&notes, "s-1", &ada), Some(forms));
+        handles.opened(&notes, "s-1", &bob, both);
+        assert_eq!(
+            (handles.session(&notes, "s-1", &ada), handles.session(&notes, "s-1", &bob)),
+            (Some(forms), None)
+        );
+        handles.opened(&notes, "s-1", &ada, both);
+        assert_eq!(
+            handles.session(&notes, "s-1", &ada),
+            Some(both),
+            "a client that begins anew says anew what it can"
+        );
     }
 
     #[test]

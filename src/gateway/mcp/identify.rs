@@ -9,18 +9,20 @@ use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method as HttpMethod, Request as HttpRequest};
 use hyper::body::Incoming;
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use super::arguments::declared_arguments;
-use super::era::{self, Era, EraError};
+use super::elicitation::{Asker, Elicits};
+use super::era::{self, Era, EraError, ProtocolVersion};
 use super::given::call_digest;
 use super::handles::{HANDLE_BYTES_MAX, Handle, Handles};
 use super::message::{MESSAGE_BYTES_MAX, Message, MessageError, MessageFault, Notification, Request};
 use super::method::{Method, NotificationKind};
 use super::mirror::{Mirrors, PROTOCOL_VERSION};
 use super::params::Completed;
+use super::sealed_state::{StateFault, StateKey};
 use super::served::{Purpose, Served};
-use super::{McpCall, McpError, Said};
+use super::{META_CLIENT_CAPABILITIES, McpCall, McpError, Said};
 use crate::clock::Now;
 use crate::gateway::canonical;
 use crate::gateway::json_body::{self, JsonBodyError};
@@ -51,6 +53,8 @@ pub struct Arrival<'a> {
     pub served: &'a Served,
     /// Whose handles are whose.
     pub handles: &'a Handles,
+    /// What opens the states of the gateway's own questions.
+    pub states: &'a StateKey,
     /// Who may use what.
     pub policy: &'a Policy,
     /// From where it comes.
@@ -94,7 +98,7 @@ impl Arrival<'_> {
     }
 
     fn message(&self, text: &[u8], spoken: &mut McpCall) -> Result<ToolCall, McpError> {
-        let message = Message::parse(text).map_err(|error| {
+        let mut message = Message::parse(text).map_err(|error| {
             spoken.said = error.id.clone().map_or(Said::Nothing, Said::Unread);
             McpError::Message(error)
         })?;
@@ -102,14 +106,20 @@ impl Arrival<'_> {
             let name = request.name().or_else(|| request.uri()).map(Arc::from);
             spoken.said = Said::Request { id: request.id().clone(), method: request.method(), name };
         }
-        spoken.era = era::of_message(self.request.headers(), &message)?.era();
+        let version = era::of_message(self.request.headers(), &message)?;
+        spoken.era = version.era();
+        if let Message::Request(request) = &mut message {
+            spoken.digest = call_digest(request.method().as_str(), request.params());
+            self.asker().hear(request, spoken)?;
+            spoken.elicits = Elicits::of(capabilities(request, spoken.era));
+        }
         let body = message.to_bytes();
         if self.caller.has_token_within(&body) {
             return Err(McpError::TokenMisplaced);
         }
         let mut headers = match (spoken.era, &message) {
             (Era::Legacy, _) => {
-                self.check_session(spoken, matches!(message, Message::Response(_)))?;
+                self.check_session(spoken, matches!(message, Message::Response(_)), version)?;
                 self.copied(&[PROTOCOL_VERSION, SESSION])
             }
             (Era::Modern, Message::Request(request)) => {
@@ -144,11 +154,10 @@ impl Arrival<'_> {
     fn request(
         &self,
         request: &Request,
-        spoken: &mut McpCall,
+        spoken: &McpCall,
     ) -> Result<(CountedTool, Arguments, Vec<Arc<Tool>>), McpError> {
-        spoken.digest = call_digest(request.method().as_str(), request.params());
         if let Some(state) = request.request_state() {
-            self.check_handle(Handle::State(state, spoken.digest)).ok_or(McpError::State)?;
+            self.check_handle(Handle::State(state, spoken.digest)).ok_or(StateFault::NotGiven)?;
         }
         for task in request.tasks() {
             self.check_handle(Handle::Task(task)).ok_or(McpError::Task)?;
@@ -228,17 +237,17 @@ impl Arrival<'_> {
     /// GET: what else the server has to say, and what of a stream was missed.
     fn stream(&self, spoken: &mut McpCall) -> Result<ToolCall, McpError> {
         spoken.said = Said::Stream;
-        era::of_headers(self.request.headers())?;
+        let version = era::of_headers(self.request.headers())?;
         // Whose events are whose is known by the session alone.
-        self.check_session(spoken, self.request.headers().contains_key(LAST_EVENT_ID))?;
+        self.check_session(spoken, self.request.headers().contains_key(LAST_EVENT_ID), version)?;
         self.bodyless(Purpose::Stream, &[PROTOCOL_VERSION, SESSION, LAST_EVENT_ID])
     }
 
     /// DELETE: the end of a session.
     fn end(&self, spoken: &mut McpCall) -> Result<ToolCall, McpError> {
         spoken.said = Said::End;
-        era::of_headers(self.request.headers())?;
-        self.check_session(spoken, true)?;
+        let version = era::of_headers(self.request.headers())?;
+        self.check_session(spoken, true, version)?;
         self.bodyless(Purpose::End, &[PROTOCOL_VERSION, SESSION])
     }
 
@@ -264,7 +273,12 @@ impl Arrival<'_> {
     }
 
     /// The session that the request names has to be the caller's. One that is somebody else's does not exist.
-    fn check_session(&self, spoken: &mut McpCall, required: bool) -> Result<(), McpError> {
+    fn check_session(
+        &self,
+        spoken: &mut McpCall,
+        required: bool,
+        version: ProtocolVersion,
+    ) -> Result<(), McpError> {
         let mut sessions = self.request.headers().get_all(SESSION).iter();
         let session = match (sessions.next(), sessions.next()) {
             (None, _) if required => return Err(McpError::SessionMissing),
@@ -272,9 +286,19 @@ impl Arrival<'_> {
             (Some(session), None) => session.to_str().map_err(|_| McpError::SessionUnknown)?,
             (Some(_), Some(_)) => return Err(McpError::SessionUnknown),
         };
-        self.check_handle(Handle::Session(session)).ok_or(McpError::SessionUnknown)?;
+        let elicits = self.handles.session(self.connector, session, self.caller);
+        let elicits = elicits.ok_or(McpError::SessionUnknown)?;
+        // Earlier revisions have no form for the gateway's questions.
+        if version == ProtocolVersion::V2025_11_25 {
+            spoken.elicits = elicits;
+        }
         spoken.session = Some(Arc::from(session));
         Ok(())
+    }
+
+    fn asker(&self) -> Asker<'_> {
+        let Self { caller, connector, now, .. } = *self;
+        Asker { key: self.states, caller, connector, now }
     }
 
     fn check_handle(&self, handle: Handle<'_>) -> Option<()> {
@@ -293,6 +317,15 @@ impl Arrival<'_> {
             values.next().is_none().then(|| (name.clone(), value.clone()))
         };
         names.iter().filter_map(only).collect()
+    }
+}
+
+/// What the client says that it can do: with each request, or when a session begins.
+fn capabilities(request: &Request, era: Era) -> Option<&Value> {
+    match (era, request.method()) {
+        (Era::Modern, _) => request.meta()?.get(META_CLIENT_CAPABILITIES),
+        (Era::Legacy, Method::Initialize) => request.params()?.get("capabilities"),
+        (Era::Legacy, _) => None,
     }
 }
 

@@ -9,6 +9,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+use super::elicitation::Brought;
 use super::era::ProtocolVersion;
 use super::method::{Method, NotificationKind};
 use super::params::{self, Completed};
@@ -350,6 +351,25 @@ impl Request {
     /// The state of a call that waited for its person, and now goes on.
     pub fn request_state(&self) -> Option<&str> {
         self.params()?.get("requestState")?.as_str()
+    }
+
+    /// What its person answered meanwhile.
+    pub fn input_responses(&self) -> Option<&Map<String, Value>> {
+        self.params()?.get("inputResponses")?.as_object()
+    }
+
+    /// Has it go on with these in place of what it came with.
+    pub fn bring(&mut self, brought: &Brought) {
+        let Some(Value::Object(params)) = self.members.get_mut("params") else { return };
+        let Brought { state, responses } = brought.clone();
+        for (member, value) in
+            [("requestState", state.map(Value::from)), ("inputResponses", responses.map(Value::from))]
+        {
+            match value {
+                Some(value) => drop(params.insert(member.to_owned(), value)),
+                None => drop(params.shift_remove(member)),
+            }
+        }
     }
 
     /// The message, written anew from what was read.

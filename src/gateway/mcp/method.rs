@@ -131,6 +131,11 @@ impl Method {
         }
     }
 
+    /// Whether it may be answered with a question to the person, since 2026-07-28 (Multi Round-Trip Requests).
+    pub const fn may_want_input(self) -> bool {
+        matches!(self, Self::ToolsCall | Self::PromptsGet | Self::ResourcesRead)
+    }
+
     /// The member of `params` that names what the request is about, which it must have.
     pub const fn subject(self) -> Option<&'static str> {
         match self {

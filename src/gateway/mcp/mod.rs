@@ -6,6 +6,7 @@
 mod answer;
 mod arguments;
 mod configured;
+pub mod elicitation;
 pub mod era;
 pub mod event_stream;
 mod filter;
@@ -19,6 +20,7 @@ mod mirror;
 mod params;
 pub mod reply;
 pub mod screen;
+pub mod sealed_state;
 mod served;
 mod uri;
 
@@ -32,11 +34,13 @@ pub use configured::{Asking, answer as answer_from_configuration};
 pub use identify::Arrival;
 pub use served::Served;
 
+use elicitation::{Brought, Elicits, OurAnswer};
 use era::{Era, EraError};
 use filter::UnreadableList;
 use message::{Id, MessageError};
 use method::Method;
 use mirror::MirrorError;
+use sealed_state::StateFault;
 
 use crate::audit::McpOperation;
 
@@ -56,6 +60,12 @@ pub struct McpCall {
     pub session: Option<Arc<str>>,
     /// What the call is, apart from what may differ when it goes on after its person was asked.
     pub digest: [u8; 32],
+    /// What its client can show to its person.
+    pub elicits: Elicits,
+    /// What the person answered to the gateway's question, when the call goes on after one.
+    pub answers: Option<OurAnswer>,
+    /// What it brings along for the server.
+    pub brought: Brought,
 }
 
 /// What a request says.
@@ -88,7 +98,15 @@ impl McpCall {
             Err(EraError::Unsupported { era, .. } | EraError::Header(era)) => era,
             Err(EraError::Mismatch | EraError::Initialize | EraError::Response) => Era::Modern,
         };
-        Self { era, said: Said::Nothing, session: None, digest: [0; 32] }
+        Self {
+            era,
+            said: Said::Nothing,
+            session: None,
+            digest: [0; 32],
+            elicits: Elicits::default(),
+            answers: None,
+            brought: Brought::default(),
+        }
     }
 
     /// What ties an answer to the request.
@@ -181,9 +199,9 @@ pub enum McpError {
     /// The task is not the caller's.
     #[error("the task was not given to this caller")]
     Task,
-    /// The state of a waiting call is not the caller's, or of another call.
-    #[error("the state was not given to this caller for this call")]
-    State,
+    /// The state of a waiting call is not the caller's, of another call, or over.
+    #[error(transparent)]
+    State(#[from] StateFault),
     /// There is no person behind the request, and it asks for more than a list.
     #[error("an agent without a person may see lists, and nothing else")]
     AgentAlone,

@@ -6,6 +6,9 @@ use serde_json::{Map, Value, json};
 use super::era::Era;
 use super::message::Id;
 
+/// The person has to open an address first (2025-11-25, URL mode elicitation). No other revision has it.
+const URL_REQUIRED: i32 = -32_042;
+
 /// An error. `None` for an `id` that could not be read: then there is none, as the protocol's schema has it. JSON-RPC 2.0
 /// wants `null`, which clients of MCP do not take for an answer.
 pub fn error(id: Option<&Id>, code: i32, message: &str, data: Option<Value>) -> Bytes {
@@ -28,6 +31,24 @@ pub fn tool_error(id: &Id, era: Era, text: &str, meta: Option<Value>) -> Bytes {
     result.extend(meta.map(|meta| ("_meta".to_owned(), meta)));
     result.insert("isError".to_owned(), true.into());
     self::result(id, result)
+}
+
+/// A result that wants something of the person first, since 2026-07-28: one question under this name, and the state with which the
+/// call goes on.
+pub fn input_required(id: &Id, key: &str, params: Value, state: &str, meta: Value) -> Bytes {
+    let mut result = Map::new();
+    result.insert("resultType".to_owned(), "input_required".into());
+    let question = json!({ "method": "elicitation/create", "params": params });
+    result.insert("inputRequests".to_owned(), json!({ key: question }));
+    result.insert("requestState".to_owned(), state.into());
+    result.insert("_meta".to_owned(), meta);
+    self::result(id, result)
+}
+
+/// The error that wants the person to open an address first. It is of 2025-11-25 alone.
+pub fn url_required(id: &Id, elicitation: &str, url: &str, message: &str) -> Bytes {
+    let elicitation = json!({ "mode": "url", "elicitationId": elicitation, "url": url, "message": message });
+    error(Some(id), URL_REQUIRED, message, Some(json!({ "elicitations": [elicitation] })))
 }
 
 /// An empty result: the answer to `ping`, and the end of a stream that is closed before its time.

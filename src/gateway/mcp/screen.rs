@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::event_stream::{EventError, EventReader};
 use super::filter::{LIST_BYTES_MAX, ListFilter, UnreadableList};
-use super::given::Given;
+use super::given::{Given, InOurName};
 
 /// Largest answer in one piece that is searched for what it gives out. A handle in a larger one is not remembered, and so
 /// cannot be used.
@@ -24,6 +24,9 @@ pub enum ScreenError {
     /// It has a list that cannot be read, so nobody can say what is in it.
     #[error(transparent)]
     List(#[from] UnreadableList),
+    /// It asks in the gateway's name.
+    #[error(transparent)]
+    InOurName(#[from] InOurName),
 }
 
 /// Looks at an answer on its way.
@@ -95,7 +98,7 @@ impl Screen {
                 }
                 // What is given out has to be known before the agent can use it.
                 if is_last && let Some(message) = seen.take() {
-                    self.given.read(&message);
+                    self.given.read(&message)?;
                 }
                 self.ready.push_back(data.clone());
                 Ok(())
@@ -122,7 +125,7 @@ impl Screen {
             }
             Form::Whole(seen) => {
                 if let Some(message) = seen.take() {
-                    self.given.read(&message);
+                    self.given.read(&message)?;
                 }
                 Ok(())
             }
@@ -147,7 +150,7 @@ impl Screen {
                 (Some(_), None) | (None, _) => None,
             };
             if let Some(message) = message {
-                self.given.read(message);
+                self.given.read(message)?;
             }
             self.ready.push_back(match filtered {
                 Some(list) => event.with_data(&list).raw,

@@ -13,6 +13,7 @@ use crate::audit::{Fault, RefusalNote, RequestId};
 use crate::credential::ObtainError;
 use crate::gateway::answer::{Answer, Challenge};
 use crate::gateway::forward::ForwardError;
+use crate::gateway::mcp::elicitation::{Asker, Question};
 use crate::gateway::mcp::era::Era;
 use crate::gateway::mcp::message::{Id, MessageFault};
 use crate::gateway::mcp::method::Method;
@@ -98,7 +99,7 @@ pub(super) fn answer_to_mcp(error: &McpError) -> Answer {
             Fault::Agent,
             "The agent has to begin the task anew: this one is over, or belongs to somebody else.",
         ),
-        McpError::State => Answer::forbidden(
+        McpError::State(_) => Answer::forbidden(
             "state_refused",
             Fault::Agent,
             "The agent has to begin the call anew: what it goes on with was given out for another call, or for somebody else.",
@@ -128,24 +129,36 @@ enum Form<'a> {
     ToolResult(&'a Id),
 }
 
-/// The refusal as an MCP client hears it.
+/// What its person can be asked about a refused call.
+#[derive(Clone, Copy)]
+pub struct Asks<'a> {
+    /// Who asks.
+    pub asker: &'a Asker<'a>,
+    /// What.
+    pub question: &'a Question,
+}
+
+/// The refusal as an MCP client hears it: as a question to its person, where there is one and the client can show it.
 pub(super) fn mcp_response(
     refusal: &Refusal,
     answer: &Answer,
     note: &RefusalNote,
     spoken: &McpCall,
+    asks: Option<Asks<'_>>,
     request_id: RequestId,
 ) -> Response<Bytes> {
     let problem = answer.problem(note, request_id);
-    let (status, body) = match form(refusal, answer, spoken, problem.clone()) {
-        Form::Error { status, code, message, data } => {
+    let meta = json!({ REFUSAL_META: problem });
+    let asked = asks.and_then(|Asks { asker, question }| asker.ask(question, spoken, meta.clone()));
+    let (status, body) = match (asked, form(refusal, answer, spoken, problem)) {
+        (Some(asked), _) => (StatusCode::OK, asked),
+        (None, Form::Error { status, code, message, data }) => {
             (status, reply::error(spoken.id(), code, &message, data))
         }
-        Form::ToolResult(id) => {
+        (None, Form::ToolResult(id)) => {
             let link = answer.connect_url.as_ref().or(answer.confirm_url.as_ref());
             let link = link.map(|url| format!(" {url}")).unwrap_or_default();
             let text = format!("{}{link} ({}, request {request_id})", answer.remedy, answer.code);
-            let meta = json!({ REFUSAL_META: problem });
             (StatusCode::OK, reply::tool_error(id, spoken.era, &text, Some(meta)))
         }
     };
@@ -216,7 +229,7 @@ fn form<'a>(refusal: &Refusal, answer: &Answer, spoken: &'a McpCall, problem: Va
             message: "Method not found".to_owned(),
             data: None,
         },
-        Refusal::Mcp(McpError::Task | McpError::State | McpError::TooManySubscriptions) => {
+        Refusal::Mcp(McpError::Task | McpError::State(_) | McpError::TooManySubscriptions) => {
             error(INVALID_PARAMS)
         }
         // The protocol's own refusals are for the client, not for the model.
@@ -230,8 +243,8 @@ fn form<'a>(refusal: &Refusal, answer: &Answer, spoken: &'a McpCall, problem: Va
             | McpError::SessionMissing
             | McpError::SessionUnknown,
         ) => error(http_code(answer)),
-        // THE PLACE OF THE LINK: clients that can be asked to open it (URL elicitation) hear of it here in their own form; the
-        // others read it. A 401 would have them sign in at the gateway's issuer, which does not help.
+        // Whose client cannot be asked to open the link reads it. A 401 would have it sign in at the gateway's issuer, which does not
+        // help.
         Refusal::Obtain(ObtainError::NotConnected { url, .. }) => match &spoken.said {
             Said::Request { id, method: Method::ToolsCall, .. } => Form::ToolResult(id),
             Said::Request { .. } | Said::Nothing | Said::Unread(_) | Said::Stream | Said::End => {

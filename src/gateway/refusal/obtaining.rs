@@ -12,6 +12,7 @@ use crate::gateway::answer::{Answer, Challenge};
 use crate::identity::Caller;
 use crate::oauth::error_response::{ErrorClass, ErrorResponse};
 use crate::oauth::exchange::ExchangeError;
+use crate::tool::ConnectorName;
 
 /// What an agent hears when there is no credential. `caller` is whom it is told.
 pub fn answer_to_obtaining(error: &ObtainError, caller: Option<&Caller>) -> Answer {
@@ -19,6 +20,16 @@ pub fn answer_to_obtaining(error: &ObtainError, caller: Option<&Caller>) -> Answ
         ObtainError::Exchange(error) => answer_to_exchange(error, caller),
         ObtainError::Application(error) => answer_to_application(error),
         ObtainError::NotConnected { missing, url, .. } => connection_required(*missing, url),
+        ObtainError::Declined => Answer::forbidden(
+            "connection_declined",
+            Fault::User,
+            "You declined to let this agent use an account of yours; should you change your mind, have it try again in ten minutes.",
+        ),
+        ObtainError::Dismissed => Answer::forbidden(
+            "connection_declined",
+            Fault::User,
+            "You closed the question about your account at the service behind this tool; have the agent try again to be asked again.",
+        ),
         ObtainError::Connection(error) => answer_to_connection(error),
         ObtainError::AgentUnknown => Answer::forbidden(
             "agent_unidentified",
@@ -51,6 +62,24 @@ fn connection_required(missing: Missing, url: &str) -> Answer {
         challenge: Challenge::Connect,
         connect_url: Some(url.to_owned()),
         ..Answer::new(StatusCode::UNAUTHORIZED, "connection_required", Fault::User, remedy)
+    }
+}
+
+/// What the person is asked for, where the client shows it beside the link. "You" is the person.
+pub fn wish(missing: Missing, connector: &ConnectorName) -> String {
+    match missing {
+        Missing::Connection => {
+            format!("Connect your account at \"{connector}\", so that this agent can use it for you.")
+        }
+        Missing::Consent => {
+            format!("Let this agent use the account that you have connected at \"{connector}\".")
+        }
+        Missing::Scopes => format!(
+            "Connect your account at \"{connector}\" again, and grant all that this agent needs to go on."
+        ),
+        Missing::Settings | Missing::Renewal | Missing::Withdrawn | Missing::Unusable(_) => {
+            format!("Connect your account at \"{connector}\" again: the connection that you had is over.")
+        }
     }
 }
 

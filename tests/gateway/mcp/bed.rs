@@ -6,7 +6,7 @@ use obo_gateway::demo::notes::{NotesConnector, NotesSettings};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
-use crate::bed::TestBed;
+use crate::bed::{Parts, TestBed};
 
 /// The gateway in front of the demo's notes. Its configuration names no tools, unless a test says so: Ada may use
 /// everything; Bob may read, and use one prompt and one resource.
@@ -26,25 +26,32 @@ impl McpBed {
 
     /// With these keys of the connector.
     pub async fn with(more: &str) -> Self {
-        let server = AuthorizationServer::start(Settings::default()).await.expect("an authorization server");
+        let more = format!("    audience: {NOTES_AUDIENCE}\n{more}");
+        Self::between(Settings::default(), |_| (String::new(), more)).await
+    }
+
+    /// With these settings of the authorization server; what `written` gives stands before everything, and among the keys of the
+    /// connector.
+    pub async fn between(settings: Settings, written: impl FnOnce(&Parts<'_>) -> (String, String)) -> Self {
+        let server = AuthorizationServer::start(settings).await.expect("an authorization server");
         let mail = MailConnector::start(MailSettings::trusting(&server)).await.expect("a mail connector");
         let notes = NotesConnector::start(NotesSettings::trusting(&server)).await.expect("a connector");
         let (ada, bob) = (server.person("ada").oid.clone(), server.person("bob").oid.clone());
         let endpoint = notes.endpoint();
         let bed = TestBed::between(server, mail, |parts| {
+            let (before, more) = written(parts);
             let connector = format!(
                 "  notes:
     kind: mcp
     path: /notes
     upstream: {endpoint}
-    audience: {NOTES_AUDIENCE}
     timeouts: {{ connect: 20s, response: 20s, idle: 20s }}
 {more}"
             );
             let whole = parts.whole(&parts.issuer(), &connector);
             let everybody = "    - { name: everybody, tools: [\"*/*\"] }\n";
             assert!(whole.contains(everybody), "{whole}");
-            whole.replace(
+            let whole = whole.replace(
                 everybody,
                 &format!(
                     "    - name: ada
@@ -57,7 +64,8 @@ impl McpBed {
       tools: [\"notes/list_notes\", \"notes/read_note\", \"notes/count_slowly\"]
 "
                 ),
-            )
+            );
+            format!("{before}{whole}")
         })
         .await;
         Self { bed, notes }
@@ -91,9 +99,14 @@ impl McpBed {
 
     /// A session of the legacy era.
     pub async fn session(&self, who: &str) -> Session<'_> {
+        self.session_with(who, json!({ "elicitation": {} })).await
+    }
+
+    /// A session of a client that says that it can do this.
+    pub async fn session_with(&self, who: &str, capabilities: Value) -> Session<'_> {
         let params = json!({
             "protocolVersion": "2025-11-25",
-            "capabilities": { "elicitation": {} },
+            "capabilities": capabilities,
             "clientInfo": { "name": "test", "version": "0" },
         });
         let response = self.post(who, request(1, "initialize", params).to_string()).send().await;
@@ -143,7 +156,10 @@ pub fn request(id: u64, method: &str, params: Value) -> Value {
 /// A request of the modern era, with what its `_meta` must say.
 pub fn modern(method: &str, mut params: Value) -> Value {
     params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
-    params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({ "elicitation": { "form": {} } });
+    let capabilities = &mut params["_meta"]["io.modelcontextprotocol/clientCapabilities"];
+    if capabilities.is_null() {
+        *capabilities = json!({ "elicitation": { "form": {} } });
+    }
     request(7, method, params)
 }
 

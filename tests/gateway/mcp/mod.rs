@@ -1,6 +1,7 @@
 //! MCP servers behind the gateway, in both eras.
 
 pub mod bed;
+mod elicitation;
 
 mod app_only;
 mod handles;

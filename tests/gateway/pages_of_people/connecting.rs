@@ -92,6 +92,7 @@ pub async fn connect_signed_in(browser: &mut Browser, bed: &TestBed, link: &str)
     browser.open(back.as_str()).await
 }
 
+/// Signs in with the gateway and then with the service, from a link on.
 pub async fn connect(browser: &mut Browser, bed: &TestBed, link: &str) -> Page {
     let page = sign_in_from(browser, bed, link, ADA).await;
     let back = way_back(browser, bed, &page).await;
@@ -205,25 +206,31 @@ async fn another_agent_has_to_be_agreed_to_and_can_be_declined() {
     let mut browser = browser(&bed);
     connect(&mut browser, &bed, &link(&bed, "ada").await).await.assert_says(200, "mail is connected");
     let others = bed.authorization_server.subject_token("ada").agent("another-agent").mint();
-    let ask = || async {
-        let refused = refusal(bed.get(PATH, &others).await).await;
+    let ask = async |token: &str| {
+        let refused = refusal(bed.get(PATH, token).await).await;
         assert_refused(&refused, 401, "connection_required");
         refused.2["connect_url"].as_str().expect("a link").to_owned()
     };
-    let first = ask().await;
+    let first = ask(&others).await;
     let page = browser.open(&first).await;
     page.assert_says(200, "Let another agent use mail?");
     let path = first.strip_prefix(PUBLIC).expect("a link of ours").to_owned();
     browser.submit(&page, &format!("{path}/decline")).await.assert_says(200, "Declined");
     browser.open(&first).await.assert_says(410, "This link does not lead anywhere any more");
-    let second = ask().await;
-    assert_ne!(second, first);
+    // That agent hears it, and gets no other link; a third one may ask.
+    let refused = refusal(bed.get(PATH, &others).await).await;
+    assert_refused(&refused, 403, "connection_declined");
+    assert!(refused.2.get("connect_url").is_none(), "{}", refused.2);
+    let thirds = bed.authorization_server.subject_token("ada").agent("third-agent").mint();
+    let second = ask(&thirds).await;
     let page = browser.open(&second).await;
     let path = second.strip_prefix(PUBLIC).expect("a link of ours").to_owned();
     browser.submit(&page, &format!("{path}/agree")).await.assert_says(200, "mail can be used");
-    assert_eq!(bed.get(PATH, &others).await.status(), 200);
+    assert_eq!(bed.get(PATH, &thirds).await.status(), 200);
+    assert_eq!(bed.get(PATH, &others).await.status(), 403);
     let page = browser.open(&account("/")).await;
-    assert!(page.text.contains("another-agent") && page.text.contains("demo-agent"), "{}", page.text);
+    assert!(page.text.contains("third-agent") && page.text.contains("demo-agent"), "{}", page.text);
+    assert!(!page.text.contains("another-agent"), "{}", page.text);
 }
 
 #[tokio::test]
