@@ -1,26 +1,33 @@
 //! The test bed: an authorization server, the server of the SDK, the gateway between them, and clients of the SDK.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use obo_gateway::clock::Now;
+use obo_gateway::connections::{Callback, Connections, Holder, TicketId};
 use obo_gateway::demo::authorization_server::{AuthorizationServer, MAIL_AUDIENCE, Settings};
 use obo_gateway::demo::people::Person;
+use obo_gateway::identity::{Issuer, Subject, Tenant};
 use obo_gateway::process::{Environment, Process};
 use rmcp::handler::client::progress::{ProgressDispatcher, ProgressSubscriber};
 use rmcp::model::{
-    CallToolRequest, CallToolRequestParams, CallToolResult, ClientRequest, ProgressNotificationParam,
-    ProtocolVersion, ServerResult,
+    CallToolRequest, CallToolRequestParams, CallToolResult, ClientConfig, ClientRequest, ElicitRequestParams,
+    ElicitResult, ElicitationAction, ElicitationCapability, ProgressNotificationParam, ProtocolVersion,
+    ServerResult, UrlElicitationCapability,
 };
-use rmcp::service::{NotificationContext, PeerRequestOptions, RequestHandle, RunningService};
+use rmcp::service::{NotificationContext, PeerRequestOptions, RequestContext, RequestHandle, RunningService};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
-use rmcp::{ClientHandler, ClientLifecycleMode, ClientServiceExt as _, RoleClient};
+use rmcp::{ClientHandler, ClientLifecycleMode, ClientServiceExt as _, ErrorData, RoleClient};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::server;
 
+/// The address that browsers know the gateway by.
+pub const PUBLIC: &str = "https://gateway.example";
 /// Longest wait for what takes milliseconds: long enough that time decides no test.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -32,18 +39,33 @@ pub struct Bed {
     _folder: TempDir,
 }
 
+/// What the gateway is, where there is one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Between {
+    Nothing,
+    Gateway,
+    /// `whoami` is at a service that people have accounts at: the authorization server again.
+    GatewayWithAccounts,
+}
+
 impl Bed {
     pub async fn without_gateway() -> Self {
-        Self::with(|_| None).await
+        Self::with(Between::Nothing).await
     }
 
     pub async fn start() -> Self {
-        Self::with(Some).await
+        Self::with(Between::Gateway).await
     }
 
-    async fn with(configured: impl FnOnce(String) -> Option<String>) -> Self {
+    pub async fn with_accounts() -> Self {
+        Self::with(Between::GatewayWithAccounts).await
+    }
+
+    async fn with(between: Between) -> Self {
+        let mut settings = Settings { signs_in_by_hint: true, ..Settings::default() };
+        settings.gateway.redirect_uris.push(format!("{PUBLIC}/account/callback"));
         let authorization_server =
-            AuthorizationServer::start(Settings::default()).await.expect("an authorization server");
+            AuthorizationServer::start(settings).await.expect("an authorization server");
         let server = server::start().await;
         let folder = tempfile::tempdir().expect("a folder");
         let settings = authorization_server.settings();
@@ -87,7 +109,35 @@ audit: {{ file: {audit} }}
             bob = Person::bob().oid,
             audit = folder.path().join("audit.jsonl").display(),
         );
-        let gateway = match configured(config) {
+        let config = match between {
+            Between::Nothing => None,
+            Between::Gateway => Some(config),
+            Between::GatewayWithAccounts => {
+                let (key, vault) = (folder.path().join("vault.key"), folder.path().join("vault.db"));
+                std::fs::write(&key, (0..32).collect::<Vec<u8>>()).expect("a key file");
+                let (key, vault, secret) = (key.display(), vault.display(), secret.display());
+                let accounts = format!(
+                    "    scopes: [Mail.Read]
+    connection:
+      issuer: {issuer}
+      client_id: {client_id}
+      client_auth: {{ secret_file: {secret} }}
+      scopes: [openid, offline_access, \"{MAIL_AUDIENCE}/Mail.Read\"]
+    tools:
+      whoami: {{ identity: connection, scopes: [\"{MAIL_AUDIENCE}/Mail.Read\"] }}
+      in_steps: {{ identity: on_behalf_of }}
+      next_step: {{ identity: on_behalf_of }}
+      delete_everything: {{ identity: on_behalf_of }}
+",
+                    issuer = authorization_server.issuer(),
+                    client_id = settings.gateway.client_id,
+                );
+                let vault = format!("vault: {{ file: {vault}, keys: [{{ id: a, file: {key} }}] }}");
+                let config = config.replace("    scopes: [Mail.Read]\n", &accounts);
+                Some(format!("public_url: {PUBLIC}\n{vault}\n{config}"))
+            }
+        };
+        let gateway = match config {
             Some(config) => {
                 let path = folder.path().join("gateway.yaml");
                 std::fs::write(&path, config).expect("a configuration file");
@@ -117,6 +167,27 @@ audit: {{ file: {audit} }}
 
     /// A client, through the gateway where there is one, as this person where there is one.
     pub async fn connect(&self, era: ProtocolVersion, who: Option<&str>) -> Visitor {
+        self.connect_agent(era, who, Agent::default()).await
+    }
+
+    /// Ada's client, which opens pages for her. This is what she says when she is asked.
+    pub async fn connect_with_pages(&self, era: ProtocolVersion, action: ElicitationAction) -> Visitor {
+        let pages = Pages { ada: self.ada(), action, asked: Arc::default() };
+        self.connect_agent(era, Some("ada"), Agent { pages: Some(pages), ..Agent::default() }).await
+    }
+
+    /// Ada, in her browser.
+    pub fn ada(&self) -> Ada {
+        let gateway = self.gateway.as_ref().expect("a gateway");
+        let holder = Holder {
+            issuer: Issuer::new(self.authorization_server.issuer()),
+            tenant: Tenant::Named(self.authorization_server.settings().tenant.as_str().into()),
+            subject: Subject::new(person("ada").oid.as_str()),
+        };
+        Ada { connections: gateway.connections().expect("a vault"), holder }
+    }
+
+    async fn connect_agent(&self, era: ProtocolVersion, who: Option<&str>, agent: Agent) -> Visitor {
         let url = match &self.gateway {
             Some(gateway) => format!("http://{}/rmcp", gateway.agent_address()),
             None => self.server.clone(),
@@ -131,10 +202,9 @@ audit: {{ file: {audit} }}
         } else {
             ClientLifecycleMode::Initialize
         };
-        let agent = Agent::default();
-        let progress = agent.progress.clone();
+        let (progress, pages) = (agent.progress.clone(), agent.pages.clone());
         let client = agent.serve_with_lifecycle(transport, mode).await.expect("a connection");
-        Visitor { client, progress }
+        Visitor { client, progress, pages }
     }
 }
 
@@ -146,13 +216,87 @@ fn person(who: &str) -> Person {
     }
 }
 
-/// An agent that listens to progress.
+/// An agent that listens to progress, and may open pages.
 #[derive(Clone, Default)]
 pub struct Agent {
     progress: ProgressDispatcher,
+    pages: Option<Pages>,
+}
+
+/// Opens pages for Ada.
+#[derive(Clone)]
+pub struct Pages {
+    ada: Ada,
+    /// What she says when she is asked whether to open one.
+    action: ElicitationAction,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Pages {
+    /// The addresses that she was asked to open.
+    pub fn asked(&self) -> Vec<String> {
+        self.asked.lock().expect("nobody panics here").clone()
+    }
+}
+
+/// Ada, in her browser.
+#[derive(Clone)]
+pub struct Ada {
+    connections: Arc<Connections>,
+    holder: Holder,
+}
+
+impl Ada {
+    /// Opens an agent's link, signs in at the service, and is back.
+    pub async fn connect(&self, link: &str) {
+        const BROWSER: &str = "what-the-cookie-says";
+        let ticket = link.rsplit('/').next().and_then(TicketId::parse).expect("a link of ours");
+        let begun = self.connections.begin(&ticket, &self.holder, BROWSER, Now::read()).await;
+        let address = format!("{}&login_hint=ada", begun.expect("an authorization").url);
+        let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+        let answer = browser.build().expect("a browser").get(address).send().await.expect("an answer");
+        let back = answer.headers()["location"].to_str().expect("text").parse::<reqwest::Url>();
+        let back: HashMap<String, String> = back.expect("an address").query_pairs().into_owned().collect();
+        let part = |name: &str| back.get(name).map(String::as_str);
+        let callback = Callback {
+            state: part("state").expect("a state"),
+            code: part("code"),
+            error: part("error"),
+            iss: part("iss"),
+        };
+        let done = self.connections.complete(&callback, &self.holder, BROWSER, Now::read()).await;
+        done.expect("a connection");
+    }
 }
 
 impl ClientHandler for Agent {
+    fn get_info(&self) -> ClientConfig {
+        let mut info = ClientConfig::default();
+        info.capabilities.elicitation = self
+            .pages
+            .as_ref()
+            .map(|_| ElicitationCapability::new().with_url(UrlElicitationCapability::new()));
+        info
+    }
+
+    async fn create_elicitation(
+        &self,
+        asked: ElicitRequestParams,
+        _: RequestContext<RoleClient>,
+    ) -> Result<ElicitResult, ErrorData> {
+        let (Some(pages), ElicitRequestParams::UrlElicitationParams { url, .. }) = (&self.pages, asked)
+        else {
+            panic!("a page is to be opened")
+        };
+        pages.asked.lock().expect("nobody panics here").push(url.clone());
+        if pages.action == ElicitationAction::Accept {
+            // The SDK hears at once that she went there, and sends the call again while she signs in.
+            let ada = pages.ada.clone();
+            tokio::spawn(async move { ada.connect(&url).await });
+        }
+        Ok(ElicitResult::new(pages.action.clone()))
+    }
+
     async fn on_progress(&self, told: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
         self.progress.handle_notification(told).await;
     }
@@ -161,6 +305,7 @@ impl ClientHandler for Agent {
 /// A client that is connected.
 pub struct Visitor {
     pub client: RunningService<RoleClient, Agent>,
+    pub pages: Option<Pages>,
     progress: ProgressDispatcher,
 }
 

@@ -1,6 +1,7 @@
 //! The official MCP SDK for Rust, as a client and as a server of either era, with the gateway between them.
 
 mod bed;
+mod elicitation;
 mod server;
 
 use bed::Bed;
