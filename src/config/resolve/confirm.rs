@@ -33,6 +33,10 @@ pub fn is_wanted(file: &File) -> bool {
 /// What people have to be asked with.
 pub struct Means<'a> {
     pub public_url: &'a PublicUrl<'a>,
+    #[cfg_attr(
+        not(feature = "cedar"),
+        expect(dead_code, reason = "only policies do not say by themselves that they want pages")
+    )]
     pub pages: Option<&'a PagesSettings>,
     pub issuers: &'a [IssuerSettings],
 }
