@@ -2,6 +2,7 @@
 
 mod mcp;
 mod policy;
+mod recorded;
 mod refused;
 mod shown;
 
