@@ -254,6 +254,10 @@ impl Problem {
             | ExchangeError::LeftAlone { .. }
             | ExchangeError::NoTokenEndpoint { .. } => Self::Unreachable,
             ExchangeError::Unusable { .. } => Self::Distrusted,
+            // RFC 6749 section 5.2: the code is used, old, or another's.
+            ExchangeError::Refused { refused, .. } if refused.error.as_str() == "invalid_grant" => {
+                Self::NotBegun
+            }
             ExchangeError::Refused { .. }
             | ExchangeError::ScopesNotGranted { .. }
             | ExchangeError::MoreScopesGranted { .. } => Self::ProviderFailed(error.outcome().to_owned()),

@@ -2,8 +2,9 @@
 //!
 //! Templates escape it for HTML. Here it is bounded, and loses what would make it look like something else.
 
-/// Most characters of a name.
-pub const NAME_CHARS_MAX: usize = 80;
+/// Most characters of a name. As many as servers let an agent's identifier have: people agree to an agent by it, and two of
+/// which only the end differs must not look the same.
+pub const NAME_CHARS_MAX: usize = 255;
 /// Most entries of a list.
 pub const LIST_MAX: usize = 24;
 

@@ -181,6 +181,7 @@ async fn an_answer_of_the_service_that_was_changed_connects_nothing() {
         ("state", None, 400, senseless),
         ("state", Some("another"), 400, cannot),
         ("code", None, 400, senseless),
+        ("code", Some("another"), 400, cannot),
         ("iss", Some("https://evil.example"), 400, "This answer is from the wrong place"),
     ];
     for (name, value, code, heading) in cases {
