@@ -4,10 +4,13 @@ import os
 import re
 
 import pytest
+from playwright.sync_api import sync_playwright
+from support.browsing import ARGUMENTS, WIDE, Site, Visitor
 from support.development_server import DevelopmentServer
 from support.keycloak import Keycloak
 from support.mcp_parts import Listening, Programs
 from support.parts import IN_CI, OPTIONAL, part
+from support.people import Company, Crm, PeopleBed
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +42,54 @@ def legacy_server(programs):
 def modern_server(programs):
     with Listening(programs, "modern_server.mjs") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def company(keycloak):
+    return Company(keycloak)
+
+
+@pytest.fixture(scope="session")
+def people(keycloak, company, tmp_path_factory):
+    """People whose service is a Keycloak realm. Each test hires its own, so that they share the gateway and nothing else."""
+    folder = tmp_path_factory.mktemp("people") / "gateway"
+    bed = PeopleBed(company, "pages", folder, lambda callback: Crm(keycloak, callback))
+    yield bed
+    bed.stop()
+
+
+# Not for the whole session: while it runs, nobody else has an event loop in this thread.
+@pytest.fixture(scope="module")
+def chromium():
+    with sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=part("chromium"), args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium):
+    """Makes people with browsers that know nothing of each other. Whatever a browser complains about fails the test."""
+    made = []
+
+    def make(bed, kind=Visitor, **context):
+        context = chromium.new_context(ignore_https_errors=True, viewport=WIDE, **context)
+        context.set_default_timeout(20_000)
+        made.append(kind(context.new_page(), bed))
+        return made[-1]
+
+    yield make
+    for visitor in made:
+        visitor.page.context.close()
+    assert [complaint for visitor in made for complaint in visitor.complaints] == []
+
+
+@pytest.fixture(scope="module")
+def site():
+    """A site of somebody else."""
+    site = Site()
+    yield site
+    site.stop()
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -1,254 +1,204 @@
-"""People, in a real browser: an agent asks, they sign in, connect, look at it, and take it back.
+"""People and their own connections, in a real browser, with Keycloak as the service: it rotates refresh tokens, and takes one
+that comes twice for a stolen one."""
 
-Pictures of every page go to target/pages: light and dark, wide and narrow.
-"""
-
-import os
 import re
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
-from support.keycloak import PASSWORD
-from support.parts import part
-from support.people import PeopleBed
+from support.people import ASSISTANT, PLANNER
 
-PICTURES = Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "pages"
-WIDE, NARROW = {"width": 1280, "height": 860}, {"width": 360, "height": 740}
-PLANNER, ASSISTANT = "travel-planner", "sales-assistant"
+CALLS_AT_ONCE = 50
+LINK_GONE = "This link does not lead anywhere any more"
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    with sync_playwright() as running:
-        arguments = ["--no-sandbox", "--disable-dev-shm-usage", "--no-proxy-server"]
-        browser = running.chromium.launch(executable_path=part("chromium"), args=arguments)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def bed(keycloak, tmp_path):
-    bed = PeopleBed(keycloak, tmp_path / "bed")
-    yield bed
-    for realm in (bed.company, bed.service):
-        keycloak.administer("DELETE", f"/{realm}")
-    bed.stop()
-
-
-@pytest.fixture
-def browsers(chromium):
-    """Makes browsers that know nothing of each other. Whatever one complains about fails the test."""
-    made, complaints = [], []
-
-    def make():
-        context = chromium.new_context(ignore_https_errors=True, viewport=WIDE)
-        context.set_default_timeout(30_000)
-        page = context.new_page()
-
-        def heard(message):
-            if "Content Security Policy" in message.text and "127.0.0.1" in page.url and "/account" in page.url:
-                complaints.append(message.text)
-
-        page.on("console", heard)
-        made.append(context)
-        return page
-
-    yield make
-    for context in made:
-        context.close()
-    assert complaints == []
-
-
-def picture(page, name):
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    for scheme in ("light", "dark"):
-        for size, viewport in (("wide", WIDE), ("narrow", NARROW)):
-            page.emulate_media(color_scheme=scheme)
-            page.set_viewport_size(viewport)
-            width = page.evaluate("document.documentElement.scrollWidth")
-            assert width <= viewport["width"], f"{name} is {width} wide in {viewport['width']}"
-            page.screenshot(path=PICTURES / f"{name}-{scheme}-{size}.png", full_page=True)
-    page.emulate_media(color_scheme="light")
-    page.set_viewport_size(WIDE)
-
-
-def heading(page):
-    headings = page.locator("h1").all_inner_texts()
-    assert len(headings) == 1, headings
-    return headings[0]
-
-
-def keycloak_sign_in(page, person):
-    page.fill("#username", person)
-    page.fill("#password", PASSWORD)
-    page.click("#kc-login")
-
-
-def sign_in(page, link, person):
-    """Opens a link, and signs in at the company."""
-    page.goto(link)
-    assert heading(page) == "Sign in"
-    page.get_by_role("link", name="Sign in with contoso").click()
-    keycloak_sign_in(page, person)
-
-
-def connect(page, link, person="ada"):
-    sign_in(page, link, person)
-    assert heading(page) == "Connect crm?"
-    page.get_by_role("link", name=re.compile("^Connect at")).click()
-    keycloak_sign_in(page, "ada.at.crm")
-    assert heading(page) == "crm is connected"
-
-
-def test_an_agent_asks_and_after_signing_in_the_same_call_works(bed, browsers):
-    token = bed.token("ada", PLANNER)
-    link = bed.link(token)
-    page = browsers()
-    page.goto(link)
-    picture(page, "1-sign-in")
-    page.get_by_role("link", name="Sign in with contoso").click()
-    keycloak_sign_in(page, "ada")
-    assert heading(page) == "Connect crm?"
-    for said in (PLANNER, "list_contacts", "email", "offline_access", "Ada Lovelace"):
-        assert said in page.locator("body").inner_text(), said
-    picture(page, "2-connect")
-    cookies = {cookie["name"]: cookie for cookie in page.context.cookies(bed.origin)}
+def test_an_agent_asks_and_after_signing_in_the_same_call_works(people, visit):
+    ada = people.hire("Ada Lovelace")
+    token = people.token(ada)
+    link = people.link(token)
+    assert people.link(token) == link, "one link for one question"
+    visitor = visit(people)
+    visitor.sign_in(ada, link)
+    visitor.sees("Connect crm?", PLANNER, "list_contacts", "email", "offline_access")
+    assert "Ada Lovelace" in visitor.page.get_by_role("banner").inner_text()
+    cookies = {cookie["name"]: cookie for cookie in visitor.page.context.cookies(people.origin)}
     session = cookies["__Host-obo-session"]
     assert session["secure"] and session["httpOnly"] and session["sameSite"] == "Lax"
     assert "__Host-obo-flow" not in cookies
-    page.get_by_role("link", name=re.compile("^Connect at")).click()
-    keycloak_sign_in(page, "ada.at.crm")
-    assert heading(page) == "crm is connected"
-    picture(page, "3-connected")
-    answer = bed.call(token)
-    assert answer.status_code == 200, answer.text
-    assert bed.crm.seen[-1].fault is None
-    assert bed.crm.seen[-1].token != token
+    visitor.go_to_service(ada)
+    visitor.sees("crm is connected", people.service.account(ada), PLANNER)
+    people.serves(token, ada)
 
-    # The link is used up, and so is the answer.
-    page.goto(link)
-    assert heading(page) == "This link does not lead anywhere any more"
-    picture(page, "4-link-gone")
-
-    # Another agent of hers has to be agreed to, without another sign-in at the service.
-    assistants = bed.token("ada", ASSISTANT)
-    page.goto(bed.link(assistants))
-    assert heading(page) == "Let another agent use crm?"
-    assert "ada.at.crm@crm.test" in page.locator("main").inner_text()
-    picture(page, "5-another-agent")
-    page.get_by_role("button", name="Let this agent use it").click()
-    assert heading(page) == "crm can be used"
-    picture(page, "6-agreed")
-    assert bed.call(assistants).status_code == 200
-
-    page.get_by_role("link", name="Your connections").click()
-    assert heading(page) == "Your connections"
-    text = page.locator("main").inner_text()
-    for said in ("crm", "ada.at.crm@crm.test", PLANNER, ASSISTANT):
-        assert said in text, said
-    picture(page, "7-connections")
-    page.get_by_role("button", name="Disconnect crm").click()
-    assert heading(page) == "Your connections"
-    assert page.get_by_role("status").inner_text().startswith("Disconnected.")
-    picture(page, "8-disconnected")
-    for agent in (token, assistants):
-        assert bed.call(agent).status_code == 401
-    page.get_by_role("button", name="Sign out").click()
-    assert heading(page) == "You are signed out"
-    picture(page, "9-signed-out")
+    # The link is used up.
+    visitor.open(link)
+    visitor.is_told(LINK_GONE)
 
 
-def test_the_link_of_another_person_shows_nothing_and_connects_nothing(bed, browsers):
-    token = bed.token("ada", PLANNER)
-    link = bed.link(token)
-    bobs = browsers()
-    sign_in(bobs, link, "bob")
-    assert heading(bobs) == "This link is for somebody else"
-    assert PLANNER not in bobs.content() and "crm" not in bobs.locator("main").inner_text()
-    picture(bobs, "10-somebody-elses-link")
-    bobs.goto(f"{link}/begin?token=AAAA")
-    assert heading(bobs) == "This did not come from your page"
-    assert bed.call(token).status_code == 401
+def test_another_agent_needs_her_agreement_and_no_other_sign_in(people, visit):
+    ada = people.hire("Ada Lovelace")
+    visitor = visit(people)
+    visitor.connect(ada, people.link(people.token(ada)))
+    assistants = people.token(ada, ASSISTANT)
+    visitor.open(people.link(assistants))
+    visitor.sees("Let another agent use crm?", ASSISTANT, people.service.account(ada))
+    visitor.press("Let this agent use it")
+    visitor.sees("crm can be used", ASSISTANT)
+    people.serves(assistants, ada)
+    visitor.follow("Your connections")
+    visitor.sees("Your connections", "crm", people.service.account(ada), PLANNER, ASSISTANT)
+
+
+def test_the_link_of_another_person_shows_nothing_and_connects_nothing(people, visit):
+    ada, bob = people.hire("Ada Lovelace"), people.hire("Bob Byrne")
+    token = people.token(ada)
+    link = people.link(token)
+    bobs = visit(people)
+    bobs.sign_in(bob, link)
+    bobs.is_told("This link is for somebody else")
+    assert PLANNER not in bobs.page.content() and "crm" not in bobs.text()
+    bobs.open(f"{link}/begin?token=AAAA")
+    bobs.is_told("This did not come from your page")
+    assert people.link(token) == link
     # It is still good for the person whose agent asked.
-    connect(browsers(), link)
-    assert bed.call(token).status_code == 200
-    assert bed.call(bed.token("bob", PLANNER)).status_code == 401
+    visit(people).connect(ada, link)
+    people.serves(token, ada)
+    people.link(people.token(bob))
 
 
-def test_a_person_can_decline(bed, browsers):
-    token = bed.token("ada", PLANNER)
-    link = bed.link(token)
-    page = browsers()
-    sign_in(page, link, "ada")
-    page.get_by_role("button", name="Decline").click()
-    assert heading(page) == "Declined"
-    picture(page, "11-declined")
-    page.goto(link)
-    assert heading(page) == "This link does not lead anywhere any more"
-    assert bed.call(token).status_code == 401
+def test_who_opened_a_link_under_another_name_can_sign_in_as_themselves(people, visit):
+    ada, bob = people.hire("Ada Lovelace"), people.hire("Bob Byrne")
+    token = people.token(ada)
+    visitor = visit(people)
+    visitor.sign_in(bob, people.link(token))
+    visitor.follow("Sign in as somebody else")
+    visitor.follow("Sign in with contoso")
+    # Keycloak knows who was here, and offers to begin anew.
+    visitor.use(visitor.page.locator("#reset-login"))
+    people.company.sign_in(visitor, ada)
+    visitor.sees("Connect crm?")
+    visitor.go_to_service(ada)
+    people.serves(token, ada)
 
 
-def test_no_other_site_frames_a_page_or_sends_a_form(bed, browsers):
-    page = browsers()
-    sign_in(page, f"{bed.account}/", "ada")
-    picture(page, "12-no-connections")
-    # Another site of the same browser: the company's own server, of another origin.
-    page.goto(f"{bed.keycloak.origin}/realms/{bed.company}/.well-known/openid-configuration")
-    page.evaluate(
-        """address => {
-            const frame = document.createElement('iframe');
-            frame.src = address;
-            document.body.append(frame);
-        }""",
-        f"{bed.account}/",
-    )
-    page.wait_for_timeout(1_000)
-    assert all("Your connections" not in frame.content() for frame in page.frames[1:])
-    with page.expect_navigation():
-        page.evaluate(
-            """address => {
-                const form = document.createElement('form');
-                form.method = 'post';
-                form.action = address;
-                document.body.append(form);
-                form.submit();
-            }""",
-            f"{bed.account}/sign-out",
-        )
-    assert heading(page) == "This did not come from your page"
-    picture(page, "13-not-from-your-page")
-    page.goto(f"{bed.account}/")
-    assert heading(page) == "Your connections"
+def test_a_person_can_decline(people, visit):
+    ada = people.hire("Ada Lovelace")
+    token = people.token(ada)
+    link = people.link(token)
+    visitor = visit(people)
+    visitor.sign_in(ada, link)
+    visitor.press("Decline")
+    visitor.sees("Declined", PLANNER)
+    visitor.open(link)
+    visitor.is_told(LINK_GONE)
+    # It may ask again, by another link.
+    assert people.link(token) != link
 
 
-def test_a_keyboard_gets_everywhere_and_every_field_has_a_name(bed, browsers):
-    page = browsers()
-    sign_in(page, bed.link(bed.token("ada", PLANNER)), "ada")
-    reached = []
-    for _ in range(8):
-        page.keyboard.press("Tab")
-        reached.append(page.evaluate("document.activeElement.innerText"))
-    for named in ("Skip to content", "Agent access", "Sign out", "Decline"):
-        assert named in reached, reached
-    assert any(text.startswith("Connect at") for text in reached), reached
-    assert page.locator("html").get_attribute("lang") == "en"
-    for landmark in ("banner", "main", "contentinfo"):
-        assert page.get_by_role(landmark).count() == 1, landmark
+def test_what_is_disconnected_is_gone_at_the_service_as_well_and_the_next_call_asks_again(people, visit):
+    ada = people.hire("Ada Lovelace")
+    tokens = [people.token(ada), people.token(ada, ASSISTANT)]
+    visitor = visit(people)
+    visitor.connect(ada, people.link(tokens[0]))
+    visitor.open(people.link(tokens[1]))
+    visitor.press("Let this agent use it")
+    assert len(people.service.sessions(ada)) == 1
+    visitor.disconnect("crm")
+    notice = visitor.page.get_by_role("status").inner_text()
+    assert notice == "Disconnected. The service has taken the access back as well."
+    assert "You have connected nothing" in visitor.text()
+    assert people.service.sessions(ada) == []
+    link, another = map(people.link, tokens)
+    # And she can connect it again, for the agent that she agrees to.
+    visitor.open(link)
+    visitor.sees("Connect crm?")
+    visitor.go_to_service(ada)
+    visitor.sees("crm is connected")
+    people.serves(tokens[0], ada)
+    assert people.link(tokens[1]) == another
+
+
+def test_who_signs_out_is_signed_out(people, visit):
+    ada = people.hire("Ada Lovelace")
+    token = people.token(ada)
+    visitor = visit(people)
+    visitor.connect(ada, people.link(token))
+    visitor.press("Sign out")
+    visitor.sees("You are signed out")
+    assert visitor.page.context.cookies(people.origin) == []
+    visitor.page.go_back()
+    assert ada.name not in visitor.page.content() and people.service.account(ada) not in visitor.page.content()
+    visitor.open(f"{people.account}/")
+    visitor.sees("Sign in")
+    people.serves(token, ada)
+
+
+def test_of_fifty_calls_at_a_rotation_one_renews_the_token_and_all_are_served(people, visit):
+    ada, connector = people.hire("Ada Lovelace"), people.service.brief_connector
+    token = people.token(ada)
+    visit(people).connect(ada, people.link(token, connector), connector)
+    used = [people.serves(token, ada, connector)]
+    before = people.events(connector, "refreshed")
+    # Twice, for the second needs the token that the first one brought.
+    for _ in range(2):
+        people.wait_for_rotation()
+        assert people.serves_all_at_once(token, connector, CALLS_AT_ONCE) == [200] * CALLS_AT_ONCE
+        new = {seen.token for seen in people.api.seen[-CALLS_AT_ONCE:]}
+        assert len(new) == 1 and not new & set(used), "all of them with one new token"
+        used.extend(new)
+    assert people.events(connector, "refreshed") == before + 2
+    assert people.service.refreshes(ada) == ["REFRESH_TOKEN"] * 2
+    people.serves(token, ada, connector)
+
+
+def test_a_gateway_that_is_killed_keeps_what_was_connected(people, visit):
+    ada, connector = people.hire("Ada Lovelace"), people.service.brief_connector
+    token = people.token(ada)
+    visitor = visit(people)
+    visitor.connect(ada, people.link(token, connector), connector)
+    before = people.serves(token, ada, connector)
+    people.gateway.kill()
+    people.gateway.start()
+    assert people.serves(token, ada, connector) == before
+    people.wait_for_rotation()
+    assert people.serves(token, ada, connector) != before
+    # Who was signed in is asked who they are, and finds all as it was.
+    visitor.sign_in(ada)
+    visitor.sees("Your connections", connector, PLANNER, people.service.account(ada))
+
+
+def test_what_a_person_takes_back_at_the_service_is_asked_for_again(people, visit):
+    ada, connector = people.hire("Ada Lovelace"), people.service.brief_connector
+    token = people.token(ada)
+    visitor = visit(people)
+    visitor.connect(ada, people.link(token, connector), connector)
+    people.serves(token, ada, connector)
+    people.service.withdraw(ada)
+    people.wait_for_rotation()
+    link = people.link(token, connector)
+    assert people.events(connector, "withdrawn") == 1
+    visitor.open(link)
+    visitor.sees(f"Connect {connector}?", "that connection has ended")
+    visitor.go_to_service(ada)
+    visitor.sees(f"{connector} is connected")
+    people.serves(token, ada, connector)
 
 
 @pytest.mark.parametrize(
     ("rest", "said"),
     [
         ("/nowhere", "There is no such page"),
-        ("/callback?state=x&code=y", "This sign-in cannot be completed"),
-        ("/signed-in?state=x&code=y", "This sign-in cannot be completed"),
-        ("/connect/AAAAAAAAAAAAAAAAAAAAAA", "This link does not lead anywhere any more"),
+        ("/connect/AAAAAAAAAAAAAAAAAAAAAA", LINK_GONE),
         ("/sign-out", "This page does not work like that"),
+        ("/sign-in?issuer=nobody", "Nobody signs in there"),
     ],
 )
-def test_what_leads_nowhere_says_what_to_do(bed, browsers, rest, said):
-    page = browsers()
-    page.goto(bed.account + rest)
-    assert heading(page) == said
-    assert page.get_by_role("heading", name="What you can do").count() == 1
+def test_what_leads_nowhere_says_what_to_do(people, visit, rest, said):
+    visitor = visit(people)
+    visitor.open(people.account + rest)
+    visitor.is_told(said)
+
+
+def test_a_service_that_is_away_is_said_to_be(people, visit):
+    ada = people.hire("Ada Lovelace")
+    visitor = visit(people)
+    visitor.sign_in(ada, people.link(people.token(ada), "attic"))
+    visitor.follow(re.compile("^Connect"))
+    visitor.is_told("The other side cannot be reached")

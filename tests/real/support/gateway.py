@@ -47,8 +47,17 @@ class Gateway:
         self.config.write_text(json.dumps(self._written, indent=2))
         self._session = requests.Session()
         self._session.trust_env = False
-        self._running = Running("obo-gateway", [PROGRAM, "run", "--config", self.config], folder / "gateway.log")
+        self.start()
+
+    def start(self) -> None:
+        """Starts it: again, when it was killed."""
+        command = [PROGRAM, "run", "--config", self.config]
+        self._running = Running("obo-gateway", command, self.folder / "gateway.log")
         self._running.ready_when(self._is_ready)
+
+    def kill(self) -> None:
+        """Ends it as a power cut would."""
+        self._running.kill()
 
     def _is_ready(self) -> bool:
         try:

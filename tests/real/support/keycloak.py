@@ -2,6 +2,7 @@
 
 import html
 import re
+import time
 import uuid
 from pathlib import Path
 from urllib.parse import urljoin
@@ -25,6 +26,7 @@ class Keycloak:
         self.origin = f"http://127.0.0.1:{port}"
         self.session = requests.Session()
         self.session.trust_env = False
+        self._token_until = 0.0
         command = [
             home / "bin/kc.sh",
             "start-dev",
@@ -48,7 +50,17 @@ class Keycloak:
             return False
 
     def administer(self, method: str, path: str, json=None):
-        """A call of the admin REST API. Its tokens live a minute, so each call has one of its own."""
+        """A call of the admin REST API."""
+        headers = {"authorization": f"Bearer {self._administrators_token()}"}
+        answer = self.session.request(
+            method, f"{self.origin}/admin/realms{path}", headers=headers, json=json, timeout=60
+        )
+        assert answer.ok, (method, path, answer.status_code, answer.text)
+        return answer.json() if answer.content else None
+
+    def _administrators_token(self) -> str:
+        if time.monotonic() < self._token_until:
+            return self._token
         form = {
             "grant_type": "password",
             "client_id": "admin-cli",
@@ -56,13 +68,10 @@ class Keycloak:
             "password": ADMINISTRATOR[1],
         }
         token_endpoint = f"{self.origin}/realms/master/protocol/openid-connect/token"
-        token = self.session.post(token_endpoint, data=form, timeout=60).json()["access_token"]
-        headers = {"authorization": f"Bearer {token}"}
-        answer = self.session.request(
-            method, f"{self.origin}/admin/realms{path}", headers=headers, json=json, timeout=60
-        )
-        assert answer.ok, (method, path, answer.status_code, answer.text)
-        return answer.json() if answer.content else None
+        self._token = self.session.post(token_endpoint, data=form, timeout=60).json()["access_token"]
+        # It lives a minute.
+        self._token_until = time.monotonic() + 30
+        return self._token
 
     def stop(self) -> None:
         self._running.stop()

@@ -48,7 +48,8 @@ class Running:
     def __init__(self, name: str, command: list, log: Path, env: dict | None = None, cwd: Path | None = None):
         self.name = name
         self.log = log
-        with log.open("wb") as output:
+        # What is started again goes on where it was.
+        with log.open("ab") as output:
             self.process = subprocess.Popen(
                 [str(part) for part in command],
                 stdin=subprocess.DEVNULL,
@@ -79,6 +80,10 @@ class Running:
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(STOP_SECONDS)
 
     def stop(self) -> None:
         # All of its session: some are started by a shell script.
