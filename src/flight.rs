@@ -39,6 +39,16 @@ where
         }
     }
 
+    /// Waits until no task is under way.
+    pub async fn settle(&self) {
+        loop {
+            let flight = lock(&self.running).values().next().cloned();
+            let Some(mut flight) = flight else { return };
+            // An error says that the task ended without a result: it has ended.
+            let _ = flight.wait_for(Option::is_some).await;
+        }
+    }
+
     /// Waits for the task of `key`; starts it when there is none.
     ///
     /// `landed` is asked while nobody can start or finish a task: it looks whether one has finished since the

@@ -312,6 +312,13 @@ impl Process {
             Some(serving) => serving.await.unwrap_or_default(),
             None => 0,
         };
+        // What is under way there is recorded, so it ends before the trail does.
+        let held = self.current.lock().await.held.clone();
+        if let Some(held) = held
+            && tokio::time::timeout(FLUSH_TIMEOUT, held.close()).await.is_err()
+        {
+            tracing::error!("Vault could not be closed as it should be");
+        }
         let flushed = async {
             let current = self.current.lock().await;
             current.shared.exchanges.end().await;
@@ -321,12 +328,6 @@ impl Process {
         };
         if tokio::time::timeout(FLUSH_TIMEOUT, flushed).await.is_err() {
             tracing::error!("Audit trail could not be written to its end");
-        }
-        let held = self.current.lock().await.held.clone();
-        if let Some(held) = held
-            && tokio::time::timeout(FLUSH_TIMEOUT, held.vault().close()).await.is_err()
-        {
-            tracing::error!("Vault could not be closed as it should be");
         }
         tracing::info!(cut, "Gateway stopped");
         cut

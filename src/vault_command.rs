@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use crate::audit::disturbs;
 use crate::config::{self, Cell, Config, LoadError, NamedPerson};
 use crate::connections::summary_of;
 use crate::identity::{Issuer, Person, Realm, Subject};
@@ -178,7 +179,7 @@ pub async fn rotate(
 async fn open(config: Config) -> Result<(Vault, String), VaultCommandError> {
     let settings = config.vault.ok_or(VaultCommandError::NoVault)?;
     let file = settings.file.display().to_string();
-    match Vault::open(settings, Arc::<Metrics>::default()).await {
+    match Vault::open_existing(settings, Arc::<Metrics>::default()).await {
         Ok(vault) => Ok((vault, file)),
         Err(OpenError::Locked) => Err(VaultCommandError::InUse(file)),
         Err(source) => Err(VaultCommandError::Open { file, source }),
@@ -208,9 +209,9 @@ fn person(config: &Config, named: &NamedPerson) -> Result<Person, VaultCommandEr
     Ok(Person { realm, subject: Subject::new(named.subject.as_str()) })
 }
 
-/// What a terminal can be shown: identifiers come from tokens, and a control character would speak to it.
+/// What a terminal can be shown: identifiers come from tokens, and a control character would speak to it, or turn letters round.
 fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if disturbs(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// A time in seconds since 1970 UTC, as HTTP writes it, without the day of the week.

@@ -2,6 +2,7 @@
 //!
 //! Whoever calls here has signed the person in. That it is the person whose agent asked is checked here all the same.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use crate::identity::{Actor, Person, Scopes, SecretToken};
 use crate::oauth::code_client::AuthorizationRequest;
 use crate::oauth::error_response::Word;
 use crate::tool::ConnectorName;
-use crate::vault::{Owner, VaultError};
+use crate::vault::{Generation, Owner, VaultError};
 
 /// Longest part of a callback that is looked at. Codes are below 4 kB.
 const CALLBACK_BYTES_MAX: usize = 16_384;
@@ -357,15 +358,18 @@ impl Connections {
         let work = async move {
             held.tickets.forget(&person);
             held.flows.forget(&person);
-            let mut leftovers: Vec<(Owner, Leftover)> = Vec::new();
+            // What the vault could not take is newer than what it has.
+            let unsaved =
+                |(owner, (_, grant)): (&Owner, &(Generation, Grant))| (owner.clone(), grant.leftover());
+            let mut leftovers: HashMap<Owner, Leftover> =
+                held.unsaved().iter().filter(|(owner, _)| owner.is(&person)).map(unsaved).collect();
             held.vault
                 .list(|listed| {
                     let owner = listed.owner.filter(|owner| owner.is(&person));
                     let grant = listed.record.ok().and_then(|record| Grant::read(&record.bytes));
-                    leftovers.extend(owner.zip(grant).map(|(owner, grant)| {
-                        let leftover = grant.leftover();
-                        (owner, leftover)
-                    }));
+                    if let Some((owner, grant)) = owner.zip(grant) {
+                        leftovers.entry(owner).or_insert_with(|| grant.leftover());
+                    }
                 })
                 .await?;
             let mut given_back: Vec<(Arc<Service>, Owner, Leftover, Place)> = Vec::new();
@@ -374,8 +378,8 @@ impl Connections {
                     given_back.push((Arc::clone(service), owner, leftover, events.reserve()?));
                 }
             }
-            held.unsaved().retain(|owner, _| !owner.is(&person));
             let forgotten = held.vault.forget(&person).await?;
+            held.unsaved().retain(|owner, _| !owner.is(&person));
             for owner in &forgotten {
                 held.drop_open(owner);
                 events.note(Event::Forgotten, &owner.connector, None, "");

@@ -17,7 +17,7 @@ use crate::vault::{Owner, VaultError};
 impl Held {
     /// Keeps what came of a sign-in. When this returns, the disk has it.
     pub(super) async fn keep(
-        &self,
+        self: &Arc<Self>,
         service: &Arc<Service>,
         ticket: &Ticket,
         tokens: GrantedTokens,
@@ -31,8 +31,6 @@ impl Held {
         let mut grant =
             Grant::new(*service.client.fingerprint(), tokens, account, doing.id(), now.unix_seconds());
         let _turn = self.turns.take(&owner).await;
-        // What was unsaved is older than this.
-        self.unsaved().remove(&owner);
         let before = self.open_in_turn(&owner).await.ok().flatten();
         if let Some(before) = &before
             && before.grant.account.is_some()
@@ -42,17 +40,20 @@ impl Held {
             grant.agents.clone_from(&before.grant.agents);
         }
         grant.agree_to(&ticket.agent, now.unix_seconds());
-        let generation = self.vault.generation(&owner);
         let connected = connected(ticket, &grant);
-        if let Err(error) = self.vault.put(&owner, generation, &grant.write()).await {
-            let error = doing.came_to_nothing(error.into());
-            // Nobody can use it, so it is not left lying at the service.
-            self.give_back(service, &owner, &grant.leftover(), place, None).await;
-            return Err(error);
-        }
+        // A sign-in is a generation of its own: the grant before, and whoever it was for, cannot be put back.
+        let generation = match self.vault.replace(&owner, &grant.write()).await {
+            Ok(generation) => generation,
+            Err(error) => {
+                let error = doing.came_to_nothing(error.into());
+                // Nobody can use it, so it is not left lying at the service.
+                self.give_back(service, &owner, &grant.leftover(), place, None).await;
+                return Err(error);
+            }
+        };
         // Its record stands before those of the calls that use it.
         doing.done(Some(Event::Connected), Some(issued));
-        self.refused.invalidate(&owner);
+        self.drop_open(&owner);
         self.opened.insert(owner.clone(), OpenedGrant::new(generation, grant));
         self.tickets.agreed_to(ticket);
         Ok(connected)
@@ -60,7 +61,7 @@ impl Held {
 
     /// Lets the agent of a ticket use what `owner` has.
     pub(super) async fn agree(
-        &self,
+        self: &Arc<Self>,
         service: &Service,
         owner: &Owner,
         ticket: &TicketId,
@@ -104,7 +105,7 @@ impl Held {
     }
 
     /// The tokens that `owner` has, to be given back.
-    pub(super) async fn leftover(&self, owner: &Owner) -> Option<Leftover> {
+    pub(super) async fn leftover(self: &Arc<Self>, owner: &Owner) -> Option<Leftover> {
         if let Some((_, grant)) = self.unsaved().get(owner) {
             return Some(grant.leftover());
         }

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use url::Url;
@@ -30,6 +31,7 @@ mod flows;
 mod grant;
 mod keeping;
 mod refreshing;
+mod saving;
 mod tickets;
 mod turns;
 mod waiting;
@@ -300,6 +302,10 @@ pub struct Held {
     unsaved: std::sync::Mutex<HashMap<Owner, (Generation, Grant)>>,
     /// When an agent last used a connection, in seconds since 1970 UTC. It reaches the vault with the next refresh.
     used: moka::sync::Cache<(Owner, Actor), u64>,
+    /// Whether somebody tries from time to time to write what is unsaved.
+    is_saving: AtomicBool,
+    /// The gateway is stopping, and no token is renewed any more.
+    is_closing: AtomicBool,
 }
 
 /// The connections, under one configuration.
@@ -324,6 +330,8 @@ impl Held {
             refused: moka::sync::Cache::builder().max_capacity(OPENED_MAX).time_to_live(REFUSED_FOR).build(),
             unsaved: std::sync::Mutex::default(),
             used: moka::sync::Cache::builder().max_capacity(OPENED_MAX).build(),
+            is_saving: AtomicBool::default(),
+            is_closing: AtomicBool::default(),
         }
     }
 
@@ -360,9 +368,9 @@ impl Connections {
         Ok(Self { held, services, links, events })
     }
 
-    /// Waits for what is being written, and closes the vault. Nothing can be done with connections then.
+    /// Waits for what is under way, and closes the vault. Nothing can be done with connections then.
     pub async fn close(&self) {
-        self.held.vault.close().await;
+        self.held.close().await;
     }
 
     /// Where the pages are.

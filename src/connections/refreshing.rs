@@ -1,8 +1,8 @@
 //! The access token that a call needs: as it is kept, or renewed. Whoever needs the same one waits for the same refresh, and
 //! nobody gets a token before the vault has what came with it: a server that rotates refresh tokens takes each of them once.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::event;
@@ -27,7 +27,8 @@ const RENEWAL_PAUSE_SECONDS: u64 = 60;
 const REFRESH_PAUSE_SECONDS: u64 = 30;
 /// How exactly it is known when an agent last used a connection.
 const USED_SECONDS: u64 = 60;
-/// Most grants that wait for the vault to take them. While it cannot be written, nobody else's is asked for.
+/// From how many grants on that wait for the vault to take them nobody else's is asked for. Those that are being asked for then
+/// are kept as well.
 const UNSAVED_MAX: usize = 4_096;
 
 /// What the grant of a renewal is called in records (RFC 6749 section 6).
@@ -240,7 +241,10 @@ impl Held {
     }
 
     /// The grant of `owner`, where there is one.
-    pub(super) async fn open(&self, owner: &Owner) -> Result<Option<Arc<OpenedGrant>>, ConnectionError> {
+    pub(super) async fn open(
+        self: &Arc<Self>,
+        owner: &Owner,
+    ) -> Result<Option<Arc<OpenedGrant>>, ConnectionError> {
         if let Some(opened) = self.opened(owner) {
             return Ok(Some(opened));
         }
@@ -250,13 +254,17 @@ impl Held {
 
     /// The same, for whoever has the turn.
     pub(super) async fn open_in_turn(
-        &self,
+        self: &Arc<Self>,
         owner: &Owner,
     ) -> Result<Option<Arc<OpenedGrant>>, ConnectionError> {
         // What the vault could not take before is newer than what it has.
         let unsaved = self.unsaved().get(owner).cloned();
         if let Some((generation, grant)) = unsaved {
-            return self.save(owner, generation, grant).await;
+            let saved = self.save(owner, generation, grant).await?;
+            if saved.is_some() {
+                tracing::info!(connector = %owner.connector, "Renewed connection written to the vault after all");
+            }
+            return Ok(saved);
         }
         if let Some(opened) = self.opened(owner) {
             return Ok(Some(opened));
@@ -278,40 +286,8 @@ impl Held {
         Ok(Some(opened))
     }
 
-    /// Keeps a grant: when this returns it, the disk has it. `None` when what it was to replace has been taken away meanwhile.
-    pub(super) async fn save(
-        &self,
-        owner: &Owner,
-        generation: Generation,
-        grant: Grant,
-    ) -> Result<Option<Arc<OpenedGrant>>, ConnectionError> {
-        let saved = self.vault.put(owner, generation, &grant.write()).await;
-        match saved {
-            Ok(()) => {
-                self.unsaved().remove(owner);
-                let opened = OpenedGrant::new(generation, grant);
-                self.opened.insert(owner.clone(), Arc::clone(&opened));
-                Ok(Some(opened))
-            }
-            Err(VaultError::Superseded) => {
-                self.unsaved().remove(owner);
-                self.opened.invalidate(owner);
-                Ok(None)
-            }
-            Err(error) => {
-                tracing::error!(connector = %owner.connector, error = %ErrorChain(&error), "Connection not written to the vault");
-                self.opened.invalidate(owner);
-                let mut unsaved = self.unsaved();
-                if unsaved.len() < UNSAVED_MAX || unsaved.contains_key(owner) {
-                    unsaved.insert(owner.clone(), (generation, grant));
-                }
-                Err(error.into())
-            }
-        }
-    }
-
     /// Renews an access token.
-    async fn refresh(&self, renewal: Renewal) -> Result<Arc<OpenedGrant>, ConnectionError> {
+    async fn refresh(self: &Arc<Self>, renewal: Renewal) -> Result<Arc<OpenedGrant>, ConnectionError> {
         let gone = || ConnectionError::Missing(Missing::Connection);
         let Renewal { service, owner, .. } = &renewal;
         let _turn = self.turns.take(owner).await;
@@ -328,6 +304,9 @@ impl Held {
             return Err(ConnectionError::Missing(Missing::Renewal));
         };
         // Where nothing can be kept, a token that can be used once is not used.
+        if self.is_closing.load(Ordering::Relaxed) {
+            return Err(VaultError::Closed.into());
+        }
         if self.unsaved().len() >= UNSAVED_MAX {
             return Err(VaultError::Waiting.into());
         }
@@ -349,7 +328,11 @@ impl Held {
                 let mut next = grant.refreshed(tokens, recorded_as, now.unix_seconds());
                 self.note_uses(owner, &mut next);
                 let leftover = next.leftover();
-                match self.save(owner, opened.generation, next).await? {
+                let saved = self.save(owner, opened.generation, next).await;
+                let saved = saved.inspect_err(|_| {
+                    renewal.note(Event::RefreshFailed, "the vault did not take the renewed tokens");
+                });
+                match saved? {
                     Some(opened) => {
                         renewal.note(Event::Refreshed, "");
                         Ok(opened)
@@ -386,6 +369,8 @@ impl Held {
         self.opened.invalidate(owner);
         if let Err(error) = self.vault.remove(owner).await {
             tracing::error!(connector = %owner.connector, error = %ErrorChain(&error), "Withdrawn connection not removed from the vault");
+            // It is still there, and the service is not asked about it for every call.
+            self.refused.insert(owner.clone(), ConnectionError::Missing(Missing::Withdrawn));
         }
     }
 
@@ -433,11 +418,6 @@ impl Held {
             }
             None => Some(false),
         }
-    }
-
-    pub(super) fn unsaved(&self) -> MutexGuard<'_, std::collections::HashMap<Owner, (Generation, Grant)>> {
-        // It is whole after every change.
-        self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note_use(&self, owner: &Owner, agent: &Actor, now: Now) {

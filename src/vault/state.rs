@@ -8,34 +8,37 @@ use std::collections::HashMap;
 
 use super::key::{Name, NameKey, Place};
 
-/// The sum over no revocation.
-const NOTHING: [u8; 32] = [0; 32];
-
 /// The generations of what has been taken away.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct State {
     generations: HashMap<Name, u64>,
-    sum: [u8; 32],
+    total: Total,
+}
+
+/// What a list of revocations is known again by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Total {
+    /// The sum over all of them. Each part is a keyed digest that nobody sees, so no other parts have the same sum.
+    pub sum: [u8; 32],
+    /// How many there are.
+    pub count: u64,
+}
+
+/// A state that is to come: the next generations of some names.
+pub struct Next {
+    /// The names, each once, and the generations that begin.
+    pub revoked: Vec<(Name, u64)>,
+    /// What all of it is known again by then.
+    pub total: Total,
 }
 
 impl State {
-    /// Nothing has been taken away.
-    pub fn new() -> Self {
-        Self { generations: HashMap::new(), sum: NOTHING }
+    /// What it is known again by.
+    pub fn total(&self) -> Total {
+        self.total
     }
 
-    /// The sum over all of it, by which it is known again. Each part is a keyed digest that nobody sees, so no other parts
-    /// have the same sum.
-    pub fn sum(&self) -> &[u8; 32] {
-        &self.sum
-    }
-
-    /// How many names have been taken something away.
-    pub fn count(&self) -> u64 {
-        self.generations.len() as u64
-    }
-
-    /// Each of them.
+    /// Each name that something has been taken away from, and its generation.
     pub fn iter(&self) -> impl Iterator<Item = (&Name, u64)> {
         self.generations.iter().map(|(name, generation)| (name, *generation))
     }
@@ -45,31 +48,45 @@ impl State {
         self.generations.get(name).copied().unwrap_or_default()
     }
 
-    /// Begins the next generation of a name.
-    pub fn revoke(&mut self, name: &Name, names: &NameKey) -> u64 {
-        let before = self.generation(name);
-        let next = before.saturating_add(1);
-        if before > 0 {
-            self.add(&part(name, before, names));
+    /// What it would be if the next generations of these names began.
+    pub fn next(&self, taken: &[Name], names: &NameKey) -> Next {
+        let mut next = Next { revoked: Vec::with_capacity(taken.len()), total: self.total };
+        for name in taken {
+            if next.revoked.iter().any(|(other, _)| other == name) {
+                continue;
+            }
+            let before = self.generation(name);
+            match before {
+                0 => next.total.count += 1,
+                _ => next.total.add(name, before, names),
+            }
+            let generation = before.saturating_add(1);
+            next.total.add(name, generation, names);
+            next.revoked.push((*name, generation));
         }
-        self.set(*name, next, names);
         next
     }
 
-    /// Notes a generation that was read.
-    pub fn set(&mut self, name: Name, generation: u64, names: &NameKey) {
-        self.add(&part(&name, generation, names));
-        self.generations.insert(name, generation);
+    /// Has it come about.
+    pub fn advance(&mut self, next: Next) {
+        self.generations.extend(next.revoked);
+        self.total = next.total;
     }
 
-    /// Adding twice is adding nothing.
-    fn add(&mut self, part: &[u8; 32]) {
-        self.sum.iter_mut().zip(part).for_each(|(sum, part)| *sum ^= part);
+    /// Notes a generation that was read, of a name that was not read before.
+    pub fn note(&mut self, name: Name, generation: u64, names: &NameKey) {
+        self.total.add(&name, generation, names);
+        self.generations.insert(name, generation);
+        self.total.count = self.generations.len() as u64;
     }
 }
 
-fn part(name: &Name, generation: u64, names: &NameKey) -> [u8; 32] {
-    names.name(&Place::new("revocation").at(name).at(&generation.to_be_bytes()))
+impl Total {
+    /// Adding twice is adding nothing.
+    fn add(&mut self, name: &Name, generation: u64, names: &NameKey) {
+        let part = names.name(&Place::new("revocation").at(name).at(&generation.to_be_bytes()));
+        self.sum.iter_mut().zip(part).for_each(|(sum, part)| *sum ^= part);
+    }
 }
 
 #[cfg(test)]
@@ -77,23 +94,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sum_is_that_of_what_is_there_in_whatever_order_it_came() {
+    fn the_total_is_that_of_what_is_there_in_whatever_order_it_came() {
         let names = NameKey::draw().expect("randomness");
         let (a, b) = ([1; 32], [2; 32]);
-        let mut state = State::new();
-        for name in [a, b, a] {
-            state.revoke(&name, &names);
+        let mut state = State::default();
+        for taken in [&[a, a][..], &[b], &[a]] {
+            let next = state.next(taken, &names);
+            state.advance(next);
         }
         assert_eq!((state.generation(&a), state.generation(&b), state.generation(&[3; 32])), (2, 1, 0));
-        let mut read = State::new();
-        read.set(b, 1, &names);
-        read.set(a, 2, &names);
+        assert_eq!(state.total().count, 2);
+        let mut read = State::default();
+        read.note(b, 1, &names);
+        read.note(a, 2, &names);
         assert!(read == state);
         for (name, generation) in [(a, 1), (a, 3), ([3; 32], 2)] {
-            let mut other = State::new();
-            other.set(b, 1, &names);
-            other.set(name, generation, &names);
-            assert_ne!(other.sum(), state.sum());
+            let mut other = State::default();
+            other.note(b, 1, &names);
+            other.note(name, generation, &names);
+            assert_ne!(other.total(), state.total());
         }
     }
 }

@@ -1,4 +1,21 @@
-//! The engine under a vault: SQLite, one connection, and only statements of ours.
+//! The engine under a vault: SQLite, one connection, and only statements of ours. It seals nothing and decides nothing.
+//!
+//! Another engine can stand here. What a vault asks of one is this:
+//!
+//! - [`Store::open`] and [`Store::close`]: nobody else changes anything between the two. An engine of several gateways has no such
+//!   time: it would have to hold the head (below) for each change, and every gateway would have to read it anew.
+//! - [`Store::read_state`] reads the keys, the head and the list of revocations, all as of one moment.
+//! - [`Store::row`], [`Store::rows_of`], [`Store::page`] and [`Store::count`] read rows, each on its own. A page goes on behind a
+//!   place that the engine gave, so that no row is met twice, whatever is written in it.
+//! - [`Store::put`] writes one row: whole or not at all, and on the disk when it returns. That a generation has not been taken away
+//!   meanwhile is seen to before, while the store is held; an engine of several gateways would have to see to it in the same
+//!   transaction, against the revocations.
+//! - [`Store::change`] takes generations away, removes rows, writes at most one, and writes the head over all of that: in one
+//!   transaction, which is on the disk when it returns.
+//! - [`Store::rotate`] seals everything anew: in one transaction.
+//!
+//! When a change ends in an error, whether it came about is not known: [`Store::is_in_doubt`], and before anything else is done,
+//! [`Store::reopen`] begins anew and the state is read again. All that comes back from here may have been changed by anybody.
 
 use std::fs::File;
 use std::path::Path;
@@ -8,62 +25,44 @@ use std::time::Duration;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Connection as _, Transaction};
-use zeroize::Zeroizing;
+use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::key::{KEY_BYTES, KeyId, Name, NameKey, Place, SealingKey};
-use super::state::State;
-use super::{OWNER_BYTES_MAX, OpenError, RECORD_BYTES_MAX, Rotated, VaultError};
+use super::key::{KeyId, Name, NameKey, SealingKey};
+use super::owner::OWNER_BYTES_MAX;
+use super::state::{Next, State};
+use super::{OpenError, RECORD_BYTES_MAX, Rotated, VaultError};
 
-/// What tells a vault from other files of the engine (`application_id`): "oboV".
-const APPLICATION: i64 = 0x6f62_6f56;
-/// The version of the tables below (`user_version`).
-const VERSION: i64 = 1;
-/// The statements that say so.
-const NAME_IT: &str = "PRAGMA application_id = 1868722006";
-const NUMBER_IT: &str = "PRAGMA user_version = 1";
-/// The tables, word for word as the engine keeps them: in a file with others something else has been at work.
-const TABLES: [(&str, &str); 5] = [
-    (
-        "head",
-        "CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), key_id TEXT NOT NULL, sealed BLOB NOT NULL) STRICT",
-    ),
-    ("keys", "CREATE TABLE keys (id TEXT PRIMARY KEY, checked BLOB NOT NULL) STRICT, WITHOUT ROWID"),
-    (
-        "records",
-        "CREATE TABLE records (name BLOB PRIMARY KEY, person BLOB NOT NULL, generation INTEGER NOT NULL, key_id TEXT NOT NULL, owner BLOB NOT NULL, record BLOB NOT NULL) STRICT",
-    ),
-    ("records_by_person", "CREATE INDEX records_by_person ON records (person)"),
-    (
-        "revocations",
-        "CREATE TABLE revocations (name BLOB PRIMARY KEY, key_id TEXT NOT NULL, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID",
-    ),
-];
+mod head;
+mod tables;
+
 /// What sealing adds: a nonce and a tag.
 const SEALED_BYTES_MORE: usize = 12 + 16;
 /// How many records are read at a time.
 const PAGE_ROWS: i64 = 64;
 /// How long the engine waits for whoever else has the file: only a backup tool could, and not for long.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
-/// How many bytes a sealed head has within: the key of names, the sum over revocations, and their number.
-const HEAD_BYTES: usize = KEY_BYTES + 32 + 8;
+/// What the engine says then (`SQLITE_BUSY`), in the lower byte of its code.
+const BUSY: u32 = 5;
 
 /// The engine.
 pub struct Store {
-    connection: SqliteConnection,
+    options: SqliteConnectOptions,
+    /// `None`: it could not be opened again after a change that ended in an error.
+    connection: Option<SqliteConnection>,
     /// Held for as long as the file is open.
     _lock: File,
-    is_new: bool,
-    /// A change ended in an error, and whether it was made is not known.
     is_in_doubt: bool,
+    /// What each connection of a test begins with.
+    #[cfg(test)]
+    pragma: &'static str,
 }
 
 /// A row of the records, as it stands in the file. All of it may have been changed by anybody.
 pub struct Row {
+    /// The engine's own number of it; of no meaning in one that is to be written.
+    pub at: i64,
     /// Its name, where it has the length of one.
     pub name: Option<Name>,
-    /// The same as it is written.
-    pub written_name: Vec<u8>,
     /// The name of its person.
     pub person: Vec<u8>,
     /// The generation that it says it is of.
@@ -77,37 +76,54 @@ pub struct Row {
 }
 
 /// A row, as the engine gives it.
-pub type RawRow = (Vec<u8>, Vec<u8>, i64, String, Vec<u8>, Vec<u8>);
+type RawRow = (i64, Vec<u8>, Vec<u8>, i64, Vec<u8>, Vec<u8>, Vec<u8>);
 
 impl From<RawRow> for Row {
-    fn from((name, person, generation, key, owner, record): RawRow) -> Self {
+    fn from((at, name, person, generation, key, owner, record): RawRow) -> Self {
         Self {
-            name: name.as_slice().try_into().ok(),
-            written_name: name,
+            at,
+            name: name.try_into().ok(),
             person,
             // The engine's numbers have a sign. Whatever it was, it is bound to the record, and a changed one opens nothing.
             generation: generation.cast_unsigned(),
-            key: KeyId::new(key),
+            key: head::key_id(&key),
             owner,
             record,
         }
     }
 }
 
-/// The columns of a row. What is longer than anything that the gateway writes is cut, and does not open then.
+/// What is changed at once: all of it, or nothing.
+pub struct Change<'a> {
+    /// The generations that begin, and what the list of them is known by then.
+    pub next: &'a Next,
+    /// The names of the rows that are removed.
+    pub removed: &'a [Name],
+    /// The row that is written.
+    pub written: Option<&'a Row>,
+}
+
+/// The columns of a row, as bytes, whatever the file has there. What is longer than anything that the gateway writes comes
+/// empty, without being read, and does not open then.
 macro_rules! rows {
     ($rest:literal) => {
         concat!(
-            "SELECT substr(name, 1, 64), substr(person, 1, 64), generation, substr(key_id, 1, 256), ",
-            "substr(owner, 1, ?), substr(record, 1, ?) FROM records ",
+            "SELECT rowid, ",
+            "iif(octet_length(name) <= 64, CAST(name AS BLOB), x''), ",
+            "iif(octet_length(person) <= 64, CAST(person AS BLOB), x''), ",
+            "ifnull(CAST(generation AS INTEGER), 0), ",
+            "iif(octet_length(key_id) <= 256, CAST(key_id AS BLOB), x''), ",
+            "iif(octet_length(owner) <= ?, CAST(owner AS BLOB), x''), ",
+            "iif(octet_length(record) <= ?, CAST(record AS BLOB), x'') FROM records ",
             $rest
         )
     };
 }
 
 impl Store {
-    /// Opens the file at `path`, which is there, and is nobody else's as long as `lock` is held.
-    pub async fn open(path: &Path, lock: File) -> Result<Self, OpenError> {
+    /// Opens the file at `path`, which is there, and is nobody else's as long as `lock` is held. Makes the tables where it is
+    /// empty, sealed with `key`.
+    pub async fn open(path: &Path, lock: File, key: &SealingKey) -> Result<Self, OpenError> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(false)
@@ -121,22 +137,26 @@ impl Store {
             .pragma("trusted_schema", "OFF")
             .pragma("cell_size_check", "ON")
             .disable_statement_logging();
-        let connection = options.connect().await.map_err(opening("it cannot be opened"))?;
-        let mut store = Self { connection, _lock: lock, is_new: false, is_in_doubt: false };
-        store.is_new = store.check_tables().await?;
+        let mut store = Self {
+            options,
+            connection: None,
+            _lock: lock,
+            is_in_doubt: false,
+            #[cfg(test)]
+            pragma: "",
+        };
+        let connection = store.connect().await?;
+        if tables::are_there(connection).await? {
+            return Ok(store);
+        }
+        tables::make(connection, key).await?;
+        tracing::info!(file = %path.display(), "Vault made");
         Ok(store)
     }
 
     /// Closes the file. What is committed is safe in any case.
-    pub async fn close(self) {
-        if let Err(error) = self.connection.close().await {
-            tracing::warn!(%error, "Vault not closed as it should be");
-        }
-    }
-
-    /// Whether nothing was in the file.
-    pub fn is_new(&self) -> bool {
-        self.is_new
+    pub async fn close(mut self) {
+        self.disconnect().await;
     }
 
     /// Whether a change ended in an error, and whether it was made is not known.
@@ -144,146 +164,31 @@ impl Store {
         self.is_in_doubt
     }
 
+    /// Opens the file anew, as after a crash: whatever an error has left half done in the engine is undone.
+    pub async fn reopen(&mut self) -> Result<(), OpenError> {
+        self.disconnect().await;
+        let connection = self.connect().await?;
+        match tables::are_there(connection).await? {
+            true => Ok(()),
+            false => Err(OpenError::NotAVault),
+        }
+    }
+
     /// What the file says has been read anew.
     pub fn is_known(&mut self) {
         self.is_in_doubt = false;
     }
 
-    /// Whether the file is empty. One that is not must have our tables, and no others: nor triggers, which could put back what
-    /// is taken away.
-    async fn check_tables(&mut self) -> Result<bool, OpenError> {
-        let read = opening("it cannot be read");
-        let connection = &mut self.connection;
-        let found: Vec<(String, Option<String>)> =
-            sqlx::query_as("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_autoindex_%' ORDER BY name LIMIT 16")
-                .fetch_all(&mut *connection)
-                .await
-                .map_err(&read)?;
-        let (application,): (i64,) =
-            sqlx::query_as("PRAGMA application_id").fetch_one(&mut *connection).await.map_err(&read)?;
-        let (version,): (i64,) =
-            sqlx::query_as("PRAGMA user_version").fetch_one(&mut *connection).await.map_err(&read)?;
-        if found.is_empty() && (application, version) == (0, 0) {
-            return Ok(true);
-        }
-        let found: Vec<(&str, Option<&str>)> =
-            found.iter().map(|(name, sql)| (name.as_str(), sql.as_deref())).collect();
-        let ours = TABLES.map(|(name, sql)| (name, Some(sql)));
-        match (application, version) == (APPLICATION, VERSION) && found == ours {
-            true => Ok(false),
-            false => Err(OpenError::NotAVault),
-        }
-    }
-
-    /// Makes the tables of an empty vault, whose names are made by a key that is drawn now.
-    pub async fn begin_vault(&mut self, key: &SealingKey) -> Result<(), OpenError> {
-        let failed = opening("it cannot be made");
-        let names = NameKey::draw().ok_or(OpenError::NoRandomness)?;
-        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
-        for (_, sql) in TABLES {
-            sqlx::query(sql).execute(&mut *transaction).await.map_err(&failed)?;
-        }
-        // Statements of this kind take no parameters.
-        for sql in [NAME_IT, NUMBER_IT] {
-            sqlx::query(sql).execute(&mut *transaction).await.map_err(&failed)?;
-        }
-        write_head(&mut transaction, key, &names, &State::new()).await.map_err(|error| match error {
-            VaultError::Store { what, source } => OpenError::Store { what, source },
-            _ => OpenError::NoRandomness,
-        })?;
-        transaction.commit().await.map_err(&failed)
-    }
-
     /// The key of names, and what has been taken away. Each of `keys` is compared with the one of its name that the vault
     /// knows; one that it does not know is noted.
     pub async fn read_state(&mut self, keys: &[SealingKey]) -> Result<(NameKey, State), OpenError> {
-        let read = opening("it cannot be read");
-        let known: Vec<(String, Vec<u8>)> = sqlx::query_as("SELECT id, substr(checked, 1, 64) FROM keys")
-            .fetch_all(&mut self.connection)
-            .await
-            .map_err(&read)?;
-        for key in keys {
-            match known.iter().find(|(id, _)| id == key.id().as_str()) {
-                Some((_, checked)) if checked != key.check() => {
-                    return Err(OpenError::WrongKey(key.id().clone()));
-                }
-                Some(_) => {}
-                None => self.note_key(key).await.map_err(opening("it cannot be written"))?,
-            }
-        }
-        let used: Vec<(String,)> = sqlx::query_as(
-            "SELECT key_id FROM head UNION SELECT key_id FROM records UNION SELECT key_id FROM revocations",
-        )
-        .fetch_all(&mut self.connection)
-        .await
-        .map_err(&read)?;
-        let has = |id: &str| keys.iter().any(|key| key.id().as_str() == id);
-        // A name that no key ever had is damage, and is found where it is.
-        if let Some((id,)) = used.iter().find(|(id,)| !has(id) && known.iter().any(|(known, _)| known == id))
-        {
-            return Err(OpenError::KeyMissing(KeyId::new(id.as_str())));
-        }
-        let (names, sum, count) = self.read_head(keys).await?;
-        let state = self.read_revocations(keys, &names).await?;
-        match (state.sum(), state.count()) == (&sum, count) {
-            true => Ok((names, state)),
-            false => Err(OpenError::Changed("the list of what has been revoked")),
-        }
-    }
-
-    async fn note_key(&mut self, key: &SealingKey) -> Result<(), sqlx::Error> {
-        sqlx::query("INSERT INTO keys (id, checked) VALUES (?, ?)")
-            .bind(key.id().as_str())
-            .bind(key.check().as_slice())
-            .execute(&mut self.connection)
-            .await
-            .map(drop)
-    }
-
-    async fn read_head(&mut self, keys: &[SealingKey]) -> Result<(NameKey, [u8; 32], u64), OpenError> {
-        let head: Option<(String, Vec<u8>)> =
-            sqlx::query_as("SELECT key_id, substr(sealed, 1, 256) FROM head")
-                .fetch_optional(&mut self.connection)
-                .await
-                .map_err(opening("it cannot be read"))?;
-        let opened = head.and_then(|(id, sealed)| {
-            let plain = find(keys, &id)?.open(&Place::new("head/1"), &sealed)?;
-            let (secret, rest) = plain.split_first_chunk::<KEY_BYTES>()?;
-            let (sum, count) = rest.split_first_chunk::<32>()?;
-            Some((NameKey::of(Zeroizing::new(*secret)), *sum, u64::from_be_bytes(count.try_into().ok()?)))
-        });
-        opened.ok_or(OpenError::Changed("its head"))
-    }
-
-    async fn read_revocations(&mut self, keys: &[SealingKey], names: &NameKey) -> Result<State, OpenError> {
-        let mut state = State::new();
-        let mut after: Vec<u8> = Vec::new();
-        loop {
-            let rows: Vec<(Vec<u8>, String, Vec<u8>)> = sqlx::query_as(
-                "SELECT substr(name, 1, 64), key_id, substr(sealed, 1, 64) FROM revocations WHERE name > ? ORDER BY name LIMIT 1024",
-            )
-            .bind(after)
-            .fetch_all(&mut self.connection)
-            .await
-            .map_err(opening("it cannot be read"))?;
-            let Some((last, ..)) = rows.last() else { return Ok(state) };
-            after = last.clone();
-            for (name, id, sealed) in &rows {
-                let opened = name.as_slice().try_into().ok().and_then(|name: Name| {
-                    let plain = find(keys, id)?.open(&revocation_place(&name), sealed)?;
-                    Some((name, u64::from_be_bytes(plain.as_slice().try_into().ok()?)))
-                });
-                let (name, generation) =
-                    opened.ok_or(OpenError::Changed("the list of what has been revoked"))?;
-                state.set(name, generation, names);
-            }
-        }
+        head::read(self.connection()?, keys).await
     }
 
     /// How many records there are.
     pub async fn count(&mut self) -> Result<i64, sqlx::Error> {
         let (count,): (i64,) =
-            sqlx::query_as("SELECT count(*) FROM records").fetch_one(&mut self.connection).await?;
+            sqlx::query_as("SELECT count(*) FROM records").fetch_one(self.connection()?).await?;
         Ok(count)
     }
 
@@ -293,7 +198,7 @@ impl Store {
             .bind(bound(OWNER_BYTES_MAX))
             .bind(bound(RECORD_BYTES_MAX))
             .bind(name.as_slice())
-            .fetch_optional(&mut self.connection)
+            .fetch_optional(self.connection()?)
             .await
             .map_err(using("a record cannot be read"))?;
         Ok(row.map(Into::into))
@@ -305,65 +210,43 @@ impl Store {
             .bind(bound(OWNER_BYTES_MAX))
             .bind(bound(RECORD_BYTES_MAX))
             .bind(person.as_slice())
-            .fetch_all(&mut self.connection)
+            .fetch_all(self.connection()?)
             .await
             .map_err(using("a person's records cannot be read"))?;
         Ok(rows.into_iter().map(Into::into).collect())
     }
 
-    /// Some rows after the one of this name; none: there are no more.
-    pub async fn page(&mut self, after: Option<&Vec<u8>>) -> Result<Vec<Row>, VaultError> {
-        page(&mut self.connection, after).await
+    /// Some rows behind the one that stands at `after`; none: there are no more.
+    pub async fn page(&mut self, after: Option<i64>) -> Result<Vec<Row>, VaultError> {
+        page(self.connection()?, after).await
     }
 
     /// Writes a row. When this returns, the disk has it. Returns whether there was none of its name.
     pub async fn put(&mut self, row: &Row) -> Result<bool, VaultError> {
         let failed = using("a record cannot be written");
         let (before,): (i64,) = sqlx::query_as("SELECT count(*) FROM records WHERE name = ?")
-            .bind(&row.written_name)
-            .fetch_one(&mut self.connection)
+            .bind(row.name.as_ref().map(Name::as_slice))
+            .fetch_one(self.connection()?)
             .await
             .map_err(&failed)?;
-        let written = write_row(&mut self.connection, row).await;
-        self.is_in_doubt |= written.is_err();
-        written.map(|()| before == 0).map_err(failed)
+        // Until it has come to a good end.
+        self.is_in_doubt = true;
+        write_row(self.connection()?, row).await.map_err(failed)?;
+        self.is_in_doubt = false;
+        Ok(before == 0)
     }
 
-    /// Removes the rows of these names, of which the next generations begin. Returns how many there were.
-    pub async fn remove(
+    /// Changes what is to change. When this returns, the disk has it.
+    pub async fn change(
         &mut self,
         key: &SealingKey,
         names: &NameKey,
-        state: &State,
-        revoked: &[(Name, u64)],
-    ) -> Result<u64, VaultError> {
-        let removed = self.try_remove(key, names, state, revoked).await;
-        self.is_in_doubt |= removed.is_err();
-        removed
-    }
-
-    async fn try_remove(
-        &mut self,
-        key: &SealingKey,
-        names: &NameKey,
-        state: &State,
-        revoked: &[(Name, u64)],
-    ) -> Result<u64, VaultError> {
-        let failed = using("a record cannot be removed");
-        let mut removed = 0;
-        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
-        for (name, generation) in revoked {
-            let deleted = sqlx::query("DELETE FROM records WHERE name = ?")
-                .bind(name.as_slice())
-                .execute(&mut *transaction)
-                .await
-                .map_err(&failed)?;
-            removed += deleted.rows_affected();
-            write_revocation(&mut transaction, key, name, *generation).await?;
-        }
-        write_head(&mut transaction, key, names, state).await?;
-        transaction.commit().await.map_err(&failed)?;
-        Ok(removed)
+        change: Change<'_>,
+    ) -> Result<Changed, VaultError> {
+        self.is_in_doubt = true;
+        let changed = try_change(self.connection()?, key, names, change).await?;
+        self.is_in_doubt = false;
+        Ok(changed)
     }
 
     /// Seals everything with the first of `keys`. `reseal` seals a row; `None`: it cannot be opened, and is dropped.
@@ -374,62 +257,51 @@ impl Store {
         state: &State,
         reseal: impl Fn(&Row) -> Option<Result<Row, VaultError>>,
     ) -> Result<Rotated, VaultError> {
-        let failed = using("the vault cannot be sealed anew");
-        let mut rotated = Rotated::default();
-        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
-        let mut after = None;
-        loop {
-            let rows = page(&mut transaction, after.as_ref()).await?;
-            let Some(last) = rows.last() else { break };
-            after = Some(last.written_name.clone());
-            for row in &rows {
-                match reseal(row) {
-                    Some(sealed) => {
-                        write_row(&mut transaction, &sealed?).await.map_err(&failed)?;
-                        rotated.resealed += 1;
-                    }
-                    None => {
-                        sqlx::query("DELETE FROM records WHERE name = ?")
-                            .bind(&row.written_name)
-                            .execute(&mut *transaction)
-                            .await
-                            .map_err(&failed)?;
-                        rotated.dropped += 1;
-                    }
-                }
-            }
-        }
-        for (name, generation) in state.iter() {
-            write_revocation(&mut transaction, &keys[0], name, generation).await?;
-        }
-        write_head(&mut transaction, &keys[0], names, state).await?;
-        sqlx::query("DELETE FROM keys WHERE id <> ?")
-            .bind(keys[0].id().as_str())
-            .execute(&mut *transaction)
-            .await
-            .map_err(&failed)?;
-        transaction.commit().await.map_err(&failed)?;
+        self.is_in_doubt = true;
+        let rotated = try_rotate(self.connection()?, keys, names, state, reseal).await?;
+        self.is_in_doubt = false;
         Ok(rotated)
     }
 
-    /// Has every write fail, or no more.
-    #[cfg(all(test, feature = "demo"))]
-    pub async fn fail_writes(&mut self, fail: bool) {
-        let sql = if fail { "PRAGMA query_only = ON" } else { "PRAGMA query_only = OFF" };
-        sqlx::query(sql).execute(&mut self.connection).await.expect("a pragma");
+    /// Connects. Nobody else has the file open then: neither another gateway whose lock somebody took away, nor a tool.
+    async fn connect(&mut self) -> Result<&mut SqliteConnection, OpenError> {
+        let failed = opening("it cannot be opened");
+        let mut connection = self.options.connect().await.map_err(&failed)?;
+        for sql in ["BEGIN EXCLUSIVE", "COMMIT"] {
+            sqlx::query(sql).execute(&mut connection).await.map_err(&failed)?;
+        }
+        #[cfg(test)]
+        if !self.pragma.is_empty() {
+            sqlx::query(self.pragma).execute(&mut connection).await.expect("a pragma");
+        }
+        Ok(self.connection.insert(connection))
     }
 
-    /// Lets the file have no more than this many pages, as a full disk would.
-    #[cfg(test)]
-    pub async fn fill_up(&mut self) {
-        sqlx::query("PRAGMA max_page_count = 1").execute(&mut self.connection).await.expect("a pragma");
+    async fn disconnect(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        if let Err(error) = connection.close().await {
+            tracing::warn!(%error, "Vault not closed as it should be");
+        }
     }
 
-    /// Takes that back.
-    #[cfg(test)]
-    pub async fn make_room(&mut self) {
-        sqlx::query("PRAGMA max_page_count = 1000000").execute(&mut self.connection).await.expect("a pragma");
+    fn connection(&mut self) -> Result<&mut SqliteConnection, sqlx::Error> {
+        self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)
     }
+
+    /// Has every connection begin with this, from the present one on.
+    #[cfg(test)]
+    pub async fn begin_with(&mut self, pragma: &'static str) {
+        self.pragma = pragma;
+        sqlx::query(pragma).execute(self.connection().expect("open")).await.expect("a pragma");
+    }
+}
+
+/// What came of a change.
+pub struct Changed {
+    /// How many records were removed.
+    pub removed: u64,
+    /// How many there are.
+    pub records: i64,
 }
 
 impl From<sqlx::Error> for OpenError {
@@ -444,11 +316,75 @@ impl From<sqlx::Error> for VaultError {
     }
 }
 
-async fn page(connection: &mut SqliteConnection, after: Option<&Vec<u8>>) -> Result<Vec<Row>, VaultError> {
-    let rows: Vec<RawRow> = sqlx::query_as(rows!("WHERE name > ? ORDER BY name LIMIT ?"))
+async fn try_change(
+    connection: &mut SqliteConnection,
+    key: &SealingKey,
+    names: &NameKey,
+    Change { next, removed, written }: Change<'_>,
+) -> Result<Changed, VaultError> {
+    let failed = using("the vault cannot be changed");
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+    let mut count = 0;
+    for name in removed {
+        let deleted = sqlx::query("DELETE FROM records WHERE name = ?").bind(name.as_slice());
+        count += deleted.execute(&mut *transaction).await.map_err(&failed)?.rows_affected();
+    }
+    if let Some(row) = written {
+        write_row(&mut transaction, row).await.map_err(&failed)?;
+    }
+    for (name, generation) in &next.revoked {
+        head::write_revocation(&mut transaction, key, name, *generation).await?;
+    }
+    head::write(&mut transaction, key, names, &next.total).await?;
+    let (records,): (i64,) =
+        sqlx::query_as("SELECT count(*) FROM records").fetch_one(&mut *transaction).await.map_err(&failed)?;
+    transaction.commit().await.map_err(&failed)?;
+    Ok(Changed { removed: count, records })
+}
+
+async fn try_rotate(
+    connection: &mut SqliteConnection,
+    keys: &[SealingKey],
+    names: &NameKey,
+    state: &State,
+    reseal: impl Fn(&Row) -> Option<Result<Row, VaultError>>,
+) -> Result<Rotated, VaultError> {
+    let failed = using("the vault cannot be sealed anew");
+    let mut rotated = Rotated::default();
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+    let mut after = None;
+    loop {
+        let rows = page(&mut transaction, after).await?;
+        let Some(last) = rows.last() else { break };
+        after = Some(last.at);
+        for row in &rows {
+            match reseal(row) {
+                Some(sealed) => {
+                    write_row(&mut transaction, &sealed?).await.map_err(&failed)?;
+                    rotated.resealed += 1;
+                }
+                None => {
+                    let delete = sqlx::query("DELETE FROM records WHERE rowid = ?").bind(row.at);
+                    delete.execute(&mut *transaction).await.map_err(&failed)?;
+                    rotated.dropped += 1;
+                }
+            }
+        }
+    }
+    for (name, generation) in state.iter() {
+        head::write_revocation(&mut transaction, &keys[0], name, generation).await?;
+    }
+    head::write(&mut transaction, &keys[0], names, &state.total()).await?;
+    head::keep_key(&mut transaction, &keys[0]).await.map_err(&failed)?;
+    transaction.commit().await.map_err(&failed)?;
+    Ok(rotated)
+}
+
+async fn page(connection: &mut SqliteConnection, after: Option<i64>) -> Result<Vec<Row>, VaultError> {
+    let rows: Vec<RawRow> = sqlx::query_as(rows!("WHERE ?3 IS NULL OR rowid > ?3 ORDER BY rowid LIMIT ?4"))
         .bind(bound(OWNER_BYTES_MAX))
         .bind(bound(RECORD_BYTES_MAX))
-        .bind(after.map(Vec::as_slice).unwrap_or_default())
+        .bind(after)
         .bind(PAGE_ROWS)
         .fetch_all(connection)
         .await
@@ -463,7 +399,7 @@ async fn write_row(connection: &mut SqliteConnection, row: &Row) -> Result<(), s
          key_id = excluded.key_id, owner = excluded.owner, record = excluded.record",
     );
     written
-        .bind(&row.written_name)
+        .bind(row.name.as_ref().map(Name::as_slice))
         .bind(&row.person)
         .bind(row.generation.cast_signed())
         .bind(row.key.as_str())
@@ -474,59 +410,21 @@ async fn write_row(connection: &mut SqliteConnection, row: &Row) -> Result<(), s
         .map(drop)
 }
 
-async fn write_head(
-    transaction: &mut Transaction<'_, sqlx::Sqlite>,
-    key: &SealingKey,
-    names: &NameKey,
-    state: &State,
-) -> Result<(), VaultError> {
-    let mut plain = Zeroizing::new(Vec::with_capacity(HEAD_BYTES));
-    plain.extend_from_slice(names.secret());
-    plain.extend_from_slice(state.sum());
-    plain.extend_from_slice(&state.count().to_be_bytes());
-    let sealed = key.seal(&Place::new("head/1"), &plain).ok_or(VaultError::NoRandomness)?;
-    sqlx::query("INSERT OR REPLACE INTO head (one, key_id, sealed) VALUES (1, ?, ?)")
-        .bind(key.id().as_str())
-        .bind(sealed)
-        .execute(&mut **transaction)
-        .await
-        .map(drop)
-        .map_err(using("its head cannot be written"))
-}
-
-async fn write_revocation(
-    transaction: &mut Transaction<'_, sqlx::Sqlite>,
-    key: &SealingKey,
-    name: &Name,
-    generation: u64,
-) -> Result<(), VaultError> {
-    let sealed =
-        key.seal(&revocation_place(name), &generation.to_be_bytes()).ok_or(VaultError::NoRandomness)?;
-    sqlx::query("INSERT OR REPLACE INTO revocations (name, key_id, sealed) VALUES (?, ?, ?)")
-        .bind(name.as_slice())
-        .bind(key.id().as_str())
-        .bind(sealed)
-        .execute(&mut **transaction)
-        .await
-        .map(drop)
-        .map_err(using("a revocation cannot be written"))
-}
-
-fn revocation_place(name: &Name) -> Place {
-    Place::new("revocation/1").at(name)
-}
-
-fn find<'a>(keys: &'a [SealingKey], id: &str) -> Option<&'a SealingKey> {
-    keys.iter().find(|key| key.id().as_str() == id)
-}
-
-/// How many bytes of a column are read: one more than there can be.
+/// How many bytes of a column there can be.
 fn bound(bytes_max: usize) -> i64 {
-    i64::try_from(bytes_max + SEALED_BYTES_MORE + 1).unwrap_or(i64::MAX)
+    i64::try_from(bytes_max + SEALED_BYTES_MORE).unwrap_or(i64::MAX)
 }
 
 fn opening(what: &'static str) -> impl Fn(sqlx::Error) -> OpenError {
-    move |source| OpenError::Store { what, source: Arc::new(source) }
+    move |source| match is_busy(&source) {
+        true => OpenError::Locked,
+        false => OpenError::Store { what, source: Arc::new(source) },
+    }
+}
+
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse().ok());
+    code.is_some_and(|code: u32| code & 0xff == BUSY)
 }
 
 fn using(what: &'static str) -> impl Fn(sqlx::Error) -> VaultError {

@@ -68,5 +68,15 @@ fn keys(keys: Option<&[file::VaultKey]>, at: &At<'_>) -> Option<Vec<VaultKey>> {
             }
         }));
     }
-    checked.into_iter().collect()
+    let keys: Vec<VaultKey> = checked.into_iter().collect::<Option<_>>()?;
+    for (index, key) in keys.iter().enumerate() {
+        // Sealing anew with it would change nothing.
+        if let Some(other) = keys[..index].iter().position(|other| other.has_the_secret_of(key)) {
+            at.index(index)
+                .key("file")
+                .fault_found(format_args!("holds the same key as `vault.keys[{other}]`: draw a new one"));
+            return None;
+        }
+    }
+    Some(keys)
 }

@@ -1,0 +1,99 @@
+//! What is kept is there, and what is taken away is not.
+
+use super::*;
+
+#[tokio::test]
+async fn what_is_kept_is_there_after_a_restart_and_belongs_to_one_person_and_connector() {
+    let bed = Bed::filled().await;
+    let vault = bed.open().await;
+    assert_eq!(get(&vault, &owner("ada", "crm")).await.expect("read").as_deref(), Some("ada at crm"));
+    assert_eq!(get(&vault, &owner("bob", "wiki")).await.expect("read"), None);
+    for stranger in [
+        Owner { issuer: Issuer::new("https://other.example"), ..owner("ada", "crm") },
+        Owner { tenant: Tenant::Named("t".into()), ..owner("ada", "crm") },
+    ] {
+        assert_eq!(get(&vault, &stranger).await.expect("read"), None);
+    }
+    put(&vault, &owner("ada", "crm"), "newer").await;
+    assert_eq!(get(&vault, &owner("ada", "crm")).await.expect("read").as_deref(), Some("newer"));
+    let mut of_ada: Vec<String> = vault
+        .of_the_person_of(&owner("ada", "anything"))
+        .await
+        .expect("read")
+        .into_iter()
+        .map(|(owner, record)| format!("{}: {}", owner.connector, String::from_utf8_lossy(&record.bytes)))
+        .collect();
+    of_ada.sort();
+    assert_eq!(of_ada, ["crm: newer", "wiki: ada at wiki"]);
+}
+
+#[tokio::test]
+async fn a_refresh_that_ends_after_a_revocation_brings_nothing_back() {
+    let bed = Bed::filled().await;
+    let vault = bed.open().await;
+    let ada = owner("ada", "crm");
+    let before = vault.generation(&ada);
+    vault.remove(&ada).await.expect("removed");
+    let late = vault.put(&ada, before, b"late").await;
+    assert!(matches!(late, Err(VaultError::Superseded)), "{late:?}");
+    assert_eq!(get(&vault, &ada).await.expect("read"), None);
+}
+
+#[tokio::test]
+async fn forgetting_a_person_takes_all_that_is_theirs_and_nothing_else() {
+    let bed = Bed::filled().await;
+    let vault = bed.open().await;
+    let mut forgotten: Vec<String> = vault
+        .forget(&named("ada"))
+        .await
+        .expect("forgotten")
+        .iter()
+        .map(|owner| owner.connector.to_string())
+        .collect();
+    forgotten.sort();
+    assert_eq!(forgotten, ["crm", "wiki"]);
+    assert_eq!(vault.forget(&named("ada")).await.expect("nothing left"), []);
+    assert_eq!(get(&vault, &owner("ada", "crm")).await.expect("read"), None);
+    assert_eq!(get(&vault, &owner("bob", "crm")).await.expect("read").as_deref(), Some("bob at crm"));
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_what_was_there_stays() {
+    let bed = Bed::filled().await;
+    let vault = bed.open().await;
+    let (ada, bob) = (owner("ada", "crm"), owner("bob", "crm"));
+    let room = async |pragma| vault.shared.store().await.expect("open").begin_with(pragma).await;
+    room("PRAGMA max_page_count = 1").await;
+    let large = vec![b'x'; RECORD_BYTES_MAX];
+    for _ in 0..3 {
+        let full = [
+            vault.put(&ada, vault.generation(&ada), &large).await.expect_err("no room"),
+            vault.replace(&ada, &large).await.expect_err("no room"),
+            vault.replace(&owner("eve", "crm"), &large).await.expect_err("no room"),
+        ];
+        for error in full {
+            let shown = crate::error_chain::ErrorChain(&error).to_string();
+            assert!(shown.contains("database or disk is full"), "{shown}");
+        }
+        assert_eq!(get(&vault, &ada).await.expect("read").as_deref(), Some("ada at crm"));
+        assert_eq!(get(&vault, &bob).await.expect("read").as_deref(), Some("bob at crm"));
+    }
+    room("PRAGMA max_page_count = 1000000").await;
+    vault.replace(&ada, &large).await.expect("there is room again");
+    vault.remove(&bob).await.expect("removed");
+    vault.close().await;
+    let vault = bed.open().await;
+    assert_eq!(vault.get(&ada).await.expect("read").expect("a record").bytes.len(), RECORD_BYTES_MAX);
+    assert_eq!(get(&vault, &bob).await.expect("read"), None);
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_not_kept() {
+    let bed = Bed::new();
+    let vault = bed.open().await;
+    let ada = owner("ada", "crm");
+    let too_large = vault.put(&ada, vault.generation(&ada), &vec![0; RECORD_BYTES_MAX + 1]).await;
+    assert!(matches!(too_large, Err(VaultError::TooLarge)), "{too_large:?}");
+    let long = super::owner(&"x".repeat(owner::OWNER_BYTES_MAX), "crm");
+    assert!(matches!(vault.put(&long, vault.generation(&long), b"").await, Err(VaultError::TooLarge)));
+}
