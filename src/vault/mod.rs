@@ -6,7 +6,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{MappedMutexGuard, MutexGuard};
 use zeroize::Zeroizing;
@@ -39,6 +39,10 @@ use store::{Change, Row, Store};
 pub const RECORD_BYTES_MAX: usize = 131_072;
 /// Longest wait for the disk. Whoever waits has a call to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait for whoever has the file open.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+/// How long to wait before it is tried again.
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// What the configuration says about the vault, checked.
 #[derive(Clone, Debug)]
@@ -111,7 +115,7 @@ impl Vault {
     /// [`OpenError`] when there is one that cannot be used as it should.
     pub async fn open(settings: VaultSettings, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
         let keys: Vec<SealingKey> = settings.keys.iter().map(SealingKey::of).collect();
-        let lock = file::claim(&settings.file)?;
+        let lock = claim(&settings.file).await?;
         let mut store = Store::open(&settings.file, lock, &keys[0]).await?;
         let (names, state) = store.read_state(&keys).await?;
         metrics.set_vault_records(store.count().await?);
@@ -320,6 +324,20 @@ impl Vault {
         F: Future<Output = Result<T, VaultError>> + Send + 'static,
     {
         tokio::spawn(work(Arc::clone(&self.shared))).await.map_err(|_| VaultError::BrokeOff)?
+    }
+}
+
+/// Locks the file. Whoever has it may be about to end: a command, a gateway that is restarted, or a process that is only just
+/// beginning and does not know yet that it has a copy of the lock.
+async fn claim(path: &Path) -> Result<std::fs::File, OpenError> {
+    let begun = Instant::now();
+    loop {
+        match file::claim(path) {
+            Err(OpenError::Locked) if begun.elapsed() < LOCK_PATIENCE => {
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+            claimed => return claimed,
+        }
     }
 }
 

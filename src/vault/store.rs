@@ -128,7 +128,7 @@ impl Store {
             .filename(path)
             .create_if_missing(false)
             .locking_mode(SqliteLockingMode::Exclusive)
-            // One file when nobody writes. What is committed has reached the disk, the name of the journal included.
+            // One file when nobody has it open. What is committed has reached the disk, the name of the journal included.
             .journal_mode(SqliteJournalMode::Delete)
             .synchronous(SqliteSynchronous::Extra)
             .busy_timeout(BUSY_TIMEOUT)

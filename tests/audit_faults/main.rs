@@ -8,6 +8,7 @@
 mod bed;
 mod faults;
 mod load;
+mod small_disk;
 mod trail;
 
 mod failing_disk;

@@ -1,4 +1,5 @@
-/* Preloaded into the gateway: lets system calls on the file of a trail fail as the test orders, and passes on all others.
+/* Preloaded into the gateway: lets system calls on the file of a trail fail as the test orders, and passes on all others. With
+ * AUDIT_FAULTS_FILE it is another file: the vault's.
  *
  * The orders are numbers in a file that both map (AUDIT_FAULTS names it); faults.rs writes them in this order. */
 
@@ -26,13 +27,18 @@ struct orders {
 };
 
 static struct orders *orders;
+static const char *concerned = "/audit.jsonl";
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void map_orders(void) {
     const char *path = getenv("AUDIT_FAULTS");
+    const char *other = getenv("AUDIT_FAULTS_FILE");
     int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
     if (fd < 0) {
         return;
+    }
+    if (other) {
+        concerned = other;
     }
     void *mapped = mmap(NULL, sizeof(struct orders), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
@@ -54,7 +60,7 @@ static int concerns(int fd) {
         return 0;
     }
     path[length] = 0;
-    return strstr(path, "/audit.jsonl") && !strstr(path, ".lock") && !strstr(path, ".checkpoints") && !strstr(path, ".zst");
+    return strstr(path, concerned) && !strstr(path, ".lock") && !strstr(path, ".checkpoints") && !strstr(path, ".zst");
 }
 
 /* Whether this call is one of those that are left on the order. */
@@ -88,14 +94,28 @@ ssize_t write(int fd, const void *bytes, size_t count) {
     return syscall(SYS_write, fd, bytes, count);
 }
 
-int fdatasync(int fd) {
+static int sync_fails(int fd) {
     if (concerns(fd)) {
         uint32_t pause = __atomic_load_n(&orders->sync_pause, __ATOMIC_SEQ_CST);
         struct timespec time = {pause / 1000, (long)(pause % 1000) * 1000000};
         nanosleep(&time, NULL);
-        if (fails(&orders->sync_times, &orders->sync_error)) {
-            return -1;
-        }
+        return fails(&orders->sync_times, &orders->sync_error);
     }
-    return (int)syscall(SYS_fdatasync, fd);
+    return 0;
+}
+
+int fdatasync(int fd) {
+    return sync_fails(fd) ? -1 : (int)syscall(SYS_fdatasync, fd);
+}
+
+int fsync(int fd) {
+    return sync_fails(fd) ? -1 : (int)syscall(SYS_fsync, fd);
+}
+
+/* SQLite writes by this one, where it was built so. */
+ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t at) {
+    if (fd > 2 && concerns(fd) && fails(&orders->write_times, &orders->write_error)) {
+        return -1;
+    }
+    return syscall(SYS_pwrite64, fd, bytes, count, at);
 }
