@@ -1,11 +1,12 @@
 //! Kills the gateway's process between the authorization server's answer and the vault's write, many times over. After each
-//! death the vault must open, and hold the old grant or the new one, whole; and whoever lost the new one must be told.
+//! death the vault must open, and hold the grant before or the newest one, whole; it must hold every token that anybody was given;
+//! and whoever lost the newest one must be told.
 //!
 //! `cargo test --test vault_kill -- --kills 1000` kills more often.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,7 @@ use obo_gateway::tool::{ConnectorName, ToolName};
 use obo_gateway::vault::{KeyId, Vault, VaultKey, VaultSettings};
 
 /// How often a process is killed, unless the command line says otherwise.
-const KILLS: usize = 60;
+const KILLS: usize = 30;
 /// Longest time after the server's answer until the death. A write takes about as long.
 const DELAY_MICROSECONDS_MAX: u64 = 12_000;
 /// Longest wait for a process to do what it is for.
@@ -50,18 +51,24 @@ fn main() -> ExitCode {
     runtime.block_on(kill(kills))
 }
 
-/// What the process does that is killed: it renews the token of a grant, again and again.
+/// What the process does that is killed: it renews the token of a grant, again and again, and says which one it was given.
 async fn be_killed(issuer: &str, file: &Path) -> ExitCode {
     let connections = connections(issuer, file).await;
-    println!("open");
-    std::io::stdout().flush().expect("a pipe");
+    say("open");
     loop {
-        if let Err(error) = connections.credential(&wanted(), later()).await {
-            // The parent hears why, should it still be there.
-            println!("{error}");
-            return ExitCode::FAILURE;
+        match connections.credential(&wanted(), later()).await {
+            Ok((grant, _)) => say(grant.access_token().expose()),
+            Err(error) => {
+                eprintln!("the process that is to be killed: {error}");
+                return ExitCode::FAILURE;
+            }
         }
     }
+}
+
+fn say(line: &str) {
+    println!("{line}");
+    std::io::stdout().flush().expect("a pipe");
 }
 
 /// What came of it.
@@ -69,9 +76,15 @@ async fn be_killed(issuer: &str, file: &Path) -> ExitCode {
 struct Counts {
     kills: usize,
     opened: usize,
+    /// The vault held the newest grant that the service has given.
     new: usize,
+    /// It held the one before: death came between the answer and the write.
     old: usize,
+    /// The person was told then.
     asked_anew: usize,
+    /// Somebody was given a token that the vault did not hold.
+    given_and_not_kept: usize,
+    /// Something else was lost.
     lost: usize,
 }
 
@@ -98,25 +111,27 @@ async fn kill(kills: usize) -> ExitCode {
             std::hint::spin_loop();
         }
         std::thread::sleep(Duration::from_micros((random >> 8) % DELAY_MICROSECONDS_MAX));
-        child.kill().expect("killed");
-        child.wait().expect("dead");
+        child.process.kill().expect("killed");
+        child.process.wait().expect("dead");
         counts.kills += 1;
-        look(&server, &file, &mut counts).await;
+        let given = child.given();
+        look(&server, &file, given.as_deref(), &mut counts).await;
     }
+    let Counts { opened, new, old, asked_anew, given_and_not_kept, lost, .. } = counts;
     println!(
-        "vault killed: {} times, opened after: {}, held the new grant: {}, held the old one: {}, of those the person was asked \
-         anew: {}, lost silently: {}",
-        counts.kills, counts.opened, counts.new, counts.old, counts.asked_anew, counts.lost
+        "vault killed {kills} times: opened afterwards {opened} times; held the newest grant {new} times, and the one before {old} times, \
+         whose person was asked anew {asked_anew} times; tokens given to somebody and not kept: {given_and_not_kept}; lost silently: {lost}"
     );
     let is_good = counts.opened == counts.kills
         && counts.new + counts.old == counts.kills
         && counts.asked_anew == counts.old
+        && counts.given_and_not_kept == 0
         && counts.lost == 0;
     if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// What the vault holds after a death, and what becomes of it.
-async fn look(server: &AuthorizationServer, file: &Path, counts: &mut Counts) {
+/// What the vault holds after a death, and what becomes of it. `given` is the last token that somebody was given before.
+async fn look(server: &AuthorizationServer, file: &Path, given: Option<&str>, counts: &mut Counts) {
     let connections = connections(&server.issuer(), file).await;
     counts.opened += 1;
     let held = connections.credential(&wanted(), Now::read()).await;
@@ -127,11 +142,13 @@ async fn look(server: &AuthorizationServer, file: &Path, counts: &mut Counts) {
     };
     // The death may have been before the answer of one more refresh was read, so it is one of the last.
     let issued = server.issued();
-    let is_new = issued.last().is_some_and(|last| *last == grant.access_token().expose());
-    assert!(
-        issued.iter().any(|one| *one == grant.access_token().expose()),
-        "it is one that the service issued"
-    );
+    let place = |token: &str| issued.iter().position(|one| one == token).expect("the service issued it");
+    let held = place(grant.access_token().expose());
+    let is_new = held + 1 == issued.len();
+    if given.is_some_and(|given| place(given) > held) {
+        println!("given to somebody and not kept at death {}", counts.kills);
+        counts.given_and_not_kept += 1;
+    }
     match is_new {
         true => counts.new += 1,
         false => counts.old += 1,
@@ -157,16 +174,32 @@ async fn look(server: &AuthorizationServer, file: &Path, counts: &mut Counts) {
     connections.close().await;
 }
 
-fn start(issuer: &str, file: &Path) -> Child {
+/// A process that is to be killed, and what it says.
+struct Doomed {
+    process: Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl Doomed {
+    /// The last token that somebody was given there. A line that was cut off was given to nobody.
+    fn given(&mut self) -> Option<String> {
+        let mut said = String::new();
+        self.said.read_to_string(&mut said).expect("text");
+        let (whole, _) = said.rsplit_once('\n')?;
+        whole.lines().last().map(str::to_owned)
+    }
+}
+
+fn start(issuer: &str, file: &Path) -> Doomed {
     let own = std::env::current_exe().expect("a name");
     let mut command = Command::new(own);
     command.args(["--child", issuer, "--file"]).arg(file).stdout(Stdio::piped());
-    let mut child = command.spawn().expect("a process");
-    let mut said = String::new();
-    let stdout = child.stdout.take().expect("a pipe");
-    BufReader::new(stdout).read_line(&mut said).expect("a line");
-    assert_eq!(said.trim(), "open");
-    child
+    let mut process = command.spawn().expect("a process");
+    let mut said = BufReader::new(process.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    said.read_line(&mut line).expect("a line");
+    assert_eq!(line.trim(), "open");
+    Doomed { process, said }
 }
 
 /// How many refreshes the server has answered.
