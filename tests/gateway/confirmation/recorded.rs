@@ -41,6 +41,7 @@ async fn each_answer_has_a_record_that_says_whose_it_is_and_about_which_call() {
         ("/unmapped/obo/agent", "demo-agent"),
         ("/unmapped/obo/connector", "mail"),
         ("/unmapped/obo/tool", "send_message"),
+        ("/unmapped/obo/question", path.rsplit('/').next().expect("a name")),
         ("/http_request/url/path", &format!("{path}/agree")),
     ] {
         assert_eq!(confirmation.pointer(pointer), Some(&json!(expected)), "{pointer} {confirmation:#}");

@@ -17,15 +17,15 @@ async fn deeds(bed: &TestBed) -> Vec<String> {
     bed.authentications().await.iter().map(shown).collect()
 }
 
-/// The link of another agent of Ada's.
-async fn others_link(bed: &TestBed) -> String {
-    let token = bed.authorization_server.subject_token("ada").agent("another-agent").mint();
+/// The link of another agent of Ada's. One that she declined gets none for a while.
+async fn others_link(bed: &TestBed, agent: &str) -> String {
+    let token = bed.authorization_server.subject_token("ada").agent(agent).mint();
     let refused = refusal(bed.get(PATH, &token).await).await;
     refused.2["connect_url"].as_str().expect("a link").to_owned()
 }
 
-async fn answer_link(browser: &mut Browser, bed: &TestBed, with: &str) {
-    let link = others_link(bed).await;
+async fn answer_link(browser: &mut Browser, bed: &TestBed, agent: &str, with: &str) {
+    let link = others_link(bed, agent).await;
     let page = browser.open(&link).await;
     let path = link.strip_prefix(PUBLIC).expect("a link of ours");
     assert_eq!(browser.submit(&page, &format!("{path}/{with}")).await.status, 200);
@@ -39,8 +39,8 @@ async fn each_thing_that_somebody_does_has_one_record_before_that_of_the_request
     sign_in_from(&mut bobs, &bed, &adas_link, BOB).await.assert_says(403, "This link is for somebody else");
     connect(&mut adas, &bed, &adas_link).await.assert_says(200, "mail is connected");
     assert_eq!(status(&bed, "ada").await, 200);
-    answer_link(&mut adas, &bed, "decline").await;
-    answer_link(&mut adas, &bed, "agree").await;
+    answer_link(&mut adas, &bed, "unwanted-agent", "decline").await;
+    answer_link(&mut adas, &bed, "another-agent", "agree").await;
     let page = adas.open(&account("/")).await;
     adas.submit(&page, "/account/disconnect").await.assert_says(200, "Your connections");
     let page = adas.open(&account("/")).await;
@@ -177,7 +177,7 @@ async fn without_a_place_for_the_record_nothing_is_connected_agreed_to_declined_
         drop(places);
     }
     browser.open(back.as_str()).await.assert_says(200, "mail is connected");
-    let others = others_link(&bed).await;
+    let others = others_link(&bed, "another-agent").await;
     let page = browser.open(&others).await;
     let path = others.strip_prefix(PUBLIC).expect("a link of ours");
     for (step, places) in
@@ -231,7 +231,9 @@ async fn what_people_did_is_found_again_in_the_trail() {
     let adas_link = link(&bed, "ada").await;
     connect(&mut adas, &bed, &adas_link).await.assert_says(200, "mail is connected");
     sign_in_from(&mut bobs, &bed, &link(&bed, "bob").await, BOB).await;
-    bobs.open(&others_link(&bed).await).await.assert_says(403, "This link is for somebody else");
+    bobs.open(&others_link(&bed, "another-agent").await)
+        .await
+        .assert_says(403, "This link is for somebody else");
     assert_eq!(status(&bed, "ada").await, 200);
     let page = adas.open(&account("/")).await;
     adas.submit(&page, "/account/disconnect").await;
