@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use obo_gateway::audit::{PageVisit, RequestId};
 use obo_gateway::clock::Now;
 use obo_gateway::connections::{Callback, Connections, Holder, TicketId};
 use obo_gateway::demo::authorization_server::{AuthorizationServer, MAIL_AUDIENCE, Settings};
 use obo_gateway::demo::people::Person;
-use obo_gateway::identity::{Issuer, Subject, Tenant};
+use obo_gateway::identity::{Issuer, Peer, Subject, Tenant};
 use obo_gateway::process::{Environment, Process};
 use rmcp::handler::client::progress::{ProgressDispatcher, ProgressSubscriber};
 use rmcp::model::{
@@ -251,7 +252,15 @@ impl Ada {
     pub async fn connect(&self, link: &str) {
         const BROWSER: &str = "what-the-cookie-says";
         let ticket = link.rsplit('/').next().and_then(TicketId::parse).expect("a link of ours");
-        let begun = self.connections.begin(&ticket, &self.holder, BROWSER, Now::read()).await;
+        let visit = PageVisit {
+            request: RequestId::next(),
+            person: None,
+            peer: Peer { address: ([127, 0, 0, 1], 1).into(), tls: false, certificate: None },
+            method: reqwest::Method::GET,
+            path: "/account/callback".into(),
+            user_agent: None,
+        };
+        let begun = self.connections.begin(&ticket, &self.holder, BROWSER, &visit, Now::read()).await;
         let address = format!("{}&login_hint=ada", begun.expect("an authorization").url);
         let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
         let answer = browser.build().expect("a browser").get(address).send().await.expect("an answer");
@@ -264,7 +273,7 @@ impl Ada {
             error: part("error"),
             iss: part("iss"),
         };
-        let done = self.connections.complete(&callback, &self.holder, BROWSER, Now::read()).await;
+        let done = self.connections.complete(&callback, &self.holder, BROWSER, &visit, Now::read()).await;
         done.expect("a connection");
     }
 }
