@@ -157,6 +157,8 @@ fn a_vault_has_a_file_and_keys_that_are_keys() {
     let short = files.write("short", "too short");
     let zeros = files.write("zeros", [0; 32]);
     let good = files.write("good", KEY);
+    let other = files.write("other", (0..32).collect::<Vec<u8>>());
+    let again = files.write("again", format!("{KEY}\n"));
     let vault = |keys: &str| format!("vault: {{ file: {}, keys: {keys} }}\nissuers:", files.path("vault.db"));
     let check = |keys: &str, expected: &[&str]| check(&[("issuers:", &vault(keys))], expected);
     check(
@@ -178,8 +180,14 @@ fn a_vault_has_a_file_and_keys_that_are_keys() {
         )],
     );
     check(
-        &format!("[{{ id: a, file: {good} }}, {{ id: a, file: {good} }}]"),
+        &format!("[{{ id: a, file: {good} }}, {{ id: a, file: {other} }}]"),
         &["2: vault.keys[1].id: is the name of `vault.keys[0]` already: give each its own (found \"a\")"],
+    );
+    check(
+        &format!("[{{ id: a, file: {good} }}, {{ id: b, file: {other} }}, {{ id: c, file: {again} }}]"),
+        &[&format!(
+            "2: vault.keys[2].file: holds the same key as `vault.keys[0]`: draw a new one (found {again:?})"
+        )],
     );
     check(
         &format!("[{{ id: a, file: {} }}]", files.path("missing")),
