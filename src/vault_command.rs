@@ -88,6 +88,7 @@ pub async fn list(
         .list(|one| {
             let summary = one.record.as_ref().ok().zip(one.owner.as_ref());
             let summary = summary.and_then(|(record, owner)| summary_of(&owner.connector, &record.bytes));
+            let unreadable = summary.is_none().then(|| "it is of another version of the gateway".to_owned());
             listed.push(ListedConnection {
                 issuer: one.owner.as_ref().map(|owner| owner.issuer.to_string()),
                 tenant: one.owner.as_ref().and_then(|owner| owner.tenant.id().map(str::to_owned)),
@@ -100,7 +101,7 @@ pub async fn list(
                 connected_at: summary.as_ref().map(|summary| summary.connected_at),
                 refreshed_at: summary.as_ref().map(|summary| summary.refreshed_at),
                 key: one.key.to_string(),
-                fault: one.record.err().map(|fault| fault.to_string()),
+                fault: one.record.err().map(|fault| fault.to_string()).or(unreadable),
             });
         })
         .await;

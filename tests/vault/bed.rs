@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use obo_gateway::audit::{PageVisit, Recorder, RequestId};
 use obo_gateway::clock::Now;
 use obo_gateway::config;
 use obo_gateway::connections::{Callback, Connections, Held, Holder, Missing, Wanted};
 use obo_gateway::demo::authorization_server::{AuthorizationServer, GrantKind, MAIL_AUDIENCE, Settings};
 use obo_gateway::demo::mail::{MailConnector, MailSettings};
-use obo_gateway::identity::{Actor, Issuer, Scopes, Subject, Tenant};
+use obo_gateway::identity::{Actor, Issuer, Peer, Scopes, Subject, Tenant};
 use obo_gateway::metrics::Metrics;
 use obo_gateway::tool::{ConnectorName, ToolName};
 use obo_gateway::vault::{Owner, Vault};
@@ -177,10 +178,11 @@ audit: {{ file: {folder}/{name}.jsonl }}
         let metrics = Arc::<Metrics>::default();
         let vault =
             Vault::open(config.vault.expect("a vault"), Arc::clone(&metrics)).await.expect("it opens");
-        let held = Arc::new(Held::new(vault, Arc::clone(&metrics)));
+        let held = Arc::new(Held::new(vault));
         let links = config.links.expect("pages");
         let connections =
-            Connections::new(held, config.connections, links, None, &metrics).expect("connections");
+            Connections::new(held, config.connections, links, None, Recorder::for_rehearsal(), &metrics)
+                .expect("connections");
         let token = self.token(who);
         let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).expect("a JWT")).expect("base64");
         let claims: Value = serde_json::from_slice(&claims).expect("JSON");
@@ -190,6 +192,7 @@ audit: {{ file: {folder}/{name}.jsonl }}
             subject: Subject::new(self.subject(who)),
         };
         let wanted = Wanted {
+            request: RequestId::next(),
             holder: holder.clone(),
             agent: Actor::new(claims["azp"].as_str().expect("an agent")),
             connector: ConnectorName::new("mail"),
@@ -197,7 +200,8 @@ audit: {{ file: {folder}/{name}.jsonl }}
             scopes: Scopes::default(),
         };
         let ticket = connections.ask(&wanted, Missing::Connection, Now::read());
-        let authorization = connections.begin(&ticket, &holder, BROWSER, Now::read()).await.expect("begun");
+        let authorization =
+            connections.begin(&ticket, &holder, BROWSER, &visit(), Now::read()).await.expect("begun");
         let client =
             reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build();
         let url = format!("{}&login_hint={who}", authorization.url);
@@ -210,7 +214,7 @@ audit: {{ file: {folder}/{name}.jsonl }}
         };
         let (state, code, iss) = (part("state"), part("code"), part("iss"));
         let callback = Callback { state: &state, code: Some(&code), error: None, iss: Some(&iss) };
-        connections.complete(&callback, &holder, BROWSER, Now::read()).await.expect("connected");
+        connections.complete(&callback, &holder, BROWSER, &visit(), Now::read()).await.expect("connected");
         connections.close().await;
     }
 
@@ -403,6 +407,18 @@ pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_obo-gateway"));
     command.env_remove("OBO_GATEWAY_CONFIG").env_remove("OBO_GATEWAY_LOG").env_remove("COLUMNS");
     command
+}
+
+/// What is recorded of a visit is others' to test.
+fn visit() -> PageVisit {
+    PageVisit {
+        request: RequestId::next(),
+        person: None,
+        peer: Peer { address: ([127, 0, 0, 1], 1).into(), tls: false, certificate: None },
+        method: reqwest::Method::GET,
+        path: "/account/callback".into(),
+        user_agent: None,
+    }
 }
 
 /// What an agent hears whose person has to sign in.

@@ -35,6 +35,7 @@ fn grant(account: &str, agents: &[&str]) -> Vec<u8> {
         "expires_at": 1_700_007_200,
         "account": account,
         "connected_at": 1_700_000_000,
+        "recorded_as": "0000000000000001-00000001",
         "agents": agents,
     });
     serde_json::to_vec(&grant).expect("JSON")
@@ -113,9 +114,12 @@ async fn list_shows_whose_connections_there_are_and_no_token() {
         assert!(!text.contains("canary"), "{text}");
         assert!(!text.contains(['\u{1b}', '\u{7}']), "{text}");
     }
+    bed.put(&owner("https://issuer.example", Tenant::Sole, "bob", "crm"), br#"{"version":2}"#).await;
+    let listed = bed.run(&["vault", "list"], "gateway");
+    assert!(listed.out.contains("cannot be used: it is of another version of the gateway"), "{}", listed.out);
     bed.tamper("UPDATE records SET owner = x'00'").await;
     let listed = bed.run(&["vault", "list"], "gateway");
-    assert_eq!(listed.out.matches("cannot be used").count(), 3, "{}", listed.out);
+    assert_eq!(listed.out.matches("cannot be used: it is damaged").count(), 4, "{}", listed.out);
     bed.tamper("DELETE FROM records").await;
     assert!(bed.run(&["vault", "list"], "gateway").out.ends_with("0 connections\n"));
     check_said(&bed.run(&["vault", "list", "--json"], "gateway"), "[]");
