@@ -21,6 +21,7 @@ pub mod identity;
 pub mod metrics;
 pub mod oauth;
 pub mod pages;
+mod patience;
 pub mod policy;
 pub mod process;
 pub mod pseudonym;

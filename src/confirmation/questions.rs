@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 use super::event::{Event, Events, Happened};
 use super::{Agreement, Answer, Bound, By, Question, QuestionId, Shown};
 use crate::clock::Now;
 use crate::connections::Holder;
 use crate::identity::{Actor, Person};
 use crate::metrics::Metrics;
+use crate::patience;
 use crate::tool::Confirm;
 
 /// How long a question waits for its answer: time to find the message, sign in, and read.
@@ -31,6 +34,8 @@ const OF_ONE_MAX: usize = 16;
 /// All questions.
 pub struct Questions {
     kept: Mutex<Kept>,
+    /// Tells those who wait for an answer that there is one, to some question.
+    answered: Notify,
     events: Events,
 }
 
@@ -62,6 +67,18 @@ pub enum AnswerError {
     /// It is to be answered on the gateway's page.
     #[error("the question is to be answered on the page")]
     NotHere,
+}
+
+impl AnswerError {
+    /// What it is called in records.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Over => "question_over",
+            Self::OtherPerson => "other_person",
+            Self::Answered => "answered_otherwise",
+            Self::NotHere => "page_required",
+        }
+    }
 }
 
 #[derive(Default)]
@@ -150,7 +167,7 @@ impl Waiting {
 impl Questions {
     /// None yet. What happens to them is counted there.
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { kept: Mutex::default(), events: Events::new(metrics) }
+        Self { kept: Mutex::default(), answered: Notify::new(), events: Events::new(metrics) }
     }
 
     /// How it stands with a call that is to be confirmed as `confirm` says: an agreement is used up by it, and where there is
@@ -190,7 +207,24 @@ impl Questions {
         let mut happened = Vec::new();
         let answered = self.lock().answer(id, holder, (answer, by), now, &mut happened);
         self.note(&happened, request_id);
+        self.answered.notify_waiters();
         answered
+    }
+
+    /// The person is at the page of a question: waits for them, for some seconds at most. What they said, if anything, is found
+    /// when the call is met again.
+    pub async fn wait_for_answer(&self, id: &QuestionId, request_id: &str) {
+        patience::for_person(async {
+            loop {
+                let mut answered = std::pin::pin!(self.answered.notified());
+                answered.as_mut().enable();
+                match self.get(id, Now::read(), request_id) {
+                    Some(Question { answer: None, .. }) => answered.await,
+                    Some(_) | None => return,
+                }
+            }
+        })
+        .await;
     }
 
     /// Drops the questions of a person. Returns how many there were.
@@ -309,7 +343,8 @@ impl Kept {
         if kept.bound.holder != *holder {
             return Err(AnswerError::OtherPerson);
         }
-        if !by.is_enough_for(kept.confirm) {
+        // A no counts wherever it was said.
+        if answer == Answer::Agree && !by.is_enough_for(kept.confirm) {
             return Err(AnswerError::NotHere);
         }
         let event = match (kept.state, answer) {

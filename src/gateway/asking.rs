@@ -55,7 +55,8 @@ impl Gateway {
             return refusal.response(answer, note, mcp, None, request_id);
         };
         let asker = Asker { key: &self.states, caller, connector, now: call.arrived() };
-        let question = refusal.question(connector);
+        let elicits = mcp.map(|spoken| spoken.elicits).unwrap_or_default();
+        let question = refusal.question(connector, elicits);
         let asks = question.as_ref().map(|question| Asks { asker: &asker, question });
         refusal.response(answer, note, mcp, asks, request_id)
     }

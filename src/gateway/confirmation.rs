@@ -4,6 +4,7 @@
 //! completely is not asked about. A flag in the arguments is an argument like any other.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::Request;
 
@@ -11,17 +12,19 @@ use super::Gateway;
 use super::call::Call;
 use super::forward::ForwardError;
 use super::json_body::JsonBodyError;
+use super::mcp::elicitation::{Action, Purpose};
 use super::refusal::Refusal;
 use super::routes::Connector;
 use super::tool_call::ToolCall;
-use crate::audit::ConfirmationNote;
+use crate::audit::{ConfirmationNote, Deed, DeedEnd, DeedKind, Failure, Fault};
 use crate::clock::Now;
-use crate::confirmation::{Bound, QuestionId, Shown, Standing};
+use crate::confirmation::{Answer, Bound, By, Question, QuestionId, Shown, Standing};
 use crate::connections::Holder;
 use crate::policy::Permit;
 use crate::strict_json::ExactError;
 use crate::tool::Confirm;
 
+pub mod form;
 mod headers;
 mod message;
 mod request;
@@ -49,14 +52,17 @@ pub enum ConfirmError {
     /// The person has to be asked.
     #[error("the person has to agree to this call")]
     Required {
-        /// Which question it is.
-        question: QuestionId,
+        /// Which question it is, with all that is shown.
+        question: Box<Question>,
         /// Where it is answered.
         url: String,
     },
     /// The person said no.
     #[error("the person declined this call")]
     Declined,
+    /// The person closed the question without an answer.
+    #[error("the person closed the question about this call without an answer")]
+    Dismissed,
     /// The person said nothing, or the call came too late after that.
     #[error("the person did not agree in time, or the call came too late after that")]
     Expired,
@@ -145,9 +151,7 @@ impl Gateway {
             identity: tool.identity,
             digest,
         };
-        // THE PLACE OF THE FORM: the answer that a client brings which asked its person itself (elicitation) goes to
-        // `Questions::answer`, with `By::Form`, before the call is met here; where the question is to be answered on the page alone,
-        // it is not taken. What the client is to show is `shown`, and it is asked by the refusal (`ConfirmError::Required`).
+        self.take_answer(&bound.holder, call).await?;
         let request_id = call.request_id().to_string();
         // The body may have been long in coming.
         let now = Now::read();
@@ -161,14 +165,57 @@ impl Gateway {
                 return Ok(());
             }
             Standing::Asked(id) => {
-                let (question, url) = (id.clone(), pages.confirm_address(&id));
-                (id, ConfirmError::Required { question, url })
+                let question = self.questions.get(&id, now, &request_id).ok_or(ConfirmError::Expired)?;
+                let url = pages.confirm_address(&id);
+                (id, ConfirmError::Required { question: Box::new(question), url })
             }
             Standing::Declined(id) => (id, ConfirmError::Declined),
             Standing::Expired(id) => (id, ConfirmError::Expired),
         };
         call.record.confirmation = Some(ConfirmationNote { question: Arc::clone(id.as_str()), agreed: None });
         Err(refused.into())
+    }
+}
+
+impl Gateway {
+    /// Takes what the person answered in their client, or waits for them where they went to the page. Whether that lets the call
+    /// through is seen when it is met.
+    async fn take_answer(&self, holder: &Holder, call: &mut Call) -> Result<(), Refusal> {
+        let Some(given) = call.mcp.as_ref().and_then(|spoken| spoken.answers.as_ref()) else { return Ok(()) };
+        let Purpose::Confirm { id, in_form } = &given.purpose else { return Ok(()) };
+        let Some(id) = QuestionId::parse(id) else { return Ok(()) };
+        let answer = match (given.action, in_form) {
+            (Some(Action::Decline), _) => Answer::Decline,
+            (Some(Action::Accept), true) => match form::has_agreed(given) {
+                Some(true) => Answer::Agree,
+                Some(false) => Answer::Decline,
+                None => return Ok(()),
+            },
+            (Some(Action::Accept), false) => {
+                let began = Instant::now();
+                self.questions.wait_for_answer(&id, &call.request_id().to_string()).await;
+                call.waited_for_person(began.elapsed());
+                return Ok(());
+            }
+            (Some(Action::Cancel), _) => return Err(ConfirmError::Dismissed.into()),
+            (None, _) => return Ok(()),
+        };
+        let (now, request) = (Now::read(), call.request_id());
+        let Some(question) = self.questions.get(&id, now, &request.to_string()) else { return Ok(()) };
+        let kind = match answer {
+            Answer::Agree => DeedKind::Confirm,
+            Answer::Decline => DeedKind::Refuse,
+        };
+        let mut deed = Deed { person: Some(holder.known()), request: Some(request), ..Deed::of(kind) };
+        question.tell(&mut deed);
+        let recording = self.recorder.begin_deed(deed)?;
+        let answered = self.questions.answer(&id, holder, answer, By::Form, now, &request.to_string());
+        recording.end(match answered {
+            Ok(_) => DeedEnd::Done(None),
+            // What becomes of the call is found when it is met.
+            Err(error) => DeedEnd::Failed(Failure::of(error.code(), Fault::User, error.to_string())),
+        });
+        Ok(())
     }
 }
 

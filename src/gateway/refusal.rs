@@ -14,7 +14,7 @@ use super::answer::{Answer, Challenge};
 use super::authenticate::AuthenticateError;
 use super::confirmation::ConfirmError;
 use super::forward::ForwardError;
-use super::mcp::elicitation::{Kind, Purpose, Question};
+use super::mcp::elicitation::{Elicits, Kind, Purpose, Question};
 use super::mcp::{McpCall, McpError};
 use super::path::PathError;
 use super::request::RequestError;
@@ -153,8 +153,12 @@ impl Refusal {
     }
 
     /// What the person behind the call can be asked, so that it can go on.
-    pub fn question(&self, connector: &ConnectorName) -> Option<Question> {
+    /// `elicits` is what their client can show.
+    pub fn question(&self, connector: &ConnectorName, elicits: Elicits) -> Option<Question> {
         match self {
+            Self::Unconfirmed(ConfirmError::Required { question, url }) => {
+                confirmation::question(question, url, elicits)
+            }
             Self::Obtain(ObtainError::NotConnected { missing, ticket, url }) => Some(Question {
                 purpose: Purpose::Connect { ticket: ticket.to_string() },
                 kind: Kind::Url { url: url.clone(), message: wish(*missing, connector) },

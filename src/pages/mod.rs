@@ -35,6 +35,7 @@ mod text;
 mod view;
 
 pub use settings::PagesSettings;
+pub use text::{Lines, plain};
 
 use cookies::Cookie;
 use fields::Fields;

@@ -68,6 +68,12 @@ pub fn runs(text: &str, lines: Lines) -> Vec<Run> {
     runs
 }
 
+/// The same as one text, for where nothing can be set apart: the code points stand in brackets.
+pub fn plain(text: &str, lines: Lines) -> String {
+    let as_text = |run: Run| if run.is_odd { format!("[{}]", run.text) } else { run.text };
+    runs(text, lines).into_iter().map(as_text).collect()
+}
+
 /// Whether a character cannot be seen, or not be told from another one by its width: blanks that are no blank, what fills or
 /// joins, what only changes another character, and what has no meaning but by private agreement.
 fn is_odd(character: char) -> bool {

@@ -1,5 +1,6 @@
 //! Calls that their person has to agree to: held back, shown, and let through once.
 
+mod form;
 mod mcp;
 mod policy;
 mod recorded;

@@ -60,6 +60,8 @@ pub enum Purpose {
     Confirm {
         /// Under which name it is remembered what exactly they were asked.
         id: String,
+        /// Whether they were asked in a form: what they say to a page is not the client's to tell.
+        in_form: bool,
     },
 }
 
@@ -156,7 +158,7 @@ impl Purpose {
     fn id(&self) -> &str {
         match self {
             Self::Connect { ticket } => ticket,
-            Self::Confirm { id } => id,
+            Self::Confirm { id, .. } => id,
         }
     }
 }

@@ -3,8 +3,25 @@
 use http::StatusCode;
 
 use crate::audit::Fault;
+use crate::confirmation;
 use crate::gateway::answer::Answer;
-use crate::gateway::confirmation::ConfirmError;
+use crate::gateway::confirmation::{ConfirmError, form};
+use crate::gateway::mcp::elicitation::{Elicits, Kind, Purpose, Question};
+use crate::tool::Confirm;
+
+/// The question as a client can ask it: by the page, where it can open one, and else in a form, where that is enough.
+pub(super) fn question(asked: &confirmation::Question, url: &str, elicits: Elicits) -> Option<Question> {
+    let purpose = |in_form| Purpose::Confirm { id: asked.id.to_string(), in_form };
+    if elicits.url {
+        let message = format!(
+            "Read what the agent wants to do on \"{}\", and agree or decline.",
+            asked.bound.connector
+        );
+        return Some(Question { purpose: purpose(false), kind: Kind::Url { url: url.to_owned(), message } });
+    }
+    let message = (asked.confirm == Confirm::Anywhere).then(|| form::text(asked))??;
+    Some(Question { purpose: purpose(true), kind: Kind::Form { message, schema: form::schema() } })
+}
 
 /// What the agent hears.
 pub(super) fn answer_to_confirmation(error: &ConfirmError) -> Answer {
@@ -22,6 +39,11 @@ pub(super) fn answer_to_confirmation(error: &ConfirmError) -> Answer {
             "confirmation_declined",
             Fault::User,
             "You declined this call, so it did not run, and the agent should not try it again.",
+        ),
+        ConfirmError::Dismissed => Answer::forbidden(
+            "confirmation_declined",
+            Fault::User,
+            "You closed the question about this call, so it did not run; have the agent try again to be asked again.",
         ),
         ConfirmError::Expired => Answer::forbidden(
             "confirmation_expired",

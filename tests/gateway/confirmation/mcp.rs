@@ -10,7 +10,7 @@ use crate::bed::TestBed;
 use crate::browser::PUBLIC;
 use crate::mcp::bed::McpBed;
 
-const TOOLS: &str = "    scopes: [Notes.ReadWrite]
+pub const TOOLS: &str = "    scopes: [Notes.ReadWrite]
     tools:
       list_notes: {}
       read_note: {}
@@ -18,11 +18,11 @@ const TOOLS: &str = "    scopes: [Notes.ReadWrite]
       delete_note: { confirm: page }
 ";
 
-async fn bed() -> McpBed {
+pub async fn bed() -> McpBed {
     bed_with(TOOLS, "").await
 }
 
-async fn bed_with(more: &str, policy: &str) -> McpBed {
+pub async fn bed_with(more: &str, policy: &str) -> McpBed {
     let mut settings = Settings::default();
     settings.gateway.redirect_uris.push(format!("{PUBLIC}/account/signed-in"));
     let server = AuthorizationServer::start(settings).await.expect("an authorization server");
@@ -51,7 +51,7 @@ async fn bed_with(more: &str, policy: &str) -> McpBed {
 
 /// The link that a tool's result carries, for the model and for programs.
 #[track_caller]
-fn link(answer: &Value) -> String {
+pub fn link(answer: &Value) -> String {
     let result = &answer["result"];
     assert_eq!(result["isError"], true, "{answer:#}");
     let refusal = &result["_meta"]["obo-gateway/refusal"];
@@ -62,6 +62,12 @@ fn link(answer: &Value) -> String {
     link
 }
 
+/// These parameters, of a client that can ask its person nothing.
+fn silent(mut params: Value) -> Value {
+    params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+    params
+}
+
 fn write(title: &str) -> Value {
     json!({ "name": "write_note", "arguments": { "title": title, "text": "Milk" } })
 }
@@ -69,7 +75,7 @@ fn write(title: &str) -> Value {
 #[tokio::test]
 async fn a_modern_call_runs_once_after_its_person_has_agreed_to_it() {
     let bed = bed().await;
-    let (status, held) = bed.modern_answer("ada", "tools/call", write("List")).await;
+    let (status, held) = bed.modern_answer("ada", "tools/call", silent(write("List"))).await;
     assert_eq!(status, 200);
     assert_eq!(held["result"]["resultType"], "complete", "{held:#}");
     let link = link(&held);
@@ -81,22 +87,22 @@ async fn a_modern_call_runs_once_after_its_person_has_agreed_to_it() {
     }
     agree(&bed.bed, &link).await;
     // Other arguments are another call, and so is whatever else the server could act on.
-    let (_, other) = bed.modern_answer("ada", "tools/call", write("Other")).await;
+    let (_, other) = bed.modern_answer("ada", "tools/call", silent(write("Other"))).await;
     self::link(&other);
-    let (_, bobs) = bed.modern_answer("bob", "tools/call", write("List")).await;
+    let (_, bobs) = bed.modern_answer("bob", "tools/call", silent(write("List"))).await;
     self::link(&bobs);
     let mut flagged = write("List");
     flagged["_meta"] = json!({ "com.example/confirmed": true });
-    let (_, flagged) = bed.modern_answer("ada", "tools/call", flagged).await;
+    let (_, flagged) = bed.modern_answer("ada", "tools/call", silent(flagged)).await;
     self::link(&flagged);
     assert!(bed.notes.requests().is_empty());
     // Another id and another progress token are not.
     let mut again = write("List");
     again["_meta"] = json!({ "progressToken": "p2" });
-    let (_, ran) = bed.modern_answer("ada", "tools/call", again).await;
+    let (_, ran) = bed.modern_answer("ada", "tools/call", silent(again)).await;
     assert_eq!(ran["result"]["isError"], json!(false), "{ran:#}");
     assert_eq!(bed.notes.requests().len(), 1);
-    let (_, second) = bed.modern_answer("ada", "tools/call", write("List")).await;
+    let (_, second) = bed.modern_answer("ada", "tools/call", silent(write("List"))).await;
     assert_ne!(self::link(&second), link);
 }
 
@@ -142,7 +148,7 @@ async fn what_was_declined_is_told_to_the_model() {
 async fn a_rule_can_ask_about_prompts_and_resources_as_well() {
     let rule = "  confirm:\n    - { name: reads ask, resources: [\"notes/*\"] }\n";
     let bed = bed_with(TOOLS, rule).await;
-    let read = || bed.modern_answer("ada", "resources/read", json!({ "uri": "note://mine/n1" }));
+    let read = || bed.modern_answer("ada", "resources/read", silent(json!({ "uri": "note://mine/n1" })));
     let (status, held) = read().await;
     assert_eq!((status, &held["error"]["data"]["code"]), (428, &json!("confirmation_required")), "{held:#}");
     let link = held["error"]["data"]["confirm_url"].as_str().expect("a link");

@@ -65,7 +65,7 @@ fn confirm() -> Question {
     let schema = json!({ "type": "object", "properties": { "agree": { "type": "boolean" } } });
     let schema = schema.as_object().cloned().expect("an object");
     let kind = Kind::Form { message: "Delete it?".to_owned(), schema };
-    Question { purpose: Purpose::Confirm { id: "c".to_owned() }, kind }
+    Question { purpose: Purpose::Confirm { id: "c".to_owned(), in_form: true }, kind }
 }
 
 fn with(more: Value) -> Value {
