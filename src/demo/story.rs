@@ -254,7 +254,7 @@ mod tests {
 
         let shown = String::from_utf8(shown).expect("text");
         assert!(went_well, "{shown}");
-        assert!(shown.contains("16 of 16 steps went as they should"), "{shown}");
+        assert!(shown.contains("17 of 17 steps went as they should"), "{shown}");
         for title in titles.iter().chain([&closing::TITLE]) {
             assert!(shown.contains(title), "{title} is not in\n{shown}");
         }

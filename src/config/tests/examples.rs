@@ -200,16 +200,16 @@ fn demo() {
         "demo.yaml",
         &files,
         &variables,
-        "CONNECTOR  TOOL                  MATCH                     IDENTITY      ALLOWED BY                                                   SCOPES\n\
-         mail       list_messages         GET /me/messages          on_behalf_of  anyone may use their own mail                                https://graph.demo.test/Mail.Read\n\
-         \x20          read_message          GET /me/messages/{id}     on_behalf_of  anyone may use their own mail                                https://graph.demo.test/Mail.Read\n\
-         \x20          send_message          POST /me/sendMail         on_behalf_of  anyone may use their own mail                                https://graph.demo.test/Mail.Send\n\
-         notes      list_notes            MCP list_notes            on_behalf_of  anyone may read their own notes, engineers use all of notes  api://notes/Notes.Read\n\
-         \x20          read_note             MCP read_note             on_behalf_of  anyone may read their own notes, engineers use all of notes  api://notes/Notes.Read\n\
-         \x20          write_note            MCP write_note            on_behalf_of  engineers use all of notes                                   api://notes/Notes.ReadWrite\n\
-         \x20          delete_note           MCP delete_note           on_behalf_of  engineers use all of notes                                   api://notes/Notes.ReadWrite\n\
-         \x20          publish_announcement  MCP publish_announcement  app_only      engineers use all of notes                                   api://notes/.default\n\
-         webmail    list_messages         GET /me/messages          connection    anyone may use their own mail                                https://graph.demo.test/Mail.Read\n\
+        "CONNECTOR  TOOL                  MATCH                     IDENTITY              ALLOWED BY                                                   SCOPES\n\
+         mail       list_messages         GET /me/messages          on_behalf_of          anyone may use their own mail                                https://graph.demo.test/Mail.Read\n\
+         \x20          read_message          GET /me/messages/{id}     on_behalf_of          anyone may use their own mail                                https://graph.demo.test/Mail.Read\n\
+         \x20          send_message          POST /me/sendMail         on_behalf_of          anyone may use their own mail                                https://graph.demo.test/Mail.Send\n\
+         notes      list_notes            MCP list_notes            on_behalf_of          anyone may read their own notes, engineers use all of notes  api://notes/Notes.Read\n\
+         \x20          read_note             MCP read_note             on_behalf_of          anyone may read their own notes, engineers use all of notes  api://notes/Notes.Read\n\
+         \x20          write_note            MCP write_note            on_behalf_of          engineers use all of notes                                   api://notes/Notes.ReadWrite\n\
+         \x20          delete_note           MCP delete_note           on_behalf_of          engineers use all of notes                                   api://notes/Notes.ReadWrite\n\
+         \x20          publish_announcement  MCP publish_announcement  app_only, asks first  engineers use all of notes                                   api://notes/.default\n\
+         webmail    list_messages         GET /me/messages          connection            anyone may use their own mail                                https://graph.demo.test/Mail.Read\n\
          \n\
          good: 1 issuer, 3 connectors, 9 tools, 3 rules\n",
     );

@@ -68,17 +68,15 @@ pub fn show<W: Write>(terminal: &mut Terminal<W>, stage: &Stage) -> io::Result<(
         "# In a browser: open it (the certificate is the demo's own), sign in as Bob, connect, and call again. What is connected:",
     )?;
     terminal.line(INDENT, Style::Usable, &format!("# {}/account/", stage.origin()))?;
+    let announcement = json!({ "name": "publish_announcement", "arguments": { "text": "Lunch is at one." } });
+    let announce = Call::mcp("/notes", "tools/call", announcement, String::new());
+    terminal.command(
+        "An announcement: the answer has a link, on which Ada reads it and agrees",
+        &curl(&ada, &mcp(&announce, "announce.json", stage)?),
+    )?;
     let tools = Call::mcp("/notes", "tools/list", json!({}), String::new());
-    let body = tools.body.as_ref().map(ToString::to_string).unwrap_or_default();
-    let body = stage.directory.write("tools.json", &body)?;
-    let mut list: Vec<String> =
-        tools.headers.iter().map(|(name, value)| format!("-H \"{name}: {value}\"")).collect();
-    list.extend([
-        "-H \"Content-Type: application/json\"".to_owned(),
-        format!("-d @{}", quoted(&body)),
-        format!("{}{}", stage.origin(), tools.target),
-    ]);
-    terminal.command("What Bob can do with his notes, by MCP", &curl(&bob, &list))?;
+    terminal
+        .command("What Bob can do with his notes, by MCP", &curl(&bob, &mcp(&tools, "tools.json", stage)?))?;
     terminal.command("What is counted", &["curl".to_owned(), format!("{}/metrics", stage.admin_origin())])?;
     // `cargo run` has not put it where the shell finds it.
     let program = std::env::current_exe().map_or_else(|_| "obo-gateway".to_owned(), |path| quoted(&path));
@@ -91,6 +89,20 @@ pub fn show<W: Write>(terminal: &mut Terminal<W>, stage: &Stage) -> io::Result<(
     terminal.blank()?;
     terminal.text(INDENT, Style::Plain, "Calls appear here as they are recorded.")?;
     terminal.blank()
+}
+
+/// What `curl` is told of an MCP request, whose message is written to a file of this name.
+fn mcp(call: &Call, file: &str, stage: &Stage) -> io::Result<Vec<String>> {
+    let message = call.body.as_ref().map(ToString::to_string).unwrap_or_default();
+    let file = stage.directory.write(file, &message)?;
+    let mut arguments: Vec<String> =
+        call.headers.iter().map(|(name, value)| format!("-H \"{name}: {value}\"")).collect();
+    arguments.extend([
+        "-H \"Content-Type: application/json\"".to_owned(),
+        format!("-d @{}", quoted(&file)),
+        format!("{}{}", stage.origin(), call.target),
+    ]);
+    Ok(arguments)
 }
 
 /// Shows calls as they are recorded, for as long as it is polled.

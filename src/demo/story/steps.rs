@@ -162,19 +162,30 @@ pub fn all(stage: &Stage) -> Vec<Step> {
             Expected { status: 200, outcome: "policy_denied", person: bob.clone(), ..Expected::default() },
         ),
         step(
-            "What the application publishes, it publishes as itself",
-            call_tool(
-                "publish_announcement",
-                &json!({ "text": "The office is closed on Monday." }),
-                for_ada().mint(),
-            ),
+            "What the application would publish waits until Ada has seen it",
+            publish(for_ada().mint()),
             Expected {
+                status: 200,
                 exchanges: 1,
                 cache: Some("miss"),
-                connector_sees: Some(APPLICATION.to_owned()),
-                ..answered(200, &ada)
+                outcome: "confirmation_required",
+                person: ada.clone(),
+                link: Some("confirm_url"),
+                ..Expected::default()
             },
         ),
+        Step {
+            visit: Some("You have agreed"),
+            ..step(
+                "She reads it and agrees, and it is published, in the application's name",
+                publish(for_ada().mint()),
+                Expected {
+                    cache: Some("hit"),
+                    connector_sees: Some(APPLICATION.to_owned()),
+                    ..answered(200, &ada)
+                },
+            )
+        },
     ]
 }
 
@@ -184,6 +195,10 @@ fn list_tools(token: String) -> Call {
 
 fn call_tool(name: &str, arguments: &serde_json::Value, token: String) -> Call {
     Call::mcp("/notes", "tools/call", json!({ "name": name, "arguments": arguments }), token)
+}
+
+fn publish(token: String) -> Call {
+    call_tool("publish_announcement", &json!({ "text": "The office is closed on Monday." }), token)
 }
 
 /// A mail from Ada to Bob.

@@ -100,6 +100,9 @@ fn gateway(seen: &Seen, stage: &Stage) -> Vec<Paragraph> {
     if rule.is_none() && record.person().is_some() {
         told.push(refused(format!("denied the call: {}", record.text("/status_detail").unwrap_or_default())));
     }
+    if record.outcome() == Some("confirmation_required") {
+        told.push(refused("held the call back until its person has seen it and agreed"));
+    }
     if let Some(added) = seen.added() {
         told.push(done(format!("left a record; the gateway added {}", time(added))));
     }
