@@ -88,8 +88,9 @@ def test_a_person_can_decline(people, visit):
     visitor.sees("Declined", PLANNER)
     visitor.open(link)
     visitor.is_told(LINK_GONE)
-    # It may ask again, by another link.
-    assert people.link(token) != link
+    # The agent hears that, and gets no other link.
+    answer = people.call(token)
+    assert (answer.status_code, answer.json()["code"]) == (403, "connection_declined")
 
 
 def test_what_is_disconnected_is_gone_at_the_service_as_well_and_the_next_call_asks_again(people, visit):

@@ -25,7 +25,15 @@ def test_all_of_it_can_be_done_by_keyboard_and_without_scripts(people, at_the_ke
     visitor.sees("Your connections", "crm")
     visitor.press("Disconnect crm")
     visitor.sees("Your connections", "Disconnected.")
+    assert people.add(token, {"name": "Grace"}).status_code == 401, "first what it needs, then whether it may"
     visitor.open(people.link(token))
+    visitor.go_to_service(ada)
+    visitor.sees("crm is connected")
+    visitor.open(people.question(token, {"name": "Grace"}))
+    visitor.press("Agree to this call")
+    visitor.sees("You have agreed")
+    assert people.add(token, {"name": "Grace"}).status_code == 200
+    visitor.open(people.question(token, {"name": "Grace"}))
     visitor.press("Decline")
     visitor.sees("Declined")
     visitor.press("Sign out")

@@ -54,6 +54,28 @@ def test_the_pages_of_the_journey(people, visit, album):
     take("signed-out")
 
 
+def test_the_pages_of_a_call(people, visit, album):
+    ada, bob = people.hire("Ada Lovelace"), people.hire("Bob Byrne")
+    token, contact = people.token(ada), {"name": "Grace Hopper", "notes": {"met": "in Arlington", "tags": ["navy", "COBOL"]}}
+    visitor = visit(people)
+    visitor.connect(ada, people.link(token))
+    visitor.open(people.question(token, contact))
+    album.take(visitor.page, "confirm")
+    visitor.press("Agree to this call")
+    album.take(visitor.page, "confirm-agreed")
+    odd = {"to": "ada@\u202egro.elpmaxe", "html": "<img src=x onerror=alert(1)>", "long": "word" * 200, "lines": "one\ntwo"}
+    question = people.question(token, odd)
+    visitor.open(question)
+    album.take(visitor.page, "confirm-odd")
+    visitor.press("Decline")
+    album.take(visitor.page, "confirm-declined")
+    bobs = visit(people)
+    bobs.sign_in(bob, question)
+    album.take(bobs.page, "confirm-somebody-elses")
+    bobs.open(f"{people.account}/confirm/AAAAAAAAAAAAAAAAAAAAAA")
+    album.take(bobs.page, "problem-question-over")
+
+
 def test_names_that_are_longer_than_anybody_would_like(people, visit, album):
     person = people.hire("Wolfeschlegelsteinhausenbergerdorff-Montgomery Featherstonehaugh-Cholmondeley III")
     token = people.token(person, LONG_AGENT)

@@ -86,12 +86,8 @@ impl JsonSchema for Confirm {
         "Confirm".into()
     }
 
-    fn inline_schema() -> bool {
-        true
-    }
-
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "enum": [true, false, "page"] })
+        json_schema!({ "type": ["boolean", "string"], "enum": [true, false, "page"] })
     }
 }
 

@@ -65,6 +65,7 @@ class Seen:
     token: str
     claims: dict | None
     fault: str | None
+    body: bytes = b""
 
 
 class Connector:
@@ -79,10 +80,11 @@ class Connector:
 
             def do_GET(self):
                 token = self.headers.get("authorization", "").removeprefix("Bearer ")
+                received = self.rfile.read(int(self.headers.get("content-length", 0)))
                 try:
-                    seen = Seen(self.path, token, key_set.claims(token, issuer, audience), None)
+                    seen = Seen(self.path, token, key_set.claims(token, issuer, audience), None, received)
                 except Exception as error:  # whatever is wrong with it, it is not let in
-                    seen = Seen(self.path, token, None, f"{type(error).__name__}: {error}")
+                    seen = Seen(self.path, token, None, f"{type(error).__name__}: {error}", received)
                 connector.seen.append(seen)
                 body = json.dumps({"claims": seen.claims, "fault": seen.fault}).encode()
                 self.send_response(200 if seen.claims else 401)
@@ -90,6 +92,8 @@ class Connector:
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            do_POST = do_GET
 
             def log_message(self, *_):
                 pass

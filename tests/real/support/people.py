@@ -242,6 +242,7 @@ class PeopleBed:
                     "tools": {
                         "list_contacts": {"match": "GET /contacts"},
                         "read_contact": {"match": "GET /contacts/{id}"},
+                        "add_contact": {"match": "POST /contacts", "confirm": True},
                         "read_the_history_of_all_conversations_with_a_contact": {"match": "GET /contacts/{id}/history"},
                     },
                 }
@@ -277,6 +278,26 @@ class PeopleBed:
         assert problem["code"] == "connection_required", problem
         assert problem["connect_url"].startswith(f"{self.account}/connect/"), problem
         return problem["connect_url"]
+
+    def add(self, token: str, contact: dict):
+        """A tool call that its person has to agree to."""
+        path = f"/{self.service.connector}/contacts"
+        return self.gateway.call(path, token, "POST", json=contact, verify=str(self.authority))
+
+    def question(self, token: str, contact: dict) -> str:
+        """What the agent gets that makes such a call before its person has agreed."""
+        answer = self.add(token, contact)
+        assert answer.status_code == 428, (answer.status_code, answer.text)
+        problem = answer.json()
+        assert problem["code"] == "confirmation_required", problem
+        assert problem["confirm_url"].startswith(f"{self.account}/confirm/"), problem
+        return problem["confirm_url"]
+
+    def refuses(self, token: str, contact: dict) -> str:
+        """Why such a call is not made any more."""
+        answer = self.add(token, contact)
+        assert answer.status_code == 403, (answer.status_code, answer.text)
+        return answer.json()["code"]
 
     def serves(self, token: str, person: Person, connector: str | None = None) -> str:
         """Makes a call that has to work, with the person's own token at the service. Returns that token."""
