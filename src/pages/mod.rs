@@ -1,7 +1,7 @@
 //! The pages for people: signing in, connecting an account of their own, seeing what is connected, and agreeing to calls.
 //!
-//! Plain HTML, made here, without scripts. Who somebody is, their issuer says ([`sign_in`]); what they have connected,
-//! [`crate::connections`] knows. Every way to go wrong is a [`problem::Problem`], and a page that says what to do.
+//! Plain HTML, made here, without scripts. Who somebody is, their issuer says (`sign_in`); what they have connected,
+//! [`crate::connections`] knows. Every way to go wrong is a `problem::Problem`, and a page that says what to do.
 
 use std::sync::Arc;
 

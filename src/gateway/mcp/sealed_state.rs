@@ -125,7 +125,7 @@ impl StateKey {
     ///
     /// # Errors
     ///
-    /// [`StateFault`] when the call cannot go on with it.
+    /// `StateFault` when the call cannot go on with it.
     pub fn open(&self, state: &str, bound: Bound, now: Now) -> Result<Waiting, StateFault> {
         let Written { purpose, asked, brought, until } =
             self.opened(state, bound).ok_or(StateFault::NotGiven)?;
