@@ -14,7 +14,7 @@ use http::{HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 use tracing::Instrument as _;
 
-use crate::audit::{AuditLog, Ending, Exchanges, Privacy, Recorder, RequestId};
+use crate::audit::{AuditLog, Ending, Recorder, RequestId};
 use crate::clock::Now;
 use crate::confirmation::Questions;
 use crate::connections::Connections;
@@ -22,11 +22,11 @@ use crate::credential::{Credential, CredentialCache, Credentials};
 use crate::identity::{Caller, IssuerName, Peer};
 use crate::metrics::{Metrics, ToolMetrics};
 use crate::oauth::authorization_server::AuthorizationServers;
-use crate::oauth::dpop::{ProofChecker, ProofMemory};
+
 use crate::oauth::verifier::Verifier;
 use crate::pages::{Browsers, Pages, Visitor};
 use crate::policy::{Circumstances, Denial, Permit, Policy};
-use crate::tool::{Arguments, Confirm, ConnectorName, Tool};
+use crate::tool::{Arguments, Confirm, Tool};
 
 mod answer;
 mod asking;
@@ -53,6 +53,7 @@ pub mod rest;
 mod rewrite;
 mod routes;
 mod settings;
+mod setup;
 mod tool_call;
 mod turned_away;
 mod upload;
@@ -75,11 +76,12 @@ pub use refusal::Refusal;
 pub use settings::{
     ConnectorSettings, ConnectorTimeouts, ListWithoutPerson, McpTools, PublicSettings, Tools,
 };
+pub use setup::{Setup, Shared};
 
 use answer::DPOP_NONCE;
 use authenticate::AuthenticateError;
 use call::Call;
-use gate::Gate;
+
 use mcp::{Answering, Arrival, Asking, McpCall};
 use path::CanonicalPath;
 use rest::identify::RestArrival;
@@ -114,112 +116,7 @@ pub struct Gateway {
     calls: Calls,
 }
 
-/// What outlives a reload.
-#[derive(Clone)]
-pub struct Shared {
-    /// Delegated tokens. Their keys hold the settings they were obtained under, so a new configuration finds only
-    /// those that it would have obtained itself.
-    pub cache: Arc<CredentialCache>,
-    /// The audit trail.
-    pub audit: AuditLog,
-    /// The exchanges under way.
-    pub exchanges: Exchanges,
-    /// The metrics.
-    pub metrics: Arc<Metrics>,
-    /// The calls under way.
-    pub calls: Calls,
-    /// Which DPoP proofs have been used.
-    pub proofs: Arc<ProofMemory>,
-    /// Whose sessions and tasks at MCP servers are whose.
-    pub handles: Arc<Handles>,
-    /// What seals the calls at MCP servers that wait for their person.
-    pub states: Arc<StateKey>,
-    /// Who is signed in to the pages.
-    pub browsers: Arc<Browsers>,
-    /// What people are asked before it runs.
-    pub questions: Arc<Questions>,
-}
-
-/// What one configuration comes to.
-pub struct Setup {
-    /// The authorization servers, by issuer.
-    pub servers: AuthorizationServers,
-    /// The connectors.
-    pub connectors: Vec<ConnectorSettings>,
-    /// Who may call what.
-    pub policy: Policy,
-    /// How the gateway is reached.
-    pub public: PublicSettings,
-    /// What records say of people.
-    pub privacy: Arc<Privacy>,
-    /// People's own connections; `None`: there is no vault.
-    pub connections: Option<Arc<Connections>>,
-}
-
 impl Gateway {
-    /// A gateway for one configuration. What `previous` has open to connectors is taken over where nothing about one has changed.
-    ///
-    /// # Errors
-    ///
-    /// The connector that cannot be reached as configured, and why.
-    pub fn new(
-        setup: Setup,
-        shared: Shared,
-        previous: Option<&Self>,
-    ) -> Result<Self, (ConnectorName, UpstreamError)> {
-        let Setup { servers, connectors, policy, public, privacy, connections } = setup;
-        let Shared {
-            cache,
-            audit,
-            exchanges,
-            metrics,
-            calls,
-            proofs: memory,
-            handles,
-            states,
-            browsers,
-            questions,
-        } = shared;
-        let recorder = Recorder::new(audit.clone(), privacy, exchanges);
-        let requires_nonce = public.requires_dpop_nonce;
-        let proofs = public.public_url.as_ref().map(|url| ProofChecker::new(url, requires_nonce, memory));
-        let gate = |connector: &ConnectorSettings| Gate::new(connector, &servers, &public);
-        let catalog = Catalog::of(&connectors, &policy);
-        let routes = Routes::new(connectors, gate, &metrics, previous.map(|previous| &previous.routes))?;
-        let pages = public.pages.map(|settings| {
-            let (servers, browsers, questions) =
-                (Arc::clone(&servers), Arc::clone(&browsers), Arc::clone(&questions));
-            Pages::new(settings, servers, browsers, questions, connections.clone(), recorder.clone())
-        });
-        Ok(Self {
-            well_known: WellKnown::new(&routes, &servers),
-            pages,
-            browsers,
-            questions,
-            routes,
-            verifier: Verifier::new(Arc::clone(&servers), proofs),
-            policy: Arc::new(policy),
-            handles,
-            states,
-            credentials: Credentials::new(
-                Arc::clone(&servers),
-                Arc::clone(&cache),
-                recorder.clone(),
-                Arc::clone(&metrics),
-            )
-            .with_connections(Arc::clone(&servers), connections.clone()),
-            connections,
-            cache,
-            audit,
-            recorder,
-            no_connector: metrics.no_connector(),
-            catalog,
-            metrics,
-            servers,
-            calls,
-        })
-    }
-
     /// The issuers, and whether the keys of each are known.
     pub fn issuers(&self) -> impl Iterator<Item = (&IssuerName, bool)> {
         self.servers.values().map(|server| (&server.settings().name, server.key_set().is_known()))
