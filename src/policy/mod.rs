@@ -232,11 +232,11 @@ impl Policy {
             Primitive::Prompt | Primitive::Resource => Confirm::No,
             Primitive::Method => return Confirm::No,
         };
-        let by_rule = match self.confirm.first(caller, tool) {
-            Some(_) => Confirm::Anywhere,
-            None => Confirm::No,
-        };
-        of_tool.max(by_rule).max(self.confirm_by_cedar(policies))
+        let by_rules = self.confirm.every(caller, tool).map(|rule| match rule.on_page {
+            true => Confirm::OnPage,
+            false => Confirm::Anywhere,
+        });
+        of_tool.max(by_rules.max().unwrap_or_default()).max(self.confirm_by_cedar(policies))
     }
 
     #[cfg(feature = "cedar")]

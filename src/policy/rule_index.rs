@@ -46,10 +46,17 @@ impl Rules {
 
     /// The first rule that covers the call.
     pub fn first(&self, caller: &Caller, tool: &Tool) -> Option<&Rule> {
-        let covering = self
-            .near(caller, tool.connector.as_str())
-            .filter(|&place| self.rules[place].covers(caller, tool));
-        covering.min().map(|place| &self.rules[place])
+        self.covering(caller, tool).min().map(|place| &self.rules[place])
+    }
+
+    /// Every rule that covers the call. One can come twice.
+    pub fn every<'a>(&'a self, caller: &'a Caller, tool: &'a Tool) -> impl Iterator<Item = &'a Rule> {
+        self.covering(caller, tool).map(|place| &self.rules[place])
+    }
+
+    fn covering<'a>(&'a self, caller: &'a Caller, tool: &'a Tool) -> impl Iterator<Item = usize> {
+        self.near(caller, tool.connector.as_str())
+            .filter(move |&place| self.rules[place].covers(caller, tool))
     }
 
     /// The first rule for this caller that names something of this kind on the connector.

@@ -20,6 +20,8 @@ pub struct Rule {
     pub prompts: Vec<ToolPattern>,
     /// Which resources, by their URIs. Empty: none.
     pub resources: Vec<ToolPattern>,
+    /// Of a rule by which people are asked: their yes counts on the gateway's page alone.
+    pub on_page: bool,
 }
 
 /// People, named one by one, by group or by role. One match is enough; nothing listed matches nobody.
@@ -55,6 +57,7 @@ impl Rule {
             tools: Vec::new(),
             prompts: Vec::new(),
             resources: Vec::new(),
+            on_page: false,
         }
     }
 

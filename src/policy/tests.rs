@@ -1,7 +1,7 @@
 use super::*;
 use crate::identity::Authentication;
 use crate::identity::{Actor, IssuerName, SecretToken, Subject, VerifiedClaims};
-use crate::tool::{ANY_TOOL, Primitive};
+use crate::tool::{ANY_TOOL, Confirm, Primitive};
 use std::time::{Duration, Instant};
 
 const NOW: u64 = 1_800_000_000;
@@ -197,6 +197,20 @@ fn the_first_rule_that_covers_a_call_is_the_one_that_is_named() {
     assert_eq!(decided(&policy, "bob", tool("mail", "read")), Ok(vec!["wide".to_owned()]));
     assert_eq!(decided(&policy, "eve", tool("mail", "read")), Ok(vec!["any".to_owned()]));
     assert_eq!(decided(&policy, "eve", tool("crm", "read")), Err(Denial::NoRule));
+}
+
+#[test]
+fn of_all_rules_that_have_a_call_confirmed_the_strictest_counts() {
+    let on_page = Rule { on_page: true, ..named("on the page", &["ada"], &["mail/send"]) };
+    let policy = Policy::new(vec![named("all", &[], &["*/*"])])
+        .confirming(vec![named("everything of mail", &[], &["mail/*"]), on_page]);
+    let confirm = |subject: &str, tool: Arc<Tool>| {
+        policy.decide(caller(subject, None, &[], &[]), tool, circumstances()).expect("a permit").confirm()
+    };
+    assert_eq!(confirm("ada", tool("mail", "send")), Confirm::OnPage);
+    assert_eq!(confirm("bob", tool("mail", "send")), Confirm::Anywhere);
+    assert_eq!(confirm("ada", tool("mail", "read")), Confirm::Anywhere);
+    assert_eq!(confirm("ada", tool("crm", "read")), Confirm::No);
 }
 
 fn primitive(primitive: Primitive, name: &str) -> Arc<Tool> {

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::Confirm;
+
 /// Who may call what.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -54,6 +56,9 @@ pub struct Rule {
     /// characters within its part; in the URI for slashes, too.
     #[schemars(length(min = 1))]
     pub resources: Option<Vec<String>>,
+    /// In `policy.confirm`: where the person agrees. `true`: on the gateway's page, or in a form of the agent's client; `page`: on
+    /// the page alone. Default: `true`.
+    pub confirm: Option<Confirm>,
 }
 
 /// People: to be in one of the lists is enough.

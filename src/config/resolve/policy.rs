@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Surroundings, values};
 use crate::config::at::At;
-use crate::config::file::{self, ConnectorKind, File};
+use crate::config::file::{self, Confirm, ConnectorKind, File};
 use crate::config::nearest::suggestion;
 #[cfg(feature = "cedar")]
 use crate::config::vocabulary::vocabulary;
@@ -85,13 +85,20 @@ fn rules(
     let checked: Vec<_> = rules
         .iter()
         .enumerate()
-        .map(|(index, rule)| self::rule(rule, format!("{list}[{index}]"), &at.index(index), known, names))
+        .map(|(index, rule)| self::rule(rule, list, index, &at.index(index), known, names))
         .collect();
     checked.into_iter().collect()
 }
 
-fn rule(rule: &file::Rule, place: String, at: &At<'_>, known: &Known, names: &mut Names) -> Option<Rule> {
-    let name = names.take(rule.name.as_deref(), place, &at.key("name"));
+fn rule(
+    rule: &file::Rule,
+    list: &str,
+    index: usize,
+    at: &At<'_>,
+    known: &Known,
+    names: &mut Names,
+) -> Option<Rule> {
+    let name = names.take(rule.name.as_deref(), format!("{list}[{index}]"), &at.key("name"));
     let subjects = subjects(rule, &at.key("subjects"));
     let agents = rule.agents.as_deref();
     let agents_sound = values::not_empty(
@@ -109,6 +116,7 @@ fn rule(rule: &file::Rule, place: String, at: &At<'_>, known: &Known, names: &mu
         patterns(&rule.prompts, &at.key("prompts"), WHAT_PROMPTS, |text, at| known.prompt(text, at));
     let resources =
         patterns(&rule.resources, &at.key("resources"), WHAT_RESOURCES, |text, at| known.resource(text, at));
+    let on_page = on_page(rule, list, &at.key("confirm"));
     agents_sound.then_some(())?;
     Some(Rule {
         name: name?,
@@ -117,7 +125,26 @@ fn rule(rule: &file::Rule, place: String, at: &At<'_>, known: &Known, names: &mu
         tools: tools?,
         prompts: prompts?,
         resources: resources?,
+        on_page: on_page?,
     })
+}
+
+/// Whether a yes counts on the page alone.
+fn on_page(rule: &file::Rule, list: &str, at: &At<'_>) -> Option<bool> {
+    match rule.confirm {
+        Some(_) if list != "confirm" => {
+            at.fault(
+                "is for rules of `policy.confirm`: write the rule there as well, and leave the key out here",
+            );
+            None
+        }
+        Some(Confirm::No) => {
+            at.fault("must be `true` or `page`: whatever a rule of `policy.confirm` covers is asked about");
+            None
+        }
+        Some(Confirm::OnPage) => Some(true),
+        Some(Confirm::Anywhere) | None => Some(false),
+    }
 }
 
 const WHAT_TOOLS: &str = "name the tools it is about, like `[\"mail/*\"]`";

@@ -76,6 +76,22 @@ fn rules_say_for_which_calls_people_are_asked() {
         &[PUBLIC, ("audit:", &rule("{ tools: [mail/sned] }"))],
         &["23: policy.confirm[0].tools[0]: covers no tool; did you mean `mail/send`? (found \"mail/sned\")"],
     );
+    assert!(!rule_.on_page);
+    let on_page = self::config(&[PUBLIC, ("audit:", &rule("{ tools: [mail/send], confirm: page }"))]);
+    assert!(on_page.policy.confirmations()[0].on_page);
+    check(
+        &[PUBLIC, ("audit:", &rule("{ tools: [mail/send], confirm: false }"))],
+        &[
+            "23: policy.confirm[0].confirm: must be `true` or `page`: whatever a rule of `policy.confirm` covers is asked about",
+        ],
+    );
+    let deny = "  deny: [{ tools: [mail/send], confirm: page }]\naudit:";
+    check(
+        &[PUBLIC, ("audit:", deny)],
+        &[
+            "23: policy.deny[0].confirm: is for rules of `policy.confirm`: write the rule there as well, and leave the key out here",
+        ],
+    );
     let summary = summary(&config, false);
     assert!(summary.contains("on_behalf_of, asks first"), "{summary}");
     let tools = tools(&catalog(&config), false);
