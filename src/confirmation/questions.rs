@@ -1,5 +1,6 @@
 //! The questions under way: in memory, bounded, and for minutes.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::event::{Event, Events, Happened};
-use super::{Agreement, Answer, Bound, By, Question, QuestionId, Shown};
+use super::{Agreement, Answer, Bound, By, Question, QuestionId, SHOWN_BYTES_MAX, Shown};
 use crate::clock::Now;
 use crate::connections::Holder;
 use crate::identity::{Actor, Person};
@@ -23,13 +24,15 @@ pub const USE_TIME: Duration = Duration::from_secs(300);
 const DECLINED_FOR: Duration = Duration::from_secs(600);
 /// How long an agent that comes too late hears so, once. Whoever comes later than that asks anew.
 const EXPIRED_FOR: Duration = Duration::from_secs(600);
-/// Most questions at a time; the oldest gives way.
+/// Most questions at a time. Beyond it, one gives way of the person and agent with the most bytes, or else with the most questions.
 const QUESTIONS_MAX: usize = 10_000;
-/// Most bytes of all that is shown, at a time; the oldest gives way.
+/// Most bytes of all that is shown, at a time. Beyond it the same gives way.
 const BYTES_MAX: usize = 64 * 1_048_576;
 /// Most questions of one person by one agent. More nobody reads in ten minutes; beyond it an older one of theirs gives way, and
 /// nobody else's.
 const OF_ONE_MAX: usize = 16;
+/// Most bytes of all that is shown of them: two of the longest calls, or many of the usual ones.
+const BYTES_OF_ONE_MAX: usize = 2 * SHOWN_BYTES_MAX;
 
 /// All questions.
 pub struct Questions {
@@ -87,13 +90,21 @@ struct Kept {
     by_bound: HashMap<Arc<Bound>, QuestionId>,
     /// In the order in which they were asked.
     order: BTreeMap<u64, QuestionId>,
-    of_one: HashMap<Asker, Vec<u64>>,
+    of_one: HashMap<Asker, OfOne>,
     bytes: usize,
     next: u64,
 }
 
 /// Whose questions give way to one another.
 type Asker = (Holder, Option<Actor>);
+
+/// The questions of one person by one agent.
+#[derive(Default)]
+struct OfOne {
+    numbers: Vec<u64>,
+    /// Of all that is shown.
+    bytes: usize,
+}
 
 struct Waiting {
     number: u64,
@@ -214,7 +225,7 @@ impl Questions {
     /// The person is at the page of a question: waits for them, for some seconds at most. What they said, if anything, is found
     /// when the call is met again.
     pub async fn wait_for_answer(&self, id: &QuestionId, request_id: &str) {
-        patience::for_person(async {
+        patience::for_person(id.as_str(), async {
             loop {
                 let mut answered = std::pin::pin!(self.answered.notified());
                 answered.as_mut().enable();
@@ -303,11 +314,14 @@ impl Kept {
     ) -> QuestionId {
         let (id, bound, number) = (QuestionId::random(), Arc::new(bound), self.next);
         self.next += 1;
-        self.make_room(&asker(&bound), shown.byte_count());
-        self.bytes += shown.byte_count();
+        let bytes = shown.byte_count();
+        self.make_room(&asker(&bound), bytes);
+        self.bytes += bytes;
+        let of_one = self.of_one.entry(asker(&bound)).or_default();
+        of_one.numbers.push(number);
+        of_one.bytes += bytes;
         self.by_bound.insert(Arc::clone(&bound), id.clone());
         self.order.insert(number, id.clone());
-        self.of_one.entry(asker(&bound)).or_default().push(number);
         happened.push(Happened { event: Event::Asked, id: id.clone(), bound: Arc::clone(&bound) });
         let (shown, state, since) = (Arc::new(shown), State::Asked, now.monotonic);
         self.questions.insert(id.clone(), Waiting { number, bound, shown, confirm, state, since });
@@ -319,11 +333,9 @@ impl Kept {
         let kept = self.questions.get_mut(id)?;
         let (has_expired, state) = kept.settle(now);
         if has_expired {
-            // Nobody is shown it any more.
-            self.bytes -= kept.shown.byte_count();
-            kept.shown = Arc::default();
             let bound = Arc::clone(&kept.bound);
             happened.push(Happened { event: Event::Expired, id: id.clone(), bound });
+            self.show_no_more(id);
         }
         if state.is_none() {
             self.drop_one(id);
@@ -366,7 +378,19 @@ impl Kept {
         };
         kept.since = now.monotonic;
         happened.push(Happened { event, id: id.clone(), bound: Arc::clone(&kept.bound) });
-        Ok(kept.question(id))
+        let answered = kept.question(id);
+        self.show_no_more(id);
+        Ok(answered)
+    }
+
+    /// Of what has been answered, or is over, nobody is shown anything.
+    fn show_no_more(&mut self, id: &QuestionId) {
+        let Some(kept) = self.questions.get_mut(id) else { return };
+        let bytes = std::mem::take(&mut kept.shown).byte_count();
+        self.bytes -= bytes;
+        if let Some(of_one) = self.of_one.get_mut(&asker(&kept.bound)) {
+            of_one.bytes -= bytes;
+        }
     }
 
     /// Drops what is over. Each ends within this time of being asked; what ends sooner is found when it is looked for.
@@ -380,30 +404,40 @@ impl Kept {
     }
 
     fn make_room(&mut self, asker: &Asker, bytes: usize) {
-        if let Some(theirs) = self.of_one.get(asker).filter(|theirs| theirs.len() >= OF_ONE_MAX) {
-            let ranked = theirs.iter().filter_map(|number| {
-                let kept = self.questions.get(self.order.get(number)?)?;
-                Some((kept.rank(), *number))
-            });
-            let first = ranked.min().and_then(|(_, number)| self.order.get(&number).cloned());
-            first.inspect(|id| self.drop_one(id));
+        while let Some(of_one) = self.of_one.get(asker)
+            && (of_one.numbers.len() >= OF_ONE_MAX || of_one.bytes + bytes > BYTES_OF_ONE_MAX)
+            && let Some(id) = self.first_to_go(of_one)
+        {
+            self.drop_one(&id);
         }
         while self.questions.len() >= QUESTIONS_MAX || self.bytes + bytes > BYTES_MAX {
-            let Some((_, oldest)) = self.order.first_key_value() else { return };
-            let oldest = oldest.clone();
-            self.drop_one(&oldest);
+            // Of equals, whose is the oldest.
+            let holds = |of_one: &&OfOne| {
+                (of_one.bytes, of_one.numbers.len(), Reverse(of_one.numbers.first().copied()))
+            };
+            let Some(most) = self.of_one.values().max_by_key(holds) else { return };
+            let Some(id) = self.first_to_go(most) else { return };
+            self.drop_one(&id);
         }
     }
 
+    fn first_to_go(&self, of_one: &OfOne) -> Option<QuestionId> {
+        let ranked = of_one.numbers.iter().filter_map(|number| {
+            let id = self.order.get(number)?;
+            Some((self.questions.get(id)?.rank(), number, id))
+        });
+        ranked.min_by_key(|(rank, number, _)| (*rank, *number)).map(|(.., id)| id.clone())
+    }
+
     fn drop_one(&mut self, id: &QuestionId) {
+        self.show_no_more(id);
         let Some(kept) = self.questions.remove(id) else { return };
-        self.bytes -= kept.shown.byte_count();
         self.by_bound.remove(&kept.bound);
         self.order.remove(&kept.number);
         let asker = asker(&kept.bound);
         if let Some(theirs) = self.of_one.get_mut(&asker) {
-            theirs.retain(|number| *number != kept.number);
-            if theirs.is_empty() {
+            theirs.numbers.retain(|number| *number != kept.number);
+            if theirs.numbers.is_empty() {
                 self.of_one.remove(&asker);
             }
         }

@@ -79,9 +79,10 @@ impl Bed {
         let kept = self.questions.lock();
         let count = kept.questions.len();
         assert_eq!((kept.by_bound.len(), kept.order.len()), (count, count));
-        assert_eq!(kept.of_one.values().map(Vec::len).sum::<usize>(), count);
-        assert!(kept.of_one.values().all(|theirs| !theirs.is_empty()));
+        assert_eq!(kept.of_one.values().map(|of_one| of_one.numbers.len()).sum::<usize>(), count);
+        assert!(kept.of_one.values().all(|of_one| !of_one.numbers.is_empty()));
         assert_eq!(kept.bytes, kept.questions.values().map(|kept| kept.shown.byte_count()).sum::<usize>());
+        assert_eq!(kept.bytes, kept.of_one.values().map(|of_one| of_one.bytes).sum::<usize>());
     }
 }
 
@@ -254,10 +255,56 @@ fn questions_are_bounded_by_number_and_by_what_is_shown() {
     assert_eq!(bed.questions.lock().questions.len(), QUESTIONS_MAX);
     assert!(bed.questions.get(&first, bed.now, "r").is_none(), "the oldest gave way");
     bed.assert_whole();
-    for n in 0..=BYTES_MAX / 1_048_576 {
-        bed.questions.meet(people(20_000 + n), shown(1_048_576), Confirm::Anywhere, bed.now, "r");
+    for n in 0..=BYTES_MAX / SHOWN_BYTES_MAX {
+        bed.questions.meet(people(20_000 + n), shown(SHOWN_BYTES_MAX), Confirm::Anywhere, bed.now, "r");
     }
     assert!(bed.questions.lock().bytes <= BYTES_MAX);
+    bed.assert_whole();
+}
+
+#[test]
+fn when_it_is_full_whoever_asks_most_gives_way() {
+    let bed = Bed::new();
+    let ask = |bound: Bound, bytes: usize| match bed.questions.meet(
+        bound,
+        shown(bytes),
+        Confirm::Anywhere,
+        bed.now,
+        "r",
+    ) {
+        Standing::Asked(id) => id,
+        other => panic!("{other:?}"),
+    };
+    let is_there = |id: &QuestionId| bed.questions.get(id, bed.now, "r").is_some();
+    let small = ask(bound(), 10);
+    let by_many_agents = |n: usize| Bound { agent: Some(Actor::new(n.to_string())), ..numbered(1) };
+    for n in 0..2 * BYTES_MAX / SHOWN_BYTES_MAX {
+        ask(by_many_agents(n), SHOWN_BYTES_MAX);
+    }
+    assert!(is_there(&small), "what fills the room makes it");
+    bed.assert_whole();
+}
+
+#[test]
+fn of_one_person_and_agent_so_much_is_shown_and_no_more() {
+    let bed = Bed::new();
+    let ask = |number: u16, bytes: usize| match bed.questions.meet(
+        numbered(number),
+        shown(bytes),
+        Confirm::Anywhere,
+        bed.now,
+        "r",
+    ) {
+        Standing::Asked(id) => id,
+        other => panic!("{other:?}"),
+    };
+    let is_there = |id: &QuestionId| bed.questions.get(id, bed.now, "r").is_some();
+    let [first, second, third] = [0, 1, 2].map(|number| ask(number, SHOWN_BYTES_MAX));
+    assert!(!is_there(&first) && is_there(&second) && is_there(&third));
+    bed.answer(&second, Answer::Agree).expect("an answer");
+    let fourth = ask(3, SHOWN_BYTES_MAX);
+    assert!(is_there(&third) && is_there(&fourth), "what is answered takes no room");
+    assert!(matches!(bed.meet(numbered(1)), Standing::Agreed(_)));
     bed.assert_whole();
 }
 
