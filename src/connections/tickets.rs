@@ -37,6 +37,11 @@ impl TicketId {
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
         is_name.then(|| Self(text.into()))
     }
+
+    /// As it stands in links and records.
+    pub fn as_str(&self) -> &Arc<str> {
+        &self.0
+    }
 }
 
 impl fmt::Display for TicketId {

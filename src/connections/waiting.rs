@@ -12,7 +12,7 @@ impl Connections {
             return;
         }
         // Whoever has missed some of the news looks for themselves.
-        patience::for_person(async { while news.recv().await.is_ok_and(|settled| settled != asker) {} })
-            .await;
+        let settled = async { while news.recv().await.is_ok_and(|settled| settled != asker) {} };
+        patience::for_person(ticket.as_str(), settled).await;
     }
 }
