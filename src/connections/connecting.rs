@@ -292,7 +292,12 @@ impl Connections {
                 self.held.note_uses(&owner, &mut grant);
                 let service = self.service(&owner.connector);
                 let is_usable = service.is_some_and(|service| service.matches(&grant));
-                Some(grant.summary(&owner.connector, is_usable))
+                let mut summary = grant.summary(&owner.connector, is_usable);
+                // RFC 6749 section 5.1: a service that does not say what it granted has granted what was asked for.
+                if let Some(service) = service.filter(|_| is_usable) {
+                    summary.granted.get_or_insert_with(|| service.client.settings().scopes.clone());
+                }
+                Some(summary)
             })
             .collect();
         summaries.sort_by(|one, other| one.connector.cmp(&other.connector));

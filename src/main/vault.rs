@@ -62,15 +62,16 @@ pub fn run(command: VaultCommand) -> ExitCode {
             }
             VaultCommand::Forget { config, person } => {
                 match vault_command::forget(&config.path, &environment, &person.into()).await {
-                    Ok(count) => print(&format!("taken away: {count}")),
+                    Ok(count) => print(&format!("connections removed: {count}")),
                     Err(error) => failed_to(error),
                 }
             }
             VaultCommand::Rotate { config } => {
                 match vault_command::rotate(&config.path, &environment).await {
-                    Ok(rotated) => {
-                        print(&format!("sealed anew: {}, dropped: {}", rotated.resealed, rotated.dropped))
-                    }
+                    Ok(rotated) => print(&format!(
+                        "records sealed under the newest key: {}; unreadable and removed: {}",
+                        rotated.resealed, rotated.dropped
+                    )),
                     Err(error) => failed_to(error),
                 }
             }

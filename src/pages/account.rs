@@ -80,8 +80,9 @@ fn view(summary: &Summary, session: &Session) -> ConnectionView {
         id: summary.connector.as_str().to_owned(),
         connector: name(summary.connector.as_str()),
         account: summary.account.as_deref().map(name),
-        scopes: summary.granted.iter().flat_map(|scopes| text::list(scopes.iter()).0).collect(),
-        agents: text::list(summary.agents.iter().map(|consent| consent.agent.as_str())).0,
+        scopes: text::all(summary.granted.iter().flat_map(|scopes| scopes.iter())),
+        // A person sees each that has access.
+        agents: text::all(summary.agents.iter().map(|consent| consent.agent.as_str())),
         connected: text::time(summary.connected_at),
         used: used.map_or_else(|| "Not yet".to_owned(), text::time),
         is_unusable: !summary.is_usable,

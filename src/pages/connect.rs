@@ -253,7 +253,7 @@ impl Problem {
             | ExchangeError::CircuitOpen { .. }
             | ExchangeError::LeftAlone { .. }
             | ExchangeError::NoTokenEndpoint { .. } => Self::Unreachable,
-            ExchangeError::Unusable { .. } => Self::Distrusted,
+            ExchangeError::Unusable { .. } => Self::UnusableAnswer,
             // RFC 6749 section 5.2: the code is used, old, or another's.
             ExchangeError::Refused { refused, .. } if refused.error.as_str() == "invalid_grant" => {
                 Self::NotBegun

@@ -41,8 +41,10 @@ pub enum Problem {
     Unreachable,
     /// The other server took too long.
     TooSlow,
-    /// What the other server said cannot be trusted.
+    /// What the person's issuer said cannot be trusted.
     Distrusted,
+    /// What a service said cannot be used.
+    UnusableAnswer,
     /// Nobody signs in there.
     NotOffered,
     /// Too many people sign in at once.
@@ -145,8 +147,8 @@ impl Problem {
             Self::WrongIssuer => heard(
                 StatusCode::BAD_REQUEST,
                 "This answer is from the wrong place",
-                "You were sent back by another server than the one you were sent to. Nothing has been connected. That can be a \
-                 fault in its settings, or somebody's attempt to mislead you.",
+                "You were sent back by another server than the one you were sent to, so nothing has been done. That can be a fault in \
+                 its settings, or somebody's attempt to mislead you.",
                 "Do not try it again with the same link. Tell whoever runs this gateway, and give them the reference below.",
             ),
             Self::Refused(_) => heard(
@@ -188,6 +190,12 @@ impl Problem {
                  signed in.",
                 ASK_OPERATOR,
             ),
+            Self::UnusableAnswer => heard(
+                StatusCode::BAD_GATEWAY,
+                "The other side's answer cannot be used",
+                "The place where you signed in gave the gateway something else than what was agreed on, so nothing has been connected.",
+                ASK_OPERATOR,
+            ),
             Self::NotOffered => heard(
                 StatusCode::NOT_FOUND,
                 "Nobody signs in there",
@@ -203,9 +211,10 @@ impl Problem {
             Self::LinkGone => heard(
                 StatusCode::GONE,
                 "This link does not lead anywhere any more",
-                "Links of agents work once, and for ten minutes. This one has been used, is older than that, or was not copied \
-                 whole.",
-                LINK_AGAIN,
+                "Links of agents work once, and for ten minutes. This one has been used or declined, is older than that, or was not \
+                 copied whole.",
+                "Go back to your agent and ask it again for what you wanted. It will give you a new link, unless you have declined in \
+                 the last ten minutes: then wait until they are over.",
             ),
             Self::QuestionOver => heard(
                 StatusCode::GONE,
@@ -287,6 +296,7 @@ impl Problem {
             Self::Unreachable => "unreachable",
             Self::TooSlow => "timed_out",
             Self::Distrusted => "distrusted",
+            Self::UnusableAnswer => "unusable",
             Self::NotOffered => "not_offered",
             Self::Busy => "busy",
             Self::LinkGone => "link_gone",
@@ -324,7 +334,8 @@ impl Problem {
             | Self::ProviderFailed(_)
             | Self::Unreachable
             | Self::TooSlow
-            | Self::Distrusted => Fault::AuthorizationServer,
+            | Self::Distrusted
+            | Self::UnusableAnswer => Fault::AuthorizationServer,
             Self::Busy
             | Self::NoConnections
             | Self::VaultUnavailable

@@ -21,6 +21,11 @@ pub fn shown(text: &str, chars_max: usize) -> String {
     }
 }
 
+/// All of `texts`, each made fit to be read.
+pub fn all<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    texts.into_iter().map(|text| shown(text, NAME_CHARS_MAX)).collect()
+}
+
 /// The first of `texts`, each made fit to be read, and how many more there are.
 pub fn list<'a>(texts: impl IntoIterator<Item = &'a str>) -> (Vec<String>, usize) {
     let mut texts = texts.into_iter();

@@ -145,6 +145,6 @@ pub(super) fn in_use(error: OpenError) -> VaultError {
         | OpenError::Exposed
         | OpenError::NotAVault
         | OpenError::WrongKey(_)
-        | OpenError::KeyMissing(_) => VaultError::Changed("it"),
+        | OpenError::KeyMissing(_) => VaultError::Changed("the vault file"),
     }
 }

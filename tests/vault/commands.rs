@@ -129,10 +129,10 @@ async fn list_shows_whose_connections_there_are_and_no_token() {
 async fn forget_takes_a_person_away_by_issuer_or_by_tenant() {
     let bed = filled().await;
     let forget = |arguments: &[&str]| bed.run(&[&["vault", "forget"], arguments].concat(), "gateway");
-    check_said(&forget(&["--tenant", "5b1c", "--subject", "bob"]), "taken away: 0");
-    check_said(&forget(&["--tenant", "other", "--subject", "ada"]), "taken away: 0");
-    check_said(&forget(&["--tenant", "5b1c", "--subject", "ada"]), "taken away: 2");
-    check_said(&forget(&["--tenant", "5b1c", "--subject", "ada"]), "taken away: 0");
+    check_said(&forget(&["--tenant", "5b1c", "--subject", "bob"]), "connections removed: 0");
+    check_said(&forget(&["--tenant", "other", "--subject", "ada"]), "connections removed: 0");
+    check_said(&forget(&["--tenant", "5b1c", "--subject", "ada"]), "connections removed: 2");
+    check_said(&forget(&["--tenant", "5b1c", "--subject", "ada"]), "connections removed: 0");
     check_refused(
         &forget(&["--issuer", "nobody", "--subject", "ada"]),
         1,
@@ -141,8 +141,14 @@ async fn forget_takes_a_person_away_by_issuer_or_by_tenant() {
     // By the name in the configuration, and by the identifier.
     for called in ["contoso", &bed.issuer.issuer()] {
         bed.connect("ada").await;
-        check_said(&forget(&["--issuer", called, "--subject", &bed.subject("bob")]), "taken away: 0");
-        check_said(&forget(&["--issuer", called, "--subject", &bed.subject("ada")]), "taken away: 1");
+        check_said(
+            &forget(&["--issuer", called, "--subject", &bed.subject("bob")]),
+            "connections removed: 0",
+        );
+        check_said(
+            &forget(&["--issuer", called, "--subject", &bed.subject("ada")]),
+            "connections removed: 1",
+        );
     }
     assert!(bed.run(&["vault", "list"], "gateway").out.ends_with("1 connection\n"));
     assert_eq!(forget(&["--subject", "ada"]).code, Some(2), "whose identifier it is has to be said");
@@ -166,16 +172,25 @@ async fn rotate_seals_everything_with_the_first_key_so_that_the_old_one_can_go()
     // With both it is read as it was, and the old one is still needed.
     assert!(bed.run(&["vault", "list"], "both").out.ends_with("2 connections\n"));
     check_refused(&bed.run(&["vault", "list"], "new"), 1, r#"sealed with the key "a""#);
-    check_said(&bed.run(&["vault", "rotate"], "wrong way round"), "sealed anew: 2, dropped: 0");
+    check_said(
+        &bed.run(&["vault", "rotate"], "wrong way round"),
+        "records sealed under the newest key: 2; unreadable and removed: 0",
+    );
     check_refused(&bed.run(&["vault", "list"], "new"), 1, r#"sealed with the key "a""#);
-    check_said(&bed.run(&["vault", "rotate"], "both"), "sealed anew: 2, dropped: 0");
+    check_said(
+        &bed.run(&["vault", "rotate"], "both"),
+        "records sealed under the newest key: 2; unreadable and removed: 0",
+    );
     let listed: Value =
         serde_json::from_str(&bed.run(&["vault", "list", "--json"], "new").out).expect("JSON");
     assert_eq!((&listed[0]["key"], &listed[1]["key"]), (&json!("b"), &json!("b")));
     check_refused(&bed.run(&["vault", "list"], "gateway"), 1, r#"sealed with the key "b""#);
     // What nobody could use is dropped, and counted.
     bed.tamper("UPDATE records SET owner = x'00' WHERE rowid = (SELECT min(rowid) FROM records)").await;
-    check_said(&bed.run(&["vault", "rotate"], "new"), "sealed anew: 1, dropped: 1");
+    check_said(
+        &bed.run(&["vault", "rotate"], "new"),
+        "records sealed under the newest key: 1; unreadable and removed: 1",
+    );
     // And the connection still works, with the new key alone.
     let gateway = bed.gateway("new").await;
     assert_eq!(gateway.call(&bed.token("ada")).await, answered());

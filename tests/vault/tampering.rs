@@ -76,7 +76,7 @@ async fn a_record_that_is_put_back_after_it_was_revoked_is_refused() {
     let kept = bed.records().await;
     let forgotten =
         bed.run(&["vault", "forget", "--issuer", "contoso", "--subject", &bed.subject("ada")], "gateway");
-    assert_eq!(forgotten.out.trim(), "taken away: 1");
+    assert_eq!(forgotten.out.trim(), "connections removed: 1");
     bed.put_back(&kept).await;
     check("put back", &bed, Some("put_back"), None).await;
 }
