@@ -312,8 +312,15 @@ impl Process {
             Some(serving) => serving.await.unwrap_or_default(),
             None => 0,
         };
-        // What is under way there is recorded, so it ends before the trail does.
-        let held = self.current.lock().await.held.clone();
+        let (exchanges, held) = {
+            let current = self.current.lock().await;
+            (current.shared.exchanges.clone(), current.held.clone())
+        };
+        // What is asked of others gets its grace, and is broken off. Whatever came of it is in the vault before that is closed, and
+        // in the trail before that ends.
+        if tokio::time::timeout(FLUSH_TIMEOUT, exchanges.end()).await.is_err() {
+            tracing::error!("Exchanges could not be ended as they should be");
+        }
         if let Some(held) = held
             && tokio::time::timeout(FLUSH_TIMEOUT, held.close()).await.is_err()
         {
@@ -321,7 +328,6 @@ impl Process {
         }
         let flushed = async {
             let current = self.current.lock().await;
-            current.shared.exchanges.end().await;
             // Side by side: one that cannot be written keeps no other from its end.
             let trails = current.earlier_trails.iter().chain([&current.shared.audit]);
             futures_util::future::join_all(trails.map(AuditLog::stop)).await;

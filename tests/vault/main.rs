@@ -15,4 +15,5 @@ mod small_disk;
 mod commands;
 mod disks;
 mod files;
+mod stopping;
 mod tampering;
