@@ -8,9 +8,9 @@ use http::{Method, Request, StatusCode};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::cors::CorsAccess;
 use super::gate::Gate;
 use super::mcp::McpCall;
-use super::pages::Pages;
 use super::tool_call::ToolCall;
 use super::upload::Upload;
 use crate::audit::{CallRecord, Ending, Privacy, Receipt, Record, RefusalNote, RequestId, Slot};
@@ -28,7 +28,7 @@ pub struct Call {
     /// How the agent speaks, when it calls an MCP connector.
     pub mcp: Option<McpCall>,
     /// Which pages in browsers may read the answer.
-    pub pages: Pages,
+    pub cors: CorsAccess,
     gate: Option<Arc<Gate>>,
     slot: Option<Slot>,
     peer: Peer,
@@ -81,7 +81,7 @@ impl Call {
         Self {
             record,
             mcp: None,
-            pages: Pages::default(),
+            cors: CorsAccess::default(),
             gate: None,
             slot: Some(slot),
             peer,

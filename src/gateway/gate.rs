@@ -8,8 +8,8 @@ use url::Host;
 
 use super::answer::{Answer, Challenge};
 use super::call::Call;
+use super::cors::{CorsAccess, answer_preflight, is_preflight};
 use super::origin::Origin;
-use super::pages::{Pages, answer_preflight, is_preflight};
 use super::protected_resource::ProtectedResource;
 use super::request::{self, RequestError};
 use super::rewrite;
@@ -67,7 +67,7 @@ impl Gate {
             return Err(RequestError::ForeignHost);
         }
         if !self.allowed_origins.is_empty() {
-            call.pages = Pages::Others;
+            call.cors = CorsAccess::Others;
         }
         let mut origins = request.headers().get_all(ORIGIN).iter();
         let origin = match (origins.next(), origins.next()) {
@@ -75,7 +75,7 @@ impl Gate {
             (Some(origin), None) if self.allowed_origins.iter().any(|allowed| allowed.is(origin)) => origin,
             (Some(_), _) => return Err(RequestError::Origin),
         };
-        call.pages = Pages::Of(origin.clone());
+        call.cors = CorsAccess::Of(origin.clone());
         Ok(is_preflight(request)
             .then(|| answer_preflight(request, call.request_id(), |name| self.may_send(name))))
     }

@@ -36,13 +36,13 @@ mod call;
 mod canonical;
 pub mod catalog;
 mod confirmation;
+mod cors;
 mod forget;
 mod forward;
 mod gate;
 mod json_body;
 mod mcp;
 mod origin;
-mod pages;
 pub mod path;
 mod protected_resource;
 mod readers;
@@ -175,12 +175,12 @@ impl Gateway {
         if let Some(body) = body.filter(|_| is_to_be_read(&request)) {
             upload::read_rest(body).await;
         }
-        let pages = call.pages.clone();
+        let cors = call.cors.clone();
         let mut response = match told {
             Ok(answer) => answer.into_response(call, reader),
             Err(refusal) => self.refuse(&refusal, call),
         };
-        pages.mark(response.headers_mut());
+        cors.mark(response.headers_mut());
         match response.body_mut().settle().await {
             Ok(()) => response,
             Err(unavailable) => {

@@ -9,7 +9,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response};
 
 use super::call::Call;
-use super::pages::{Pages, answer_preflight, is_preflight};
+use super::cors::{CorsAccess, answer_preflight, is_preflight};
 use super::path::CanonicalPath;
 use super::protected_resource::{self, resource_path};
 use super::refusal::Refusal;
@@ -86,7 +86,7 @@ impl WellKnown {
         if document.is_none() && !path.prefixes().any(|prefix| prefix == RESERVED) {
             return None;
         }
-        call.pages = Pages::All;
+        call.cors = CorsAccess::All;
         let Some(document) = document else { return Some(Err(Refusal::NoConnector)) };
         if let Document::Resource(connector) = document {
             call.record.connector = Some(connector.name.clone());

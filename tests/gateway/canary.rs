@@ -237,7 +237,7 @@ async fn no_marked_secret_of_an_mcp_call_is_in_anything_that_is_put_out() {
 
 #[tokio::test]
 async fn no_secret_of_the_pages_and_of_connections_is_in_anything_that_is_put_out() {
-    use crate::pages_of_people as pages;
+    use crate::pages;
     let (log, _guard) = Log::capture();
     let bed = pages::connecting::bed_for_canaries(CLIENT_SECRET).await;
     let (mut adas, mut bobs) = (pages::browser(&bed), pages::browser(&bed));

@@ -16,6 +16,7 @@ mod challenge;
 mod command;
 mod confirmation;
 mod connections;
+mod cors;
 mod endings;
 mod exchange;
 mod explain;
@@ -28,7 +29,6 @@ mod log;
 mod mcp;
 mod metadata;
 mod pages;
-mod pages_of_people;
 #[cfg(feature = "cedar")]
 mod policy;
 mod possession;

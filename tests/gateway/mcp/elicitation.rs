@@ -13,7 +13,7 @@ use super::bed::{McpBed, answer, request};
 use crate::bed::outcome;
 use crate::browser::{PUBLIC, Page};
 use crate::connections::visit;
-use crate::pages_of_people::{ADA, browser, connecting, sign_in_from};
+use crate::pages::{ADA, browser, connecting, sign_in_from};
 
 const METHODS: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
 

@@ -25,7 +25,7 @@ const EXPOSED: &str =
 
 /// Which pages may read an answer.
 #[derive(Clone, Default, Debug)]
-pub enum Pages {
+pub enum CorsAccess {
     /// None, whatever they are.
     #[default]
     None,
@@ -37,7 +37,7 @@ pub enum Pages {
     All,
 }
 
-impl Pages {
+impl CorsAccess {
     /// Says so in the header of an answer.
     pub fn mark(&self, headers: &mut HeaderMap) {
         let origin = match self {
@@ -120,19 +120,19 @@ mod tests {
 
     #[test]
     fn only_the_pages_that_may_are_named() {
-        let marked = |pages: Pages| {
+        let marked = |access: CorsAccess| {
             let mut headers = HeaderMap::new();
             headers.insert(VARY, HeaderValue::from_static("Accept"));
-            pages.mark(&mut headers);
+            access.mark(&mut headers);
             let origin = headers
                 .get(ACCESS_CONTROL_ALLOW_ORIGIN)
                 .map(|origin| origin.to_str().expect("text").to_owned());
             (origin, headers.get_all(VARY).iter().count())
         };
-        assert_eq!(marked(Pages::None), (None, 1));
-        assert_eq!(marked(Pages::Others), (None, 2));
-        assert_eq!(marked(Pages::All), (Some("*".to_owned()), 1));
+        assert_eq!(marked(CorsAccess::None), (None, 1));
+        assert_eq!(marked(CorsAccess::Others), (None, 2));
+        assert_eq!(marked(CorsAccess::All), (Some("*".to_owned()), 1));
         let of = HeaderValue::from_static("https://app.example");
-        assert_eq!(marked(Pages::Of(of)), (Some("https://app.example".to_owned()), 2));
+        assert_eq!(marked(CorsAccess::Of(of)), (Some("https://app.example".to_owned()), 2));
     }
 }
