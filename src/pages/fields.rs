@@ -38,17 +38,16 @@ impl Fields {
         }
     }
 
-    /// Reads a form that a page of ours sent from this origin.
+    /// Reads a form.
     ///
     /// # Errors
     ///
     /// [`Problem`] when it is none, or cannot be read.
-    pub async fn of_form<B>(headers: &HeaderMap, body: B, origin: &str) -> Result<Self, Problem>
+    pub async fn of_form<B>(headers: &HeaderMap, body: B) -> Result<Self, Problem>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        check_origin(headers, origin)?;
         let content_type =
             headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let media_type = content_type.split(';').next().unwrap_or_default().trim();
@@ -83,7 +82,11 @@ impl Fields {
 /// Our pages let no referrer out, and then a browser says `Origin: null` of its own forms (Fetch, "append a request Origin
 /// header"); but it says `Sec-Fetch-Site: same-origin` as well, and of nobody else's. One that does not know that header has
 /// to name our origin.
-fn check_origin(headers: &HeaderMap, origin: &str) -> Result<(), Problem> {
+///
+/// # Errors
+///
+/// [`Problem::NotOurs`] when it is not, or does not say so.
+pub fn check_origin(headers: &HeaderMap, origin: &str) -> Result<(), Problem> {
     let one = |name: &str| {
         let mut values = headers.get_all(name).iter();
         match (values.next(), values.next()) {

@@ -38,7 +38,7 @@ pub use settings::PagesSettings;
 pub use text::{Lines, plain};
 
 use cookies::Cookie;
-use fields::Fields;
+use fields::{Fields, check_origin};
 use flow::FlowKey;
 use link::{Link, LinkPage};
 use problem::Problem;
@@ -281,12 +281,19 @@ impl Visit<'_> {
         }
     }
 
+    /// The form that a page of ours sent for somebody who is signed in. Nobody else's is waited for: the request holds a place in
+    /// the trail.
     async fn form<B>(&self, body: B) -> Result<Fields, Problem>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        Fields::of_form(self.request.headers(), body, self.pages.settings.origin()).await
+        let headers = self.request.headers();
+        check_origin(headers, self.pages.settings.origin())?;
+        if self.session.is_none() {
+            return Err(Problem::SignedOut);
+        }
+        Fields::of_form(headers, body).await
     }
 
     fn query(&self) -> Result<Fields, Problem> {

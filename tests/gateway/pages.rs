@@ -6,6 +6,8 @@ mod recording;
 use std::time::Duration;
 
 use reqwest::Method;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use url::Url;
 
 use crate::bed::{Setup, TOOLS, TestBed, outcome};
@@ -295,8 +297,38 @@ async fn what_a_page_does_not_take_is_refused_with_what_it_takes() {
         assert_eq!(allowed, allow, "{method} {path}");
     }
     let large = vec![("token".to_owned(), "x".repeat(10_000))];
-    let page = browser(&bed).post(&account("/sign-out"), &large, &[("sec-fetch-site", "same-origin")]).await;
+    let mut browser = browser(&bed);
+    sign_in(&mut browser, &bed, ADA).await.assert_says(200, "Your connections");
+    let page = browser.post(&account("/sign-out"), &large, &[("sec-fetch-site", "same-origin")]).await;
     page.assert_says(413, "This form is too large");
+}
+
+#[tokio::test]
+async fn a_stranger_who_keeps_a_form_back_is_not_waited_for() {
+    // What happened: a form was waited for before anybody looked whose it is. Each took a place in the trail for ten seconds, so
+    // that some thousand connections of strangers left none for calls.
+    let bed = bed().await;
+    let forms = [
+        "sign-out",
+        "disconnect",
+        "connect/AAAAAAAAAAAAAAAAAAAAAA/agree",
+        "connect/AAAAAAAAAAAAAAAAAAAAAA/decline",
+        "confirm/AAAAAAAAAAAAAAAAAAAAAA/agree",
+        "confirm/AAAAAAAAAAAAAAAAAAAAAA/decline",
+    ];
+    for form in forms {
+        let head = format!(
+            "POST /account/{form} HTTP/1.1\r\nhost: gateway.example\r\nsec-fetch-site: same-origin\r\n\
+             content-type: application/x-www-form-urlencoded\r\ncontent-length: 40\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(bed.gateway.agent_address()).await.expect("a connection");
+        stream.write_all(head.as_bytes()).await.expect("it is sent");
+        let mut answer = [0; 12];
+        let heard = tokio::time::timeout(Duration::from_secs(5), stream.read_exact(&mut answer)).await;
+        assert!(heard.is_ok_and(|read| read.is_ok()), "{form}: no answer");
+        assert_eq!(&answer, b"HTTP/1.1 403", "{form}");
+    }
+    assert!(bed.outcomes(forms.len()).await.iter().all(|outcome| outcome == "answered"));
 }
 
 #[tokio::test]
