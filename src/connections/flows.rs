@@ -14,6 +14,8 @@ use crate::identity::{Person, SecretToken};
 const FLOW_LIFETIME: Duration = Duration::from_secs(600);
 /// Most sign-ins at a time; the oldest gives way.
 const FLOWS_MAX: usize = 10_000;
+/// Most sign-ins of one person: so many windows nobody has open. Beyond it, their own oldest gives way, and nobody else's.
+const FLOWS_OF_ONE_MAX: usize = 8;
 
 /// One sign-in under way.
 pub struct Flow {
@@ -64,14 +66,14 @@ impl Flows {
     /// Remembers a sign-in, and gives its state.
     pub fn put(&self, flow: Flow, now: Now) -> String {
         let mut flows = self.lock();
+        if flows.values().filter(|other| other.holder == flow.holder).count() >= FLOWS_OF_ONE_MAX {
+            remove_oldest(&mut flows, |other| other.holder == flow.holder);
+        }
         if flows.len() >= FLOWS_MAX {
             flows.retain(|_, flow| flow.is_good(now));
         }
-        if flows.len() >= FLOWS_MAX
-            && let Some(oldest) =
-                flows.iter().min_by_key(|(_, flow)| flow.born).map(|(state, _)| state.clone())
-        {
-            flows.remove(&oldest);
+        if flows.len() >= FLOWS_MAX {
+            remove_oldest(&mut flows, |_| true);
         }
         let state = random::<32>();
         flows.insert(state.clone(), flow);
@@ -91,5 +93,12 @@ impl Flows {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Flow>> {
         // It is whole after every change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn remove_oldest(flows: &mut HashMap<String, Flow>, is_one: impl Fn(&Flow) -> bool) {
+    let of_them = flows.iter().filter(|(_, flow)| is_one(flow));
+    if let Some(oldest) = of_them.min_by_key(|(_, flow)| flow.born).map(|(state, _)| state.clone()) {
+        flows.remove(&oldest);
     }
 }

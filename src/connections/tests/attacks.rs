@@ -48,6 +48,23 @@ async fn a_callback_that_was_never_asked_for_is_replayed_or_is_late_makes_no_con
 }
 
 #[tokio::test]
+async fn who_begins_again_and_again_pushes_out_nobodys_sign_in_but_their_own() {
+    // What happened: all sign-ins at services shared one bound, so that one person, by opening the link of one agent ten thousand
+    // times, ended everybody else's.
+    let bed = Bed::start().await;
+    let bobs = bed.begin(&bed.ask("bob", "planner"), "bob").await;
+    let ticket = bed.ask("ada", "planner");
+    let mut adas = Vec::new();
+    for _ in 0..9 {
+        adas.push(bed.begin(&ticket, "ada").await);
+    }
+    let oldest = bed.complete(&bed.sign_in(&adas[0], "ada").await, "ada").await;
+    assert!(matches!(oldest, Err(ConnectError::StateUnknown)), "{oldest:?}");
+    bed.complete(&bed.sign_in(&bobs, "bob").await, "bob").await.expect("Bob's connection");
+    bed.complete(&bed.sign_in(&adas[1], "ada").await, "ada").await.expect("Ada's connection");
+}
+
+#[tokio::test]
 async fn a_callback_in_another_browser_or_of_another_person_makes_no_connection() {
     let bed = Bed::start().await;
     // Bob starts, and has Ada's browser bring his answer, so that she uses his account; and the other way round.
