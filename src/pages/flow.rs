@@ -4,7 +4,7 @@
 //! browser has nothing to be completed with. The key is this process's, made anew when it starts.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use base64::Engine as _;
@@ -35,7 +35,11 @@ pub struct Flow {
 }
 
 /// Seals what browsers keep.
-pub struct FlowKey(RandomizedNonceKey);
+pub struct FlowKey {
+    key: RandomizedNonceKey,
+    /// What ages are counted from.
+    made: Instant,
+}
 
 #[derive(Serialize, Deserialize)]
 struct Written<'a> {
@@ -46,7 +50,7 @@ struct Written<'a> {
     issuer: Cow<'a, str>,
     /// Which page, and about what.
     link: Option<(&'a str, &'a str)>,
-    /// Seconds since 1970 UTC.
+    /// Milliseconds since the key was made. Whoever sets the wall clock makes no sign-in longer or shorter.
     until: u64,
 }
 
@@ -56,7 +60,8 @@ impl FlowKey {
         let mut key = Zeroizing::new([0_u8; 32]);
         aws_lc_rs::rand::fill(&mut *key)
             .expect("the system's random source works: TLS could not start without it");
-        Self(RandomizedNonceKey::new(&AES_256_GCM, &*key).expect("the key has the algorithm's length"))
+        let key = RandomizedNonceKey::new(&AES_256_GCM, &*key).expect("the key has the algorithm's length");
+        Self { key, made: Instant::now() }
     }
 
     /// The flow as the browser keeps it.
@@ -67,11 +72,11 @@ impl FlowKey {
             verifier: flow.attempt.verifier.expose(),
             issuer: flow.issuer.as_str().into(),
             link: flow.link.as_ref().map(|link| (link.page().path(), link.id())),
-            until: now.unix_seconds().saturating_add(FLOW_LIFETIME.as_secs()),
+            until: u64::try_from((self.age(now) + FLOW_LIFETIME).as_millis()).unwrap_or(u64::MAX),
         };
         let mut sealed = serde_json::to_vec(&written).expect("texts and a number are JSON");
         let nonce = self
-            .0
+            .key
             .seal_in_place_append_tag(Aad::from(LABEL), &mut sealed)
             .expect("some hundred bytes can be sealed");
         let whole = [nonce.as_ref().as_slice(), &sealed].concat();
@@ -83,9 +88,9 @@ impl FlowKey {
         let mut whole = Zeroizing::new(URL_SAFE_NO_PAD.decode(sealed).ok()?);
         let (nonce, sealed) = whole.split_at_mut_checked(NONCE_BYTES)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let opened = self.0.open_in_place(nonce, Aad::from(LABEL), sealed).ok()?;
+        let opened = self.key.open_in_place(nonce, Aad::from(LABEL), sealed).ok()?;
         let Written { state, nonce, verifier, issuer, link, until } = serde_json::from_slice(opened).ok()?;
-        (now.unix_seconds() < until).then(|| Flow {
+        (self.age(now) < Duration::from_millis(until)).then(|| Flow {
             attempt: Attempt {
                 state: SecretToken::new(state),
                 nonce: SecretToken::new(nonce),
@@ -97,6 +102,10 @@ impl FlowKey {
                 Link::new(page, id)
             }),
         })
+    }
+
+    fn age(&self, now: Now) -> Duration {
+        now.monotonic.saturating_duration_since(self.made)
     }
 }
 
@@ -128,6 +137,10 @@ mod tests {
         assert!(key.open(&sealed, now.after(FLOW_LIFETIME - Duration::from_secs(1))).is_some());
         assert!(key.open(&sealed, now.after(FLOW_LIFETIME)).is_none());
         assert!(FlowKey::new().open(&sealed, now).is_none());
+        // What happened: whoever set the wall clock forward ended every sign-in, and whoever set it back made old ones good again.
+        let wall = Duration::from_secs(1);
+        assert!(key.open(&sealed, Now { wall, ..now.after(FLOW_LIFETIME) }).is_none());
+        assert!(key.open(&sealed, Now { wall: now.wall + FLOW_LIFETIME * 2, ..now }).is_some());
         for bad in ["", "AAAA", "%", &sealed[4..], &sealed[..sealed.len() - 4]] {
             assert!(key.open(bad, now).is_none(), "{bad}");
         }
