@@ -1,7 +1,7 @@
 //! Tickets: the links that agents get. One says who asked for what; it carries no authority, works once, and not for long. For as
 //! long as one lives, an agent whose person said no gets none.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -66,6 +66,8 @@ pub struct Ticket {
     /// What is missing.
     pub missing: Missing,
     born: Instant,
+    /// Where it stands in line: how many were made before it.
+    number: u64,
 }
 
 /// The tickets under way.
@@ -79,7 +81,10 @@ struct Kept {
     tickets: HashMap<TicketId, Ticket>,
     /// The newest one of each person, agent and connector.
     newest: HashMap<Asker, TicketId>,
-    order: VecDeque<TicketId>,
+    /// All tickets, the oldest first.
+    order: BTreeMap<u64, TicketId>,
+    /// How many were made so far.
+    made: u64,
     /// Who said no to which agent at which connector, and when.
     declined: HashMap<Asker, Instant>,
 }
@@ -111,8 +116,8 @@ impl Tickets {
             ticket.scopes = scopes;
             return id;
         }
-        if kept.tickets.len() >= TICKETS_MAX
-            && let Some(oldest) = kept.order.pop_front()
+        while kept.tickets.len() >= TICKETS_MAX
+            && let Some(oldest) = kept.oldest()
         {
             kept.drop_one(&oldest);
         }
@@ -125,10 +130,11 @@ impl Tickets {
             scopes,
             missing,
             born: now.monotonic,
+            number: kept.made,
         };
+        kept.made += 1;
         kept.newest.insert(asker, id.clone());
-        kept.order.push_back(id.clone());
-        kept.tickets.insert(id.clone(), ticket);
+        kept.put(id.clone(), ticket);
         id
     }
 
@@ -182,14 +188,13 @@ impl Tickets {
         let _ = self.settled.send(ticket.asker());
     }
 
-    /// Puts a ticket back that was taken and came to nothing.
+    /// Puts a ticket back that was taken and came to nothing: in line where it stood.
     pub fn put_back(&self, id: TicketId, ticket: Ticket) {
         let mut kept = self.lock();
         if kept.tickets.len() < TICKETS_MAX {
             let asker = ticket.asker();
             kept.newest.entry(asker).or_insert_with(|| id.clone());
-            kept.order.push_front(id.clone());
-            kept.tickets.insert(id, ticket);
+            kept.put(id, ticket);
         }
     }
 
@@ -216,20 +221,25 @@ impl Tickets {
 
 impl Kept {
     fn drop_old(&mut self, now: Now) {
-        while let Some(oldest) = self.order.front() {
-            match self.tickets.get(oldest) {
-                Some(ticket) if ticket.is_good(now) => return,
-                Some(_) | None => {
-                    let oldest = oldest.clone();
-                    self.order.pop_front();
-                    self.drop_one(&oldest);
-                }
-            }
+        while let Some(oldest) = self.oldest()
+            && self.tickets.get(&oldest).is_some_and(|ticket| !ticket.is_good(now))
+        {
+            self.drop_one(&oldest);
         }
+    }
+
+    fn oldest(&self) -> Option<TicketId> {
+        self.order.values().next().cloned()
+    }
+
+    fn put(&mut self, id: TicketId, ticket: Ticket) {
+        self.order.insert(ticket.number, id.clone());
+        self.tickets.insert(id, ticket);
     }
 
     fn drop_one(&mut self, id: &TicketId) -> Option<Ticket> {
         let ticket = self.tickets.remove(id)?;
+        self.order.remove(&ticket.number);
         let asker = ticket.asker();
         if self.newest.get(&asker) == Some(id) {
             self.newest.remove(&asker);
@@ -379,6 +389,36 @@ mod tests {
         assert!(tickets.lock().newest.is_empty());
         ask(&tickets, &wanted("ada", "planner", "crm", "list"), now);
         assert_eq!(tickets.lock().order.len(), 1, "what is gone is not kept in line");
+    }
+
+    #[test]
+    fn a_ticket_that_is_used_does_not_stay_in_line() {
+        // What happened: it stayed there behind any older one that was still good, so that the line was longer than all bounds.
+        let (tickets, now) = (Tickets::default(), Now::read());
+        ask(&tickets, &wanted("bob", "planner", "crm", "list"), now);
+        for _ in 0..3 {
+            let id = ask(&tickets, &wanted("ada", "planner", "crm", "list"), now);
+            assert!(tickets.take(&id, now).is_some());
+        }
+        assert_eq!(tickets.lock().order.len(), 1);
+    }
+
+    #[test]
+    fn a_ticket_that_is_put_back_stands_in_line_where_it_stood_and_once() {
+        // What happened: each time that somebody came to nothing at the service, their ticket stood in line once more, and first.
+        let (tickets, now) = (Tickets::default(), Now::read());
+        let later = now.after(Duration::from_secs(60));
+        let older = ask(&tickets, &wanted("bob", "planner", "crm", "list"), now);
+        let id = ask(&tickets, &wanted("ada", "planner", "crm", "list"), later);
+        for _ in 0..3 {
+            let ticket = tickets.take(&id, later).expect("a ticket");
+            tickets.put_back(id.clone(), ticket);
+        }
+        assert_eq!(tickets.lock().order.len(), 2);
+        let after = now.after(TICKET_LIFETIME);
+        ask(&tickets, &wanted("eve", "planner", "crm", "list"), after);
+        assert!(!tickets.lock().tickets.contains_key(&older), "the one behind it is dropped when it is old");
+        assert!(tickets.get(&id, after).is_some());
     }
 
     #[test]
