@@ -49,6 +49,8 @@ pub enum Problem {
     NotOffered,
     /// Too many people sign in at once.
     Busy,
+    /// The person was forgotten while they signed in.
+    Forgotten,
     /// The link is used, too old, or never was one.
     LinkGone,
     /// The link is for somebody else.
@@ -208,6 +210,12 @@ impl Problem {
                 "The gateway completes only so many sign-ins at a time.",
                 "Wait a minute, and begin again.",
             ),
+            Self::Forgotten => heard(
+                StatusCode::CONFLICT,
+                "You were forgotten while you signed in",
+                "Whoever runs this gateway had it forget all that it held for you, just at that moment, so you are not signed in.",
+                "If you want to go on, sign in again.",
+            ),
             Self::LinkGone => heard(
                 StatusCode::GONE,
                 "This link does not lead anywhere any more",
@@ -299,6 +307,7 @@ impl Problem {
             Self::UnusableAnswer => "unusable",
             Self::NotOffered => "not_offered",
             Self::Busy => "busy",
+            Self::Forgotten => "forgotten",
             Self::LinkGone => "link_gone",
             Self::QuestionOver => "question_over",
             Self::Answered => "answered_otherwise",
@@ -325,6 +334,7 @@ impl Problem {
             | Self::Refused(_)
             | Self::NotLetIn(_)
             | Self::NotOffered
+            | Self::Forgotten
             | Self::LinkGone
             | Self::QuestionOver
             | Self::Answered

@@ -1,6 +1,6 @@
 //! Who is signed in, in which browser: in memory, bounded, and for hours at most.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,12 +20,32 @@ pub const LIFETIME_MAX: Duration = Duration::from_secs(8 * 3_600);
 const SESSIONS_MAX: usize = 50_000;
 /// Most sessions of one person: so many browsers nobody has. Beyond it, their own longest unused ends.
 const SESSIONS_OF_ONE_MAX: usize = 10;
+/// How many people are remembered who were forgotten, for sign-ins that are just being completed. Whoever is overtaken by more of
+/// them begins again.
+const FORGOTTEN_MAX: usize = 1_000;
 /// Bytes of a token of forms.
 const TOKEN_BYTES: usize = 32;
 
 /// All sessions. A session is known by the digest of its id, so that nothing here is good for anybody's cookie.
 #[derive(Default)]
-pub struct Sessions(Mutex<HashMap<[u8; 32], Kept>>);
+pub struct Sessions(Mutex<All>);
+
+#[derive(Default)]
+struct All {
+    sessions: HashMap<[u8; 32], Kept>,
+    /// Who was forgotten last, and before them.
+    forgotten: VecDeque<Person>,
+    /// How many people were forgotten so far.
+    forgets: u64,
+}
+
+/// How many people had been forgotten when a sign-in began to be completed.
+#[derive(Clone, Copy, Debug)]
+pub struct Forgets(u64);
+
+/// The person was forgotten while they signed in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Forgotten;
 
 struct Kept {
     person: SignedIn,
@@ -50,34 +70,48 @@ impl Kept {
 }
 
 impl Sessions {
-    /// Begins a session of `person`. Returns its id, for the browser alone.
-    pub fn begin(&self, person: SignedIn, now: Instant) -> String {
+    /// How many people have been forgotten so far.
+    pub fn forgets(&self) -> Forgets {
+        Forgets(self.lock().forgets)
+    }
+
+    /// Begins a session of `person`. Returns its id, for the browser alone. `since` was read before their issuer was asked who
+    /// they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Forgotten`] when the person was forgotten since then, or may have been.
+    pub fn begin(&self, person: SignedIn, since: Forgets, now: Instant) -> Result<String, Forgotten> {
         let id = random_text();
         let key = sha256(random_text().as_bytes());
-        let mut sessions = self.lock();
+        let mut all = self.lock();
+        if all.has_forgotten(&person, since) {
+            return Err(Forgotten);
+        }
+        let sessions = &mut all.sessions;
         let of_person: Vec<([u8; 32], Instant)> = sessions
             .iter()
             .filter(|(_, kept)| kept.person.is_same_person(&person))
             .map(|(digest, kept)| (*digest, kept.seen))
             .collect();
         if of_person.len() >= SESSIONS_OF_ONE_MAX {
-            remove_oldest(&mut sessions, of_person);
+            remove_oldest(sessions, of_person);
         }
         if sessions.len() >= SESSIONS_MAX {
             sessions.retain(|_, kept| kept.holds(now));
         }
         if sessions.len() >= SESSIONS_MAX {
             let all = sessions.iter().map(|(digest, kept)| (*digest, kept.seen)).collect();
-            remove_oldest(&mut sessions, all);
+            remove_oldest(sessions, all);
         }
         sessions.insert(sha256(id.as_bytes()), Kept { person, key, began: now, seen: now });
-        id
+        Ok(id)
     }
 
     /// The session of this id, used now; `None` when there is none, or none any more.
     pub fn open(&self, id: &str, now: Instant) -> Option<Session> {
         let digest = sha256(id.as_bytes());
-        let mut sessions = self.lock();
+        let sessions = &mut self.lock().sessions;
         let kept = sessions.get_mut(&digest)?;
         if !kept.holds(now) {
             sessions.remove(&digest);
@@ -89,20 +123,32 @@ impl Sessions {
 
     /// Ends a session.
     pub fn end(&self, session: &Session) {
-        self.lock().remove(&session.digest);
+        self.lock().sessions.remove(&session.digest);
     }
 
-    /// Ends the sessions of a person.
+    /// Ends the sessions of a person, and has none begin whose sign-in is being completed.
     pub fn forget(&self, person: &Person) -> usize {
-        let mut sessions = self.lock();
+        let mut all = self.lock();
+        all.forgets += 1;
+        all.forgotten.push_front(person.clone());
+        all.forgotten.truncate(FORGOTTEN_MAX);
+        let sessions = &mut all.sessions;
         let before = sessions.len();
         sessions
             .retain(|_, Kept { person: kept, .. }| !person.is(kept.issuer(), kept.tenant(), kept.subject()));
         before - sessions.len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], Kept>> {
+    fn lock(&self) -> MutexGuard<'_, All> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl All {
+    fn has_forgotten(&self, person: &SignedIn, since: Forgets) -> bool {
+        let count = usize::try_from(self.forgets - since.0).unwrap_or(usize::MAX);
+        let is_them = |forgotten: &Person| forgotten.is(person.issuer(), person.tenant(), person.subject());
+        count > FORGOTTEN_MAX || self.forgotten.iter().take(count).any(is_them)
     }
 }
 
@@ -142,12 +188,22 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::{Realm, Subject};
     use crate::oauth::sign_in::testing::signed_in;
+
+    fn begin(sessions: &Sessions, who: &str, now: Instant) -> String {
+        sessions.begin(signed_in(who), sessions.forgets(), now).expect("nobody is forgotten meanwhile")
+    }
+
+    fn person(who: &str) -> Person {
+        let realm = Realm::Issuers([signed_in(who).issuer().clone()].into());
+        Person { realm, subject: signed_in(who).subject().clone() }
+    }
 
     #[test]
     fn a_session_ends_when_it_is_idle_and_after_a_day() {
         let (sessions, now) = (Sessions::default(), Instant::now());
-        let id = sessions.begin(signed_in("ada"), now);
+        let id = begin(&sessions, "ada", now);
         assert!(sessions.open(&id, now + IDLE_MAX - Duration::from_secs(1)).is_some());
         assert!(sessions.open("another", now).is_none());
         let mut last = now;
@@ -156,7 +212,7 @@ mod tests {
             last += IDLE_MAX / 2;
         }
         assert!(sessions.open(&id, now + LIFETIME_MAX).is_none());
-        let idle = sessions.begin(signed_in("ada"), now);
+        let idle = begin(&sessions, "ada", now);
         assert!(sessions.open(&idle, now + IDLE_MAX).is_none());
         assert!(sessions.open(&idle, now).is_none(), "it is gone for good");
     }
@@ -164,8 +220,8 @@ mod tests {
     #[test]
     fn a_token_does_one_thing_in_one_session() {
         let (sessions, now) = (Sessions::default(), Instant::now());
-        let [one, other] = ["ada", "ada"]
-            .map(|who| sessions.open(&sessions.begin(signed_in(who), now), now).expect("a session"));
+        let [one, other] =
+            ["ada", "ada"].map(|who| sessions.open(&begin(&sessions, who, now), now).expect("a session"));
         let token = one.token("disconnect:crm");
         assert!(one.has_token("disconnect:crm", &token));
         for (session, purpose, given) in [
@@ -181,9 +237,9 @@ mod tests {
     #[test]
     fn nobody_fills_the_memory_and_nobody_is_pushed_out_by_another() {
         let (sessions, now) = (Sessions::default(), Instant::now());
-        let bobs = sessions.begin(signed_in("bob"), now);
+        let bobs = begin(&sessions, "bob", now);
         let adas: Vec<String> = (0..SESSIONS_OF_ONE_MAX as u64 + 3)
-            .map(|second| sessions.begin(signed_in("ada"), now + Duration::from_secs(second)))
+            .map(|second| begin(&sessions, "ada", now + Duration::from_secs(second)))
             .collect();
         let open =
             adas.iter().filter(|id| sessions.open(id, now + Duration::from_secs(60)).is_some()).count();
@@ -195,11 +251,25 @@ mod tests {
     #[test]
     fn who_is_forgotten_is_signed_out() {
         let (sessions, now) = (Sessions::default(), Instant::now());
-        let [ada, bob] = ["ada", "bob"].map(|who| sessions.begin(signed_in(who), now));
-        let person = signed_in("ada");
-        let realm = crate::identity::Realm::Issuers([person.issuer().clone()].into());
-        assert_eq!(sessions.forget(&Person { realm, subject: person.subject().clone() }), 1);
+        let [ada, bob] = ["ada", "bob"].map(|who| begin(&sessions, who, now));
+        assert_eq!(sessions.forget(&person("ada")), 1);
         assert!(sessions.open(&ada, now).is_none());
         assert!(sessions.open(&bob, now).is_some());
+    }
+
+    #[test]
+    fn who_is_forgotten_while_they_sign_in_has_no_session_and_anybody_else_has() {
+        let (sessions, now) = (Sessions::default(), Instant::now());
+        let since = sessions.forgets();
+        sessions.forget(&person("ada"));
+        sessions.forget(&person("bob"));
+        assert_eq!(sessions.begin(signed_in("ada"), since, now), Err(Forgotten));
+        assert!(sessions.begin(signed_in("eve"), since, now).is_ok());
+        assert!(sessions.begin(signed_in("ada"), sessions.forgets(), now).is_ok(), "they signed in anew");
+        for n in 0..FORGOTTEN_MAX {
+            sessions.forget(&Person { subject: Subject::new(n.to_string()), ..person("ada") });
+        }
+        assert_eq!(sessions.lock().forgotten.len(), FORGOTTEN_MAX);
+        assert_eq!(sessions.begin(signed_in("eve"), since, now), Err(Forgotten), "nobody can say any more");
     }
 }

@@ -13,6 +13,7 @@ use super::happening::Happening;
 use super::link::{Link, LinkPage};
 use super::problem::Problem;
 use super::reply::Reply;
+use super::sessions::Forgotten;
 use super::text;
 use super::view::{DonePage, SignInPage, Way};
 use super::{Pages, Visit, rendered};
@@ -20,7 +21,7 @@ use crate::audit::DeedKind;
 use crate::digest::sha256;
 use crate::identity::{Issuer, SecretToken};
 use crate::oauth::authorization_server::AuthorizationServer;
-use crate::oauth::sign_in::{Attempt, SignedIn};
+use crate::oauth::sign_in::Attempt;
 
 /// Bytes of the digest by which links name an issuer.
 const ISSUER_KEY_BYTES: usize = 8;
@@ -103,18 +104,12 @@ impl Visit<'_> {
     /// `GET …/signed-in`: back from the issuer. Whatever comes of it, it is not tried again; unless it cannot be recorded, so that
     /// nothing has been done with what came.
     pub(super) async fn complete_sign_in(&self) -> Result<Reply, Problem> {
-        let Pages { settings, browsers, .. } = self.pages;
+        let settings = &self.pages.settings;
         let mut happening = self.begins(DeedKind::SignIn)?;
         happening.by(None);
         let reply = match self.completed_sign_in(&mut happening).await {
-            Ok((person, link)) => {
-                happening.by(Some(self.known(&person)));
+            Ok((id, link)) => {
                 happening.done();
-                // The session that the browser had is over, whoever's it was, and the new one has another name.
-                if let Some(before) = &self.session {
-                    browsers.sessions.end(before);
-                }
-                let id = browsers.sessions.begin(person, self.now.monotonic);
                 let rest = link.map_or_else(|| "/".to_owned(), |link| link.rest());
                 let next = format!("{}{rest}", settings.base());
                 Reply::see_other(&next).with_cookie(Cookie::Session.set(&id, None, settings))
@@ -128,11 +123,8 @@ impl Visit<'_> {
         Ok(reply.with_cookie(Cookie::Flow.clear(settings)))
     }
 
-    /// Who came back, and by which link they came in the first place.
-    async fn completed_sign_in(
-        &self,
-        happening: &mut Happening,
-    ) -> Result<(SignedIn, Option<Link>), Problem> {
+    /// The session of who came back, by its id, and by which link they came in the first place.
+    async fn completed_sign_in(&self, happening: &mut Happening) -> Result<(String, Option<Link>), Problem> {
         let Pages { settings, servers, browsers, .. } = self.pages;
         let query = self.query()?;
         let state = query.required("state")?;
@@ -156,12 +148,19 @@ impl Visit<'_> {
         }
         let code = SecretToken::new(query.required("code")?);
         let _turn = browsers.completing.try_acquire().map_err(|_| Problem::Busy)?;
+        let since = browsers.sessions.forgets();
         let signed_in = server.sign_in(&attempt, &settings.signed_in_address(), &code, self.now).await;
         let person = signed_in.map_err(|error| {
             happening.because(&error);
             Problem::from(&error)
         })?;
-        Ok((person, link))
+        happening.by(Some(self.known(&person)));
+        // The session that the browser had is over, whoever's it was, and the new one has another name.
+        if let Some(before) = &self.session {
+            browsers.sessions.end(before);
+        }
+        let begun = browsers.sessions.begin(person, since, self.now.monotonic);
+        Ok((begun.map_err(|Forgotten| Problem::Forgotten)?, link))
     }
 
     /// `POST …/sign-out`.

@@ -2,6 +2,7 @@
 
 pub mod connecting;
 mod recording;
+mod strangers;
 
 use std::time::Duration;
 
