@@ -9,7 +9,6 @@ use askama::Template;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body::Body;
-use tokio::sync::Semaphore;
 
 use crate::audit::{Recorder, RequestId};
 use crate::clock::Now;
@@ -19,6 +18,7 @@ use crate::identity::{Issuer, Peer, Person};
 use crate::oauth::authorization_server::AuthorizationServers;
 
 mod account;
+mod completing;
 mod confirm;
 mod connect;
 mod cookies;
@@ -37,6 +37,7 @@ mod view;
 pub use settings::PagesSettings;
 pub use text::{Lines, plain};
 
+use completing::Completing;
 use cookies::Cookie;
 use fields::{Fields, check_origin};
 use flow::FlowKey;
@@ -46,8 +47,6 @@ use reply::Reply;
 use sessions::{Session, Sessions};
 use view::{Frame, ProblemPage, Who};
 
-/// Most sign-ins that are completed at a time. Whoever makes up answers must not be able to make up load for an issuer.
-const COMPLETING_MAX: usize = 32;
 /// Names the stylesheet in its address, so that a browser fetches it anew when it has changed.
 const STYLE_BYTES: usize = 6;
 
@@ -55,13 +54,12 @@ const STYLE_BYTES: usize = 6;
 pub struct Browsers {
     sessions: Sessions,
     flows: FlowKey,
-    completing: Semaphore,
+    completing: Completing,
 }
 
 impl Default for Browsers {
     fn default() -> Self {
-        let (sessions, flows) = (Sessions::default(), FlowKey::new());
-        Self { sessions, flows, completing: Semaphore::new(COMPLETING_MAX) }
+        Self { sessions: Sessions::default(), flows: FlowKey::new(), completing: Completing::default() }
     }
 }
 
@@ -324,7 +322,7 @@ impl Visit<'_> {
             reference: self.reference.clone(),
         };
         let allow = if let Problem::Method(allow) = problem { Some(*allow) } else { None };
-        Reply::page(heard.status, rendered(&page)).allowing(allow)
+        Reply::page(heard.status, rendered(&page)).allowing(allow).after(problem.retry_after())
     }
 
     /// Where somebody signs in who opened a link of theirs under another name: the issuer would sign the same one in again,

@@ -10,6 +10,9 @@ use crate::oauth::sign_in::SignInError;
 /// Most characters of what another server says.
 const DETAIL_CHARS_MAX: usize = 200;
 
+/// How long somebody waits who hears that too many sign in where they are: a few that came to nothing are forgiven by then.
+const RETRY_AFTER_SECONDS: u64 = 10;
+
 /// Why a page is not the one that was asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Problem {
@@ -49,6 +52,8 @@ pub enum Problem {
     NotOffered,
     /// Too many people sign in at once.
     Busy,
+    /// Too many people sign in from one address at once, or too many of them came to nothing.
+    TooMany,
     /// The person was forgotten while they signed in.
     Forgotten,
     /// The link is used, too old, or never was one.
@@ -210,6 +215,13 @@ impl Problem {
                 "The gateway completes only so many sign-ins at a time.",
                 "Wait a minute, and begin again.",
             ),
+            Self::TooMany => heard(
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many sign-ins come from where you are",
+                "The gateway completes only so many sign-ins of one address at a time, and waits after many that came to nothing. \
+                 Others may share that address with you. Your sign-in has not been used.",
+                "Wait ten seconds, and load this page again. If you are told then that it cannot be completed, begin again.",
+            ),
             Self::Forgotten => heard(
                 StatusCode::CONFLICT,
                 "You were forgotten while you signed in",
@@ -307,6 +319,7 @@ impl Problem {
             Self::UnusableAnswer => "unusable",
             Self::NotOffered => "not_offered",
             Self::Busy => "busy",
+            Self::TooMany => "too_many",
             Self::Forgotten => "forgotten",
             Self::LinkGone => "link_gone",
             Self::QuestionOver => "question_over",
@@ -334,6 +347,7 @@ impl Problem {
             | Self::Refused(_)
             | Self::NotLetIn(_)
             | Self::NotOffered
+            | Self::TooMany
             | Self::Forgotten
             | Self::LinkGone
             | Self::QuestionOver
@@ -352,6 +366,14 @@ impl Problem {
             | Self::Unrecorded
             | Self::NotRecordedYet
             | Self::Broken => Fault::Gateway,
+        }
+    }
+
+    /// The seconds after which the same may go well, for programs.
+    pub const fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::TooMany => Some(RETRY_AFTER_SECONDS),
+            _ => None,
         }
     }
 

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, SET_COOKIE,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER,
+    SET_COOKIE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
@@ -23,6 +23,7 @@ pub struct Reply {
     cache: &'static str,
     location: Option<HeaderValue>,
     allow: Option<&'static str>,
+    retry_after: Option<u64>,
     cookies: Vec<HeaderValue>,
 }
 
@@ -36,6 +37,7 @@ impl Reply {
             cache: "no-store",
             location: None,
             allow: None,
+            retry_after: None,
             cookies: Vec::new(),
         }
     }
@@ -66,6 +68,12 @@ impl Reply {
         self
     }
 
+    /// The same, with the seconds to wait.
+    pub fn after(mut self, seconds: Option<u64>) -> Self {
+        self.retry_after = seconds;
+        self
+    }
+
     /// As it is sent.
     pub fn into_response(self) -> Response<Bytes> {
         let mut response = Response::new(self.body);
@@ -76,6 +84,7 @@ impl Reply {
         keep_in_place(headers);
         headers.extend(self.location.map(|location| (LOCATION, location)));
         headers.extend(self.allow.map(|allow| (ALLOW, HeaderValue::from_static(allow))));
+        headers.extend(self.retry_after.map(|seconds| (RETRY_AFTER, HeaderValue::from(seconds))));
         for cookie in self.cookies {
             headers.append(SET_COOKIE, cookie);
         }

@@ -101,8 +101,8 @@ impl Visit<'_> {
         Ok(Reply::see_other(url.as_str()).with_cookie(cookie))
     }
 
-    /// `GET …/signed-in`: back from the issuer. Whatever comes of it, it is not tried again; unless it cannot be recorded, so that
-    /// nothing has been done with what came.
+    /// `GET …/signed-in`: back from the issuer. Whatever comes of it, it is not tried again; unless it cannot be recorded or has to
+    /// wait, so that nothing has been done with what came.
     pub(super) async fn complete_sign_in(&self) -> Result<Reply, Problem> {
         let settings = &self.pages.settings;
         let mut happening = self.begins(DeedKind::SignIn)?;
@@ -117,6 +117,9 @@ impl Visit<'_> {
             Err(problem) => {
                 let reply = self.say(&problem);
                 happening.failed(&problem);
+                if problem == Problem::TooMany {
+                    return Ok(reply);
+                }
                 reply
             }
         };
@@ -129,7 +132,7 @@ impl Visit<'_> {
         let query = self.query()?;
         let state = query.required("state")?;
         let sealed = Cookie::Flow.read(self.request.headers(), settings).ok_or(Problem::NotBegun)?;
-        let Flow { attempt, issuer, link } =
+        let (Flow { attempt, issuer, link }, mark) =
             browsers.flows.open(&sealed, self.now).ok_or(Problem::NotBegun)?;
         // Both are 256 random bits; their digests say nothing about how much of them is alike.
         if attempt.state.digest() != sha256(state.as_bytes()) {
@@ -147,13 +150,18 @@ impl Visit<'_> {
             });
         }
         let code = SecretToken::new(query.required("code")?);
-        let _turn = browsers.completing.try_acquire().map_err(|_| Problem::Busy)?;
+        let turn = browsers.completing.begin(self.visitor.peer.address.ip(), self.now.monotonic)?;
+        // Whatever the issuer says to the code: it is not asked about another one.
+        if !browsers.flows.use_up(mark, self.now) {
+            return Err(Problem::NotBegun);
+        }
         let since = browsers.sessions.forgets();
         let signed_in = server.sign_in(&attempt, &settings.signed_in_address(), &code, self.now).await;
         let person = signed_in.map_err(|error| {
             happening.because(&error);
             Problem::from(&error)
         })?;
+        turn.came_to_something();
         happening.by(Some(self.known(&person)));
         // The session that the browser had is over, whoever's it was, and the new one has another name.
         if let Some(before) = &self.session {

@@ -1,6 +1,7 @@
 //! A browser, as far as pages need one: cookies by their rules, links, forms, and no redirect that the test does not see.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use reqwest::header::{HeaderMap, LOCATION, SET_COOKIE};
 use reqwest::{Client, RequestBuilder, Response};
@@ -37,6 +38,17 @@ impl Browser {
     pub fn at(gateway: String) -> Self {
         let (cookies, secrets, shown) = (BTreeMap::new(), Vec::new(), String::new());
         Self { client: client(), gateway, cookies, secrets, shown }
+    }
+
+    /// The same at another address, of those that loopback has many of.
+    pub fn coming_from(self, address: IpAddr) -> Self {
+        let client = Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .local_address(address)
+            .build()
+            .expect("a client");
+        Self { client, ..self }
     }
 
     /// The cookies of the gateway that it ever had, and the states, nonces, codes and tokens of all addresses that it went to.
