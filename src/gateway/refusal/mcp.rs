@@ -99,9 +99,9 @@ pub(super) fn answer_to_mcp(error: &McpError) -> Answer {
             Fault::Agent,
             "The agent has to begin the task anew: this one is over, or belongs to somebody else.",
         ),
-        McpError::State(_) => Answer::forbidden(
+        // Clients read the JSON-RPC error of a 400, and not each of them that of a 403.
+        McpError::State(_) => Answer::bad_request(
             "state_refused",
-            Fault::Agent,
             "The agent has to begin the call anew: what it goes on with was given out for another call, or for somebody else.",
         ),
         McpError::AgentAlone => Refusal::Denied(Denial::AgentAlone).answer(None),

@@ -113,7 +113,7 @@ fn assert_told((status, told): &(u16, Value), code: &str) {
 
 #[track_caller]
 fn assert_state_refused((status, told): &(u16, Value)) {
-    assert_eq!((*status, &told["error"]["data"]["code"]), (403, &json!("state_refused")), "{told:#}");
+    assert_eq!((*status, &told["error"]["data"]["code"]), (400, &json!("state_refused")), "{told:#}");
 }
 
 impl McpBed {

@@ -32,13 +32,13 @@ async fn a_call_that_waits_goes_on_for_its_person_and_with_its_arguments_alone()
         asked(json!({ "requestState": state, "inputResponses": reply("Ada"), "arguments": { "x": 1 } })),
         json!({ "name": "list_notes", "requestState": state, "inputResponses": reply("Ada") }),
     ] {
-        assert_refused(&bed.modern_answer("ada", "tools/call", params).await, 403, "state_refused");
+        assert_refused(&bed.modern_answer("ada", "tools/call", params).await, 400, "state_refused");
     }
     let agent = bed.bed.authorization_server.subject_token("ada").agent("another-agent").mint();
     let mut another = bed.modern("ada", "tools/call", asked(goes_on(&state))).build().expect("a request");
     another.headers_mut().insert("authorization", format!("Bearer {agent}").parse().expect("a value"));
     let another = reqwest::Client::new().execute(another).await.expect("an answer");
-    assert_refused(&answer(another).await, 403, "state_refused");
+    assert_refused(&answer(another).await, 400, "state_refused");
     assert_eq!(bed.notes.requests().len(), before, "nothing of it reached the server");
     let outcomes = bed.bed.outcomes(5).await;
     assert_eq!(outcomes[1..], ["state_refused"; 4]);
