@@ -15,8 +15,8 @@ use obo_gateway::process::{Environment, Process};
 use rmcp::handler::client::progress::{ProgressDispatcher, ProgressSubscriber};
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CallToolResult, ClientConfig, ClientRequest, ElicitRequestParams,
-    ElicitResult, ElicitationAction, ElicitationCapability, ProgressNotificationParam, ProtocolVersion,
-    ServerResult, UrlElicitationCapability,
+    ElicitResult, ElicitationAction, ElicitationCapability, FormElicitationCapability,
+    ProgressNotificationParam, ProtocolVersion, ServerResult, UrlElicitationCapability,
 };
 use rmcp::service::{NotificationContext, PeerRequestOptions, RequestContext, RequestHandle, RunningService};
 use rmcp::transport::StreamableHttpClientTransport;
@@ -45,7 +45,7 @@ pub struct Bed {
 enum Between {
     Nothing,
     Gateway,
-    /// `whoami` is at a service that people have accounts at: the authorization server again.
+    /// `whoami` is at a service that people have accounts at: the authorization server again. `next_step` is agreed to.
     GatewayWithAccounts,
 }
 
@@ -64,7 +64,8 @@ impl Bed {
 
     async fn with(between: Between) -> Self {
         let mut settings = Settings { signs_in_by_hint: true, ..Settings::default() };
-        settings.gateway.redirect_uris.push(format!("{PUBLIC}/account/callback"));
+        let back = ["callback", "signed-in"].map(|rest| format!("{PUBLIC}/account/{rest}"));
+        settings.gateway.redirect_uris.extend(back);
         let authorization_server =
             AuthorizationServer::start(settings).await.expect("an authorization server");
         let server = server::start().await;
@@ -127,7 +128,7 @@ audit: {{ file: {audit} }}
     tools:
       whoami: {{ identity: connection, scopes: [\"{MAIL_AUDIENCE}/Mail.Read\"] }}
       in_steps: {{ identity: on_behalf_of }}
-      next_step: {{ identity: on_behalf_of }}
+      next_step: {{ identity: on_behalf_of, confirm: true }}
       delete_everything: {{ identity: on_behalf_of }}
 ",
                     issuer = authorization_server.issuer(),
@@ -177,6 +178,12 @@ audit: {{ file: {audit} }}
         self.connect_agent(era, Some("ada"), Agent { pages: Some(pages), ..Agent::default() }).await
     }
 
+    /// Ada's client, which shows her forms. This is how she sends them.
+    pub async fn connect_with_forms(&self, era: ProtocolVersion, answer: ElicitResult) -> Visitor {
+        let forms = Forms { answer, asked: Arc::default() };
+        self.connect_agent(era, Some("ada"), Agent { forms: Some(forms), ..Agent::default() }).await
+    }
+
     /// Ada, in her browser.
     pub fn ada(&self) -> Ada {
         let gateway = self.gateway.as_ref().expect("a gateway");
@@ -203,9 +210,9 @@ audit: {{ file: {audit} }}
         } else {
             ClientLifecycleMode::Initialize
         };
-        let (progress, pages) = (agent.progress.clone(), agent.pages.clone());
+        let (progress, pages, forms) = (agent.progress.clone(), agent.pages.clone(), agent.forms.clone());
         let client = agent.serve_with_lifecycle(transport, mode).await.expect("a connection");
-        Visitor { client, progress, pages }
+        Visitor { client, progress, pages, forms }
     }
 }
 
@@ -217,11 +224,27 @@ fn person(who: &str) -> Person {
     }
 }
 
-/// An agent that listens to progress, and may open pages.
+/// An agent that listens to progress, and may open pages or show forms.
 #[derive(Clone, Default)]
 pub struct Agent {
     progress: ProgressDispatcher,
     pages: Option<Pages>,
+    forms: Option<Forms>,
+}
+
+/// Shows forms to Ada.
+#[derive(Clone)]
+pub struct Forms {
+    /// How she sends them.
+    answer: ElicitResult,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Forms {
+    /// What they said.
+    pub fn asked(&self) -> Vec<String> {
+        self.asked.lock().expect("nobody panics here").clone()
+    }
 }
 
 /// Opens pages for Ada.
@@ -281,10 +304,12 @@ impl Ada {
 impl ClientHandler for Agent {
     fn get_info(&self) -> ClientConfig {
         let mut info = ClientConfig::default();
-        info.capabilities.elicitation = self
-            .pages
-            .as_ref()
-            .map(|_| ElicitationCapability::new().with_url(UrlElicitationCapability::new()));
+        let shows = ElicitationCapability::new();
+        info.capabilities.elicitation = match (&self.pages, &self.forms) {
+            (Some(_), _) => Some(shows.with_url(UrlElicitationCapability::new())),
+            (None, Some(_)) => Some(shows.with_form(FormElicitationCapability::new())),
+            (None, None) => None,
+        };
         info
     }
 
@@ -293,9 +318,13 @@ impl ClientHandler for Agent {
         asked: ElicitRequestParams,
         _: RequestContext<RoleClient>,
     ) -> Result<ElicitResult, ErrorData> {
-        let (Some(pages), ElicitRequestParams::UrlElicitationParams { url, .. }) = (&self.pages, asked)
-        else {
-            panic!("a page is to be opened")
+        let (pages, url) = match (&self.pages, &self.forms, asked) {
+            (Some(pages), _, ElicitRequestParams::UrlElicitationParams { url, .. }) => (pages, url),
+            (_, Some(forms), ElicitRequestParams::FormElicitationParams { message, .. }) => {
+                forms.asked.lock().expect("nobody panics here").push(message);
+                return Ok(forms.answer.clone());
+            }
+            (_, _, other) => panic!("it shows nothing of the kind: {other:?}"),
         };
         pages.asked.lock().expect("nobody panics here").push(url.clone());
         if pages.action == ElicitationAction::Accept {
@@ -315,6 +344,7 @@ impl ClientHandler for Agent {
 pub struct Visitor {
     pub client: RunningService<RoleClient, Agent>,
     pub pages: Option<Pages>,
+    pub forms: Option<Forms>,
     progress: ProgressDispatcher,
 }
 
@@ -346,7 +376,7 @@ impl Visitor {
     }
 }
 
-fn params(name: &'static str, arguments: Value) -> CallToolRequestParams {
+pub fn params(name: &'static str, arguments: Value) -> CallToolRequestParams {
     let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
     CallToolRequestParams::new(name).with_arguments(arguments)
 }
