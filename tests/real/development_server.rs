@@ -1,9 +1,9 @@
 //! The development authorization server and the demo mail connector as a process of their own, over TLS, for clients
 //! that are not written in Rust.
 //!
-//! Its first argument is a directory for certificates; further ones are addresses that the gateway goes by as a resource,
-//! beside its own. It prints where everything is as one line of JSON, answers each line of its input with what the token
-//! endpoint received so far, and ends with its input.
+//! Its first argument is a directory for certificates; further ones are addresses of the gateway: those where its pages
+//! take people back (`…/account/…`), and those that it goes by as a resource, beside its own. It prints where everything is
+//! as one line of JSON, answers each line of its input with what the token endpoint received so far, and ends with its input.
 
 use std::io::{self, BufRead as _, Write as _};
 use std::path::PathBuf;
@@ -18,10 +18,10 @@ fn main() -> io::Result<()> {
     let directory = arguments.next().map(PathBuf::from);
     let directory =
         directory.ok_or_else(|| io::Error::other("usage: development_server DIRECTORY [ADDRESS]..."))?;
-    let identifier_uris = arguments.filter_map(|address| address.into_string().ok()).collect();
+    let addresses = arguments.filter_map(|address| address.into_string().ok()).collect();
     let certificates = DevelopmentCertificates::ensure(&directory)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let (server, mail) = runtime.block_on(start(&certificates, identifier_uris))?;
+    let (server, mail) = runtime.block_on(start(&certificates, addresses))?;
     say(&introduction(&server, &mail, &certificates))?;
     for line in io::stdin().lock().lines() {
         line?;
@@ -32,11 +32,13 @@ fn main() -> io::Result<()> {
 
 async fn start(
     certificates: &DevelopmentCertificates,
-    identifier_uris: Vec<String>,
+    addresses: Vec<String>,
 ) -> io::Result<(AuthorizationServer, MailConnector)> {
     let tls = certificates.server_config()?;
     let mut settings = Settings { tls: Some(tls.clone()), ..Settings::default() };
-    settings.gateway.identifier_uris = identifier_uris;
+    let (pages, resources) = addresses.into_iter().partition(|address| address.contains("/account/"));
+    settings.gateway.redirect_uris = pages;
+    settings.gateway.identifier_uris = resources;
     settings.gateway.certificates.push(certificates.client.certificate.to_vec());
     let server = AuthorizationServer::start(settings).await?;
     let mail =

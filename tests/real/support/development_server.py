@@ -13,7 +13,8 @@ from .running import STOP_SECONDS
 
 
 class DevelopmentServer:
-    """`addresses` are those that the gateway goes by as a resource, beside its own."""
+    """`addresses` are the gateway's: those that it goes by as a resource, beside its own, and those where its pages take people
+    back."""
 
     def __init__(self, folder: Path, *addresses: str):
         program = os.environ["OBO_DEVELOPMENT_SERVER"]

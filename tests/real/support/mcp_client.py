@@ -15,6 +15,7 @@ class Fault(Exception):
     def __init__(self, fault: dict):
         super().__init__(f"{fault['kind']} {fault['code']}: {fault['message']}")
         self.kind, self.code, self.message = fault["kind"], fault["code"], fault["message"]
+        self.data, self.elicitations = fault.get("data"), fault.get("elicitations")
 
 
 class UnderWay:
@@ -63,6 +64,7 @@ class SdkClient:
         )
         self._under_way: dict[int, UnderWay] = {}
         self._notified: queue.Queue = queue.Queue()
+        self._asked: queue.Queue = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
@@ -70,6 +72,8 @@ class SdkClient:
             told = json.loads(line)
             if "notified" in told:
                 self._notified.put(told["notified"])
+            elif "asked" in told:
+                self._asked.put(told["asked"])
             else:
                 self._under_way[told["id"]].put(told)
         for begun in self._under_way.values():
@@ -92,6 +96,17 @@ class SdkClient:
     def notified(self) -> str:
         """The next notification that nobody asked for."""
         return self._notified.get(timeout=PATIENCE_SECONDS)
+
+    def asked(self) -> dict:
+        """What the person is asked next: since their answer was said (`answer`), the client tells of it."""
+        return self._asked.get(timeout=PATIENCE_SECONDS)
+
+    def asked_so_far(self) -> list:
+        """What else they were asked by now."""
+        found = []
+        while not self._asked.empty():
+            found.append(self._asked.get())
+        return found
 
     def stop(self) -> None:
         # It ends with its input, also when the tests are killed.

@@ -11,8 +11,8 @@ from mcp.client.auth import OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
 from mcp.client.subscriptions import ToolsListChanged
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull, OAuthClientMetadata
-from mcp.shared.exceptions import MCPError
-from mcp_types import CreateMessageResult, ElicitResult, ListRootsResult, Root, TextContent
+from mcp.shared.exceptions import MCPError, UrlElicitationRequiredError
+from mcp_types import URL_ELICITATION_REQUIRED, CreateMessageResult, ElicitResult, ListRootsResult, Root, TextContent
 
 
 def say(line: dict) -> None:
@@ -24,7 +24,14 @@ def plain(value):
     return value.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-async def agree(_, params) -> ElicitResult:
+# What the person says, once a test has said so. Until then they agree to everything.
+answers: list[dict] = []
+
+
+async def ask(_, params) -> ElicitResult:
+    if answers:
+        say({"asked": plain(params)})
+        return ElicitResult(**answers[-1])
     answer = {"string": "Ada", "boolean": True, "integer": 1, "number": 1, "array": []}
     fields = params.requested_schema["properties"].items()
     return ElicitResult(action="accept", content={name: answer[field["type"]] for name, field in fields})
@@ -73,7 +80,7 @@ class Verbs:
         self.tasks: dict = {}
         self.closing = asyncio.Event()
 
-    async def _open(self, url: str, era: str, http: httpx2.AsyncClient) -> dict:
+    async def _open(self, url: str, era: str, http: httpx2.AsyncClient, asks: bool = True) -> dict:
         async def see_session(response):
             self.session = response.headers.get("mcp-session-id", self.session)
 
@@ -81,7 +88,8 @@ class Verbs:
         self.client = Client(
             streamable_http_client(url, http_client=http),
             mode=era,
-            elicitation_callback=agree,
+            # With it the SDK says that the client shows forms and pages; there is no saying that it shows one of them.
+            elicitation_callback=ask if asks else None,
             sampling_callback=model,
             list_roots_callback=roots,
             message_handler=notified,
@@ -112,7 +120,9 @@ class Verbs:
 
     async def connect(self, given, _):
         headers = {"authorization": f"Bearer {given['token']}"} if given.get("token") else {}
-        return await self._open(given["url"], given["era"], httpx2.AsyncClient(headers=headers, timeout=120))
+        trusted = ssl.create_default_context(cafile=given.get("trust"))
+        http = httpx2.AsyncClient(headers=headers, verify=trusted, timeout=120)
+        return await self._open(given["url"], given["era"], http, given.get("elicits", {}) is not None)
 
     async def end(self, *_):
         self.closing.set()
@@ -143,6 +153,17 @@ class Verbs:
             tell({"progress": done})
 
         return plain(await self.client.call_tool(given["name"], given.get("arguments"), progress_callback=progress))
+
+    async def answer(self, given, _):
+        answers.append(given)
+
+    async def leg(self, given, _):
+        """One leg of a call, which its program takes further itself: what the SDK hands it, and what it brings along."""
+        state, responses = given.get("requestState"), given.get("inputResponses")
+        if responses is not None:
+            responses = {name: ElicitResult(**response) for name, response in responses.items()}
+        brings = {"input_responses": responses, "request_state": state, "allow_input_required": True}
+        return plain(await self.client.session.call_tool(given["name"], given["arguments"], **brings))
 
     async def abort(self, given, _):
         self.tasks[given["call"]].cancel()
@@ -210,8 +231,15 @@ def fault(error: BaseException) -> dict:
     # What went wrong within a group of tasks is what went wrong.
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
-    code = error.code if isinstance(error, MCPError) else None
-    return {"kind": type(error).__name__, "code": code, "status": None, "message": str(error)}
+    told = {"kind": type(error).__name__, "code": None, "status": None, "message": str(error), "data": None}
+    if not isinstance(error, MCPError):
+        return told
+    told |= {"code": error.code, "data": error.data}
+    if error.code == URL_ELICITATION_REQUIRED:
+        # The SDK reads it when it is asked to.
+        pages = UrlElicitationRequiredError.from_error(error.error).elicitations
+        told["elicitations"] = [plain(page) for page in pages]
+    return told
 
 
 async def main() -> None:

@@ -3,14 +3,15 @@
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import * as mcp from "@modelcontextprotocol/sdk/types.js";
-import { Newcomer, agree, drive, model, notified, roots, verbsOf } from "./driver.mjs";
+import { Newcomer, ask, drive, model, notified, roots, verbsOf } from "./driver.mjs";
 
 const here = {};
-const capabilities = { elicitation: {}, sampling: {}, roots: {} };
 
-function makeClient() {
+// `elicits` is what the client says that it can show its person; null says nothing of the kind.
+function makeClient(elicits = {}) {
+    const capabilities = { ...(elicits && { elicitation: elicits }), sampling: {}, roots: {} };
     const client = new Client({ name: "typescript-v1", version: "1" }, { capabilities });
-    client.setRequestHandler(mcp.ElicitRequestSchema, (request) => agree(request.params));
+    if (elicits) client.setRequestHandler(mcp.ElicitRequestSchema, (request) => ask(request.params));
     client.setRequestHandler(mcp.CreateMessageRequestSchema, () => model);
     client.setRequestHandler(mcp.ListRootsRequestSchema, () => roots);
     client.setNotificationHandler(mcp.ToolListChangedNotificationSchema, ({ method }) => notified(method));
@@ -19,8 +20,8 @@ function makeClient() {
 
 here.call = (given, options) => here.client.callTool(given, undefined, options);
 
-async function connect(url, options) {
-    here.client = makeClient();
+async function connect(url, options, elicits) {
+    here.client = makeClient(elicits);
     here.transport = new StreamableHTTPClientTransport(new URL(url), options);
     await here.client.connect(here.transport);
     return {
@@ -32,8 +33,8 @@ async function connect(url, options) {
 
 drive({
     ...verbsOf(here),
-    connect: ({ url, token }) =>
-        connect(url, token && { requestInit: { headers: { authorization: `Bearer ${token}` } } }),
+    connect: ({ url, token, elicits }) =>
+        connect(url, token && { requestInit: { headers: { authorization: `Bearer ${token}` } } }, elicits),
     async meet({ url, ...given }) {
         here.newcomer = new Newcomer(given);
         await connect(url, { authProvider: here.newcomer }).catch((error) => {

@@ -1,5 +1,6 @@
 // How a test drives a client: a line of JSON says what to do, a line says how it ended, and lines between tell what came
-// while it was done. Several can be under way at once. It ends with its input.
+// while it was done. Several can be under way at once. What the person is asked is told as well, once a test has said what
+// they answer. It ends with its input.
 
 import { createInterface } from "node:readline";
 
@@ -15,15 +16,23 @@ export function drive(verbs) {
                 const result = await verbs[verb](given, (event) => say({ id, event }), id);
                 say({ id, result: result ?? null });
             } catch (error) {
-                const { code = null, status = null } = error;
-                say({ id, fault: { kind: error.constructor.name, code, status, message: error.message } });
+                const { code = null, status = null, data = null, message } = error;
+                // What the SDK itself reads in an error that wants pages opened.
+                const elicitations = error.elicitations ?? null;
+                say({ id, fault: { kind: error.constructor.name, code, status, message, data, elicitations } });
             }
         })
         .on("close", () => process.exit(0));
 }
 
-// A person who agrees to everything, and a model that always says the same.
-export function agree({ requestedSchema }) {
+// A person who agrees to everything unless a test says what they answer, and a model that always says the same.
+let answer = null;
+export function ask(params) {
+    if (answer === null) return agree(params);
+    say({ asked: params });
+    return answer;
+}
+function agree({ requestedSchema }) {
     const answer = { string: "Ada", boolean: true, integer: 1, number: 1, array: [] };
     const fields = Object.entries(requestedSchema.properties);
     const content = Object.fromEntries(fields.map(([name, { type }]) => [name, answer[type]]));
@@ -38,6 +47,7 @@ export const named = (things) => things.map((thing) => thing.name);
 export function verbsOf(here) {
     const aborts = new Map();
     return {
+        answer: async (given) => void (answer = given),
         list_tools: async () => (await here.client.listTools()).tools,
         list_prompts: async () => named((await here.client.listPrompts()).prompts),
         list_resources: async () => (await here.client.listResources()).resources.map((resource) => resource.uri),
