@@ -33,10 +33,11 @@ impl Held {
         let _turn = self.turns.take(&owner).await;
         let before = self.open_in_turn(&owner).await.ok().flatten();
         if let Some(before) = &before
+            && service.matches(&before.grant)
             && before.grant.account.is_some()
             && before.grant.account == grant.account
         {
-            // The person agreed to these for the same account.
+            // The person agreed to these for the same account, at the same service, and for the same scopes.
             grant.agents.clone_from(&before.grant.agents);
         }
         grant.agree_to(&ticket.agent, now.unix_seconds());

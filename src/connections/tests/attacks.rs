@@ -163,3 +163,22 @@ async fn a_person_who_picks_another_account_takes_no_agreements_along() {
     bed.call("ada", "other").await.expect("a token");
     check_missing(bed.call("ada", "planner").await, Missing::Consent);
 }
+
+#[tokio::test]
+async fn what_a_person_agreed_to_under_other_settings_lets_no_agent_use_what_they_connect_anew() {
+    // The planner may read Ada's mail. Then the connector is to read more, and Ada connects the same account anew for another agent.
+    let mut bed = Bed::start().await;
+    bed.connect("ada", "planner").await;
+    bed.reconfigure(&format!(" {MAIL_AUDIENCE}/User.Read"));
+    bed.connect("ada", "other").await;
+    bed.call("ada", "other").await.expect("a token");
+    check_missing(bed.call("ada", "planner").await, Missing::Consent);
+    let summaries = bed.connections.of(&holder("ada")).await.expect("read");
+    let agents: Vec<&str> = summaries[0].agents.iter().map(|consent| consent.agent.as_str()).collect();
+    assert_eq!(agents, ["other"]);
+    // Under the same settings it is still for both.
+    let ticket = bed.connections.ask(&wanted("ada", "planner"), Missing::Consent, Now::read());
+    bed.connections.agree(&ticket, &holder("ada"), &visit("ada"), Now::read()).await.expect("agreed");
+    bed.connect("ada", "third").await;
+    bed.call("ada", "planner").await.expect("a token");
+}
