@@ -100,10 +100,13 @@ impl Connections {
         now: Now,
     ) -> Result<Authorization, ConnectError> {
         let place = self.events.reserve()?;
+        // Before the ticket is looked at: who is forgotten from here on has no connection of it, wherever this has come by then.
+        let forgettings = self.held.vault.forgettings(&holder.owner(&ConnectorName::new("")));
         let asked = self.held.tickets.get(ticket, now).ok_or(ConnectError::TicketOver)?;
         self.check_person(&asked, holder, visit)?;
         let service = Arc::clone(self.service(&asked.connector).ok_or(ConnectError::NotConfigured)?);
-        let flow = Flow::begin(ticket.clone(), holder.clone(), Arc::clone(&service), browser, now);
+        let flow =
+            Flow::begin(ticket.clone(), holder.clone(), Arc::clone(&service), forgettings, browser, now);
         let code_challenge = URL_SAFE_NO_PAD.encode(flow.verifier.digest());
         let nonce = flow.nonce.clone();
         let state = self.held.flows.put(flow, now);
@@ -160,17 +163,19 @@ impl Connections {
         let (held, redirect_uri) = (Arc::clone(&self.held), self.links.callback());
         // A browser that is closed meanwhile loses nothing.
         let work = async move {
-            let Flow { ticket: id, service, verifier, nonce, .. } = flow;
-            let recorder = service.events.recorder().clone();
+            let recorder = flow.service.events.recorder().clone();
             let _under_way = recorder.under_way();
-            let redeemed = service.client.redeem(&code, &verifier, &redirect_uri, &nonce, now);
+            let client = &flow.service.client;
+            let redeemed = client.redeem(&code, &flow.verifier, &redirect_uri, &flow.nonce, now);
             let connected = match recorder.within_grace(redeemed).await {
-                Some(Ok(tokens)) => held.keep(&service, &ticket, tokens, doing, leftover, now).await,
+                Some(Ok(tokens)) => held.keep(&flow, &ticket, tokens, doing, leftover, now).await,
                 Some(Err(error)) => Err(doing.came_to_nothing(error.into())),
                 None => Err(doing.came_to_nothing(ConnectError::BrokeOff)),
             };
-            if connected.is_err() {
-                held.tickets.put_back(id, ticket);
+            // Of a person who was forgotten meanwhile nothing is put back.
+            let owner = ticket.holder.owner(&ticket.connector);
+            if connected.is_err() && held.vault.forgettings(&owner) == flow.forgettings {
+                held.tickets.put_back(flow.ticket, ticket);
             }
             connected
         };

@@ -231,6 +231,7 @@ pub fn failure(error: &ConnectError) -> Failure {
         }
         ConnectError::NoCode => of("no_code", Fault::AuthorizationServer),
         ConnectError::NothingToAgreeTo => of("no_connection", Fault::User),
+        ConnectError::Forgotten => of("forgotten", Fault::User),
         ConnectError::NotConfigured => of("not_configured", Fault::Gateway),
         ConnectError::Exchange(error) => exchange::failure(error, true),
         ConnectError::Vault(_) => of("vault_unavailable", Fault::Gateway),

@@ -9,6 +9,7 @@ use super::{Holder, Service, random};
 use crate::clock::Now;
 use crate::digest::sha256;
 use crate::identity::{Person, SecretToken};
+use crate::vault::Forgettings;
 
 /// How long a person may take at the service: another factor, a forgotten password.
 const FLOW_LIFETIME: Duration = Duration::from_secs(600);
@@ -29,6 +30,8 @@ pub struct Flow {
     pub verifier: SecretToken,
     /// What ties the ID token to the request.
     pub nonce: String,
+    /// How often the person had been forgotten when they began it.
+    pub forgettings: Forgettings,
     browser: [u8; 32],
     born: Instant,
 }
@@ -39,11 +42,19 @@ pub struct Flows(Mutex<HashMap<String, Flow>>);
 
 impl Flow {
     /// One that begins now, in this browser.
-    pub fn begin(ticket: TicketId, holder: Holder, service: Arc<Service>, browser: &str, now: Now) -> Self {
+    pub fn begin(
+        ticket: TicketId,
+        holder: Holder,
+        service: Arc<Service>,
+        forgettings: Forgettings,
+        browser: &str,
+        now: Now,
+    ) -> Self {
         Self {
             ticket,
             holder,
             service,
+            forgettings,
             // 256 bits make 43 characters, as RFC 7636 section 4.1 recommends.
             verifier: SecretToken::new(random::<32>()),
             nonce: random::<16>(),

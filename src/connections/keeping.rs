@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::connecting::Connected;
 use super::event::{self, Doing};
+use super::flows::Flow;
 use super::{
     ConnectError, ConnectionError, Event, Grant, Held, Leftover, OpenedGrant, Service, Ticket, TicketId,
     account,
@@ -15,16 +16,17 @@ use crate::oauth::code_client::GrantedTokens;
 use crate::vault::{Owner, VaultError};
 
 impl Held {
-    /// Keeps what came of a sign-in. When this returns, the disk has it.
+    /// Keeps what came of a sign-in, unless its person has been forgotten since they began it. When this returns, the disk has it.
     pub(super) async fn keep(
         self: &Arc<Self>,
-        service: &Arc<Service>,
+        flow: &Flow,
         ticket: &Ticket,
         tokens: GrantedTokens,
         mut doing: Doing,
         place: Place,
         now: Now,
     ) -> Result<Connected, ConnectError> {
+        let service = &flow.service;
         let (account, issued) = (self.account(service, &tokens).await, event::issued(&tokens));
         doing.add(|deed| deed.account.clone_from(&account));
         let owner = ticket.holder.owner(&ticket.connector);
@@ -43,10 +45,13 @@ impl Held {
         grant.agree_to(&ticket.agent, now.unix_seconds());
         let connected = connected(ticket, &grant);
         // A sign-in is a generation of its own: the grant before, and whoever it was for, cannot be put back.
-        let generation = match self.vault.replace(&owner, &grant.write()).await {
+        let generation = match self.vault.replace(&owner, flow.forgettings, &grant.write()).await {
             Ok(generation) => generation,
             Err(error) => {
-                let error = doing.came_to_nothing(error.into());
+                let error = doing.came_to_nothing(match error {
+                    VaultError::Superseded => ConnectError::Forgotten,
+                    error => error.into(),
+                });
                 // Nobody can use it, so it is not left lying at the service.
                 self.give_back(service, &owner, &grant.leftover(), place, None).await;
                 return Err(error);

@@ -251,6 +251,9 @@ pub enum ConnectError {
     /// There is no connection that could be agreed to.
     #[error("there is no connection that the agent could be let use")]
     NothingToAgreeTo,
+    /// The person was forgotten while they signed in.
+    #[error("the person was forgotten while they signed in")]
+    Forgotten,
     /// The connector has no connections any more.
     #[error("the connector has no connections")]
     NotConfigured,

@@ -34,6 +34,13 @@ pub(super) fn holder(who: &str) -> Holder {
     Holder { issuer: Issuer::new("https://issuer.example"), tenant: Tenant::Sole, subject: Subject::new(who) }
 }
 
+pub(super) fn person(who: &str) -> Person {
+    Person {
+        realm: Realm::Issuers([Issuer::new("https://issuer.example")].into()),
+        subject: Subject::new(who),
+    }
+}
+
 /// A request for a page, of whoever is signed in there.
 pub(super) fn visit(who: &str) -> PageVisit {
     let address = "192.0.2.7:40000".parse().expect("an address");
@@ -215,6 +222,11 @@ impl Bed {
         let authorization = self.begin(&self.ask(who, agent), who).await;
         let answered = self.sign_in(&authorization, who).await;
         self.complete(&answered, who).await.expect("a connection")
+    }
+
+    /// Has a person forgotten, as an operator would.
+    pub async fn forget(&self, who: &str) -> Result<Forgot, DisconnectError> {
+        self.connections.forget(&person(who), RequestId::next()).await
     }
 
     /// How often tokens were asked for by this grant.

@@ -236,6 +236,7 @@ impl From<&ConnectError> for Problem {
             ConnectError::Declined { error } => Self::of_answer(error.as_str(), None),
             ConnectError::NoCode => Self::Malformed,
             ConnectError::NothingToAgreeTo => Self::NoConnection,
+            ConnectError::Forgotten => Self::NotKept,
             ConnectError::NotConfigured => Self::NoConnections,
             ConnectError::Exchange(error) => Self::of_exchange(error),
             ConnectError::Vault(_) => Self::VaultUnavailable,

@@ -66,6 +66,8 @@ pub enum Problem {
     Answered,
     /// There is no such connection, or not any more.
     NoConnection,
+    /// The person was forgotten while they signed in at a service.
+    NotKept,
     /// No connector has connections.
     NoConnections,
     /// The gateway cannot keep or read connections at the moment.
@@ -263,6 +265,13 @@ impl Problem {
                 "It has been disconnected already, perhaps in another window.",
                 "Look under your connections what there is.",
             ),
+            Self::NotKept => heard(
+                StatusCode::GONE,
+                "Nothing has been connected",
+                "While you signed in, whoever runs this gateway had it forget all that it held for you. So what you have just granted \
+                 was not kept.",
+                LINK_AGAIN,
+            ),
             Self::NoConnections => heard(
                 StatusCode::NOT_FOUND,
                 "There is nothing to connect",
@@ -320,7 +329,7 @@ impl Problem {
             Self::NotOffered => "not_offered",
             Self::Busy => "busy",
             Self::TooMany => "too_many",
-            Self::Forgotten => "forgotten",
+            Self::Forgotten | Self::NotKept => "forgotten",
             Self::LinkGone => "link_gone",
             Self::QuestionOver => "question_over",
             Self::Answered => "answered_otherwise",
@@ -353,7 +362,8 @@ impl Problem {
             | Self::QuestionOver
             | Self::Answered
             | Self::OtherPerson
-            | Self::NoConnection => Fault::User,
+            | Self::NoConnection
+            | Self::NotKept => Fault::User,
             Self::WrongIssuer
             | Self::ProviderFailed(_)
             | Self::Unreachable

@@ -94,8 +94,8 @@ pub enum VaultError {
     /// The record cannot be used.
     #[error("the record cannot be used: {0}")]
     Record(#[from] RecordFault),
-    /// What it was to replace has been taken away meanwhile.
-    #[error("what was to be replaced has been taken away meanwhile")]
+    /// What it was to replace has been taken away meanwhile, or its person has been forgotten.
+    #[error("what it was to replace has been taken away meanwhile")]
     Superseded,
     /// It is larger than any honest one.
     #[error("the record is too large")]

@@ -65,6 +65,10 @@ impl VaultSettings {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Generation(u64);
 
+/// How often a person has been forgotten.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Forgettings(u64);
+
 /// A record, opened.
 pub struct Record {
     /// The generation that it is of, by which it can be replaced.
@@ -150,6 +154,11 @@ impl Vault {
         self.shared.generation(owner)
     }
 
+    /// How often the person of `owner` has been forgotten so far.
+    pub fn forgettings(&self, owner: &Owner) -> Forgettings {
+        self.shared.forgettings(owner)
+    }
+
     /// The record of `owner`, where there is one.
     ///
     /// # Errors
@@ -210,15 +219,24 @@ impl Vault {
     }
 
     /// Keeps `bytes` for `owner`, in place of what is there, which is taken away. When this returns the generation that begins,
-    /// the disk has it.
+    /// the disk has it. `begun` is how often the person had been forgotten when they began what this comes of.
     ///
     /// # Errors
     ///
-    /// What the engine says; then all is as it was.
-    pub async fn replace(&self, owner: &Owner, bytes: &[u8]) -> Result<Generation, VaultError> {
+    /// [`VaultError::Superseded`] when the person has been forgotten since; what the engine says. All is as it was then.
+    pub async fn replace(
+        &self,
+        owner: &Owner,
+        begun: Forgettings,
+        bytes: &[u8],
+    ) -> Result<Generation, VaultError> {
         let (owner, bytes) = (owner.clone(), Zeroizing::new(bytes.to_vec()));
         self.in_time(move |shared| async move {
             let mut store = shared.store().await?;
+            // Nobody is forgotten while the store is held.
+            if shared.forgettings(&owner) != begun {
+                return Err(VaultError::Superseded);
+            }
             let generation = Generation(shared.generation(&owner).0.saturating_add(1));
             let row = shared.seal(&owner, generation, &bytes)?;
             shared.take_away(&mut store, &[shared.sealer.name(&owner)], &[], Some(&row)).await?;
@@ -354,6 +372,10 @@ async fn each_row(store: &mut Store, mut each: impl FnMut(&Row)) -> Result<(), V
 impl Shared {
     fn generation(&self, owner: &Owner) -> Generation {
         self.with_state(|state| self.sealer.generation(owner, state))
+    }
+
+    fn forgettings(&self, owner: &Owner) -> Forgettings {
+        self.with_state(|state| self.sealer.forgettings(owner, state))
     }
 
     fn with_state<T>(&self, look: impl FnOnce(&State) -> T) -> T {

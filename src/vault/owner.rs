@@ -62,9 +62,16 @@ impl Owner {
     /// Every name under which something can have been taken away from the owner: this record, or all of the person's, whether
     /// the person was named by an issuer or by a tenant.
     pub(super) fn revocable(&self, names: &NameKey) -> Vec<Name> {
+        let mut names_taken = self.forgettable(names);
+        names_taken.push(self.name(names));
+        names_taken
+    }
+
+    /// Those of them under which the person is forgotten.
+    pub(super) fn forgettable(&self, names: &NameKey) -> Vec<Name> {
         let by_issuer = names.name(&at_issuer(&self.issuer, &self.subject));
         let by_tenant = self.tenant.id().map(|tenant| names.name(&in_tenant(tenant, &self.subject)));
-        [self.name(names), by_issuer].into_iter().chain(by_tenant).collect()
+        std::iter::once(by_issuer).chain(by_tenant).collect()
     }
 }
 

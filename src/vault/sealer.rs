@@ -4,7 +4,7 @@ use super::key::{KeyId, Name, NameKey, Place, SealingKey};
 use super::owner::{self, Owner};
 use super::state::State;
 use super::store::Row;
-use super::{Generation, Record, RecordFault, VaultError};
+use super::{Forgettings, Generation, Record, RecordFault, VaultError};
 
 /// The keys of a vault, and the names within it.
 pub struct Sealer {
@@ -22,9 +22,12 @@ impl Sealer {
 
     /// The generation of what `owner` has, or would have.
     pub fn generation(&self, owner: &Owner, state: &State) -> Generation {
-        let taken = owner.revocable(&self.names);
-        // Each only grows, so nothing can be taken away without another sum.
-        Generation(taken.iter().fold(0, |sum: u64, name| sum.saturating_add(state.generation(name))))
+        Generation(sum(&owner.revocable(&self.names), state))
+    }
+
+    /// How often the person of `owner` has been forgotten.
+    pub fn forgettings(&self, owner: &Owner, state: &State) -> Forgettings {
+        Forgettings(sum(&owner.forgettable(&self.names), state))
     }
 
     /// Whose a row is, where that can be told.
@@ -80,4 +83,9 @@ impl Sealer {
     fn record_place(&self, owner: &Owner, generation: Generation) -> Place {
         owner.place("record/1").at(&generation.0.to_be_bytes()).at(&self.name(owner))
     }
+}
+
+/// The generations of all these names together. Each only grows, so nothing can be taken away without another sum.
+fn sum(names: &[Name], state: &State) -> u64 {
+    names.iter().fold(0, |sum: u64, name| sum.saturating_add(state.generation(name)))
 }

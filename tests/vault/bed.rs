@@ -222,7 +222,7 @@ audit: {{ file: {folder}/{name}.jsonl }}
     pub async fn put(&self, owner: &Owner, bytes: &[u8]) {
         let config = config::load(&self.config("gateway"), &|_| None).expect("a configuration").config;
         let vault = Vault::open(config.vault.expect("a vault"), Arc::default()).await.expect("it opens");
-        vault.replace(owner, bytes).await.expect("kept");
+        vault.replace(owner, vault.forgettings(owner), bytes).await.expect("kept");
         vault.close().await;
     }
 

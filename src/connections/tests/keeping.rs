@@ -119,7 +119,7 @@ async fn a_vault_that_cannot_be_written_gives_out_nothing_new_and_loses_nothing(
 }
 
 #[tokio::test]
-async fn a_refresh_that_ends_after_the_person_disconnected_brings_nothing_back() {
+async fn a_refresh_that_ends_after_the_person_was_forgotten_brings_nothing_back() {
     let bed = Arc::new(Bed::start().await);
     bed.connect("ada", "planner").await;
     bed.server.script(Endpoint::Token).once(Reply::normal().after(Duration::from_millis(500)));
@@ -138,6 +138,59 @@ async fn a_refresh_that_ends_after_the_person_disconnected_brings_nothing_back()
     assert!(missing, "{late:?}");
     check_missing(bed.call("ada", "planner").await, Missing::Connection);
     assert_eq!(bed.server.living_grants(), 0, "what came late was given back");
+}
+
+#[tokio::test]
+async fn a_sign_in_that_ends_after_the_person_was_forgotten_brings_nothing_back() {
+    let mut bed = Bed::start().await;
+    let ticket = bed.ask("ada", "planner");
+    let answered = bed.sign_in(&bed.begin(&ticket, "ada").await, "ada").await;
+    // The code is being exchanged when an operator has Ada forgotten.
+    bed.server.script(Endpoint::Token).once(Reply::normal().after(Duration::from_millis(500)));
+    let (late, forgot) = tokio::join!(bed.complete(&answered, "ada"), async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        bed.forget("ada").await.expect("forgotten")
+    });
+    assert_eq!(forgot, Forgot::default(), "there was nothing yet");
+    assert!(matches!(late, Err(ConnectError::Forgotten)), "{late:?}");
+    assert!(bed.connections.ticket(&ticket, Now::read()).is_none(), "nor is there a link any more");
+    check_missing(bed.call("ada", "planner").await, Missing::Connection);
+    assert_eq!(bed.asked(GrantKind::AuthorizationCode), 1);
+    assert_eq!(bed.server.living_grants(), 0, "what came late was given back");
+    bed.restart().await;
+    check_missing(bed.call("ada", "planner").await, Missing::Connection);
+    bed.connect("ada", "planner").await;
+    bed.call("ada", "planner").await.expect("who signs in after that is connected");
+}
+
+#[tokio::test]
+async fn a_sign_in_that_fails_after_the_person_was_forgotten_leaves_no_link() {
+    let bed = Bed::start().await;
+    let ticket = bed.ask("ada", "planner");
+    let answered = bed.sign_in(&bed.begin(&ticket, "ada").await, "ada").await;
+    bed.server.script(Endpoint::Token).once(Reply::status(500).after(Duration::from_millis(500)));
+    let (failed, _) = tokio::join!(bed.complete(&answered, "ada"), async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        bed.forget("ada").await.expect("forgotten")
+    });
+    assert!(matches!(failed, Err(ConnectError::Exchange(_))), "{failed:?}");
+    assert!(bed.connections.ticket(&ticket, Now::read()).is_none());
+}
+
+#[tokio::test]
+async fn a_refresh_that_ends_after_the_person_disconnected_leaves_nothing_at_the_service() {
+    let bed = Bed::start().await;
+    bed.connect("ada", "planner").await;
+    bed.server.script(Endpoint::Token).once(Reply::normal().after(Duration::from_millis(500)));
+    let (mail, ada, visit) = (ConnectorName::new("mail"), holder("ada"), visit("ada"));
+    let (_, disconnected) = tokio::join!(bed.call_at("ada", "planner", later()), async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        bed.connections.disconnect(&ada, &mail, &visit).await
+    });
+    // It waits for the refresh, and gives the newest tokens back.
+    assert_eq!(disconnected.expect("done"), Disconnected { was_there: true, revoked: Some(true) });
+    check_missing(bed.call("ada", "planner").await, Missing::Connection);
+    assert_eq!((bed.asked(GrantKind::RefreshToken), bed.server.living_grants()), (1, 0));
 }
 
 #[tokio::test]

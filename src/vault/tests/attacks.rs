@@ -104,7 +104,8 @@ async fn what_a_new_sign_in_replaced_and_is_put_back_is_refused() {
     let bed = Bed::filled().await;
     let kept = bed.records().await;
     let (vault, ada) = (bed.open().await, owner("ada", "crm"));
-    let generation = vault.replace(&ada, b"another account").await.expect("replaced");
+    let generation =
+        vault.replace(&ada, vault.forgettings(&ada), b"another account").await.expect("replaced");
     assert_eq!(get(&vault, &ada).await.expect("read").as_deref(), Some("another account"));
     vault.put(&ada, generation, b"refreshed").await.expect("of the same generation");
     assert!(matches!(vault.put(&ada, Generation(0), b"late").await, Err(VaultError::Superseded)));

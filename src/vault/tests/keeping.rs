@@ -40,6 +40,29 @@ async fn a_refresh_that_ends_after_a_revocation_brings_nothing_back() {
 }
 
 #[tokio::test]
+async fn a_sign_in_that_ends_after_its_person_was_forgotten_brings_nothing_back() {
+    let sole = (Realm::Issuers([Issuer::new("https://issuer.example")].into()), Tenant::Sole);
+    let named = (Realm::Tenant("t".into()), Tenant::Named("t".into()));
+    for (realm, tenant) in [sole, named] {
+        let (bed, ada) = (Bed::new(), Owner { tenant: tenant.clone(), ..owner("ada", "crm") });
+        let bob = Owner { tenant, ..owner("bob", "crm") };
+        let vault = bed.open().await;
+        let (adas, bobs) = (vault.forgettings(&ada), vault.forgettings(&bob));
+        let person = Person { realm, subject: Subject::new("ada") };
+        assert_eq!(vault.forget(&person).await.expect("there was nothing yet"), []);
+        let late = vault.replace(&ada, adas, b"late").await;
+        assert!(matches!(late, Err(VaultError::Superseded)), "{late:?}");
+        assert_eq!(get(&vault, &ada).await.expect("read"), None);
+        vault.replace(&bob, bobs, b"another's").await.expect("nobody has forgotten them");
+        // What was taken away otherwise keeps nobody from connecting anew.
+        let begun = vault.forgettings(&ada);
+        vault.replace(&ada, begun, b"anew").await.expect("begun after it");
+        vault.remove(&ada).await.expect("removed");
+        vault.replace(&ada, begun, b"once more").await.expect("nobody was forgotten since");
+    }
+}
+
+#[tokio::test]
 async fn forgetting_a_person_takes_all_that_is_theirs_and_nothing_else() {
     let bed = Bed::filled().await;
     let vault = bed.open().await;
@@ -61,15 +84,15 @@ async fn forgetting_a_person_takes_all_that_is_theirs_and_nothing_else() {
 async fn a_full_disk_is_told_and_what_was_there_stays() {
     let bed = Bed::filled().await;
     let vault = bed.open().await;
-    let (ada, bob) = (owner("ada", "crm"), owner("bob", "crm"));
+    let (ada, bob, eve) = (owner("ada", "crm"), owner("bob", "crm"), owner("eve", "crm"));
     let room = async |pragma| vault.shared.store().await.expect("open").begin_with(pragma).await;
     room("PRAGMA max_page_count = 1").await;
     let large = vec![b'x'; RECORD_BYTES_MAX];
     for _ in 0..3 {
         let full = [
             vault.put(&ada, vault.generation(&ada), &large).await.expect_err("no room"),
-            vault.replace(&ada, &large).await.expect_err("no room"),
-            vault.replace(&owner("eve", "crm"), &large).await.expect_err("no room"),
+            vault.replace(&ada, vault.forgettings(&ada), &large).await.expect_err("no room"),
+            vault.replace(&eve, vault.forgettings(&eve), &large).await.expect_err("no room"),
         ];
         for error in full {
             let shown = crate::error_chain::ErrorChain(&error).to_string();
@@ -79,7 +102,7 @@ async fn a_full_disk_is_told_and_what_was_there_stays() {
         assert_eq!(get(&vault, &bob).await.expect("read").as_deref(), Some("bob at crm"));
     }
     room("PRAGMA max_page_count = 1000000").await;
-    vault.replace(&ada, &large).await.expect("there is room again");
+    vault.replace(&ada, vault.forgettings(&ada), &large).await.expect("there is room again");
     vault.remove(&bob).await.expect("removed");
     vault.close().await;
     let vault = bed.open().await;
