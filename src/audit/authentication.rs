@@ -207,6 +207,8 @@ pub struct Revocation {
     pub connectors: Vec<ConnectorName>,
     /// How many sessions at the pages ended.
     pub sessions: usize,
+    /// Why their connections are still in the vault, where they may be.
+    pub failure: Option<Failure>,
     /// Who asked for it.
     pub peer: Peer,
     /// By which method.

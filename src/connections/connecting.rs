@@ -368,6 +368,7 @@ impl Connections {
         let work = async move {
             held.tickets.forget(&person);
             held.flows.forget(&person);
+            held.drop_opened_of(&person);
             // What the vault could not take is newer than what it has.
             let unsaved =
                 |(owner, (_, grant)): (&Owner, &(Generation, Grant))| (owner.clone(), grant.leftover());

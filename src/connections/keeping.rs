@@ -12,6 +12,7 @@ use super::{
 use crate::audit::Place;
 use crate::clock::Now;
 use crate::error_chain::ErrorChain;
+use crate::identity::Person;
 use crate::oauth::code_client::GrantedTokens;
 use crate::vault::{Owner, VaultError};
 
@@ -117,6 +118,13 @@ impl Held {
         }
         let opened = self.open_in_turn(owner).await.ok().flatten()?;
         Some(opened.grant.leftover())
+    }
+
+    /// Closes what is open of a person's. What the vault could not take stays: it is newer than what the vault has.
+    pub(super) fn drop_opened_of(&self, person: &Person) {
+        for (owner, _) in self.opened.iter().filter(|(owner, _)| owner.is(person)) {
+            self.opened.invalidate(&*owner);
+        }
     }
 
     pub(super) fn drop_open(&self, owner: &Owner) {

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use http::Request;
 use http::header::USER_AGENT;
+use http::{HeaderValue, Method, Request};
 
 use super::Gateway;
 use crate::audit::{
-    AuditUnavailable, Authentication, AuthenticationRecord, Forgotten, Receipt, Record, RequestId, Revocation,
+    AuditUnavailable, Authentication, AuthenticationRecord, Failure, Fault, Forgotten, Receipt, Record,
+    RequestId, Revocation, Slot,
 };
 use crate::clock::Now;
 use crate::connections::DisconnectError;
+use crate::error_chain::ErrorChain;
 use crate::identity::{Issuer, Peer, Person, Realm};
 use crate::oauth::authorization_server::AuthorizationServer;
-use crate::vault::VaultError;
 
 /// Why nobody was forgotten.
 #[derive(Debug, thiserror::Error)]
@@ -21,18 +22,27 @@ pub enum NotForgotten {
     /// It cannot be recorded.
     #[error(transparent)]
     Audit(#[from] AuditUnavailable),
-    /// The person's connections cannot be taken away.
-    #[error("the vault cannot be written")]
-    Vault(#[from] VaultError),
+    /// The task that was to do it ended without a result.
+    #[error("forgetting the person broke off")]
+    BrokeOff,
 }
 
-impl From<DisconnectError> for NotForgotten {
-    fn from(error: DisconnectError) -> Self {
-        match error {
-            DisconnectError::Vault(error) => error.into(),
-            DisconnectError::NotRecorded(error) => error.into(),
-        }
-    }
+/// A person was forgotten in part: what they have connected may still be in the vault.
+#[derive(Debug, thiserror::Error)]
+#[error("the person's connections have not been taken away")]
+pub struct PartlyForgotten {
+    /// What was dropped.
+    pub dropped: Forgotten,
+    /// Why the rest was not.
+    pub source: DisconnectError,
+}
+
+/// Who asks for somebody to be forgotten, and how.
+struct Asked {
+    peer: Peer,
+    method: Method,
+    path: Arc<str>,
+    user_agent: Option<HeaderValue>,
 }
 
 impl Gateway {
@@ -45,42 +55,73 @@ impl Gateway {
         self.servers.values().filter(called).map(|server| server.settings().issuer.clone()).collect()
     }
 
-    /// Drops all that is held for a person, and whatever is being obtained for them. `request` is who asked for it. What comes
-    /// beside tells when the record of it is safe.
+    /// Drops all that is held for a person, and whatever is being obtained for them: what is in memory first, which always
+    /// succeeds, and then what is in the vault. `request` is who asked for it. It is done and recorded also where they do not
+    /// wait for it. What comes beside tells when the record of it is safe.
     ///
     /// # Errors
     ///
-    /// When it cannot be recorded, or the vault cannot be written; then nothing is dropped.
+    /// When it cannot be recorded; then nothing is dropped. [`PartlyForgotten`] when the vault cannot be written.
     pub async fn forget<B>(
-        &self,
+        self: &Arc<Self>,
         person: &Person,
         request: &Request<B>,
         peer: Peer,
-    ) -> Result<(Forgotten, Receipt), NotForgotten> {
-        let (slot, now, id) = (self.audit.reserve()?, Now::read(), RequestId::next());
-        let connectors = match &self.connections {
-            Some(connections) => connections.forget(person, id).await?.connectors,
-            None => Vec::new(),
-        };
-        let forgotten = Forgotten {
-            connections: connectors.len(),
-            credentials: self.cache.forget(person, now),
-            remembered_tokens: self.verifier.forget(person),
-        };
-        self.handles.forget(person);
-        let sessions = self.browsers.forget(person);
-        self.questions.forget(person);
-        tracing::info!(?forgotten, "Person forgotten");
-        let revocation = Revocation {
-            person: person.clone(),
-            realms: self.realms(person),
-            dropped: forgotten,
-            connectors,
-            sessions,
+    ) -> Result<(Result<Forgotten, PartlyForgotten>, Receipt), NotForgotten> {
+        let slot = self.audit.reserve()?;
+        let asked = Asked {
             peer,
             method: request.method().clone(),
             path: request.uri().path().into(),
             user_agent: request.headers().get(USER_AGENT).cloned(),
+        };
+        let (gateway, person) = (Arc::clone(self), person.clone());
+        let work = async move { gateway.forget_in(slot, person, asked).await };
+        tokio::spawn(work).await.map_err(|_| NotForgotten::BrokeOff)
+    }
+
+    async fn forget_in(
+        &self,
+        slot: Slot,
+        person: Person,
+        asked: Asked,
+    ) -> (Result<Forgotten, PartlyForgotten>, Receipt) {
+        let (now, id) = (Now::read(), RequestId::next());
+        let mut dropped = Forgotten {
+            connections: 0,
+            credentials: self.cache.forget(&person, now),
+            remembered_tokens: self.verifier.forget(&person),
+        };
+        self.handles.forget(&person);
+        let sessions = self.browsers.forget(&person);
+        self.questions.forget(&person);
+        let connectors = match &self.connections {
+            Some(connections) => connections.forget(&person, id).await.map(|forgot| forgot.connectors),
+            None => Ok(Vec::new()),
+        };
+        let (connectors, failed) = match connectors {
+            Ok(connectors) => (connectors, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        dropped.connections = connectors.len();
+        match &failed {
+            None => tracing::info!(?dropped, "Person forgotten"),
+            Some(error) => {
+                tracing::error!(?dropped, error = %ErrorChain(error), "Person forgotten in part, and not in the vault");
+            }
+        }
+        let Asked { peer, method, path, user_agent } = asked;
+        let revocation = Revocation {
+            realms: self.realms(&person),
+            person,
+            dropped,
+            connectors,
+            sessions,
+            failure: failed.as_ref().map(failure),
+            peer,
+            method,
+            path,
+            user_agent,
         };
         let record = AuthenticationRecord {
             id,
@@ -89,7 +130,12 @@ impl Gateway {
             duration: now.monotonic.elapsed(),
             what: Authentication::Revocation(revocation),
         };
-        Ok((forgotten, slot.write(Record::Authentication(Box::new(record)))))
+        let receipt = slot.write(Record::Authentication(Box::new(record)));
+        let forgotten = match failed {
+            None => Ok(dropped),
+            Some(source) => Err(PartlyForgotten { dropped, source }),
+        };
+        (forgotten, receipt)
     }
 
     /// Where a person's identifier means somebody, as records of their calls have it.
@@ -106,4 +152,13 @@ impl Gateway {
             }
         }
     }
+}
+
+/// What records say of connections that were not taken away.
+fn failure(error: &DisconnectError) -> Failure {
+    let code = match error {
+        DisconnectError::Vault(_) => "vault_unavailable",
+        DisconnectError::NotRecorded(_) => "audit_unavailable",
+    };
+    Failure::of(code, Fault::Gateway, ErrorChain(error).to_string())
 }

@@ -64,7 +64,7 @@ pub(crate) use authenticate::presented_token;
 pub use body::Body;
 pub use call::Calls;
 pub use catalog::Catalog;
-pub use forget::NotForgotten;
+pub use forget::{NotForgotten, PartlyForgotten};
 pub use forward::UpstreamError;
 pub use mcp::handles::Handles;
 pub use mcp::sealed_state::StateKey;

@@ -12,9 +12,9 @@ use http_body_util::Full;
 use super::ServerState;
 use super::admin::{response, text};
 use crate::audit::{Forgotten, Receipt};
+use crate::connections::DisconnectError;
 use crate::digest::sha256;
-use crate::error_chain::ErrorChain;
-use crate::gateway::{Gateway, NotForgotten};
+use crate::gateway::{Gateway, NotForgotten, PartlyForgotten};
 use crate::identity::{Peer, Person, Realm, SecretToken, Subject};
 
 /// Longest identifier that is taken. Real ones are below 256 bytes.
@@ -31,13 +31,31 @@ pub async fn answer<B>(
     state: &ServerState,
 ) -> (Response<Full<Bytes>>, Receipt) {
     match forget(request, peer, state).await {
-        Ok((dropped, receipt)) => {
+        Ok((Ok(dropped), receipt)) => {
             // Numbers only: writing them into memory does not fail.
             let body = serde_json::to_vec(&dropped).unwrap_or_default();
             (response(StatusCode::OK, "application/json", body), receipt)
         }
+        Ok((Err(partly), receipt)) => (in_part(&partly), receipt),
         Err(refusal) => (*refusal, Receipt::none()),
     }
+}
+
+/// What was done, what was not, and what to do.
+fn in_part(PartlyForgotten { dropped, source }: &PartlyForgotten) -> Response<Full<Bytes>> {
+    let why = match source {
+        DisconnectError::Vault(_) => "the vault cannot be written at the moment; the log says why",
+        DisconnectError::NotRecorded(_) => "it cannot be recorded at the moment",
+    };
+    let Forgotten { credentials, remembered_tokens, connections: _ } = dropped;
+    response(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "text/plain; charset=utf-8",
+        format!(
+            "done in part: {credentials} kept and {remembered_tokens} remembered tokens were dropped, and what the person has \
+             connected is still in the vault: {why}; ask again until it is done\n"
+        ),
+    )
 }
 
 /// What is answered in place of it when there is no telling that the record is safe.
@@ -49,7 +67,7 @@ async fn forget<B>(
     request: &Request<B>,
     peer: SocketAddr,
     state: &ServerState,
-) -> Result<(Forgotten, Receipt), Box<Response<Full<Bytes>>>> {
+) -> Result<(Result<Forgotten, PartlyForgotten>, Receipt), Box<Response<Full<Bytes>>>> {
     if request.method() != Method::POST {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "use POST\n");
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
@@ -69,10 +87,7 @@ async fn forget<B>(
     gateway.forget(&person, request, peer).await.map_err(|error| {
         let why = match error {
             NotForgotten::Audit(_) => "not done: it cannot be recorded at the moment\n",
-            NotForgotten::Vault(_) => {
-                tracing::error!(error = %ErrorChain(&error), "Person not forgotten");
-                "not done: the vault cannot be written at the moment; the log says why\n"
-            }
+            NotForgotten::BrokeOff => "perhaps done in part: it broke off; ask again until it is done\n",
         };
         text(StatusCode::SERVICE_UNAVAILABLE, why).into()
     })

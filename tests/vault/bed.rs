@@ -264,6 +264,16 @@ audit: {{ file: {folder}/{name}.jsonl }}
         SqliteConnectOptions::new().filename(&self.vault).connect().await.expect("the file")
     }
 
+    /// What the trail says came of each request to forget somebody.
+    pub fn forgettings(&self) -> Vec<String> {
+        let trail = fs::read_to_string(self.folder.path().join("gateway.jsonl")).expect("a trail");
+        let records = trail.lines().map(|line| serde_json::from_str::<Value>(line).expect("a record"));
+        let revocations = records.filter(|record| record["unmapped"]["obo"]["kind"] == "revocation");
+        revocations
+            .map(|record| record["unmapped"]["obo"]["outcome"].as_str().expect("an outcome").to_owned())
+            .collect()
+    }
+
     /// How many refreshes the service was asked for.
     pub fn refreshes(&self) -> usize {
         self.service.exchanges().iter().filter(|exchange| exchange.grant == GrantKind::RefreshToken).count()
@@ -369,8 +379,14 @@ impl Gateway {
 
     /// Has a person forgotten; returns the status.
     pub async fn forget(&self, subject: &str) -> u16 {
+        self.forget_and_read(subject).await.0
+    }
+
+    /// The same, and what is said.
+    pub async fn forget_and_read(&self, subject: &str) -> (u16, String) {
         let url = format!("http://{}/forget?issuer=contoso&subject={subject}", self.admin);
-        self.client.post(url).send().await.expect("an answer").status().as_u16()
+        let answer = self.client.post(url).send().await.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("a text"))
     }
 
     /// The value of a metric; none: there is no such series.

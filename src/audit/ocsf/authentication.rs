@@ -188,6 +188,8 @@ struct ExchangeDetails<'a> {
 struct RevocationDetails<'a> {
     kind: &'static str,
     outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<&'static str>,
     asked_by: &'static str,
     forgotten: ForgottenPerson<'a>,
     duration_us: u64,
@@ -409,14 +411,22 @@ impl<'a> Event<'a, RevocationDetails<'a>> {
             Realm::Issuers(issuers) => (None, texts.list(issuers.iter().map(|issuer| issuer.as_str()))),
         };
         let dropped = revocation.dropped;
-        let message = texts.made(format!(
-            "{} was forgotten: {} kept and {} remembered tokens and {} connections were dropped",
-            texts.phrase(&uid),
-            dropped.credentials,
-            dropped.remembered_tokens,
-            dropped.connections,
-        ));
-        let (status_id, status) = status(true);
+        let failure = revocation.failure.as_ref();
+        let (tokens, remembered) = (dropped.credentials, dropped.remembered_tokens);
+        let message = texts.made(match failure {
+            None => format!(
+                "{} was forgotten: {tokens} kept and {remembered} remembered tokens and {} connections were dropped",
+                texts.phrase(&uid),
+                dropped.connections,
+            ),
+            Some(failure) => format!(
+                "{} was forgotten in part: {tokens} kept and {remembered} remembered tokens were dropped, and no connections \
+                 ({})",
+                texts.phrase(&uid),
+                failure.code,
+            ),
+        });
+        let (status_id, status) = status(failure.is_none());
         Self {
             class_uid: 3002,
             class_name: "Authentication",
@@ -432,8 +442,8 @@ impl<'a> Event<'a, RevocationDetails<'a>> {
             duration: milliseconds(record.duration),
             status_id,
             status,
-            status_code: None,
-            status_detail: None,
+            status_code: failure.map(|failure| failure.code),
+            status_detail: failure.map(|failure| texts.text(&failure.detail)),
             message,
             user: User { uid: Some(uid), name: None, type_id: 1, credential_uid: None },
             session: None,
@@ -452,7 +462,8 @@ impl<'a> Event<'a, RevocationDetails<'a>> {
             unmapped: Unmapped {
                 obo: RevocationDetails {
                     kind: "revocation",
-                    outcome: "forgotten",
+                    outcome: failure.map_or("forgotten", |failure| failure.code),
+                    fault: failure.map(|failure| failure.fault.as_str()),
                     asked_by: if revocation.peer.address.ip().to_canonical().is_loopback() {
                         "this_machine"
                     } else {

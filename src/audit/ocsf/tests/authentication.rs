@@ -174,12 +174,22 @@ fn an_exchange_names_nobody_under_pseudonyms() {
 }
 
 fn forgotten(realm: Realm, realms: &[&str], privacy: Arc<Privacy>) -> (String, Value) {
+    forgotten_but(None, realm, realms, privacy)
+}
+
+fn forgotten_but(
+    failure: Option<Failure>,
+    realm: Realm,
+    realms: &[&str],
+    privacy: Arc<Privacy>,
+) -> (String, Value) {
     let revocation = Revocation {
         person: Person { realm, subject: Subject::new("o-1-ada") },
         realms: realms.iter().map(|realm| Arc::from(*realm)).collect(),
         dropped: Forgotten { credentials: 2, remembered_tokens: 1, connections: 1 },
         connectors: vec![ConnectorName::new("crm")],
         sessions: 3,
+        failure,
         peer: peer(),
         method: Method::POST,
         path: "/forget".into(),
@@ -214,6 +224,28 @@ fn a_forgotten_person_is_named_with_what_was_dropped_and_who_asked() {
     let issuers = Realm::Issuers([Issuer::new("https://issuer.example")].into());
     let (_, value) = forgotten(issuers, &["https://issuer.example"], Privacy::of_this_run());
     expect(&value, "/unmapped/obo/forgotten/issuers", json!(["https://issuer.example"]));
+}
+
+#[test]
+fn a_person_whose_connections_could_not_be_taken_away_is_not_said_to_be_forgotten() {
+    let failure = Failure::of("vault_unavailable", Fault::Gateway, "the disk is full");
+    let (_, value) =
+        forgotten_but(Some(failure), Realm::Tenant("t-1".into()), &["t-1"], Privacy::of_this_run());
+    for (pointer, expected) in [
+        ("/status", json!("Failure")),
+        ("/status_code", json!("vault_unavailable")),
+        ("/status_detail", json!("the disk is full")),
+        (
+            "/message",
+            json!(
+                "o-1-ada was forgotten in part: 2 kept and 1 remembered tokens were dropped, and no connections (vault_unavailable)"
+            ),
+        ),
+        ("/unmapped/obo/outcome", json!("vault_unavailable")),
+        ("/unmapped/obo/fault", json!("gateway")),
+    ] {
+        expect(&value, pointer, expected);
+    }
 }
 
 #[test]
