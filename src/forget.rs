@@ -8,8 +8,8 @@ use url::Url;
 
 use crate::config::{self, LoadError, NamedPerson};
 
-/// Longest wait for the gateway's answer: it only has to look into its own memory.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for the gateway's answer, which waits for the disk of the vault and for that of the audit trail.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Why nobody was forgotten.
 #[derive(Debug, thiserror::Error)]

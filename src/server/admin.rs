@@ -29,8 +29,10 @@ use crate::metrics::Metrics;
 const REQUESTS_MAX: usize = 32;
 /// Most connections at a time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
-/// Longest time for one answer, and for a request's head.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time for one answer: more than the vault's disk is waited for when somebody is forgotten.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
+/// Longest time for a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The text format of Prometheus.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -54,7 +56,7 @@ pub async fn serve(listener: TcpListener, state: Arc<ServerState>) {
         tokio::spawn(async move {
             // HTTP/1 has deadlines for whoever says nothing; nobody needs more here.
             let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-            builder.http1().timer(TokioTimer::new()).header_read_timeout(ANSWER_TIMEOUT);
+            builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
             // A scraper that leaves early is no news.
             let _ = builder.serve_connection(TokioIo::new(Deadlines::new(stream)), service).await;
             drop(permit);

@@ -53,7 +53,7 @@ fn in_part(PartlyForgotten { dropped, source }: &PartlyForgotten) -> Response<Fu
         "text/plain; charset=utf-8",
         format!(
             "done in part: {credentials} kept and {remembered_tokens} remembered tokens were dropped, and what the person has \
-             connected is still in the vault: {why}; ask again until it is done\n"
+             connected may still be in the vault: {why}; ask again until it is done\n"
         ),
     )
 }

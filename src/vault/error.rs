@@ -121,9 +121,12 @@ pub enum VaultError {
     /// It could not be written for a while, and takes no more.
     #[error("too many records wait to be written to the vault")]
     Waiting,
-    /// The disk did not answer in time. What was to be done may still come about.
+    /// The disk did not answer in time. What was to be done is not done later either.
     #[error("the vault's disk did not answer in {0:?}")]
     TimedOut(Duration),
+    /// The disk had begun to commit a change, and did not say in time whether it is done.
+    #[error("the vault's disk did not say in {0:?} whether it was done, which is not known")]
+    InDoubt(Duration),
     /// The gateway is stopping.
     #[error("the vault is closed")]
     Closed,

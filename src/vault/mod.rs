@@ -15,6 +15,7 @@ use crate::identity::Person;
 use crate::metrics::Metrics;
 use crate::tool::ConnectorName;
 
+mod decision;
 mod error;
 mod file;
 mod key;
@@ -30,6 +31,7 @@ pub use error::{OpenError, RecordFault, VaultError};
 pub use key::{KEY_BYTES, KeyId, VaultKey, VaultKeyError};
 pub use owner::Owner;
 
+use decision::Decision;
 use key::{Name, SealingKey};
 use sealer::Sealer;
 use state::State;
@@ -39,6 +41,8 @@ use store::{Change, Row, Store};
 pub const RECORD_BYTES_MAX: usize = 131_072;
 /// Longest wait for the disk. Whoever waits has a call to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest further wait for a change that is being committed by then: what came of it is to be told and recorded as it is.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(20);
 /// Longest wait for whoever has the file open.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 /// How long to wait before it is tried again.
@@ -100,6 +104,16 @@ pub struct Rotated {
 pub struct Vault {
     shared: Arc<Shared>,
     settings: VaultSettings,
+}
+
+/// What is taken away, and what comes in its place.
+struct Taking<'a> {
+    /// The names whose next generations begin.
+    taken: &'a [Name],
+    /// The rows that are removed.
+    removed: &'a [Name],
+    /// The row that is written.
+    written: Option<&'a Row>,
 }
 
 /// What work on the vault needs. It is done in tasks of their own, which come to their end whoever waits for them.
@@ -204,13 +218,13 @@ impl Vault {
     pub async fn put(&self, owner: &Owner, generation: Generation, bytes: &[u8]) -> Result<(), VaultError> {
         let row = self.shared.seal(owner, generation, bytes)?;
         let owner = owner.clone();
-        self.in_time(move |shared| async move {
-            let mut store = shared.store().await?;
+        self.change(move |shared, decision| async move {
+            let mut store = shared.store_to_change(&decision).await?;
             // Nobody takes anything away while the store is held.
             if shared.generation(&owner) != generation {
                 return Err(VaultError::Superseded);
             }
-            if store.put(&row).await? {
+            if store.put(&row, &decision).await? {
                 shared.metrics.add_vault_record();
             }
             Ok(())
@@ -231,15 +245,17 @@ impl Vault {
         bytes: &[u8],
     ) -> Result<Generation, VaultError> {
         let (owner, bytes) = (owner.clone(), Zeroizing::new(bytes.to_vec()));
-        self.in_time(move |shared| async move {
-            let mut store = shared.store().await?;
+        self.change(move |shared, decision| async move {
+            let mut store = shared.store_to_change(&decision).await?;
             // Nobody is forgotten while the store is held.
             if shared.forgettings(&owner) != begun {
                 return Err(VaultError::Superseded);
             }
             let generation = Generation(shared.generation(&owner).0.saturating_add(1));
             let row = shared.seal(&owner, generation, &bytes)?;
-            shared.take_away(&mut store, &[shared.sealer.name(&owner)], &[], Some(&row)).await?;
+            let name = shared.sealer.name(&owner);
+            let taking = Taking { taken: &[name], removed: &[], written: Some(&row) };
+            shared.take_away(&mut store, taking, &decision).await?;
             Ok(generation)
         })
         .await
@@ -253,9 +269,10 @@ impl Vault {
     /// What the engine says; then all is as it was.
     pub async fn remove(&self, owner: &Owner) -> Result<bool, VaultError> {
         let name = self.shared.sealer.name(owner);
-        self.in_time(move |shared| async move {
-            let mut store = shared.store().await?;
-            Ok(shared.take_away(&mut store, &[name], &[name], None).await? > 0)
+        self.change(move |shared, decision| async move {
+            let mut store = shared.store_to_change(&decision).await?;
+            let taking = Taking { taken: &[name], removed: &[name], written: None };
+            Ok(shared.take_away(&mut store, taking, &decision).await? > 0)
         })
         .await
     }
@@ -267,8 +284,8 @@ impl Vault {
     /// What the engine says; then all is as it was.
     pub async fn forget(&self, person: &Person) -> Result<Vec<Owner>, VaultError> {
         let person = person.clone();
-        self.in_time(move |shared| async move {
-            let mut store = shared.store().await?;
+        self.change(move |shared, decision| async move {
+            let mut store = shared.store_to_change(&decision).await?;
             let mut owners = Vec::new();
             each_row(&mut store, |row| {
                 owners.extend(shared.sealer.open_owner(row).filter(|owner| owner.is(&person)));
@@ -276,7 +293,8 @@ impl Vault {
             .await?;
             let rows: Vec<Name> = owners.iter().map(|owner| shared.sealer.name(owner)).collect();
             let taken = owner::names_of_person(&person, &shared.sealer.names);
-            shared.take_away(&mut store, &taken, &rows, None).await?;
+            let taking = Taking { taken: &taken, removed: &rows, written: None };
+            shared.take_away(&mut store, taking, &decision).await?;
             Ok(owners)
         })
         .await
@@ -325,7 +343,27 @@ impl Vault {
         self.shared.store().await.expect("open").begin_with(pragma).await;
     }
 
-    /// Does work in a task, and waits for it, but not longer than anybody who has a call to answer can.
+    /// Makes a change in a task, and says what came of it. One that takes longer than anybody waits who has a call to answer is
+    /// not made at all, unless it is being committed by then: that is waited for, so that nobody is told of it otherwise than it is.
+    async fn change<T, F>(&self, work: impl FnOnce(Arc<Shared>, Arc<Decision>) -> F) -> Result<T, VaultError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, VaultError>> + Send + 'static,
+    {
+        let decision = Arc::<Decision>::default();
+        let mut change = tokio::spawn(work(Arc::clone(&self.shared), Arc::clone(&decision)));
+        let done = match tokio::time::timeout(PATIENCE, &mut change).await {
+            Ok(done) => done,
+            Err(_) if decision.give_up() => return Err(VaultError::TimedOut(PATIENCE)),
+            Err(_) => match tokio::time::timeout(COMMIT_PATIENCE, change).await {
+                Ok(done) => done,
+                Err(_) => return Err(VaultError::InDoubt(PATIENCE + COMMIT_PATIENCE)),
+            },
+        };
+        done.map_err(|_| VaultError::BrokeOff)?
+    }
+
+    /// Reads something in a task, and waits for it, but not longer than anybody who has a call to answer can.
     async fn in_time<T, F>(&self, work: impl FnOnce(Arc<Shared>) -> F) -> Result<T, VaultError>
     where
         T: Send + 'static,
@@ -400,6 +438,13 @@ impl Shared {
         Ok(store)
     }
 
+    /// The store, for a change that nobody has given up yet.
+    async fn store_to_change(&self, decision: &Decision) -> Result<MappedMutexGuard<'_, Store>, VaultError> {
+        let store = self.store().await?;
+        decision.check()?;
+        Ok(store)
+    }
+
     fn note(&self, fault: RecordFault, connector: &ConnectorName) {
         self.metrics.vault_faulted(fault.counted());
         tracing::error!(%connector, %fault, "Record of the vault not used");
@@ -416,17 +461,17 @@ impl Shared {
         self.sealer.seal(owner, generation, bytes)
     }
 
-    /// Begins the next generations of the names in `taken`, and removes and writes rows. Returns how many were removed.
+    /// Begins generations, and removes and writes rows. Returns how many were removed.
     async fn take_away(
         &self,
         store: &mut Store,
-        taken: &[Name],
-        removed: &[Name],
-        written: Option<&Row>,
+        Taking { taken, removed, written }: Taking<'_>,
+        decision: &Decision,
     ) -> Result<u64, VaultError> {
         let Sealer { keys, names } = &self.sealer;
         let next = self.with_state(|state| state.next(taken, names));
-        let changed = store.change(&keys[0], names, Change { next: &next, removed, written }).await?;
+        let changed =
+            store.change(&keys[0], names, Change { next: &next, removed, written }, decision).await?;
         self.change_state(|state| state.advance(next));
         self.metrics.set_vault_records(changed.records);
         Ok(changed.removed)

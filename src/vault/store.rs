@@ -10,6 +10,7 @@
 //! - [`Store::put`] writes one row: whole or not at all, and on the disk when it returns. That a generation has not been taken away
 //!   meanwhile is seen to before, while the store is held; an engine of several gateways would have to see to it in the same
 //!   transaction, against the revocations.
+//! - [`Store::put`] and [`Store::change`] ask the [`Decision`] just before they commit: what nobody waits for any more is not done.
 //! - [`Store::change`] takes generations away, removes rows, writes at most one, and writes the head over all of that: in one
 //!   transaction, which is on the disk when it returns.
 //! - [`Store::rotate`] seals everything anew: in one transaction.
@@ -27,6 +28,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions as _, Connection as _};
 
+use super::decision::Decision;
 use super::key::{KeyId, Name, NameKey, SealingKey};
 use super::owner::OWNER_BYTES_MAX;
 use super::state::{Next, State};
@@ -221,14 +223,16 @@ impl Store {
         page(self.connection()?, after).await
     }
 
-    /// Writes a row. When this returns, the disk has it. Returns whether there was none of its name.
-    pub async fn put(&mut self, row: &Row) -> Result<bool, VaultError> {
+    /// Writes a row, unless it is decided by then that it is not to be. When this returns, the disk has it. Returns whether there
+    /// was none of its name.
+    pub async fn put(&mut self, row: &Row, decision: &Decision) -> Result<bool, VaultError> {
         let failed = using("a record cannot be written");
         let (before,): (i64,) = sqlx::query_as("SELECT count(*) FROM records WHERE name = ?")
             .bind(row.name.as_ref().map(Name::as_slice))
             .fetch_one(self.connection()?)
             .await
             .map_err(&failed)?;
+        decision.commit()?;
         // Until it has come to a good end.
         self.is_in_doubt = true;
         write_row(self.connection()?, row).await.map_err(failed)?;
@@ -236,15 +240,16 @@ impl Store {
         Ok(before == 0)
     }
 
-    /// Changes what is to change. When this returns, the disk has it.
+    /// Changes what is to change, unless it is decided by then that it is not to. When this returns, the disk has it.
     pub async fn change(
         &mut self,
         key: &SealingKey,
         names: &NameKey,
         change: Change<'_>,
+        decision: &Decision,
     ) -> Result<Changed, VaultError> {
         self.is_in_doubt = true;
-        let changed = try_change(self.connection()?, key, names, change).await?;
+        let changed = try_change(self.connection()?, key, names, change, decision).await?;
         self.is_in_doubt = false;
         Ok(changed)
     }
@@ -321,6 +326,7 @@ async fn try_change(
     key: &SealingKey,
     names: &NameKey,
     Change { next, removed, written }: Change<'_>,
+    decision: &Decision,
 ) -> Result<Changed, VaultError> {
     let failed = using("the vault cannot be changed");
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
@@ -338,6 +344,8 @@ async fn try_change(
     head::write(&mut transaction, key, names, &next.total).await?;
     let (records,): (i64,) =
         sqlx::query_as("SELECT count(*) FROM records").fetch_one(&mut *transaction).await.map_err(&failed)?;
+    // Whatever has been written until here is undone where it is not to be.
+    decision.commit()?;
     transaction.commit().await.map_err(&failed)?;
     Ok(Changed { removed: count, records })
 }

@@ -111,6 +111,83 @@ async fn a_full_disk_is_told_and_what_was_there_stays() {
 }
 
 #[tokio::test]
+async fn what_was_given_up_is_not_done_later() {
+    // What happened: whoever waited had been told, and had recorded, that it was not done, and then the disk did it.
+    let bed = Bed::filled().await;
+    let vault = bed.open().await;
+    let (ada, bob, ada_at_wiki) = (owner("ada", "crm"), owner("bob", "crm"), owner("ada", "wiki"));
+    let before = [&ada, &bob, &ada_at_wiki].map(|owner| vault.generation(owner));
+    let disk = vault.shared.store.lock().await;
+    tokio::time::pause();
+    let person = named("ada");
+    let (put, replaced, removed, forgotten) = tokio::join!(
+        vault.put(&bob, vault.generation(&bob), b"late"),
+        vault.replace(&bob, vault.forgettings(&bob), b"late"),
+        vault.remove(&ada),
+        vault.forget(&person),
+    );
+    tokio::time::resume();
+    let ends = [put.err(), replaced.err(), removed.err(), forgotten.err()];
+    assert!(ends.iter().all(|end| matches!(end, Some(VaultError::TimedOut(_)))), "{ends:?}");
+    drop(disk);
+    // Whoever waits for the disk has it in turn, so this comes after all of that.
+    assert_eq!(get(&vault, &ada).await.expect("read").as_deref(), Some("ada at crm"));
+    assert_eq!(get(&vault, &bob).await.expect("read").as_deref(), Some("bob at crm"));
+    assert_eq!(get(&vault, &ada_at_wiki).await.expect("read").as_deref(), Some("ada at wiki"));
+    assert_eq!([&ada, &bob, &ada_at_wiki].map(|owner| vault.generation(owner)), before);
+    vault.remove(&ada).await.expect("it goes on");
+}
+
+#[tokio::test]
+async fn what_is_given_up_while_it_is_being_written_is_undone() {
+    let bed = Bed::filled().await;
+    let vault = bed.open().await;
+    let (ada, names) = (owner("ada", "crm"), &vault.shared.sealer.names);
+    let (before, name) = (vault.generation(&ada), vault.shared.sealer.name(&ada));
+    let next = vault.shared.with_state(|state| state.next(&[name], names));
+    let decision = Decision::default();
+    assert!(decision.give_up());
+    let mut store = vault.shared.store().await.expect("open");
+    let change = Change { next: &next, removed: &[name], written: None };
+    let changed = store.change(&vault.shared.sealer.keys[0], names, change, &decision).await.map(drop);
+    assert!(matches!(changed, Err(VaultError::TimedOut(_))), "{changed:?}");
+    drop(store);
+    assert_eq!(get(&vault, &ada).await.expect("read").as_deref(), Some("ada at crm"));
+    vault.close().await;
+    let vault = bed.open().await;
+    assert_eq!(get(&vault, &ada).await.expect("read").as_deref(), Some("ada at crm"));
+    assert_eq!(vault.generation(&ada), before);
+}
+
+#[tokio::test]
+async fn what_is_being_committed_is_waited_for_and_its_outcome_is_told() {
+    let bed = Bed::new();
+    let vault = bed.open().await;
+    tokio::time::pause();
+    let commit_for = async |commits: Duration| {
+        let change = vault.change(|_, decision| async move {
+            decision.commit()?;
+            tokio::time::sleep(commits).await;
+            Ok(())
+        });
+        change.await
+    };
+    assert!(commit_for(PATIENCE + COMMIT_PATIENCE - Duration::from_secs(1)).await.is_ok());
+    let unknown = commit_for(PATIENCE + COMMIT_PATIENCE + Duration::from_secs(1)).await;
+    assert!(matches!(unknown, Err(VaultError::InDoubt(_))), "{unknown:?}");
+    // Who comes to that point too late does not get past it.
+    let (told, heard) = tokio::sync::oneshot::channel();
+    let late = vault.change(|_, decision| async move {
+        tokio::time::sleep(PATIENCE + Duration::from_secs(1)).await;
+        let committed = decision.commit();
+        told.send(committed.is_ok()).expect("somebody hears it");
+        committed
+    });
+    assert!(matches!(late.await, Err(VaultError::TimedOut(_))));
+    assert!(!heard.await.expect("it is told"));
+}
+
+#[tokio::test]
 async fn what_is_too_large_is_not_kept() {
     let bed = Bed::new();
     let vault = bed.open().await;
