@@ -2,7 +2,6 @@
 //!
 //! Whoever calls here has signed the person in. That it is the person whose agent asked is checked here all the same.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,18 +11,19 @@ use url::{Position, Url};
 
 use super::event::Doing;
 use super::flows::Flow;
+use super::keeping::GivenBack;
 use super::{
-    ConnectError, Connections, DisconnectError, Event, Grant, Holder, Leftover, Service, Summary, Ticket,
-    TicketId, Wanted,
+    ConnectError, Connections, DisconnectError, Event, Grant, Holder, Service, Summary, Ticket, TicketId,
+    Wanted,
 };
-use crate::audit::{DeedKind, Failure, Fault, PageVisit, Place, RequestId};
+use crate::audit::{AuditUnavailable, DeedKind, Failure, Fault, PageVisit, Place, RequestId};
 use crate::clock::Now;
 use crate::error_chain::ErrorChain;
 use crate::identity::{Actor, Person, Scopes, SecretToken};
 use crate::oauth::code_client::AuthorizationRequest;
 use crate::oauth::error_response::Word;
 use crate::tool::ConnectorName;
-use crate::vault::{Generation, Owner, VaultError};
+use crate::vault::VaultError;
 
 /// Longest part of a callback that is looked at. Codes are below 4 kB.
 const CALLBACK_BYTES_MAX: usize = 16_384;
@@ -343,6 +343,7 @@ impl Connections {
                 return Err(error.into());
             }
             held.drop_open(&owner);
+            held.drop_uses(|used| *used == owner);
             doing.done(Some(Event::Disconnected), None);
             let revoked = match (leftover, service) {
                 (Some(leftover), Some(service)) => {
@@ -360,43 +361,25 @@ impl Connections {
     ///
     /// # Errors
     ///
-    /// [`DisconnectError`] when there is no place for those records, or the vault cannot be written; then the connections are
-    /// still there.
+    /// [`DisconnectError`] when there is no place for those records, or the vault cannot be written; then what is under way is gone,
+    /// and the connections are still there.
     pub async fn forget(&self, person: &Person, request: RequestId) -> Result<Forgot, DisconnectError> {
         let (held, person) = (Arc::clone(&self.held), person.clone());
         let (services, events) = (self.services.clone(), self.events.clone());
         let work = async move {
-            held.tickets.forget(&person);
-            held.flows.forget(&person);
-            held.drop_opened_of(&person);
-            // What the vault could not take is newer than what it has.
-            let unsaved =
-                |(owner, (_, grant)): (&Owner, &(Generation, Grant))| (owner.clone(), grant.leftover());
-            let mut leftovers: HashMap<Owner, Leftover> =
-                held.unsaved().iter().filter(|(owner, _)| owner.is(&person)).map(unsaved).collect();
-            held.vault
-                .list(|listed| {
-                    let owner = listed.owner.filter(|owner| owner.is(&person));
-                    let grant = listed.record.ok().and_then(|record| Grant::read(&record.bytes));
-                    if let Some((owner, grant)) = owner.zip(grant) {
-                        leftovers.entry(owner).or_insert_with(|| grant.leftover());
-                    }
-                })
-                .await?;
-            let mut given_back: Vec<(Arc<Service>, Owner, Leftover, Place)> = Vec::new();
-            for (owner, leftover) in leftovers {
-                if let Some(service) = services.get(&owner.connector) {
-                    given_back.push((Arc::clone(service), owner, leftover, events.reserve()?));
-                }
-            }
-            let forgotten = held.vault.forget(&person).await?;
+            held.drop_all_of(&person);
+            let (preparing, noting) = (Arc::clone(&held), events.clone());
+            let forgotten = held.vault.forget_with(&person, move |person, found| {
+                preparing.given_back(person, found, &services, &events)
+            });
+            let Some((forgotten, given_back)) = forgotten.await? else { return Err(AuditUnavailable.into()) };
+            held.drop_all_of(&person);
             held.unsaved().retain(|owner, _| !owner.is(&person));
             for owner in &forgotten {
-                held.drop_open(owner);
-                events.note(Event::Forgotten, &owner.connector, None, "");
+                noting.note(Event::Forgotten, &owner.connector, None, "");
             }
             tokio::spawn(async move {
-                for (service, owner, leftover, place) in given_back {
+                for GivenBack { service, owner, leftover, place } in given_back {
                     held.give_back(&service, &owner, &leftover, place, Some(request)).await;
                 }
             });

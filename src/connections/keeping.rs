@@ -1,9 +1,10 @@
 //! What comes of what a person did about a connection: kept in the vault, or dropped.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::connecting::Connected;
-use super::event::{self, Doing};
+use super::event::{self, Doing, Events};
 use super::flows::Flow;
 use super::{
     ConnectError, ConnectionError, Event, Grant, Held, Leftover, OpenedGrant, Service, Ticket, TicketId,
@@ -14,7 +15,20 @@ use crate::clock::Now;
 use crate::error_chain::ErrorChain;
 use crate::identity::Person;
 use crate::oauth::code_client::GrantedTokens;
-use crate::vault::{Owner, VaultError};
+use crate::tool::ConnectorName;
+use crate::vault::{Owner, Record, VaultError};
+
+/// Tokens that are to be given back.
+pub(super) struct GivenBack {
+    /// Where.
+    pub service: Arc<Service>,
+    /// Whose they were.
+    pub owner: Owner,
+    /// The tokens.
+    pub leftover: Leftover,
+    /// The place of the record of it.
+    pub place: Place,
+}
 
 impl Held {
     /// Keeps what came of a sign-in, unless its person has been forgotten since they began it. When this returns, the disk has it.
@@ -120,10 +134,51 @@ impl Held {
         Some(opened.grant.leftover())
     }
 
-    /// Closes what is open of a person's. What the vault could not take stays: it is newer than what the vault has.
-    pub(super) fn drop_opened_of(&self, person: &Person) {
+    /// What is to be given back of a person's, each with the place of its record: what the vault has of theirs, or could not take,
+    /// which is newer. `None`: there is no place.
+    pub(super) fn given_back(
+        &self,
+        person: &Person,
+        found: &[(Owner, Option<Record>)],
+        services: &HashMap<ConnectorName, Arc<Service>>,
+        events: &Events,
+    ) -> Option<Vec<GivenBack>> {
+        let unsaved = self.unsaved();
+        let unsaved = unsaved.iter().filter(|(owner, _)| owner.is(person));
+        let mut leftovers: HashMap<Owner, Leftover> =
+            unsaved.map(|(owner, (_, grant))| (owner.clone(), grant.leftover())).collect();
+        for (owner, record) in found {
+            if let Some(grant) = record.as_ref().and_then(|record| Grant::read(&record.bytes)) {
+                leftovers.entry(owner.clone()).or_insert_with(|| grant.leftover());
+            }
+        }
+        let mut given_back = Vec::new();
+        for (owner, leftover) in leftovers {
+            if let Some(service) = services.get(&owner.connector) {
+                let (service, place) = (Arc::clone(service), events.reserve().ok()?);
+                given_back.push(GivenBack { service, owner, leftover, place });
+            }
+        }
+        Some(given_back)
+    }
+
+    /// Drops what is in memory of a person's. What the vault could not take stays: it is newer than what the vault has.
+    pub(super) fn drop_all_of(&self, person: &Person) {
+        self.tickets.forget(person);
+        self.flows.forget(person);
         for (owner, _) in self.opened.iter().filter(|(owner, _)| owner.is(person)) {
             self.opened.invalidate(&*owner);
+        }
+        for (owner, _) in self.refused.iter().filter(|(owner, _)| owner.is(person)) {
+            self.refused.invalidate(&*owner);
+        }
+        self.drop_uses(|owner| owner.is(person));
+    }
+
+    /// Drops when agents last used what these owners had.
+    pub(super) fn drop_uses(&self, of: impl Fn(&Owner) -> bool) {
+        for (used, _) in self.used.iter().filter(|(used, _)| of(&used.0)) {
+            self.used.invalidate(&*used);
         }
     }
 

@@ -283,19 +283,39 @@ impl Vault {
     ///
     /// What the engine says; then all is as it was.
     pub async fn forget(&self, person: &Person) -> Result<Vec<Owner>, VaultError> {
+        let forgotten = self.forget_with(person, |_, _| Some(())).await?;
+        Ok(forgotten.map(|(owners, ())| owners).unwrap_or_default())
+    }
+
+    /// The same, once `prepare` has seen what is there, without those records that cannot be used, and has something ready for when
+    /// they are gone. `None`: it has nothing, and nothing was taken away.
+    ///
+    /// # Errors
+    ///
+    /// What the engine says; then all is as it was.
+    pub async fn forget_with<T: Send + 'static>(
+        &self,
+        person: &Person,
+        prepare: impl FnOnce(&Person, &[(Owner, Option<Record>)]) -> Option<T> + Send + 'static,
+    ) -> Result<Option<(Vec<Owner>, T)>, VaultError> {
         let person = person.clone();
         self.change(move |shared, decision| async move {
             let mut store = shared.store_to_change(&decision).await?;
-            let mut owners = Vec::new();
+            let mut found = Vec::new();
             each_row(&mut store, |row| {
-                owners.extend(shared.sealer.open_owner(row).filter(|owner| owner.is(&person)));
+                if let Some(owner) = shared.sealer.open_owner(row).filter(|owner| owner.is(&person)) {
+                    let record = shared.open_record(row, &owner).ok();
+                    found.push((owner, record));
+                }
             })
             .await?;
+            let Some(prepared) = prepare(&person, &found) else { return Ok(None) };
+            let owners: Vec<Owner> = found.into_iter().map(|(owner, _)| owner).collect();
             let rows: Vec<Name> = owners.iter().map(|owner| shared.sealer.name(owner)).collect();
             let taken = owner::names_of_person(&person, &shared.sealer.names);
             let taking = Taking { taken: &taken, removed: &rows, written: None };
             shared.take_away(&mut store, taking, &decision).await?;
-            Ok(owners)
+            Ok(Some((owners, prepared)))
         })
         .await
     }
@@ -341,6 +361,12 @@ impl Vault {
     pub(crate) async fn fail_writes(&self, fail: bool) {
         let pragma = if fail { "PRAGMA query_only = ON" } else { "PRAGMA query_only = OFF" };
         self.shared.store().await.expect("open").begin_with(pragma).await;
+    }
+
+    /// Keeps everybody from the disk until what comes back is dropped.
+    #[cfg(all(test, feature = "demo"))]
+    pub(crate) async fn hold_disk(&self) -> impl Drop {
+        self.shared.store.lock().await
     }
 
     /// Makes a change in a task, and says what came of it. One that takes longer than anybody waits who has a call to answer is

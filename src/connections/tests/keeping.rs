@@ -194,6 +194,42 @@ async fn a_refresh_that_ends_after_the_person_disconnected_leaves_nothing_at_the
 }
 
 #[tokio::test]
+async fn when_agents_last_used_a_connection_is_forgotten_with_it() {
+    let bed = Bed::start().await;
+    for who in ["ada", "bob"] {
+        bed.connect(who, "planner").await;
+        bed.call(who, "planner").await.expect("a token");
+    }
+    let used_by = |who: &str| {
+        let owner = holder(who).owner(&ConnectorName::new("mail"));
+        bed.connections.held.used.contains_key(&(owner, Actor::new("planner")))
+    };
+    assert!(used_by("ada") && used_by("bob"));
+    bed.forget("ada").await.expect("forgotten");
+    assert!(!used_by("ada") && used_by("bob"));
+    let mail = ConnectorName::new("mail");
+    bed.connections.disconnect(&holder("bob"), &mail, &visit("bob")).await.expect("disconnected");
+    assert!(!used_by("bob"));
+}
+
+#[tokio::test]
+async fn whoever_has_somebody_forgotten_does_not_wait_for_ever_for_a_disk_that_does_not_answer() {
+    let bed = Bed::start().await;
+    bed.connect("ada", "planner").await;
+    let disk = bed.connections.held.vault.hold_disk().await;
+    tokio::time::pause();
+    let forgotten = tokio::time::timeout(Duration::from_secs(60), bed.forget("ada")).await;
+    tokio::time::resume();
+    let forgotten = forgotten.expect("an answer");
+    assert!(matches!(forgotten, Err(DisconnectError::Vault(VaultError::TimedOut(_)))), "{forgotten:?}");
+    drop(disk);
+    bed.call("ada", "planner").await.expect("it was not done, as was said");
+    assert_eq!(bed.server.living_grants(), 1, "nor was anything given back");
+    bed.forget("ada").await.expect("forgotten");
+    check_missing(bed.call("ada", "planner").await, Missing::Connection);
+}
+
+#[tokio::test]
 async fn a_token_that_the_connector_turned_away_is_renewed_once() {
     let bed = Bed::start().await;
     bed.connect("ada", "planner").await;
