@@ -348,8 +348,10 @@ async fn build(
     previous: Option<&Gateway>,
 ) -> Result<Gateway, StartError> {
     let servers = start_servers(config.issuers, previous, &shared.metrics)?;
-    let connections = match held.zip(config.links) {
-        Some((held, links)) => {
+    let connections = match held {
+        Some(held) => {
+            // Without them nobody who is forgotten would be so in the vault.
+            let links = config.links.expect("a vault has pages: resolve() refuses one without `public_url`");
             let before = previous.and_then(Gateway::connections).map(Arc::as_ref);
             let (trail, privacy) = (shared.audit.clone(), Arc::clone(&config.privacy));
             let recorder = Recorder::new(trail, privacy, shared.exchanges.clone());
@@ -357,6 +359,7 @@ async fn build(
                 Connections::new(held, config.connections, links, before, recorder, &shared.metrics);
             let connections =
                 connections.map_err(|(connector, source)| StartError::Connection { connector, source })?;
+            connections.warn_of_what_is_left(before).await;
             Some(Arc::new(connections))
         }
         None => None,

@@ -14,6 +14,7 @@ use url::Url;
 
 use crate::audit::{AuditUnavailable, KnownPerson, Recorder, RequestId};
 use crate::clock::Now;
+use crate::error_chain::ErrorChain;
 use crate::flight::Flights;
 use crate::identity::{Actor, Caller, Issuer, Person, Scopes, SecretToken, Subject, Tenant};
 use crate::metrics::Metrics;
@@ -369,6 +370,36 @@ impl Connections {
             services.insert(connector, Arc::new(service));
         }
         Ok(Self { held, services, links, events })
+    }
+
+    /// Warns of grants in the vault for connectors that have no connections any more, since nobody gives their tokens back. With
+    /// `previous`, of those that had some until now.
+    pub async fn warn_of_what_is_left(&self, previous: Option<&Self>) {
+        let has_left = |connector: &ConnectorName| {
+            let had = previous.is_none_or(|previous| previous.services.contains_key(connector));
+            had && !self.services.contains_key(connector)
+        };
+        // To find them takes the whole vault.
+        if previous.is_some_and(|previous| !previous.services.keys().any(has_left)) {
+            return;
+        }
+        let counted = match self.held.vault.count_by_connector().await {
+            Ok(counted) => counted,
+            Err(error) => {
+                tracing::warn!(error = %ErrorChain(&error), "Vault not searched for connections that are left");
+                return;
+            }
+        };
+        for (connector, count) in counted.into_iter().filter(|(connector, _)| has_left(connector)) {
+            tracing::warn!(
+                %connector,
+                count,
+                remedy = "their tokens have not been given back: put `identity: connection` and `connection` back until these \
+                          people have disconnected or been forgotten; or take them out of the vault with `obo-gateway vault \
+                          forget`, and have the service end them",
+                "Connections left in the vault of a connector that has none any more"
+            );
+        }
     }
 
     /// Waits for what is under way, and closes the vault. Nothing can be done with connections then.

@@ -4,6 +4,7 @@
 //! generation along, and so does whoever is forgotten, so that a record that somebody puts back into the file is refused. What
 //! a record says is the business of whoever puts it there. The store stands behind this one type.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -335,6 +336,25 @@ impl Vault {
                 None => Err(shared.sealer.fault_of(row)),
             };
             each(Listed { owner, key: row.key.clone(), record });
+        })
+        .await
+    }
+
+    /// How many records there are for each connector, without those that do not say whose they are.
+    ///
+    /// # Errors
+    ///
+    /// What the engine says.
+    pub async fn count_by_connector(&self) -> Result<BTreeMap<ConnectorName, usize>, VaultError> {
+        self.in_time(|shared| async move {
+            let mut counted = BTreeMap::new();
+            each_row(&mut *shared.store().await?, |row| {
+                if let Some(owner) = shared.sealer.open_owner(row) {
+                    *counted.entry(owner.connector).or_default() += 1;
+                }
+            })
+            .await?;
+            Ok(counted)
         })
         .await
     }

@@ -16,4 +16,5 @@ mod commands;
 mod disks;
 mod files;
 mod stopping;
+mod leaving;
 mod tampering;

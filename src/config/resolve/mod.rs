@@ -66,7 +66,7 @@ pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> O
     }
     let policy = policy::policy(file, root, Some(&issuers.settings).zip(connectors.as_deref()), surroundings);
     traps::check(file, root);
-    let vault = vault::settings(file.vault.as_ref(), &root.key("vault"));
+    let vault = vault::settings(file, root, &public_url);
     let connections = connection::settings(file, root, &public_url, connectors.as_deref(), surroundings);
     if let (Some(pages), Some(connectors), Some(policy)) = (&pages, &connectors, &policy) {
         let (public_url, pages, issuers) = (&public_url, pages.as_ref(), issuers.settings.as_slice());

@@ -4,19 +4,42 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::files::{self, NamedFile};
+use super::publication::PublicUrl;
 use super::values;
 use crate::config::at::At;
-use crate::config::file;
+use crate::config::file::{self, File};
 use crate::vault::{KeyId, VaultKey, VaultSettings};
 
 /// Checks the vault, where there is one. `None` when faults were noted.
-pub fn settings(vault: Option<&file::Vault>, at: &At<'_>) -> Option<Option<VaultSettings>> {
-    let Some(vault) = vault else { return (!at.is_written()).then_some(None) };
+pub fn settings(file: &File, root: &At<'_>, public_url: &PublicUrl<'_>) -> Option<Option<VaultSettings>> {
+    let at = root.key("vault");
+    let Some(vault) = file.vault.as_ref() else { return (!at.is_written()).then_some(None) };
+    let has_pages = has_pages(file, &at, public_url);
     let file_at = at.key("file");
-    let file = file_at.required(vault.file.as_deref(), "name the file, like `vault.db`");
-    let file = file.and_then(|file| place(file, &file_at));
+    let place = file_at.required(vault.file.as_deref(), "name the file, like `vault.db`");
+    let place = place.and_then(|file| self::place(file, &file_at));
     let keys = keys(vault.keys.as_deref(), &at.key("keys"));
-    Some(Some(VaultSettings { file: Path::new(file?).into(), keys: keys? }))
+    let settings = VaultSettings { file: Path::new(place?).into(), keys: keys? };
+    has_pages.then_some(Some(settings))
+}
+
+/// Whether there are pages for those whose grants are in it: what nobody could see or take away, forgetting a person has to reach.
+fn has_pages(file: &File, at: &At<'_>, public_url: &PublicUrl<'_>) -> bool {
+    match public_url {
+        PublicUrl::Given(_) => true,
+        PublicUrl::Missing => {
+            let mut connectors = file.connectors.iter().flat_map(|connectors| &connectors.0);
+            // Each connection says so at its own place.
+            if !connectors.any(|(_, connector)| connector.connection.is_some()) {
+                at.fault(
+                    "goes with `public_url`, under which people find what they have connected: add it, like `public_url: \
+                     https://gateway.example`; or have everybody in the vault forgotten, and leave this out",
+                );
+            }
+            false
+        }
+        PublicUrl::Unclear => false,
+    }
 }
 
 fn place<'a>(file: &'a str, at: &At<'_>) -> Option<&'a str> {

@@ -159,52 +159,76 @@ fn a_vault_has_a_file_and_keys_that_are_keys() {
     let good = files.write("good", KEY);
     let other = files.write("other", (0..32).collect::<Vec<u8>>());
     let again = files.write("again", format!("{KEY}\n"));
-    let vault = |keys: &str| format!("vault: {{ file: {}, keys: {keys} }}\nissuers:", files.path("vault.db"));
+    let vault = |keys: &str| {
+        let file = files.path("vault.db");
+        format!("public_url: https://gateway.example\nvault: {{ file: {file}, keys: {keys} }}\nissuers:")
+    };
     let check = |keys: &str, expected: &[&str]| check(&[("issuers:", &vault(keys))], expected);
     check(
         "[]",
         &[
-            "2: vault.keys: is empty: name at least one key, like `keys: [{ id: \"2026-11\", file: secrets/vault-2026-11.key }]`",
+            "3: vault.keys: is empty: name at least one key, like `keys: [{ id: \"2026-11\", file: secrets/vault-2026-11.key }]`",
         ],
     );
     check(
         &format!("[{{ id: a, file: {short} }}]"),
         &[&format!(
-            "2: vault.keys[0].file: names a file that is not a key: 32 random bytes, as they are or in base64; `openssl rand -base64 32` makes them (found {short:?})"
+            "3: vault.keys[0].file: names a file that is not a key: 32 random bytes, as they are or in base64; `openssl rand -base64 32` makes them (found {short:?})"
         )],
     );
     check(
         &format!("[{{ id: a, file: {zeros} }}]"),
         &[&format!(
-            "2: vault.keys[0].file: names a file that holds the same byte over and over, which is no random key: `openssl rand -base64 32` makes one (found {zeros:?})"
+            "3: vault.keys[0].file: names a file that holds the same byte over and over, which is no random key: `openssl rand -base64 32` makes one (found {zeros:?})"
         )],
     );
     check(
         &format!("[{{ id: a, file: {good} }}, {{ id: a, file: {other} }}]"),
-        &["2: vault.keys[1].id: is the name of `vault.keys[0]` already: give each its own (found \"a\")"],
+        &["3: vault.keys[1].id: is the name of `vault.keys[0]` already: give each its own (found \"a\")"],
     );
     check(
         &format!("[{{ id: a, file: {good} }}, {{ id: b, file: {other} }}, {{ id: c, file: {again} }}]"),
         &[&format!(
-            "2: vault.keys[2].file: holds the same key as `vault.keys[0]`: draw a new one (found {again:?})"
+            "3: vault.keys[2].file: holds the same key as `vault.keys[0]`: draw a new one (found {again:?})"
         )],
     );
     check(
         &format!("[{{ id: a, file: {} }}]", files.path("missing")),
         &[&format!(
-            "2: vault.keys[0].file: names a file that is not there; relative names start at the working directory (found {:?})",
+            "3: vault.keys[0].file: names a file that is not there; relative names start at the working directory (found {:?})",
             files.path("missing")
         )],
     );
     check(
         &format!("[{{ file: {good} }}]"),
-        &["2: vault.keys[0].id: is required: give the key a name, like `\"2026-11\"`"],
+        &["3: vault.keys[0].id: is required: give the key a name, like `\"2026-11\"`"],
     );
     let folder = files.path("");
     super::check(
-        &[("issuers:", &format!("vault: {{ file: {folder}, keys: [{{ id: a, file: {good} }}] }}\nissuers:"))],
-        &[&format!("2: vault.file: is a folder: name a file in it (found {folder:?})")],
+        &[(
+            "issuers:",
+            &format!(
+                "public_url: https://gateway.example\nvault: {{ file: {folder}, keys: [{{ id: a, file: {good} }}] }}\nissuers:"
+            ),
+        )],
+        &[&format!("3: vault.file: is a folder: name a file in it (found {folder:?})")],
     );
+}
+
+#[test]
+fn a_vault_without_pages_is_refused_so_that_nobody_is_forgotten_but_in_it() {
+    // What happened: the vault was open, and forgetting a person did not look into it.
+    let bed = Bed::new();
+    let vault = bed.before.replace("public_url: https://gateway.example\n", "");
+    check(
+        &[("issuers:", &vault)],
+        &[
+            "2: vault: goes with `public_url`, under which people find what they have connected: add it, like `public_url: \
+           https://gateway.example`; or have everybody in the vault forgotten, and leave this out",
+        ],
+    );
+    let config = config(&[("issuers:", &bed.before)]);
+    assert!(config.vault.is_some() && config.links.is_some() && config.connections.is_empty());
 }
 
 #[test]
