@@ -12,7 +12,7 @@ use crate::tool::IdentityMode;
 const NAMED_MAX: usize = 4;
 
 /// A table of the tools: connector, tool, what a request must look like, who the connector sees, the rules and policies
-/// that may allow it, and the scopes that are asked for; then how much there is of everything. Each line ends with a line break.
+/// that may allow it, and the scopes that are asked for; the addresses that are to be registered elsewhere; then how much there is of everything. Each line ends with a line break.
 pub fn summary(config: &Config, colour: bool) -> String {
     let catalog = catalog(config);
     let rows: Vec<[Cell; 6]> = once_for_each_connector(&catalog)
@@ -51,7 +51,21 @@ pub fn summary(config: &Config, colour: bool) -> String {
         });
     }
     let headings = ["CONNECTOR", "TOOL", "MATCH", "IDENTITY", "ALLOWED BY", "SCOPES"];
-    format!("{}\ngood: {}\n", table(headings, &rows, colour), counted.join(", "))
+    format!(
+        "{}\n{}good: {}\n",
+        table(headings, &rows, colour),
+        redirect_addresses(config),
+        counted.join(", ")
+    )
+}
+
+/// Where each service sends people back to, which has to be registered there. Each line ends with a line break.
+fn redirect_addresses(config: &Config) -> String {
+    let Some(links) = &config.links else { return String::new() };
+    let line = |connector| {
+        format!("redirect address of the client for {connector}: {}\n", links.callback(connector))
+    };
+    config.connections.iter().map(|connection| line(&connection.connector)).collect()
 }
 
 /// A table of the tools for those who want to know who may do what as whom. Each line ends with a line break.

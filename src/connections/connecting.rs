@@ -39,6 +39,8 @@ pub struct Authorization {
 
 /// A service's answer, as a browser brings it.
 pub struct Callback<'a> {
+    /// The connector whose address it came to.
+    pub connector: &'a str,
     /// `state`.
     pub state: &'a str,
     /// `code`, where there is one.
@@ -51,7 +53,11 @@ pub struct Callback<'a> {
 
 impl fmt::Debug for Callback<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Callback").field("error", &self.error).field("iss", &self.iss).finish_non_exhaustive()
+        f.debug_struct("Callback")
+            .field("connector", &self.connector)
+            .field("error", &self.error)
+            .field("iss", &self.iss)
+            .finish_non_exhaustive()
     }
 }
 
@@ -111,7 +117,7 @@ impl Connections {
         let nonce = flow.nonce.clone();
         let state = self.held.flows.put(flow, now);
         let request = AuthorizationRequest {
-            redirect_uri: &self.links.callback(),
+            redirect_uri: &self.links.callback(&service.connector),
             state: &state,
             nonce: &nonce,
             code_challenge: &code_challenge,
@@ -160,7 +166,8 @@ impl Connections {
             return Err(doing.came_to_nothing(ConnectError::TicketOver));
         };
         doing.for_ticket(&ticket, &flow.service);
-        let (held, redirect_uri) = (Arc::clone(&self.held), self.links.callback());
+        let redirect_uri = self.links.callback(&flow.service.connector);
+        let held = Arc::clone(&self.held);
         // A browser that is closed meanwhile loses nothing.
         let work = async move {
             let recorder = flow.service.events.recorder().clone();
@@ -433,6 +440,12 @@ fn check_answer(
     }
     if flow.holder != *holder {
         return Err(ConnectError::OtherPerson);
+    }
+    // A server that had another one answer, with the state that it got itself, would be sent that one's code: many answers do not
+    // say whose they are, so each connector has a redirect address of its own, and servers answer to registered ones alone
+    // (RFC 9700 section 4.4.2).
+    if callback.connector != flow.service.connector.as_str() {
+        return Err(ConnectError::OtherServer);
     }
     if !flow.service.client.may_have_answered(callback.iss) {
         return Err(ConnectError::OtherServer);

@@ -126,9 +126,10 @@ impl Links {
         format!("{}/connect/{ticket}", self.base)
     }
 
-    /// Where services send a browser back to (`redirect_uri`).
-    pub fn callback(&self) -> String {
-        format!("{}/callback", self.base)
+    /// Where the service of a connector sends a browser back to (`redirect_uri`). Each has its own, so that no server can have an
+    /// answer of another one taken for its own (RFC 9700 section 4.4.2).
+    pub fn callback(&self, connector: &ConnectorName) -> String {
+        format!("{}/callback/{connector}", self.base)
     }
 }
 
@@ -237,7 +238,7 @@ pub enum ConnectError {
     /// The answer came to another browser than the one that asked.
     #[error("the answer came to another browser than the one that asked")]
     OtherBrowser,
-    /// The answer is another server's (RFC 9207).
+    /// The answer is another server's: by its name (RFC 9207), or by the connector whose address it came to.
     #[error("the answer came from another server than was asked")]
     OtherServer,
     /// The person, or the service, said no.

@@ -51,7 +51,7 @@ pub(super) fn visit(who: &str) -> PageVisit {
         person: Some(person),
         peer: Peer { address, tls: true, certificate: None },
         method: http::Method::GET,
-        path: "/account/callback".into(),
+        path: "/account/callback/mail".into(),
         user_agent: None,
     }
 }
@@ -105,7 +105,7 @@ impl Bed {
 
     pub async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
         let mut demo = Settings { signs_in_by_hint: true, ..Settings::default() };
-        demo.gateway.redirect_uris.push("https://gateway.example/account/callback".to_owned());
+        demo.gateway.redirect_uris.push("https://gateway.example/account/callback/mail".to_owned());
         change(&mut demo);
         let server = AuthorizationServer::start(demo).await.expect("it starts");
         let folder = tempfile::tempdir().expect("a folder");
@@ -200,11 +200,12 @@ impl Bed {
         let answer = client.expect("a client").get(url).send().await.expect("an answer");
         assert_eq!(answer.status(), 303, "{}", answer.text().await.unwrap_or_default());
         let location: Url = answer.headers()["location"].to_str().expect("ASCII").parse().expect("a URL");
-        assert_eq!(location.path(), "/account/callback");
+        let connector = location.path().strip_prefix("/account/callback/").expect("a redirect address");
         let part = |name: &str| {
             location.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
         };
         Answered {
+            connector: connector.to_owned(),
             state: part("state").expect("a state"),
             code: part("code"),
             error: part("error"),
@@ -244,6 +245,7 @@ impl Bed {
 /// A callback, as a browser brings it.
 #[derive(Clone, Debug)]
 pub(super) struct Answered {
+    pub connector: String,
     pub state: String,
     pub code: Option<String>,
     pub error: Option<String>,
@@ -253,6 +255,7 @@ pub(super) struct Answered {
 impl Answered {
     pub fn callback(&self) -> Callback<'_> {
         Callback {
+            connector: &self.connector,
             state: &self.state,
             code: self.code.as_deref(),
             error: self.error.as_deref(),
@@ -437,6 +440,12 @@ async fn no_token_is_shown() {
     let token = grant.access_token().expose().to_owned();
     let shown = format!("{grant:?} {:?}", bed.connections.of(&holder("ada")).await.expect("read"));
     assert!(!shown.contains(&token) && shown.contains("[secret]"), "{shown}");
-    let callback = Answered { state: "canary".into(), code: Some("canary".into()), error: None, iss: None };
+    let callback = Answered {
+        connector: "mail".into(),
+        state: "canary".into(),
+        code: Some("canary".into()),
+        error: None,
+        iss: None,
+    };
     assert!(!format!("{:?}", callback.callback()).contains("canary"));
 }

@@ -74,10 +74,11 @@ impl Visit<'_> {
         Ok(Reply::see_other(&begun.map_err(|error| self.failed(&error))?.url))
     }
 
-    /// `GET …/callback`: back from the service.
-    pub(super) async fn callback(&self) -> Result<Reply, Problem> {
+    /// `GET …/callback/{connector}`: back from the service.
+    pub(super) async fn callback(&self, connector: &str) -> Result<Reply, Problem> {
         let query = self.query()?;
         let callback = Callback {
+            connector,
             state: query.required("state")?,
             code: query.get("code"),
             error: query.get("error"),

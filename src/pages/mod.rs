@@ -117,7 +117,7 @@ enum Route<'a> {
     Decline(&'a str),
     Question(&'a str),
     Answer(&'a str, Answer),
-    Callback,
+    Callback(&'a str),
     Disconnect,
 }
 
@@ -130,7 +130,7 @@ impl<'a> Route<'a> {
             ("sign-in", None, _) => Self::SignIn,
             ("signed-in", None, _) => Self::SignedIn,
             ("sign-out", None, _) => Self::SignOut,
-            ("callback", None, _) => Self::Callback,
+            ("callback", Some(connector), None) => Self::Callback(connector),
             ("disconnect", None, _) => Self::Disconnect,
             ("connect", Some(ticket), None) => Self::Connect(ticket),
             ("connect", Some(ticket), Some("begin")) => Self::Begin(ticket),
@@ -154,7 +154,7 @@ impl<'a> Route<'a> {
             | Self::Connect(_)
             | Self::Begin(_)
             | Self::Question(_)
-            | Self::Callback => false,
+            | Self::Callback(_) => false,
         };
         match (is_form, method) {
             (true, &Method::POST) | (false, &Method::GET | &Method::HEAD) => Ok(()),
@@ -274,7 +274,7 @@ impl Visit<'_> {
             Route::Answer(question, answer) => {
                 self.answer_question(question, answer, &self.form(body).await?)
             }
-            Route::Callback => self.callback().await,
+            Route::Callback(connector) => self.callback(connector).await,
             Route::Disconnect => self.disconnect(&self.form(body).await?).await,
         }
     }
@@ -339,7 +339,7 @@ impl Visit<'_> {
             | Route::SignIn
             | Route::SignedIn
             | Route::SignOut
-            | Route::Callback
+            | Route::Callback(_)
             | Route::Disconnect => return None,
         };
         let (base, parameter) = (self.pages.settings.base(), link.page().parameter());
@@ -379,12 +379,15 @@ mod tests {
         assert_eq!(Route::of("/"), Some(Route::Account));
         assert_eq!(Route::of("/connect/abc"), Some(Route::Connect("abc")));
         assert_eq!(Route::of("/connect/abc/begin"), Some(Route::Begin("abc")));
+        assert_eq!(Route::of("/callback/crm"), Some(Route::Callback("crm")));
         assert_eq!(Route::of("/confirm/abc"), Some(Route::Question("abc")));
         assert_eq!(Route::of("/confirm/abc/agree"), Some(Route::Answer("abc", Answer::Agree)));
         for none in [
             "/confirm",
             "/confirm/abc/begin",
             "/confirm/abc/agree/x",
+            "/callback",
+            "/callback/crm/x",
             "/connect",
             "/connect/abc/",
             "/connect/abc/begin/x",

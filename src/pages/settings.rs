@@ -60,9 +60,4 @@ impl PagesSettings {
     pub fn signed_in_address(&self) -> String {
         self.address("/signed-in")
     }
-
-    /// Where a connector's authorization server sends the browser back to.
-    pub fn callback_address(&self) -> String {
-        self.address("/callback")
-    }
 }

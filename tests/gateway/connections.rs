@@ -27,7 +27,7 @@ pub fn visit() -> PageVisit {
         person: None,
         peer: Peer { address: ([127, 0, 0, 1], 1).into(), tls: false, certificate: None },
         method: Method::GET,
-        path: "/account/callback".into(),
+        path: "/account/callback/mail".into(),
         user_agent: None,
     }
 }
@@ -73,7 +73,7 @@ impl Bed {
 
     async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings { signs_in_by_hint: true, ..Settings::default() };
-        settings.gateway.redirect_uris.push(format!("{PUBLIC}/account/callback"));
+        settings.gateway.redirect_uris.push(format!("{PUBLIC}/account/callback/mail"));
         change(&mut settings);
         let service = AuthorizationServer::start(settings).await.expect("a service");
         let issuer = AuthorizationServer::start(Settings::default()).await.expect("an issuer");
@@ -129,6 +129,7 @@ impl Bed {
         let parts: HashMap<String, String> = location.query_pairs().into_owned().collect();
         let part = |name: &str| parts.get(name).map(String::as_str);
         let callback = Callback {
+            connector: "mail",
             state: part("state").expect("a state"),
             code: part("code"),
             error: part("error"),

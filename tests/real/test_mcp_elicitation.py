@@ -90,7 +90,9 @@ class Bed:
         self.programs = programs
         self.origin = f"https://127.0.0.1:{free_port()}"
         self.account = f"{self.origin}/account"
-        self.server = Server(folder, f"{self.account}/signed-in", f"{self.account}/callback")
+        names = [name for pairing in IN_LEGACY + IN_MODERN for name in (pairing.connector, pairing.whole)]
+        back = [f"{self.account}/{rest}" for rest in ("signed-in", *(f"callback/{name}" for name in names))]
+        self.server = Server(folder, *back)
         self.company = self.service = self.server
         private_key, certificate, self.authority = for_loopback(folder)
         key = folder / "vault.key"

@@ -106,7 +106,7 @@ def test_the_pages_about_problems(people, visit, album):
         visitor.is_told(heading)
         album.take(visitor.page, f"problem-{name}")
 
-    visitor.open(f"{home}callback?state=x&code=y")
+    visitor.open(f"{home}callback/crm?state=x&code=y")
     take("not-begun", "This sign-in cannot be completed")
     visitor.open(home)
     visitor.follow("Sign in with contoso")
@@ -125,7 +125,7 @@ def test_the_pages_about_problems(people, visit, album):
     for name, rest, heading in (
         ("no-such-page", "nowhere", "There is no such page"),
         ("method", "sign-out", "This page does not work like that"),
-        ("senseless", "callback", "This request makes no sense here"),
+        ("senseless", "callback/crm", "This request makes no sense here"),
         ("not-offered", "sign-in?issuer=nobody", "Nobody signs in there"),
         ("link-gone", "connect/AAAAAAAAAAAAAAAAAAAAAA", "This link does not lead anywhere any more"),
     ):

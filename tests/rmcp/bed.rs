@@ -64,7 +64,7 @@ impl Bed {
 
     async fn with(between: Between) -> Self {
         let mut settings = Settings { signs_in_by_hint: true, ..Settings::default() };
-        let back = ["callback", "signed-in"].map(|rest| format!("{PUBLIC}/account/{rest}"));
+        let back = ["callback/rmcp", "signed-in"].map(|rest| format!("{PUBLIC}/account/{rest}"));
         settings.gateway.redirect_uris.extend(back);
         let authorization_server =
             AuthorizationServer::start(settings).await.expect("an authorization server");
@@ -280,7 +280,7 @@ impl Ada {
             person: None,
             peer: Peer { address: ([127, 0, 0, 1], 1).into(), tls: false, certificate: None },
             method: reqwest::Method::GET,
-            path: "/account/callback".into(),
+            path: "/account/callback/rmcp".into(),
             user_agent: None,
         };
         let begun = self.connections.begin(&ticket, &self.holder, BROWSER, &visit, Now::read()).await;
@@ -291,6 +291,7 @@ impl Ada {
         let back: HashMap<String, String> = back.expect("an address").query_pairs().into_owned().collect();
         let part = |name: &str| back.get(name).map(String::as_str);
         let callback = Callback {
+            connector: "rmcp",
             state: part("state").expect("a state"),
             code: part("code"),
             error: part("error"),

@@ -59,7 +59,7 @@ impl Bed {
     pub async fn in_folder(folder: TempDir, vault: PathBuf) -> Self {
         let mut settings =
             Settings { signs_in_by_hint: true, access_token_lifespan: LIFE, ..Settings::default() };
-        settings.gateway.redirect_uris.push("https://gateway.example/account/callback".to_owned());
+        settings.gateway.redirect_uris.push("https://gateway.example/account/callback/mail".to_owned());
         let service = AuthorizationServer::start(settings).await.expect("a service");
         let issuer = AuthorizationServer::start(Settings::default()).await.expect("an issuer");
         let connector = MailConnector::start(MailSettings::trusting(&service)).await.expect("a connector");
@@ -213,7 +213,8 @@ audit: {{ file: {folder}/{name}.jsonl }}
             found.map(|(_, value)| value.into_owned()).expect("a part of the answer")
         };
         let (state, code, iss) = (part("state"), part("code"), part("iss"));
-        let callback = Callback { state: &state, code: Some(&code), error: None, iss: Some(&iss) };
+        let connector = "mail";
+        let callback = Callback { connector, state: &state, code: Some(&code), error: None, iss: Some(&iss) };
         connections.complete(&callback, &holder, BROWSER, &visit(), Now::read()).await.expect("connected");
         connections.close().await;
     }
@@ -432,7 +433,7 @@ fn visit() -> PageVisit {
         person: None,
         peer: Peer { address: ([127, 0, 0, 1], 1).into(), tls: false, certificate: None },
         method: reqwest::Method::GET,
-        path: "/account/callback".into(),
+        path: "/account/callback/mail".into(),
         user_agent: None,
     }
 }

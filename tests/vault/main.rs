@@ -15,6 +15,6 @@ mod small_disk;
 mod commands;
 mod disks;
 mod files;
-mod stopping;
 mod leaving;
+mod stopping;
 mod tampering;

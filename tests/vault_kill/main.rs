@@ -90,7 +90,7 @@ struct Counts {
 
 async fn kill(kills: usize) -> ExitCode {
     let mut settings = Settings { signs_in_by_hint: true, ..Settings::default() };
-    settings.gateway.redirect_uris.push("https://gateway.example/account/callback".to_owned());
+    settings.gateway.redirect_uris.push("https://gateway.example/account/callback/mail".to_owned());
     let server = AuthorizationServer::start(settings).await.expect("a service");
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("vault.db");
@@ -228,7 +228,8 @@ async fn connect(server: &AuthorizationServer, file: &Path) {
         found.map(|(_, value)| value.into_owned()).expect("a part of the answer")
     };
     let (state, code, iss) = (part("state"), part("code"), part("iss"));
-    let callback = Callback { state: &state, code: Some(&code), error: None, iss: Some(&iss) };
+    let connector = "mail";
+    let callback = Callback { connector, state: &state, code: Some(&code), error: None, iss: Some(&iss) };
     connections.complete(&callback, &holder, BROWSER, &visit(), Now::read()).await.expect("connected");
     connections.close().await;
 }
@@ -271,7 +272,7 @@ fn visit() -> PageVisit {
         person: None,
         peer: Peer { address: ([127, 0, 0, 1], 1).into(), tls: false, certificate: None },
         method: reqwest::Method::GET,
-        path: "/account/callback".into(),
+        path: "/account/callback/mail".into(),
         user_agent: None,
     }
 }

@@ -43,7 +43,7 @@ pub struct Pages {
 
 /// A service with accounts of its own, where each person signs in once (`identity: connection`). What they grant is kept in
 /// the `vault`, and used for them alone, by the agents that they agreed to. The gateway's client there has the redirect
-/// address `<public_url><pages.path>/callback`.
+/// address `<public_url><pages.path>/callback/<connector>`, which `check` prints.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Connection {

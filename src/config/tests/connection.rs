@@ -60,7 +60,10 @@ fn a_connector_can_be_for_peoples_own_connections() {
     );
     assert_eq!(client.scopes.canonical(), "Mail.Read Mail.Send openid");
     let links = config.links.expect("pages");
-    assert_eq!(links.callback(), "https://gateway.example/account/callback");
+    let back = "https://gateway.example/account/callback/mail";
+    assert_eq!(links.callback(&connection.connector), back);
+    let shown = summary(&self::config(&edits(&bed.before, &[])), false);
+    assert!(shown.contains(&format!("\nredirect address of the client for mail: {back}\n")), "{shown}");
     assert_eq!(config.vault.expect("a vault").keys.len(), 1);
     let tools = config.connectors[0].tools.declared();
     assert!(tools.iter().all(|tool| tool.identity == IdentityMode::Connection));

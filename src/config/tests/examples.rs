@@ -98,11 +98,11 @@ fn connection() {
         "CONNECTOR  TOOL           MATCH           IDENTITY    ALLOWED BY                           SCOPES\n\
          crm        list_contacts  GET /contacts   connection  everyone uses their own CRM account  contacts.read\n\
          \x20          add_contact    POST /contacts  connection  everyone uses their own CRM account  contacts.write\n\
-         \ngood: 1 issuer, 1 connector, 2 tools, 1 rule\n",
+         \nredirect address of the client for crm: https://gateway.example/account/callback/crm\n\
+         good: 1 issuer, 1 connector, 2 tools, 1 rule\n",
     );
     assert_eq!(config.connections.len(), 1);
-    let links = config.links.expect("pages");
-    assert_eq!(links.callback(), "https://gateway.example/account/callback");
+    assert!(config.links.is_some(), "there are pages");
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn demo() {
          \x20          delete_note           MCP delete_note           on_behalf_of          engineers use all of notes                                   api://notes/Notes.ReadWrite\n\
          \x20          publish_announcement  MCP publish_announcement  app_only, asks first  engineers use all of notes                                   api://notes/.default\n\
          webmail    list_messages         GET /me/messages          connection            anyone may use their own mail                                https://graph.demo.test/Mail.Read\n\
-         \n\
+         \nredirect address of the client for webmail: https://localhost:8443/account/callback/webmail\n\
          good: 1 issuer, 3 connectors, 9 tools, 3 rules\n",
     );
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8443");

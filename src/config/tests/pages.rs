@@ -1,4 +1,6 @@
 use super::*;
+use crate::connections::Links;
+use crate::tool::ConnectorName;
 
 const PUBLIC: (&str, &str) = ("issuers:", "public_url: https://gateway.example\npages: {}\nissuers:");
 
@@ -27,7 +29,8 @@ fn pages_are_where_browsers_find_them_and_nothing_else_is() {
     let config = self::config(&[elsewhere]);
     let pages = config.public.pages.as_ref().expect("pages");
     assert_eq!((pages.path(), pages.base()), ("/me", "/gw/me"));
-    assert_eq!(pages.callback_address(), "https://example.com/gw/me/callback");
+    let links = Links::new(config.public.public_url.as_ref().expect("an address"), pages.path());
+    assert_eq!(links.callback(&ConnectorName::new("crm")), "https://example.com/gw/me/callback/crm");
     check(
         &[("issuers:", "pages: {}\nissuers:")],
         &["2: pages: goes with `public_url`, under which browsers find the pages: add it, or leave this out"],

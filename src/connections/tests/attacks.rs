@@ -99,6 +99,26 @@ async fn an_answer_of_another_server_or_one_that_does_not_say_whose_it_is_makes_
 }
 
 #[tokio::test]
+async fn an_answer_that_came_to_another_connectors_address_makes_no_connection() {
+    // A server that was asked has another one answer, with the state that it got itself: one that does not say who it is. Its code
+    // would be sent to whoever was asked, together with the verifier.
+    let bed = Bed::start().await;
+    for connector in ["diary", "", "Mail", "mail/"] {
+        let authorization = bed.begin(&bed.ask("ada", "planner"), "ada").await;
+        let answered = bed.sign_in(&authorization, "ada").await;
+        let refused =
+            bed.complete(&Answered { connector: connector.to_owned(), ..answered.clone() }, "ada").await;
+        assert!(matches!(refused, Err(ConnectError::OtherServer)), "{connector}: {refused:?}");
+        assert!(matches!(bed.complete(&answered, "ada").await, Err(ConnectError::StateUnknown)), "once");
+    }
+    assert_eq!(bed.asked(GrantKind::AuthorizationCode), 0, "no code goes anywhere");
+    let mail = ConnectorName::new("mail");
+    let links = bed.connections.links();
+    assert_ne!(links.callback(&mail), links.callback(&ConnectorName::new("diary")));
+    bed.connect("ada", "planner").await;
+}
+
+#[tokio::test]
 async fn a_no_at_the_service_is_told_and_leaves_the_link_as_it_was() {
     let bed = Bed::start().await;
     let ticket = bed.ask("ada", "planner");

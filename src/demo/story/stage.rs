@@ -115,7 +115,7 @@ impl Stage {
             ..Settings::default()
         };
         fabrikam.gateway.certificates.push(certificates.client.certificate.to_vec());
-        fabrikam.gateway.redirect_uris.push(format!("{url}/account/callback"));
+        fabrikam.gateway.redirect_uris.push(format!("{url}/account/callback/webmail"));
         let (tenant, client_id) = (settings.tenant.clone(), settings.gateway.client_id.clone());
         let authorization_server = AuthorizationServer::start(settings)
             .await

@@ -20,7 +20,7 @@ const METHODS: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
 /// The notes as a service that people have accounts at. These keys say for whom what is.
 async fn bed(keys: &'static str) -> McpBed {
     let mut settings = Settings::default();
-    let back = ["signed-in", "callback"].map(|rest| format!("{PUBLIC}/account/{rest}"));
+    let back = ["signed-in", "callback/notes"].map(|rest| format!("{PUBLIC}/account/{rest}"));
     settings.gateway.redirect_uris.extend(back);
     McpBed::between(settings, |parts| {
         let (server, folder) = (parts.authorization_server, parts.folder.display());

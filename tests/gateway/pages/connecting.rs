@@ -27,7 +27,7 @@ pub async fn bed_for_canaries(secret: &'static str) -> TestBed {
 fn setup() -> Setup {
     Setup::default()
         .server(|server| {
-            let back = ["signed-in", "callback"].map(|rest| format!("{PUBLIC}/account/{rest}"));
+            let back = ["signed-in", "callback/mail"].map(|rest| format!("{PUBLIC}/account/{rest}"));
             server.gateway.redirect_uris.extend(back);
         })
         .config(|parts| {
@@ -81,7 +81,7 @@ async fn to_the_service(browser: &mut Browser, page: &Page) -> Page {
 pub async fn way_back(browser: &mut Browser, bed: &TestBed, page: &Page) -> Url {
     let page = to_the_service(browser, page).await;
     let back = browser.pick_only(&page, &issuer(bed), ADA).await;
-    assert!(back.starts_with(&account("/callback?")), "{back}");
+    assert!(back.starts_with(&account("/callback/")), "{back}");
     Url::parse(&back).expect("an address")
 }
 
@@ -195,6 +195,15 @@ async fn an_answer_of_the_service_that_was_changed_connects_nothing() {
     let link = link(&bed, "ada").await;
     let mut browser = browser(&bed);
     let page = sign_in_from(&mut browser, &bed, &link, ADA).await;
+    let back = way_back(&mut browser, &bed, &page).await;
+    // At the address of another connector, whose service would have got the code.
+    let elsewhere = back.as_str().replace("/callback/mail?", "/callback/another?");
+    browser.open(&elsewhere).await.assert_says(400, "This answer is from the wrong place");
+    browser.open(back.as_str()).await.assert_says(400, cannot);
+    let nowhere = back.as_str().replace("/callback/mail?", "/callback?");
+    browser.open(&nowhere).await.assert_says(404, "There is no such page");
+    assert_eq!(status(&bed, "ada").await, 401);
+    let page = browser.open(&link).await;
     let back = way_back(&mut browser, &bed, &page).await;
     let back = with(&Url::parse(&with(&back, "code", None)).expect("one"), "error", Some("access_denied"));
     browser.open(&back).await.assert_says(403, "Nothing has been connected");

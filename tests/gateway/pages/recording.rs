@@ -76,7 +76,7 @@ async fn each_thing_that_somebody_does_has_one_record_before_that_of_the_request
         ("/unmapped/obo/connector", json!("mail")),
         ("/unmapped/obo/account", json!("ada.lindqvist@demo.test")),
         ("/src_endpoint/ip", json!("127.0.0.1")),
-        ("/http_request/url/path", json!("/account/callback")),
+        ("/http_request/url/path", json!("/account/callback/mail")),
     ] {
         assert_eq!(deeds[3].pointer(pointer), Some(&expected), "{pointer} {:#}", deeds[3]);
     }
@@ -119,9 +119,9 @@ async fn a_sign_in_that_comes_to_nothing_is_recorded_with_why() {
 async fn an_answer_of_the_service_that_nobody_asked_for_is_recorded() {
     let bed = bed().await;
     let mut stranger = browser(&bed);
-    stranger.open(&account("/callback?state=x&code=y")).await;
+    stranger.open(&account("/callback/mail?state=x&code=y")).await;
     sign_in(&mut stranger, &bed, ADA).await;
-    stranger.open(&account("/callback?state=x&code=y")).await;
+    stranger.open(&account("/callback/mail?state=x&code=y")).await;
     assert_eq!(deeds(&bed).await, ["connect not_begun", "sign_in signed_in", "connect not_begun"]);
     let records = bed.authentications().await;
     assert_eq!((&records[0]["user"]["type_id"], &records[2]["user"]["uid"]), (&json!(0), &json!(ADA)));

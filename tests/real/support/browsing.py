@@ -118,9 +118,9 @@ class Visitor:
         self.open(link)
         way = self.page.get_by_role("link", name=re.compile("^Connect at")).get_attribute("href")
         asked = self.page.context.request.get(self.bed.origin + way, max_redirects=0)
-        state = dict(parse_qsl(urlsplit(asked.headers["location"]).query))["state"]
-        answer = {"state": state, "iss": self.bed.service.issuer, **said}
-        self.open(changed(f"{self.bed.account}/callback", **answer))
+        request = dict(parse_qsl(urlsplit(asked.headers["location"]).query))
+        answer = {"state": request["state"], "iss": self.bed.service.issuer, **said}
+        self.open(changed(request["redirect_uri"], **answer))
 
     def way_back(self, act) -> str:
         """The address that a server sends the browser back to the gateway with, which the browser does not open."""

@@ -35,12 +35,12 @@ def keycloak_sign_in(visitor, username: str) -> None:
     visitor.press("Sign In")
 
 
-def _client(client_id: str, redirect: str, **more) -> dict:
+def _client(client_id: str, *redirects: str, **more) -> dict:
     return {
         "clientId": client_id,
         "secret": GATEWAY_SECRET,
         "standardFlowEnabled": True,
-        "redirectUris": [redirect],
+        "redirectUris": list(redirects),
         **more,
     }
 
@@ -133,6 +133,8 @@ class Crm(_Realm):
         pkce = {"pkce.code.challenge.method": "S256"}
         brief = {**pkce, "access.token.lifespan": str(self.token_seconds)}
         mappers = {"protocolMappers": [_audience("crm-api")]}
+        # Each connector has an address of its own.
+        own = [f"{callback}/{connector}" for connector in (self.connector, LONG_CONNECTOR)]
         super().__init__(
             keycloak,
             "crm",
@@ -142,8 +144,8 @@ class Crm(_Realm):
             eventsEnabled=True,
             enabledEventTypes=["REFRESH_TOKEN", "REFRESH_TOKEN_ERROR", "REVOKE_GRANT"],
             clients=[
-                _client("obo-gateway", callback, attributes=pkce, **mappers),
-                _client("obo-gateway-brief", callback, attributes=brief, **mappers),
+                _client("obo-gateway", *own, attributes=pkce, **mappers),
+                _client("obo-gateway-brief", f"{callback}/{self.brief_connector}", attributes=brief, **mappers),
             ],
         )
         self.tokens = KeySet(f"{self.issuer}/protocol/openid-connect/certs")
@@ -195,7 +197,7 @@ class Crm(_Realm):
 class PeopleBed:
     """A gateway, served over TLS as browsers meet it, between a company and a service.
 
-    `service` makes the service, of the address where the gateway takes its answers.
+    `service` makes the service, of the address under which the gateway takes the answers for each connector.
     """
 
     def __init__(self, company: Company, name: str, folder: Path, service):

@@ -33,7 +33,7 @@ class OidcProvider:
         self.session = requests.Session()
         self.session.trust_env = False
         environment = {"SECRET": GATEWAY_SECRET, "ACCESS_TOKEN_SECONDS": str(self.token_seconds)}
-        command = [node(), program, port, callback]
+        command = [node(), program, port, f"{callback}/{self.connector}"]
         self._running = Running("oidc-provider", command, programs / "server.log", environment)
         self._running.ready_when(lambda: "listening" in self._running.output())
         introspection = f"{self.issuer}/token/introspection"
