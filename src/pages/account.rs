@@ -13,6 +13,7 @@ use super::{Visit, rendered};
 use crate::connections::{DisconnectError, Summary};
 use crate::error_chain::ErrorChain;
 use crate::tool::ConnectorName;
+use crate::vault::VaultError;
 
 impl Visit<'_> {
     /// `GET …/`: what the person has connected.
@@ -53,6 +54,7 @@ impl Visit<'_> {
         let taken = taken.map_err(|error| {
             tracing::error!(error = %ErrorChain(&error), "Connection not taken away");
             match error {
+                DisconnectError::Vault(VaultError::InDoubt(_)) => Problem::InDoubt,
                 DisconnectError::Vault(_) => Problem::VaultUnavailable,
                 DisconnectError::NotRecorded(_) => Problem::Unrecorded,
             }

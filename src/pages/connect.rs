@@ -18,6 +18,7 @@ use crate::audit::DeedKind;
 use crate::connections::{Callback, ConnectError, Connected, Connections, Holder, Missing, Ticket, TicketId};
 use crate::oauth::exchange::ExchangeError;
 use crate::oauth::sign_in::SignedIn;
+use crate::vault::VaultError;
 
 impl Visit<'_> {
     /// `GET …/connect/{ticket}`: who asks for what.
@@ -240,6 +241,7 @@ impl From<&ConnectError> for Problem {
             ConnectError::Forgotten => Self::NotKept,
             ConnectError::NotConfigured => Self::NoConnections,
             ConnectError::Exchange(error) => Self::of_exchange(error),
+            ConnectError::Vault(VaultError::InDoubt(_)) => Self::InDoubt,
             ConnectError::Vault(_) => Self::VaultUnavailable,
             ConnectError::NotRecorded(_) => Self::Unrecorded,
             ConnectError::BrokeOff => Self::Broken,

@@ -72,6 +72,8 @@ pub enum Problem {
     NoConnections,
     /// The gateway cannot keep or read connections at the moment.
     VaultUnavailable,
+    /// It may have been done: the vault's disk did not say in time.
+    InDoubt,
     /// The gateway cannot record what is done at the moment.
     Unrecorded,
     /// It was done, and the gateway cannot say that the record of it is safe.
@@ -279,6 +281,13 @@ impl Problem {
                 "Go back to your agent and ask it again for what you wanted. If it sends you here again, ask whoever runs this \
                  gateway.",
             ),
+            Self::InDoubt => heard(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "This may have been done",
+                "The gateway's disk has not said in time whether it keeps this.",
+                "Wait a minute, open your connections, and look whether all is as you want it. If it stays like this, ask whoever runs \
+                 this gateway, and give them the reference below.",
+            ),
             Self::VaultUnavailable => heard(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Connections are not available at the moment",
@@ -336,7 +345,7 @@ impl Problem {
             Self::OtherPerson => "other_person",
             Self::NoConnection => "no_connection",
             Self::NoConnections => "not_configured",
-            Self::VaultUnavailable => "vault_unavailable",
+            Self::VaultUnavailable | Self::InDoubt => "vault_unavailable",
             Self::Unrecorded | Self::NotRecordedYet => "audit_unavailable",
             Self::Broken => "internal_error",
         }
@@ -373,6 +382,7 @@ impl Problem {
             Self::Busy
             | Self::NoConnections
             | Self::VaultUnavailable
+            | Self::InDoubt
             | Self::Unrecorded
             | Self::NotRecordedYet
             | Self::Broken => Fault::Gateway,

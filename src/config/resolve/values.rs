@@ -108,7 +108,9 @@ pub fn address(at: &At<'_>, text: &str) -> Option<SocketAddr> {
 /// Checks the name of an issuer, a connector or a tool.
 pub fn check_name(at: &At<'_>, name: &str) {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(fits) {
+    if name == "." || name == ".." {
+        at.fault("is not a name: in an address it leads elsewhere; add a letter or digit");
+    } else if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(fits) {
         at.fault(format_args!(
             "is not a name: use 1 to {NAME_BYTES_MAX} of the letters A to Z and a to z, digits, `_`, `-` \
              and `.`"

@@ -183,6 +183,10 @@ fn names_are_plain() {
         &[&format!("3: issuers.{}: {rule}", "x".repeat(129))],
     );
     check(
+        &[("  mail:", "  ..:"), ("mail/*", "*/*")],
+        &["12: connectors...: is not a name: in an address it leads elsewhere; add a letter or digit"],
+    );
+    check(
         &[("list:", "any:")],
         &["17: connectors.mail.tools.any: is what tools are called that are not listed: choose another name"],
     );
