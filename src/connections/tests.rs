@@ -1,7 +1,7 @@
 //! The whole way against the development authorization server, on a real socket: it rotates refresh tokens, and ends a grant
 //! whose refresh token comes a second time.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -9,10 +9,13 @@ use super::*;
 use crate::audit::{AuditLog, AuditSettings, Exchanges, PageVisit, Privacy};
 use crate::checked_url::{CheckedUrl, PlainHttp};
 use crate::demo::authorization_server::{AuthorizationServer, Endpoint, GrantKind, MAIL_AUDIENCE, Settings};
+use crate::demo::certificates::DevelopmentCertificates;
 use crate::demo::script::Reply;
 use crate::identity::{IssuerName, Peer, Realm};
 use crate::oauth::ClientAuth;
-use crate::oauth::code_client::CodeEndpoints;
+use crate::oauth::assertion::{AssertionKey, KeyNaming};
+use crate::oauth::code_client::{CodeClient, CodeEndpoints};
+use crate::oauth::exchange::TokenKind;
 use crate::vault::{KeyId, VaultKey, VaultSettings};
 
 mod attacks;
@@ -448,4 +451,23 @@ async fn no_token_is_shown() {
         iss: None,
     };
     assert!(!format!("{:?}", callback.callback()).contains("canary"));
+}
+
+#[tokio::test]
+async fn a_client_with_a_key_gives_tokens_back_as_well() {
+    // What happened: the assertion named the revocation endpoint, by which many servers do not know themselves.
+    let folder = tempfile::tempdir().expect("a folder");
+    let certificates = DevelopmentCertificates::ensure(folder.path()).expect("certificates");
+    let mut demo = Settings::default();
+    demo.gateway.certificates.push(certificates.client.certificate.to_vec());
+    let server = AuthorizationServer::start(demo).await.expect("it starts");
+    let pem = |path: &Path| std::fs::read(path).expect("a file");
+    let naming = KeyNaming { sha256_thumbprint: true, ..KeyNaming::default() };
+    let (certificate, key) = (pem(&certificates.client.certificate_path), pem(&certificates.client.key_path));
+    let key = AssertionKey::from_pem(Some(&certificate), &key, None, &naming).expect("a key");
+    let mut client = settings(&server, "openid").client;
+    client.client_auth = Some(ClientAuth::PrivateKeyJwt { key: Arc::new(key), audience: None });
+    let client = CodeClient::new(client, None, &Arc::default()).expect("a client");
+    let given_back = client.revoke(&SecretToken::new("a token"), TokenKind::Refresh, Now::read()).await;
+    assert!(given_back.expect("taken"));
 }

@@ -14,6 +14,7 @@ use super::steps::mail_to_bob;
 use super::terminal::{Style, Terminal};
 use super::trail::Trail;
 use crate::demo::authorization_server::MAIL_AUDIENCE;
+use crate::demo::people::Person;
 
 /// How often we look for new calls.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -86,6 +87,16 @@ pub fn show<W: Write>(terminal: &mut Terminal<W>, stage: &Stage) -> io::Result<(
     ] {
         terminal.command(about, &[format!("{program} {command}"), quoted(&stage.audit_path)])?;
     }
+    let config = format!("--config {}", quoted(&stage.configuration));
+    terminal
+        .command("What can be called, as whom, and by whom", &[format!("{program} tools"), config.clone()])?;
+    let explained = ["--call notes/delete_note --argument id=n1".to_owned(), config.clone()];
+    terminal.command(
+        "Why Bob may not delete a note",
+        &[&[format!("{program} explain --token-file {}", quoted(&bob))], &explained[..]].concat(),
+    )?;
+    let forgotten = format!("{program} forget --issuer demo --subject {}", Person::bob().oid);
+    terminal.command("Have the gateway forget all that it holds for Bob", &[forgotten, config])?;
     terminal.blank()?;
     terminal.text(INDENT, Style::Plain, "Calls appear here as they are recorded.")?;
     terminal.blank()

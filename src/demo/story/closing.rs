@@ -158,7 +158,7 @@ fn cells(record: &Record, stage: &Stage) -> [String; 9] {
         moment.get(11..19).unwrap_or_default().to_owned(),
         or_dash(record.person().map(|person| first_name(person, stage))),
         or_dash(record.agent()),
-        or_dash(record.text("/unmapped/obo/tool")),
+        or_dash(record.tool()),
         or_dash(record.text("/unmapped/obo/identity")),
         or_dash(record.outcome()),
         record.status().map_or_else(|| "-".to_owned(), |status| status.to_string()),

@@ -1,7 +1,6 @@
 //! The parts of the demo, started together: the authorization server, the mail and notes connectors, and between them the
 //! gateway as it is, from a configuration file.
 
-use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io;
 use std::io::Write as _;
@@ -86,6 +85,8 @@ pub struct Stage {
     pub certificates: DevelopmentCertificates,
     /// The audit file.
     pub audit_path: PathBuf,
+    /// The gateway's configuration.
+    pub configuration: PathBuf,
     /// Where this run keeps its files.
     pub directory: RunDirectory,
 }
@@ -100,6 +101,7 @@ impl Stage {
         setting.check_loopback()?;
         let directory = RunDirectory::create().map_err(StoryError::stage("make a directory for this run"))?;
         let listen = with_port(&setting.listen).map_err(StoryError::stage("find a port for the gateway"))?;
+        let admin = with_port(&setting.admin).map_err(StoryError::stage("find a port for operators"))?;
         let url = origin_of(&listen);
         let certificates = certificates(setting.certificates.clone(), directory.path().join("certs"))
             .await
@@ -143,10 +145,11 @@ impl Stage {
         let certificates_directory = certificates.authority_path.parent().unwrap_or(Path::new("."));
         ensure_vault_key(&certificates_directory.join("vault.key"))
             .map_err(StoryError::stage("make a key for the vault"))?;
-        let environment = HashMap::from([
+        // Written out, so that the commands for operators can be tried on it.
+        let settings = [
             ("OBO_DEMO_LISTEN", listen),
             ("OBO_DEMO_URL", url),
-            ("OBO_DEMO_ADMIN", setting.admin),
+            ("OBO_DEMO_ADMIN", admin),
             ("OBO_DEMO_CERTS", certificates_directory.display().to_string()),
             ("OBO_DEMO_TENANT", tenant),
             ("OBO_DEMO_ISSUER", authorization_server.issuer()),
@@ -157,12 +160,11 @@ impl Stage {
             ("OBO_DEMO_WEBMAIL_ISSUER", webmail_server.issuer()),
             ("OBO_DEMO_VAULT", directory.path().join("vault.db").display().to_string()),
             ("OBO_DEMO_AUDIT", audit_path.display().to_string()),
-        ]);
+        ];
         let configuration = directory
-            .write("demo.yaml", CONFIGURATION)
+            .write("demo.yaml", &written_out(CONFIGURATION, &settings))
             .map_err(StoryError::stage("write the gateway's configuration"))?;
-        let environment = Arc::new(move |name: &str| environment.get(name).cloned());
-        let (process, _) = Process::start(&configuration, environment).await?;
+        let (process, _) = Process::start(&configuration, Arc::new(|_: &str| None)).await?;
         Ok(Self {
             authorization_server,
             mail,
@@ -172,6 +174,7 @@ impl Stage {
             process,
             certificates,
             audit_path,
+            configuration,
             directory,
         })
     }
@@ -276,6 +279,19 @@ fn ensure_vault_key(path: &Path) -> io::Result<()> {
 
 fn without_mailbox(person: Person) -> Person {
     Person { mailbox: false, ..person }
+}
+
+/// A configuration with these values in place of the variables that name them.
+fn written_out(configuration: &str, values: &[(&str, String)]) -> String {
+    let mut text = configuration.to_owned();
+    for (name, value) in values {
+        let opening = format!("${{{name}:-");
+        while let Some(begin) = text.find(&opening) {
+            let end = text[begin..].find('}').map_or(text.len(), |length| begin + length + 1);
+            text.replace_range(begin..end, value);
+        }
+    }
+    text
 }
 
 #[cfg(test)]

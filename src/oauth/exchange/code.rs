@@ -85,10 +85,13 @@ impl CodeClient {
         kind: TokenKind,
         now: Now,
     ) -> Result<bool, ExchangeError> {
-        let Some(endpoint) = self.endpoints().await?.revocation else { return Ok(false) };
+        let endpoints = self.endpoints().await?;
+        let Some(endpoint) = endpoints.revocation else { return Ok(false) };
         let surroundings = self.surroundings().await?;
+        // What many servers know themselves by in assertions, whichever endpoint those come to (RFC 7523 section 3).
+        let token_endpoint = endpoints.token.as_ref().unwrap_or(&endpoint);
         let request =
-            Request::revocation(self.settings(), &endpoint, token, kind.as_str(), &surroundings, now);
+            Request::revocation(self.settings(), token_endpoint, token, kind.as_str(), &surroundings, now);
         let request = request.map_err(|why| self.unprepared(why))?;
         let answer = post(self.client(), &endpoint, request, &self.settings().label).await?;
         match answer.status.is_success() {

@@ -274,21 +274,21 @@ impl Request {
         Self { authorization: None, form }.proved_as(settings, endpoint, surroundings, now)
     }
 
-    /// The request to take a token back (RFC 7009 section 2.1).
+    /// The request to take a token back (RFC 7009 section 2.1). An assertion in it is for the token endpoint.
     ///
     /// # Errors
     ///
     /// What the gateway lacks for it.
     pub fn revocation(
         settings: &CodeClientSettings,
-        endpoint: &CheckedUrl,
+        token_endpoint: &CheckedUrl,
         token: &SecretToken,
         kind: &str,
         surroundings: &Surroundings,
         now: Now,
     ) -> Result<Self, &'static str> {
         let form = vec![Field::secret("token", token), Field::new("token_type_hint", kind)];
-        Self { authorization: None, form }.proved_as(settings, endpoint, surroundings, now)
+        Self { authorization: None, form }.proved_as(settings, token_endpoint, surroundings, now)
     }
 
     fn proved_as(
