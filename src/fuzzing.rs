@@ -36,9 +36,9 @@ use crate::oauth::{
     delegated,
 };
 use crate::tool::Target;
-use crate::trail::clean;
 use crate::trail::record::Record;
 use crate::trail::verify::Notes;
+use crate::unseen::clean;
 
 /// A fuzz target: its name, and what it runs.
 pub type FuzzTarget = (&'static str, fn(&[u8]) -> &'static str);

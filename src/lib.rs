@@ -31,5 +31,6 @@ pub mod strict_json;
 pub mod tls;
 pub mod tool;
 pub mod trail;
+pub mod unseen;
 pub mod vault;
 pub mod vault_command;

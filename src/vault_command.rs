@@ -6,11 +6,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use crate::audit::disturbs;
 use crate::config::{self, Cell, Config, LoadError, NamedPerson};
 use crate::connections::summary_of;
 use crate::identity::{Issuer, Person, Realm, Subject};
 use crate::metrics::Metrics;
+use crate::unseen::clean;
 use crate::vault::{OpenError, Rotated, Vault, VaultError};
 
 /// Why nothing was done.
@@ -114,13 +114,13 @@ pub async fn list(
 
 /// The same as a table. Each line ends with a line break.
 pub fn table(listed: &[ListedConnection], colour: bool) -> String {
-    let text = |text: &Option<String>| Cell::from(plain(text.as_deref().unwrap_or("–")));
+    let text = |text: &Option<String>| Cell::from(clean(text.as_deref().unwrap_or("–")).into_owned());
     let rows: Vec<[Cell; 7]> = listed
         .iter()
         .map(|one| {
             let realm = match (&one.issuer, &one.tenant) {
-                (Some(issuer), None) => plain(issuer),
-                (Some(_), Some(tenant)) => format!("tenant {}", plain(tenant)),
+                (Some(issuer), None) => clean(issuer).into_owned(),
+                (Some(_), Some(tenant)) => format!("tenant {}", clean(tenant)),
                 (None, _) => "–".to_owned(),
             };
             let since = match &one.fault {
@@ -132,8 +132,8 @@ pub fn table(listed: &[ListedConnection], colour: bool) -> String {
                 text(&one.subject),
                 realm.into(),
                 text(&one.account),
-                plain(&one.agents.join(" ")).into(),
-                plain(&one.key).into(),
+                clean(&one.agents.join(" ")).into_owned().into(),
+                clean(&one.key).into_owned().into(),
                 since,
             ]
         })
@@ -208,11 +208,6 @@ fn person(config: &Config, named: &NamedPerson) -> Result<Person, VaultCommandEr
         }
     };
     Ok(Person { realm, subject: Subject::new(named.subject.as_str()) })
-}
-
-/// What a terminal can be shown: identifiers come from tokens, and a control character would speak to it, or turn letters round.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if disturbs(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// A time in seconds since 1970 UTC, as HTTP writes it, without the day of the week.

@@ -33,6 +33,7 @@ const FLOORS: &[&[&str]] = &[
         "regular_file",
         "strict_json",
         "tls",
+        "unseen",
     ],
 ];
 

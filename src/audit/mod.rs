@@ -29,7 +29,7 @@ pub use deed::{Deed, DeedEnd, DeedKind, DeedServer, KnownPerson, PageVisit};
 pub use keyed::{AuditKey, Epoch, KEY_BYTES_MIN, Privacy};
 pub use log::{AuditLog, AuditUnavailable, Receipt, Slot};
 pub use mark::{Happening, Mark, RotationReason};
-pub use ocsf::{RECORD_BYTES_MAX, disturbs};
+pub use ocsf::RECORD_BYTES_MAX;
 pub use record::{
     Address, CallRecord, ConfirmationNote, Destination, Ending, Fault, McpOperation, Record, RefusalNote,
     RequestId, SecondTry, StageTimes,

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::unseen::is_unseen;
+
 /// What services call an account, best first.
 const USUAL: [&str; 5] = ["email", "preferred_username", "login", "name", "sub"];
 /// Longest name that is shown.
@@ -24,15 +26,9 @@ pub fn name(claims: &Map<String, Value>, configured: Option<&str>) -> Option<Arc
 
 /// What of a text from outside can be shown on one line.
 fn shown(text: &str) -> Option<Arc<str>> {
-    let text: String =
-        text.chars().filter(|c| !c.is_control() && !is_invisible(*c)).take(CHARACTERS_MAX).collect();
+    let text: String = text.chars().filter(|c| !is_unseen(*c)).take(CHARACTERS_MAX).collect();
     let text = text.trim();
     (!text.is_empty()).then(|| text.into())
-}
-
-/// Characters that turn the line around or hide within it.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -54,6 +50,7 @@ mod tests {
         check(json!({"email": "ada@crm.example"}), Some("login"), None);
         check(json!({"email": ["a"], "sub": "1"}), None, Some("1"));
         check(json!({"email": " \u{202e}moc\u{0}\n ", "sub": "1"}), None, Some("moc"));
+        check(json!({"email": "a\u{ad}d\u{61c}a\u{2028}", "sub": "1"}), None, Some("ada"));
         check(json!({"email": "\n"}), None, None);
         check(json!({"email": "x".repeat(500)}), None, Some(&"x".repeat(CHARACTERS_MAX)));
     }

@@ -6,6 +6,7 @@ use super::report::{
     CallerReport, CheckReport, ExchangeReport, IdentityReport, NearMissReport, PolicyReport, Report,
     ToolReport, Verdict,
 };
+use crate::unseen::disturbs;
 
 /// Where texts begin, to the right of what they are about.
 const GUTTER: usize = 10;
@@ -214,8 +215,7 @@ impl Page {
     }
 }
 
-/// The text on one line, whatever a token or a command line says: what would move a terminal's cursor, or turn the order of
-/// letters round, is written out, and what is too long is cut.
+/// The text on one line, whatever a token or a command line says: what disturbs is written out, and what is too long is cut.
 fn plain(text: &str) -> String {
     let mut shown = String::new();
     for (count, character) in text.chars().enumerate() {
@@ -223,9 +223,7 @@ fn plain(text: &str) -> String {
             shown.push('…');
             break;
         }
-        let turns =
-            matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        match character.is_control() || turns {
+        match disturbs(character) {
             true => drop(write!(shown, "{}", character.escape_unicode())),
             false => shown.push(character),
         }

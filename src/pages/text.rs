@@ -2,6 +2,8 @@
 //!
 //! Templates escape it for HTML. Here it is bounded, and loses what would make it look like something else.
 
+use crate::unseen::{is_odd, is_unseen};
+
 /// Most characters of a name. As many as servers let an agent's identifier have: people agree to an agent by it, and two of
 /// which only the end differs must not look the same.
 pub const NAME_CHARS_MAX: usize = 255;
@@ -10,7 +12,7 @@ pub const LIST_MAX: usize = 24;
 
 /// `text` without what cannot be seen or turns the direction of reading, and cut where it is longer than `chars_max`.
 pub fn shown(text: &str, chars_max: usize) -> String {
-    let mut characters = text.chars().filter(|character| is_seen(*character));
+    let mut characters = text.chars().filter(|character| !is_unseen(*character));
     let mut shown: String = characters.by_ref().take(chars_max).collect();
     if characters.next().is_some() {
         shown.push('…');
@@ -77,24 +79,6 @@ pub fn runs(text: &str, lines: Lines) -> Vec<Run> {
 pub fn plain(text: &str, lines: Lines) -> String {
     let as_text = |run: Run| if run.is_odd { format!("[{}]", run.text) } else { run.text };
     runs(text, lines).into_iter().map(as_text).collect()
-}
-
-/// Whether a character cannot be seen, or not be told from another one by its width: blanks that are no blank, what fills or
-/// joins, what only changes another character, and what has no meaning but by private agreement.
-fn is_odd(character: char) -> bool {
-    !is_seen(character)
-        || (character.is_whitespace() && character != ' ')
-        || matches!(character, '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{2800}' | '\u{3164}' | '\u{e000}'..='\u{f8ff}' | '\u{fdd0}'..='\u{fdef}' | '\u{fe00}'..='\u{fe0f}'
-            | '\u{ffa0}' | '\u{fff0}'..='\u{ffff}' | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{10ffff}')
-}
-
-fn is_seen(character: char) -> bool {
-    // Zero width, and marks that turn the direction of what follows (UAX 9): one before `gro.elpmaxe` has it read as another name.
-    !character.is_control()
-        && !matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// A time of the wall clock, in seconds since 1970 UTC, to the minute.

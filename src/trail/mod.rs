@@ -19,5 +19,5 @@ mod times;
 pub mod verify;
 
 pub use source::{Trail, TrailError};
-pub use terminal::{Progress, clean, paint};
+pub use terminal::{Progress, paint};
 pub use times::{date_time, parse_time};

@@ -6,7 +6,8 @@ use std::ops::ControlFlow;
 use super::filter::Filter;
 use super::record::Record;
 use super::scan::{ScanError, Scanned, scan};
-use super::{Progress, Trail, clean, date_time, paint};
+use super::{Progress, Trail, date_time, paint};
+use crate::unseen::clean;
 
 /// How many rows are looked at before columns get their widths; the rest fits in.
 const ROWS_MEASURED: usize = 200;

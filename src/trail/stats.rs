@@ -10,7 +10,8 @@ use super::filter::Filter;
 use super::record::{Kind, Record};
 use super::scan::{ScanError, Scanned, scan};
 use super::verify::counted;
-use super::{Progress, Trail, clean, date_time, paint};
+use super::{Progress, Trail, date_time, paint};
+use crate::unseen::clean;
 
 /// Most names that are told apart in a group. What comes beyond is counted together.
 const NAMES_MAX: usize = 100_000;

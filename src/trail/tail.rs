@@ -18,9 +18,10 @@ use super::lines::LINE_BYTES_MAX;
 use super::query::colour_of;
 use super::record::Record;
 use super::scan::{ScanError, scan};
-use super::{Progress, Trail, TrailError, clean, date_time, paint};
+use super::{Progress, Trail, TrailError, date_time, paint};
 use crate::audit::files;
 use crate::audit::link::Link;
+use crate::unseen::clean;
 
 /// Most records that are held to be shown last.
 pub const COUNT_MAX: usize = 10_000;

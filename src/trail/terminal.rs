@@ -1,25 +1,12 @@
-//! What reaches a terminal: text without anything that steers it, colours, and how far a long piece of work has come.
+//! What reaches a terminal beside text: colours, and how far a long piece of work has come.
 
-use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use crate::audit::disturbs;
-
-/// Stands for what could disturb a terminal.
-const REPLACED: char = '\u{fffd}';
 /// How often the bar is drawn; work that is done sooner has none.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 /// How many characters the bar has.
 const BAR_WIDTH: u64 = 30;
-
-/// A text of a trail, which somebody may have changed, as it can be shown.
-pub fn clean(text: &str) -> Cow<'_, str> {
-    match text.chars().any(disturbs) {
-        true => Cow::Owned(text.chars().map(|c| if disturbs(c) { REPLACED } else { c }).collect()),
-        false => Cow::Borrowed(text),
-    }
-}
 
 /// A text with a colour of "select graphic rendition" (ECMA-48 section 8.3.117), where colours are shown.
 pub fn paint(text: &str, code: &str, colour: bool) -> String {
@@ -75,9 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_steers_a_terminal_is_shown() {
-        assert_eq!(clean("Zoë"), "Zoë");
-        assert_eq!(clean("a\x1b[31m\u{202e}b\r\n"), "a\u{fffd}[31m\u{fffd}b\u{fffd}\u{fffd}");
+    fn text_has_a_colour_where_colours_are_shown() {
         assert_eq!(paint("a", "31", false), "a");
         assert_eq!(paint("a", "31", true), "\x1b[31ma\x1b[0m");
     }

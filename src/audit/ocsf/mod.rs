@@ -19,7 +19,6 @@ mod tests;
 mod text;
 
 use text::Texts;
-pub use text::disturbs;
 
 /// Longest record, in bytes, without its place in the trail. Every text in one has a bound of its own, and every list; this is
 /// more than they can come to together, whatever agents, people and servers send.

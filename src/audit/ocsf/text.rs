@@ -10,6 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::audit::deed::KnownPerson;
 use crate::audit::keyed::Privacy;
 use crate::identity::Caller;
+use crate::unseen::{cleaned, disturbs};
 
 /// Longest text from outside that a record takes: addresses fit, and a flood of long ones does not fill the disk. Longer
 /// ones are cut, and marked.
@@ -26,8 +27,6 @@ const LIST_MAX: usize = 64;
 const LIST_BYTES_MAX: usize = 4_096;
 /// What marks a text that was cut, and ends a list that was.
 pub const CUT_MARK: &str = "…[cut]";
-/// Stands for characters that could end a line or disturb a terminal.
-const REPLACED: char = '\u{fffd}';
 /// Fewest bytes of an identifier that is looked for within other texts. What is shorter is everywhere, and names nobody.
 const HIDDEN_BYTES_MIN: usize = 4;
 /// Fewest bytes of what was sent as a token, and was taken for none. What is shorter may be the name of anything.
@@ -188,16 +187,16 @@ impl Texts {
         if !is_longer && text.len() <= bytes_max && !text.chars().any(disturbs) {
             return Cow::Owned(text);
         }
-        let mut cleaned = String::with_capacity(text.len().min(bytes_max) + CUT_MARK.len());
-        let mut characters = text.chars().map(|c| if disturbs(c) { REPLACED } else { c }).peekable();
+        let mut kept = String::with_capacity(text.len().min(bytes_max) + CUT_MARK.len());
+        let mut characters = text.chars().map(cleaned).peekable();
         // What is replaced may have grown.
-        while let Some(c) = characters.next_if(|c| cleaned.len() + c.len_utf8() <= bytes_max) {
-            cleaned.push(c);
+        while let Some(c) = characters.next_if(|c| kept.len() + c.len_utf8() <= bytes_max) {
+            kept.push(c);
         }
         if is_longer || characters.peek().is_some() {
-            cleaned.push_str(&self.cut_mark());
+            kept.push_str(&self.cut_mark());
         }
-        Cow::Owned(cleaned)
+        Cow::Owned(kept)
     }
 
     /// The text with pseudonyms in place of names, in whatever case their ASCII letters are. In linear time, since agents choose
@@ -238,14 +237,4 @@ fn without_tokens(text: String) -> String {
         true => text,
         false => kept + rest,
     }
-}
-
-/// Control characters, line and paragraph separators, and marks that turn the direction of text.
-pub fn disturbs(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{061c}' | '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
-                | '\u{2066}'..='\u{2069}'
-        )
 }

@@ -16,7 +16,8 @@ use super::record::{Kind, Record};
 use super::scan::{ScanError, Scanned, scan};
 use super::stats::{Stats, milliseconds};
 use super::verify::{self, Fault, Options, Verdict, Verification, counted};
-use super::{Progress, Trail, TrailError, clean, date_time};
+use super::{Progress, Trail, TrailError, date_time};
+use crate::unseen::clean;
 
 /// Most names of a group on the page; the others are counted together.
 const NAMES_SHOWN: usize = 12;

@@ -4,8 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::audit::checkpoint::CheckpointError;
+use crate::trail::date_time;
 use crate::trail::source::At;
-use crate::trail::{clean, date_time};
+use crate::unseen::clean;
 
 use super::statements::{Trouble, Troubled};
 

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::{Fault, Verdict, Verification, milliseconds};
 use crate::trail::source::At;
-use crate::trail::{clean, date_time, paint};
+use crate::trail::{date_time, paint};
+use crate::unseen::clean;
 
 const GREEN: &str = "1;32";
 const RED: &str = "1;31";

@@ -9,10 +9,11 @@ use crate::audit::authentication::{Authentication, ExchangeEnd, ExchangeReason, 
 use crate::audit::deed::{Deed, DeedEnd, DeedKind, DeedServer, KnownPerson, PageVisit};
 use crate::audit::mark::{Happening, Mark, RotationReason};
 use crate::audit::ocsf::RECORD_BYTES_MAX;
-use crate::audit::ocsf::text::{CUT_MARK, Texts, disturbs};
+use crate::audit::ocsf::text::{CUT_MARK, Texts};
 use crate::audit::settings::Durability;
 use crate::identity::{Issuer, IssuerName, Subject};
 use crate::tool::{ResourceAuthorizationServerName, ToolName};
+use crate::unseen::disturbs;
 
 /// One valid line within its bound, that steers no terminal.
 #[track_caller]
