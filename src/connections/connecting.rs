@@ -19,7 +19,7 @@ use super::{
 use crate::audit::{AuditUnavailable, DeedKind, Failure, Fault, PageVisit, Place, RequestId};
 use crate::clock::Now;
 use crate::error_chain::ErrorChain;
-use crate::identity::{Actor, Person, Scopes, SecretToken};
+use crate::identity::{Actor, Person, SecretToken};
 use crate::oauth::code_client::AuthorizationRequest;
 use crate::oauth::error_response::Word;
 use crate::tool::ConnectorName;
@@ -27,15 +27,6 @@ use crate::vault::VaultError;
 
 /// Longest part of a callback that is looked at. Codes are below 4 kB.
 const CALLBACK_BYTES_MAX: usize = 16_384;
-
-/// Where a browser goes to sign in at a service.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Authorization {
-    /// The service's page, with the request in its query.
-    pub url: String,
-    /// The state of the request, which comes back with the answer.
-    pub state: String,
-}
 
 /// A service's answer, as a browser brings it.
 pub struct Callback<'a> {
@@ -70,8 +61,6 @@ pub struct Connected {
     pub agent: Actor,
     /// What the service calls the account, where it says so.
     pub account: Option<Arc<str>>,
-    /// The scopes that were granted, where the service says so.
-    pub granted: Option<Scopes>,
 }
 
 /// What came of taking a connection away. It is gone in any case.
@@ -83,16 +72,10 @@ pub struct Disconnected {
     pub revoked: Option<bool>,
 }
 
-/// What was taken away with a person who was forgotten.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Forgot {
-    /// The connectors whose connections are gone, one for each connection.
-    pub connectors: Vec<ConnectorName>,
-}
-
 impl Connections {
     /// Begins the sign-in that a ticket asks for: of this person, in this browser. `browser` is what its cookie says, which
-    /// nobody else knows; `visit` is the request for the page. Only that it could not be begun is recorded here.
+    /// nobody else knows; `visit` is the request for the page. Only that it could not be begun is recorded here. Returns the page
+    /// of the service where the browser goes.
     ///
     /// # Errors
     ///
@@ -104,7 +87,7 @@ impl Connections {
         browser: &str,
         visit: &PageVisit,
         now: Now,
-    ) -> Result<Authorization, ConnectError> {
+    ) -> Result<Url, ConnectError> {
         let place = self.events.reserve()?;
         // Before the ticket is looked at: who is forgotten from here on has no connection of it, wherever this has come by then.
         let forgettings = self.held.vault.forgettings(&holder.owner(&ConnectorName::new("")));
@@ -123,7 +106,7 @@ impl Connections {
             code_challenge: &code_challenge,
         };
         match service.client.authorization_url(request).await {
-            Ok(url) => Ok(Authorization { url: url.into(), state }),
+            Ok(url) => Ok(url),
             Err(error) => {
                 self.held.flows.take(&state, now);
                 let owner = asked.holder.owner(&asked.connector);
@@ -364,13 +347,18 @@ impl Connections {
     }
 
     /// Takes away all that a person has connected, and what is under way. The services are asked in the background to take the
-    /// tokens back, each of which has a record; that of the whole, which is whoever asks's to make, is named by `request`.
+    /// tokens back, each of which has a record; that of the whole, which is whoever asks's to make, is named by `request`. Returns
+    /// the connectors whose connections are gone, one for each connection.
     ///
     /// # Errors
     ///
     /// [`DisconnectError`] when there is no place for those records, or the vault cannot be written; then what is under way is gone,
     /// and the connections are still there.
-    pub async fn forget(&self, person: &Person, request: RequestId) -> Result<Forgot, DisconnectError> {
+    pub async fn forget(
+        &self,
+        person: &Person,
+        request: RequestId,
+    ) -> Result<Vec<ConnectorName>, DisconnectError> {
         let (held, person) = (Arc::clone(&self.held), person.clone());
         let (services, events) = (self.services.clone(), self.events.clone());
         let work = async move {
@@ -390,7 +378,7 @@ impl Connections {
                     held.give_back(&service, &owner, &leftover, place, Some(request)).await;
                 }
             });
-            Ok(Forgot { connectors: forgotten.into_iter().map(|owner| owner.connector).collect() })
+            Ok(forgotten.into_iter().map(|owner| owner.connector).collect())
         };
         tokio::spawn(work).await.map_err(|_| VaultError::BrokeOff)?
     }

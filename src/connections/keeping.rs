@@ -194,6 +194,5 @@ fn connected(ticket: &Ticket, grant: &Grant) -> Connected {
         connector: ticket.connector.clone(),
         agent: ticket.agent.clone(),
         account: grant.account.clone(),
-        granted: grant.granted.clone(),
     }
 }

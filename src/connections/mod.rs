@@ -40,7 +40,7 @@ mod waiting;
 #[cfg(all(test, feature = "demo"))]
 mod tests;
 
-pub use connecting::{Authorization, Callback, Connected, Disconnected, Forgot};
+pub use connecting::{Callback, Connected, Disconnected};
 pub use grant::{AgentConsent, Summary};
 pub use refreshing::OpenedGrant;
 pub use tickets::{Ticket, TicketId};
@@ -173,19 +173,6 @@ impl Missing {
     /// Whether the person has to agree, and nothing more.
     pub const fn is_consent_alone(self) -> bool {
         matches!(self, Self::Consent)
-    }
-
-    /// As it stands in metrics and in the log.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Connection => "connection",
-            Self::Consent => "consent",
-            Self::Scopes => "scopes",
-            Self::Settings => "settings",
-            Self::Renewal => "renewal",
-            Self::Withdrawn => "withdrawn",
-            Self::Unusable(_) => "unusable",
-        }
     }
 }
 

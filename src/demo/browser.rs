@@ -189,11 +189,6 @@ impl Page {
         self.form(part).is_some()
     }
 
-    /// Whether a text stands on it.
-    pub fn says(&self, text: &str) -> bool {
-        unescaped(&self.html).contains(text)
-    }
-
     /// The value of the button that says `label` in its first line.
     pub fn button(&self, label: &str) -> Option<String> {
         let mut buttons = self.html.split("<button ").skip(1);

@@ -96,7 +96,7 @@ impl Gateway {
         let sessions = self.browsers.forget(&person);
         self.questions.forget(&person);
         let connectors = match &self.connections {
-            Some(connections) => connections.forget(&person, id).await.map(|forgot| forgot.connectors),
+            Some(connections) => connections.forget(&person, id).await,
             None => Ok(Vec::new()),
         };
         let (connectors, failed) = match connectors {

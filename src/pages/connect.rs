@@ -72,7 +72,7 @@ impl Visit<'_> {
         let begun = connections
             .begin(&id, &holder(session.person()), &browser(session), &self.as_recorded(), self.now)
             .await;
-        Ok(Reply::see_other(&begun.map_err(|error| self.failed(&error))?.url))
+        Ok(Reply::see_other(begun.map_err(|error| self.failed(&error))?.as_str()))
     }
 
     /// `GET …/callback/{connector}`: back from the service.

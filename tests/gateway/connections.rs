@@ -119,11 +119,11 @@ impl Bed {
     /// What the person does with the link: signs in at the service, and is back.
     async fn connect(&self, ticket: &TicketId, who: &str) {
         let (connections, holder) = (self.connections(), self.holder(who));
-        let authorization = connections
+        let page = connections
             .begin(ticket, &holder, BROWSER, &visit(), Now::read())
             .await
-            .expect("an authorization");
-        let url = format!("{}&login_hint={who}", authorization.url);
+            .expect("a page of the service");
+        let url = format!("{page}&login_hint={who}");
         let answer = client().get(url).send().await.expect("an answer");
         let location: Url = answer.headers()["location"].to_str().expect("ASCII").parse().expect("a URL");
         let parts: HashMap<String, String> = location.query_pairs().into_owned().collect();

@@ -284,7 +284,7 @@ impl Ada {
             user_agent: None,
         };
         let begun = self.connections.begin(&ticket, &self.holder, BROWSER, &visit, Now::read()).await;
-        let address = format!("{}&login_hint=ada", begun.expect("an authorization").url);
+        let address = format!("{}&login_hint=ada", begun.expect("a page of the service"));
         let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
         let answer = browser.build().expect("a browser").get(address).send().await.expect("an answer");
         let back = answer.headers()["location"].to_str().expect("text").parse::<reqwest::Url>();

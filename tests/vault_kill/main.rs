@@ -216,10 +216,9 @@ async fn connect(server: &AuthorizationServer, file: &Path) {
     let connections = connections(&server.issuer(), file).await;
     let ticket = connections.ask(&wanted(), Missing::Connection, Now::read());
     let holder = wanted().holder;
-    let authorization =
-        connections.begin(&ticket, &holder, BROWSER, &visit(), Now::read()).await.expect("begun");
+    let page = connections.begin(&ticket, &holder, BROWSER, &visit(), Now::read()).await.expect("begun");
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build();
-    let url = format!("{}&login_hint=ada", authorization.url);
+    let url = format!("{page}&login_hint=ada");
     let answer = client.expect("a client").get(url).send().await.expect("an answer");
     let location = answer.headers()["location"].to_str().expect("ASCII");
     let location: reqwest::Url = location.parse().expect("a URL");

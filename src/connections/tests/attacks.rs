@@ -29,16 +29,16 @@ async fn a_link_is_for_the_person_whose_agent_asked() {
 #[tokio::test]
 async fn a_callback_that_was_never_asked_for_is_replayed_or_is_late_makes_no_connection() {
     let bed = Bed::start().await;
-    let authorization = bed.begin(&bed.ask("ada", "planner"), "ada").await;
-    let answered = bed.sign_in(&authorization, "ada").await;
-    for state in ["", "guessed", &authorization.state[1..]] {
+    let page = bed.begin(&bed.ask("ada", "planner"), "ada").await;
+    let answered = bed.sign_in(&page, "ada").await;
+    for state in ["", "guessed", &answered.state[1..]] {
         let guessed = Answered { state: state.to_owned(), ..answered.clone() };
         assert!(matches!(bed.complete(&guessed, "ada").await, Err(ConnectError::StateUnknown)), "{state}");
     }
     bed.complete(&answered, "ada").await.expect("a connection");
     assert!(matches!(bed.complete(&answered, "ada").await, Err(ConnectError::StateUnknown)), "it was used");
-    let authorization = bed.begin(&bed.ask("bob", "planner"), "bob").await;
-    let answered = bed.sign_in(&authorization, "bob").await;
+    let page = bed.begin(&bed.ask("bob", "planner"), "bob").await;
+    let answered = bed.sign_in(&page, "bob").await;
     let late = Now::read().after(Duration::from_secs(601));
     let late =
         bed.connections.complete(&answered.callback(), &holder("bob"), BROWSER, &visit("bob"), late).await;
@@ -69,8 +69,8 @@ async fn a_callback_in_another_browser_or_of_another_person_makes_no_connection(
     let bed = Bed::start().await;
     // Bob starts, and has Ada's browser bring his answer, so that she uses his account; and the other way round.
     for (who, browser) in [("ada", "another-browser"), ("bob", BROWSER)] {
-        let authorization = bed.begin(&bed.ask("ada", "planner"), "ada").await;
-        let answered = bed.sign_in(&authorization, "bob").await;
+        let page = bed.begin(&bed.ask("ada", "planner"), "ada").await;
+        let answered = bed.sign_in(&page, "bob").await;
         let refused = bed
             .connections
             .complete(&answered.callback(), &holder(who), browser, &visit(who), Now::read())
@@ -90,8 +90,8 @@ async fn a_callback_in_another_browser_or_of_another_person_makes_no_connection(
 async fn an_answer_of_another_server_or_one_that_does_not_say_whose_it_is_makes_no_connection() {
     let bed = Bed::start().await;
     for iss in [Some("https://evil.example".to_owned()), None] {
-        let authorization = bed.begin(&bed.ask("ada", "planner"), "ada").await;
-        let answered = Answered { iss, ..bed.sign_in(&authorization, "ada").await };
+        let page = bed.begin(&bed.ask("ada", "planner"), "ada").await;
+        let answered = Answered { iss, ..bed.sign_in(&page, "ada").await };
         let refused = bed.complete(&answered, "ada").await;
         assert!(matches!(refused, Err(ConnectError::OtherServer)), "{refused:?}");
     }
@@ -104,8 +104,8 @@ async fn an_answer_that_came_to_another_connectors_address_makes_no_connection()
     // would be sent to whoever was asked, together with the verifier.
     let bed = Bed::start().await;
     for connector in ["diary", "", "Mail", "mail/"] {
-        let authorization = bed.begin(&bed.ask("ada", "planner"), "ada").await;
-        let answered = bed.sign_in(&authorization, "ada").await;
+        let page = bed.begin(&bed.ask("ada", "planner"), "ada").await;
+        let answered = bed.sign_in(&page, "ada").await;
         let refused =
             bed.complete(&Answered { connector: connector.to_owned(), ..answered.clone() }, "ada").await;
         assert!(matches!(refused, Err(ConnectError::OtherServer)), "{connector}: {refused:?}");
@@ -122,20 +122,20 @@ async fn an_answer_that_came_to_another_connectors_address_makes_no_connection()
 async fn a_no_at_the_service_is_told_and_leaves_the_link_as_it_was() {
     let bed = Bed::start().await;
     let ticket = bed.ask("ada", "planner");
-    let authorization = bed.begin(&ticket, "ada").await;
-    let answered = bed.sign_in(&authorization, "ada").await;
+    let page = bed.begin(&ticket, "ada").await;
+    let answered = bed.sign_in(&page, "ada").await;
     let declined = Answered { code: None, error: Some("access_denied<script>".to_owned()), ..answered };
     match bed.complete(&declined, "ada").await {
         Err(ConnectError::Declined { error }) => assert_eq!(error.as_str(), "access_deniedscript"),
         other => panic!("{other:?}"),
     }
     for code in [None, Some(String::new()), Some("x".repeat(20_000))] {
-        let authorization = bed.begin(&ticket, "ada").await;
-        let answered = Answered { code, ..bed.sign_in(&authorization, "ada").await };
+        let page = bed.begin(&ticket, "ada").await;
+        let answered = Answered { code, ..bed.sign_in(&page, "ada").await };
         assert!(matches!(bed.complete(&answered, "ada").await, Err(ConnectError::NoCode)));
     }
-    let authorization = bed.begin(&ticket, "ada").await;
-    bed.complete(&bed.sign_in(&authorization, "ada").await, "ada").await.expect("a connection");
+    let page = bed.begin(&ticket, "ada").await;
+    bed.complete(&bed.sign_in(&page, "ada").await, "ada").await.expect("a connection");
 }
 
 #[tokio::test]
@@ -162,14 +162,14 @@ async fn a_service_that_fails_leaves_the_link_as_it_was() {
         Reply::json(200, &json!({})),
         Reply::json(400, &json!({"error": "invalid_client"})),
     ] {
-        let authorization = bed.begin(&ticket, "ada").await;
-        let answered = bed.sign_in(&authorization, "ada").await;
+        let page = bed.begin(&ticket, "ada").await;
+        let answered = bed.sign_in(&page, "ada").await;
         bed.server.script(Endpoint::Token).once(reply);
         let failed = bed.complete(&answered, "ada").await;
         assert!(matches!(failed, Err(ConnectError::Exchange(_))), "{failed:?}");
     }
-    let authorization = bed.begin(&ticket, "ada").await;
-    bed.complete(&bed.sign_in(&authorization, "ada").await, "ada").await.expect("a connection");
+    let page = bed.begin(&ticket, "ada").await;
+    bed.complete(&bed.sign_in(&page, "ada").await, "ada").await.expect("a connection");
 }
 
 #[tokio::test]
@@ -177,9 +177,9 @@ async fn a_person_who_picks_another_account_takes_no_agreements_along() {
     let bed = Bed::start().await;
     bed.connect("ada", "planner").await;
     let ticket = bed.connections.ask(&wanted("ada", "other"), Missing::Consent, Now::read());
-    let authorization = bed.begin(&ticket, "ada").await;
+    let page = bed.begin(&ticket, "ada").await;
     // The same person of ours, at another account of the service.
-    bed.complete(&bed.sign_in(&authorization, "bob").await, "ada").await.expect("a connection");
+    bed.complete(&bed.sign_in(&page, "bob").await, "ada").await.expect("a connection");
     bed.call("ada", "other").await.expect("a token");
     check_missing(bed.call("ada", "planner").await, Missing::Consent);
 }

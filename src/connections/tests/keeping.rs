@@ -151,7 +151,7 @@ async fn a_sign_in_that_ends_after_the_person_was_forgotten_brings_nothing_back(
         tokio::time::sleep(Duration::from_millis(150)).await;
         bed.forget("ada").await.expect("forgotten")
     });
-    assert_eq!(forgot, Forgot::default(), "there was nothing yet");
+    assert_eq!(forgot, [], "there was nothing yet");
     assert!(matches!(late, Err(ConnectError::Forgotten)), "{late:?}");
     assert!(bed.connections.ticket(&ticket, Now::read()).is_none(), "nor is there a link any more");
     check_missing(bed.call("ada", "planner").await, Missing::Connection);
