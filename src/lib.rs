@@ -25,6 +25,7 @@ mod patience;
 pub mod policy;
 pub mod process;
 pub mod pseudonym;
+pub mod random;
 pub mod regular_file;
 pub mod server;
 pub mod strict_json;

@@ -30,6 +30,7 @@ const FLOORS: &[&[&str]] = &[
         "error_chain",
         "flight",
         "patience",
+        "random",
         "regular_file",
         "strict_json",
         "tls",

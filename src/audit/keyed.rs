@@ -11,6 +11,7 @@ use aws_lc_rs::hmac;
 use super::record;
 use crate::digest::Hex;
 use crate::identity::Caller;
+use crate::random;
 
 /// Fewest bytes that a key has: as many as its digests (RFC 2104 section 3).
 pub const KEY_BYTES_MIN: usize = 32;
@@ -99,8 +100,7 @@ impl Privacy {
     pub fn of_this_run() -> Arc<Self> {
         static OF_THIS_RUN: LazyLock<Arc<Privacy>> = LazyLock::new(|| {
             let mut secret = [0; KEY_BYTES_MIN];
-            aws_lc_rs::rand::fill(&mut secret)
-                .expect("the system's random source works: TLS could not start without it");
+            random::fill(&mut secret);
             let epoch = Epoch(format!("boot-{:08x}", record::boot() >> 32).into());
             let key = AuditKey::new(epoch, &secret).expect("the secret is as long as it has to be");
             Arc::new(Privacy { keys: vec![key], configured: false, pseudonyms: false })

@@ -15,6 +15,7 @@ use super::mark::Mark;
 use crate::checked_url::CheckedUrl;
 use crate::identity::{Caller, Peer, RuleName, Scopes};
 use crate::metrics::CacheLookup;
+use crate::random;
 use crate::tool::{Argument, ConnectorName, Tool};
 
 /// Identifies one call: in the record, in the `Obo-Request-Id` header, and towards the connector.
@@ -47,8 +48,7 @@ impl RequestId {
 pub fn boot() -> u64 {
     static BOOT: LazyLock<u64> = LazyLock::new(|| {
         let mut bytes = [0; 8];
-        aws_lc_rs::rand::fill(&mut bytes)
-            .expect("the system's random source works: TLS could not start without it");
+        random::fill(&mut bytes);
         u64::from_be_bytes(bytes)
     });
     *BOOT

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::audit::Deed;
 use crate::connections::Holder;
 use crate::identity::Actor;
+use crate::random;
 use crate::tool::{Confirm, ConnectorName, IdentityMode, Primitive, ToolName};
 
 mod event;
@@ -46,18 +47,12 @@ pub struct QuestionId(Arc<str>);
 
 impl QuestionId {
     fn random() -> Self {
-        use base64::Engine as _;
-        let mut bytes = [0_u8; 16];
-        aws_lc_rs::rand::fill(&mut bytes)
-            .expect("the system's random source works: TLS could not start without it");
-        Self(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes).into())
+        Self(random::text::<16>().into())
     }
 
     /// Reads the name of a question, as it stands in a link. Whether there is one is another question.
     pub fn parse(text: &str) -> Option<Self> {
-        let is_name = text.len() == 22
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-        is_name.then(|| Self(text.into()))
+        random::is_text::<16>(text).then(|| Self(text.into()))
     }
 
     /// As it stands in links and records.

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::tickets::TicketId;
-use super::{Holder, Service, random};
+use super::{Holder, Service};
 use crate::clock::Now;
 use crate::digest::sha256;
 use crate::identity::{Person, SecretToken};
+use crate::random;
 use crate::vault::Forgettings;
 
 /// How long a person may take at the service: another factor, a forgotten password.
@@ -56,8 +57,8 @@ impl Flow {
             service,
             forgettings,
             // 256 bits make 43 characters, as RFC 7636 section 4.1 recommends.
-            verifier: SecretToken::new(random::<32>()),
-            nonce: random::<16>(),
+            verifier: SecretToken::new(random::text::<32>()),
+            nonce: random::text::<16>(),
             browser: sha256(browser.as_bytes()),
             born: now.monotonic,
         }
@@ -86,7 +87,7 @@ impl Flows {
         if flows.len() >= FLOWS_MAX {
             remove_oldest(&mut flows, |_| true);
         }
-        let state = random::<32>();
+        let state = random::text::<32>();
         flows.insert(state.clone(), flow);
         state
     }

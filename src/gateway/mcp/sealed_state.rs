@@ -16,6 +16,7 @@ use super::handles::HANDLE_BYTES_MAX;
 use crate::clock::Now;
 use crate::digest::FieldDigest;
 use crate::identity::Caller;
+use crate::random;
 use crate::tool::ConnectorName;
 
 /// What our states begin with. A server's that does is none of its own.
@@ -97,8 +98,7 @@ struct Written {
 impl Default for StateKey {
     fn default() -> Self {
         let mut key = Zeroizing::new([0_u8; 32]);
-        aws_lc_rs::rand::fill(&mut *key)
-            .expect("the system's random source works: TLS could not start without it");
+        random::fill(&mut *key);
         let key = RandomizedNonceKey::new(&AES_256_GCM, &*key).expect("the key has the algorithm's length");
         Self { key, born: Instant::now() }
     }
