@@ -298,7 +298,7 @@ impl Metrics {
             ),
             connection_events: counters(
                 "connection_events_total",
-                "What happened to people's connections, by connector and event: `connected`, `consented`, `refused`, `refreshed`, `refresh_failed`, `withdrawn`, `disconnected`, `forgotten`, `revoked` or `revocation_failed`.",
+                "What happened to people's connections, by connector and event: `connected`, `consented`, `declined`, `refused`, `refreshed`, `refresh_failed`, `withdrawn`, `disconnected`, `forgotten`, `revoked` or `revocation_failed`.",
                 &["connector", "event"],
             ),
             confirmations: counters(

@@ -62,7 +62,7 @@ pub enum DeedKind {
     /// Agreed to a single call.
     Confirm,
     /// Declined a single call.
-    Refuse,
+    DeclineCall,
 }
 
 impl DeedKind {
@@ -78,7 +78,7 @@ impl DeedKind {
             Self::Disconnect => "disconnect",
             Self::ServiceRevocation => "service_revocation",
             Self::Confirm => "confirmation",
-            Self::Refuse => "refusal",
+            Self::DeclineCall => "confirmation_decline",
         }
     }
 
@@ -90,11 +90,10 @@ impl DeedKind {
             Self::ForeignLink => "opened",
             Self::Connect => "connected",
             Self::Consent => "consented",
-            Self::Decline => "declined",
+            Self::Decline | Self::DeclineCall => "declined",
             Self::Disconnect => "disconnected",
             Self::ServiceRevocation => "revoked",
             Self::Confirm => "confirmed",
-            Self::Refuse => "refused_by_person",
         }
     }
 }

@@ -259,12 +259,12 @@ impl Connections {
             deed.requested = Some(taken.scopes.clone());
             deed.request = request;
         });
-        doing.done(Some(Event::Refused), None);
+        doing.done(Some(Event::Declined), None);
         Ok(())
     }
 
     /// The host where people sign in for a connector, for them to read.
-    pub fn place(&self, connector: &ConnectorName) -> Option<String> {
+    pub fn sign_in_host(&self, connector: &ConnectorName) -> Option<String> {
         let settings = self.service(connector)?.client.settings();
         let endpoint = settings.endpoints.authorization.as_ref().map(|endpoint| endpoint.as_url().clone());
         let issuer = || Url::parse(settings.issuer.as_ref()?.as_str()).ok();

@@ -11,6 +11,7 @@ use crate::error_chain::ErrorChain;
 use crate::identity::Actor;
 use crate::metrics::Metrics;
 use crate::oauth::code_client::GrantedTokens;
+use crate::oauth::error_response::is_declined;
 use crate::oauth::exchange;
 use crate::tool::ConnectorName;
 use crate::vault::Owner;
@@ -22,7 +23,9 @@ pub enum Event {
     Connected,
     /// A person agreed that another agent may use a connection.
     Consented,
-    /// A person, or the service, did not let a connection come about; or the answer was none that could be believed.
+    /// A person declined what an agent asks for: here, or at the service.
+    Declined,
+    /// A connection did not come about: a service did not let it, or its answer was none that could be believed.
     Refused,
     /// The access token was renewed.
     Refreshed,
@@ -46,6 +49,7 @@ impl Event {
         match self {
             Self::Connected => "connected",
             Self::Consented => "consented",
+            Self::Declined => "declined",
             Self::Refused => "refused",
             Self::Refreshed => "refreshed",
             Self::RefreshFailed => "refresh_failed",
@@ -167,7 +171,11 @@ impl Doing {
 
     /// It ends with this error.
     pub fn came_to_nothing(self, error: ConnectError) -> ConnectError {
-        self.failed(Some(Event::Refused), failure(&error));
+        let event = match &error {
+            ConnectError::Declined { error } if is_declined(error.as_str()) => Event::Declined,
+            _ => Event::Refused,
+        };
+        self.failed(Some(event), failure(&error));
         error
     }
 
@@ -220,12 +228,9 @@ pub fn failure(error: &ConnectError) -> Failure {
         ConnectError::OtherBrowser => of("other_browser", Fault::User),
         ConnectError::OtherServer => of("other_server", Fault::AuthorizationServer),
         ConnectError::Declined { error } => {
-            // RFC 6749 section 4.1.2.1, and OpenID Connect Core section 3.1.2.6.
-            let (code, fault) = match error.as_str() {
-                "access_denied" | "consent_required" | "interaction_required" | "login_required" => {
-                    ("declined_at_service", Fault::User)
-                }
-                _ => ("service_error", Fault::AuthorizationServer),
+            let (code, fault) = match is_declined(error.as_str()) {
+                true => ("declined_at_service", Fault::User),
+                false => ("service_error", Fault::AuthorizationServer),
             };
             Failure { error: Some(error.as_str().to_owned()), ..of(code, fault) }
         }

@@ -204,7 +204,7 @@ impl Gateway {
         let Some(question) = self.questions.get(&id, now, &request.to_string()) else { return Ok(()) };
         let kind = match answer {
             Answer::Agree => DeedKind::Confirm,
-            Answer::Decline => DeedKind::Refuse,
+            Answer::Decline => DeedKind::DeclineCall,
         };
         let mut deed = Deed { person: Some(holder.known()), request: Some(request), ..Deed::of(kind) };
         question.tell(&mut deed);

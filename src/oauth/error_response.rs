@@ -109,6 +109,12 @@ impl Word {
     }
 }
 
+/// Whether the `error` that a browser brings back says that its person did not go on, or is not let (RFC 6749 section 4.1.2.1, and
+/// OpenID Connect Core section 3.1.2.6).
+pub fn is_declined(error: &str) -> bool {
+    matches!(error, "access_denied" | "consent_required" | "interaction_required" | "login_required")
+}
+
 impl fmt::Display for Word {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -68,7 +68,7 @@ impl Visit<'_> {
         self.check_asked(&question, session)?;
         let mut happening = self.begins(match answer {
             Answer::Agree => DeedKind::Confirm,
-            Answer::Decline => DeedKind::Refuse,
+            Answer::Decline => DeedKind::DeclineCall,
         })?;
         happening.add(|deed| question.tell(deed));
         let (holder, questions) = (holder(session.person()), &self.pages.questions);

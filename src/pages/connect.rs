@@ -45,7 +45,7 @@ impl Visit<'_> {
                 false => format!("Connect {connector}?"),
             },
             agent: text::shown(asked.agent.as_str(), NAME_CHARS_MAX),
-            place: connections.place(&asked.connector).map(|place| text::shown(&place, NAME_CHARS_MAX)),
+            place: connections.sign_in_host(&asked.connector).map(|host| text::shown(&host, NAME_CHARS_MAX)),
             why: why(asked.missing),
             connector,
             account,

@@ -4,6 +4,7 @@ use http::StatusCode;
 
 use super::text;
 use crate::audit::Fault;
+use crate::oauth::error_response::is_declined;
 use crate::oauth::outbound::OutboundError;
 use crate::oauth::sign_in::SignInError;
 
@@ -409,19 +410,13 @@ impl Problem {
         }
     }
 
-    /// What an answer with an error comes down to. `error` and `description` are what the other server says (RFC 6749
-    /// section 4.1.2.1).
+    /// What an answer with an error comes down to. `error` and `description` are what the other server says.
     pub fn of_answer(error: &str, description: Option<&str>) -> Self {
         let said = match description {
             Some(description) => format!("{error}: {description}"),
             None => error.to_owned(),
         };
-        match error {
-            "access_denied" | "consent_required" | "interaction_required" | "login_required" => {
-                Self::Refused(said)
-            }
-            _ => Self::ProviderFailed(said),
-        }
+        if is_declined(error) { Self::Refused(said) } else { Self::ProviderFailed(said) }
     }
 }
 

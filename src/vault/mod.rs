@@ -479,7 +479,7 @@ impl Shared {
             store.reopen().await.map_err(error::in_use)?;
             let (_, state) = store.read_state(&self.sealer.keys).await.map_err(error::in_use)?;
             self.change_state(|known| *known = state);
-            store.is_known();
+            store.clear_doubt();
         }
         Ok(store)
     }

@@ -177,7 +177,7 @@ impl Store {
     }
 
     /// What the file says has been read anew.
-    pub fn is_known(&mut self) {
+    pub fn clear_doubt(&mut self) {
         self.is_in_doubt = false;
     }
 

@@ -63,6 +63,7 @@ async fn a_connections_life_has_a_record_for_each_thing_that_happens() {
     let visit = visit("ada");
     let declined = async { bed.connections.decline(&ask(), &holder("ada"), &visit, Now::read()) };
     assert_eq!(bed.recorded(1, declined).await.0, ["decline declined"]);
+    assert!(bed.counted("declined") && !bed.counted("refused"), "nothing failed");
     let agreed = async { bed.connections.agree(&ask(), &holder("ada"), &visit, Now::read()).await };
     let (records, agreed) = bed.recorded(1, agreed).await;
     assert_eq!((records, agreed.is_ok()), (vec!["consent consented".to_owned()], true));
@@ -93,6 +94,7 @@ async fn what_comes_to_nothing_is_recorded_with_why() {
     let error = |error: &str| (None, Some(error.to_owned()));
     let (code, denied) = error("access_denied");
     check(Answered { code, error: denied, ..answered().await }, "ada", "declined_at_service").await;
+    assert!(bed.counted("declined"), "a person's no, wherever they say it");
     let (code, failed) = error("server_error");
     check(Answered { code, error: failed, ..answered().await }, "ada", "service_error").await;
     let good = answered().await;

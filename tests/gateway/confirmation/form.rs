@@ -148,7 +148,7 @@ async fn whoever_declines_in_the_client_is_not_asked_again() {
             "confirmation_declined",
         );
         assert!(bed.notes.requests().is_empty());
-        assert_eq!(bed.deeds().await, ["refusal refused_by_person", "confirmation answered_otherwise"]);
+        assert_eq!(bed.deeds().await, ["confirmation_decline declined", "confirmation answered_otherwise"]);
     }
 }
 

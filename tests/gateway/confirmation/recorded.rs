@@ -30,7 +30,7 @@ async fn each_answer_has_a_record_that_says_whose_it_is_and_about_which_call() {
         "sign_in signed_in",
         "confirmation confirmed",
         "sign_in signed_in",
-        "refusal refused_by_person",
+        "confirmation_decline declined",
     ];
     assert_eq!(deeds(&records), expected);
     let confirmation =

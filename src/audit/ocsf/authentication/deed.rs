@@ -196,7 +196,7 @@ fn activity(kind: DeedKind) -> (u32, &'static str, &'static str) {
         DeedKind::Disconnect => other("Disconnect"),
         DeedKind::ServiceRevocation => other("Service Revocation"),
         DeedKind::Confirm => other("Confirmation"),
-        DeedKind::Refuse => other("Refusal"),
+        DeedKind::DeclineCall => other("Confirmation Decline"),
     }
 }
 
@@ -211,7 +211,7 @@ fn protocol(kind: DeedKind) -> Option<(u32, &'static str)> {
         | DeedKind::Decline
         | DeedKind::Disconnect
         | DeedKind::Confirm
-        | DeedKind::Refuse => None,
+        | DeedKind::DeclineCall => None,
     }
 }
 
@@ -237,7 +237,7 @@ fn message(deed: &Deed, user: &User<'_>, details: &DeedDetails<'_>, texts: &Text
         DeedKind::Disconnect => format!("disconnects {connector}"),
         DeedKind::ServiceRevocation => format!("has the tokens of {connector} taken back by the service"),
         DeedKind::Confirm => format!("agrees to a call of {call} by {agent}"),
-        DeedKind::Refuse => format!("declines a call of {call} by {agent}"),
+        DeedKind::DeclineCall => format!("declines a call of {call} by {agent}"),
     };
     texts.made(format!("{who} {what}: {}", details.outcome))
 }

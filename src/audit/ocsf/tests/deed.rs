@@ -17,7 +17,7 @@ const KINDS: [DeedKind; 10] = [
     DeedKind::Disconnect,
     DeedKind::ServiceRevocation,
     DeedKind::Confirm,
-    DeedKind::Refuse,
+    DeedKind::DeclineCall,
 ];
 
 fn person(subject: &str, name: &str) -> KnownPerson {
@@ -191,8 +191,9 @@ fn a_confirmation_tells_which_question_it_answers() {
     );
     expect(&value, "/unmapped/obo/tool", json!("delete_contact"));
     expect(&value, "/unmapped/obo/question", json!("q-1"));
-    let value = event(Deed { kind: DeedKind::Refuse, ..deed });
-    expect(&value, "/unmapped/obo/outcome", json!("refused_by_person"));
+    let value = event(Deed { kind: DeedKind::DeclineCall, ..deed });
+    expect(&value, "/unmapped/obo/kind", json!("confirmation_decline"));
+    expect(&value, "/unmapped/obo/outcome", json!("declined"));
 }
 
 #[test]
