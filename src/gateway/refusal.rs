@@ -152,7 +152,7 @@ impl Refusal {
         }
     }
 
-    /// What the person behind the call can be asked, so that it can go on.
+    /// What the person behind the call can be asked, so that it can go on. Of a new refusal, too, somebody has to choose that.
     /// `elicits` is what their client can show.
     pub fn question(&self, connector: &ConnectorName, elicits: Elicits) -> Option<Question> {
         match self {
@@ -163,7 +163,38 @@ impl Refusal {
                 purpose: Purpose::Connect { ticket: ticket.to_string() },
                 kind: Kind::Url { url: url.clone(), message: wish(*missing, connector) },
             }),
-            _ => None,
+            Self::Unconfirmed(
+                ConfirmError::Declined
+                | ConfirmError::Dismissed
+                | ConfirmError::Expired
+                | ConfirmError::Unshowable(_)
+                | ConfirmError::NobodyToAsk,
+            )
+            | Self::Obtain(
+                ObtainError::Exchange(_)
+                | ObtainError::Application(_)
+                | ObtainError::UnknownIssuer(_)
+                | ObtainError::Declined
+                | ObtainError::Dismissed
+                | ObtainError::Connection(_)
+                | ObtainError::AgentUnknown
+                | ObtainError::NotServed(_)
+                | ObtainError::BrokeOff,
+            )
+            | Self::Request(_)
+            | Self::Path(_)
+            | Self::NoConnector
+            | Self::MetadataUnavailable
+            | Self::Unauthenticated(_)
+            | Self::Rest(_)
+            | Self::Denied(_)
+            | Self::Hidden(_)
+            | Self::Mcp(_)
+            | Self::Forward(_)
+            | Self::ClaimsDemanded { .. }
+            | Self::NotRepeated
+            | Self::Audit(_)
+            | Self::Panicked => None,
         }
     }
 

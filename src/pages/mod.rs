@@ -217,17 +217,29 @@ impl Pages {
     /// What somebody hears whose request cannot be recorded. `was_done`: it may have been done before that was noticed.
     pub fn unrecorded(&self, reference: &str, was_done: bool) -> Response<Bytes> {
         let problem = if was_done { Problem::NotRecordedYet } else { Problem::Unrecorded };
+        self.problem(&problem, None, None, reference).into_response()
+    }
+
+    /// The page about a problem. `as_another` is where to sign in under another name, where that helps.
+    fn problem(
+        &self,
+        problem: &Problem,
+        session: Option<&Session>,
+        as_another: Option<String>,
+        reference: &str,
+    ) -> Reply {
         let heard = problem.heard();
         let page = ProblemPage {
-            frame: self.frame(None),
+            frame: self.frame(session),
             title: heard.title,
             what: heard.what.to_owned(),
             remedy: heard.remedy,
-            as_another: None,
-            detail: None,
+            as_another,
+            detail: problem.detail(),
             reference: reference.to_owned(),
         };
-        Reply::page(heard.status, rendered(&page)).into_response()
+        let allow = if let Problem::Method(allow) = problem { Some(*allow) } else { None };
+        Reply::page(heard.status, rendered(&page)).allowing(allow).after(problem.retry_after())
     }
 
     fn frame(&self, session: Option<&Session>) -> Frame {
@@ -310,19 +322,8 @@ impl Visit<'_> {
 
     /// The page about a problem.
     fn say(&self, problem: &Problem) -> Reply {
-        let heard = problem.heard();
         tracing::debug!(request_id = self.reference, ?problem, "Page not shown");
-        let page = ProblemPage {
-            frame: self.frame(),
-            title: heard.title,
-            what: heard.what.to_owned(),
-            remedy: heard.remedy,
-            as_another: self.as_another(problem),
-            detail: problem.detail(),
-            reference: self.reference.clone(),
-        };
-        let allow = if let Problem::Method(allow) = problem { Some(*allow) } else { None };
-        Reply::page(heard.status, rendered(&page)).allowing(allow).after(problem.retry_after())
+        self.pages.problem(problem, self.session.as_ref(), self.as_another(problem), &self.reference)
     }
 
     /// Where somebody signs in who opened a link of theirs under another name: the issuer would sign the same one in again,

@@ -156,9 +156,7 @@ pub(super) fn mcp_response(
             (status, reply::error(spoken.id(), code, &message, data))
         }
         (None, Form::ToolResult(id)) => {
-            let link = answer.connect_url.as_ref().or(answer.confirm_url.as_ref());
-            let link = link.map(|url| format!(" {url}")).unwrap_or_default();
-            let text = format!("{}{link} ({}, request {request_id})", answer.remedy, answer.code);
+            let text = format!("{} ({}, request {request_id})", remedy(answer), answer.code);
             (StatusCode::OK, reply::tool_error(id, spoken.era, &text, Some(meta)))
         }
     };
@@ -245,13 +243,13 @@ fn form<'a>(refusal: &Refusal, answer: &Answer, spoken: &'a McpCall, problem: Va
         ) => error(http_code(answer)),
         // Whose client cannot be asked to open the link reads it. A 401 would have it sign in at the gateway's issuer, which does not
         // help.
-        Refusal::Obtain(ObtainError::NotConnected { url, .. }) => match &spoken.said {
+        Refusal::Obtain(ObtainError::NotConnected { .. }) => match &spoken.said {
             Said::Request { id, method: Method::ToolsCall, .. } => Form::ToolResult(id),
             Said::Request { .. } | Said::Nothing | Said::Unread(_) | Said::Stream | Said::End => {
                 Form::Error {
                     status: if spoken.era == Era::Modern { StatusCode::FORBIDDEN } else { StatusCode::OK },
                     code: StatusCode::FORBIDDEN.as_u16().into(),
-                    message: format!("{} {url}", answer.remedy),
+                    message: remedy(answer),
                     data: Some(problem),
                 }
             }
@@ -259,11 +257,10 @@ fn form<'a>(refusal: &Refusal, answer: &Answer, spoken: &'a McpCall, problem: Va
         Refusal::Unconfirmed(_) => match &spoken.said {
             Said::Request { id, method: Method::ToolsCall, .. } => Form::ToolResult(id),
             Said::Request { .. } | Said::Nothing | Said::Unread(_) | Said::Stream | Said::End => {
-                let link = answer.confirm_url.as_ref().map(|url| format!(" {url}")).unwrap_or_default();
                 Form::Error {
                     status: if spoken.era == Era::Modern { answer.status } else { StatusCode::OK },
                     code: http_code(answer),
-                    message: format!("{}{link}", answer.remedy),
+                    message: remedy(answer),
                     data: Some(problem),
                 }
             }
@@ -292,6 +289,14 @@ fn unknown(spoken: &McpCall) -> Option<Form<'static>> {
     };
     let message = format!("Unknown {what}: {name}");
     Some(Form::Error { status: StatusCode::OK, code, message, data: None })
+}
+
+/// What the person can do, with the link where they do it.
+fn remedy(answer: &Answer) -> String {
+    match answer.connect_url.as_ref().or(answer.confirm_url.as_ref()) {
+        Some(url) => format!("{} {url}", answer.remedy),
+        None => answer.remedy.to_owned(),
+    }
 }
 
 /// The HTTP status as an error code: those of our own lie outside of what JSON-RPC reserves.
