@@ -96,6 +96,29 @@ impl Tenant {
     }
 }
 
+/// Which person: the three parts without which an identifier is nobody's. What people are called is no part of it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct PersonId {
+    /// Who vouches for the person: the issuer as it is configured, also where its tokens have another `iss`.
+    pub issuer: Issuer,
+    /// The person's tenant there.
+    pub tenant: Tenant,
+    /// The person.
+    pub subject: Subject,
+}
+
+impl PersonId {
+    /// Where the subject's identifier means something: the tenant, or where there is none, the issuer.
+    pub fn realm(&self) -> &str {
+        self.tenant.id().unwrap_or(self.issuer.as_str())
+    }
+
+    /// Whether it is `person`.
+    pub fn is(&self, person: &Person) -> bool {
+        person.is(&self.issuer, &self.tenant, &self.subject)
+    }
+}
+
 /// A person, as an operator names them to have everything forgotten that is held for them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Person {

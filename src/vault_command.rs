@@ -90,9 +90,9 @@ pub async fn list(
             let summary = summary.and_then(|(record, owner)| summary_of(&owner.connector, &record.bytes));
             let unreadable = summary.is_none().then(|| "it is of another version of the gateway".to_owned());
             listed.push(ListedConnection {
-                issuer: one.owner.as_ref().map(|owner| owner.issuer.to_string()),
-                tenant: one.owner.as_ref().and_then(|owner| owner.tenant.id().map(str::to_owned)),
-                subject: one.owner.as_ref().map(|owner| owner.subject.to_string()),
+                issuer: one.owner.as_ref().map(|owner| owner.person.issuer.to_string()),
+                tenant: one.owner.as_ref().and_then(|owner| owner.person.tenant.id().map(str::to_owned)),
+                subject: one.owner.as_ref().map(|owner| owner.person.subject.to_string()),
                 connector: one.owner.as_ref().map(|owner| owner.connector.to_string()),
                 account: summary.as_ref().and_then(|summary| summary.account.as_deref().map(str::to_owned)),
                 agents: (summary.iter().flat_map(|summary| &summary.agents))

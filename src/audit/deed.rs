@@ -6,7 +6,7 @@ use http::{HeaderValue, Method};
 
 use super::authentication::{Failure, Issued};
 use super::record::{Destination, RequestId};
-use crate::identity::{Actor, Issuer, IssuerName, Peer, Scopes, Subject, Tenant};
+use crate::identity::{Actor, Issuer, IssuerName, Peer, PersonId, Scopes};
 use crate::tool::{ConnectorName, ToolName};
 
 /// Something that a person did, or that became of something they had connected. What is not known stays empty.
@@ -114,25 +114,16 @@ pub enum DeedEnd {
 pub struct KnownPerson {
     /// The gateway's name for the issuer, where it is at hand.
     pub issuer_name: Option<IssuerName>,
-    /// Who vouches for the person.
-    pub issuer: Issuer,
-    /// The person's tenant there.
-    pub tenant: Tenant,
-    /// The person.
-    pub subject: Subject,
+    /// Which person.
+    pub id: PersonId,
     /// What people call them, where records are to say so.
     pub name: Option<Arc<str>>,
 }
 
 impl KnownPerson {
-    /// Where the subject's identifier means something: the tenant, or where there is none, the issuer.
-    pub fn realm(&self) -> &str {
-        self.tenant.id().unwrap_or(self.issuer.as_str())
-    }
-
-    /// Whether both are the same person, whatever they are called.
-    pub fn is(&self, other: &Self) -> bool {
-        (&self.issuer, &self.tenant, &self.subject) == (&other.issuer, &other.tenant, &other.subject)
+    /// This person, of whom nothing else is at hand.
+    pub fn of(id: &PersonId) -> Self {
+        Self { issuer_name: None, id: id.clone(), name: None }
     }
 }
 

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::audit::Deed;
-use crate::connections::Holder;
-use crate::identity::Actor;
+use crate::identity::{Actor, PersonId};
 use crate::random;
 use crate::tool::{Confirm, ConnectorName, IdentityMode, Primitive, ToolName};
 
@@ -26,7 +25,7 @@ pub const SHOWN_BYTES_MAX: usize = 262_144;
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Bound {
     /// For whom. Nobody else can answer.
-    pub holder: Holder,
+    pub holder: PersonId,
     /// By which agent. `None`: the token names none, and the answer is for calls whose token names none.
     pub agent: Option<Actor>,
     /// On which connector.

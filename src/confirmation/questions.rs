@@ -10,8 +10,7 @@ use tokio::sync::Notify;
 use super::event::{Event, Events, Happened};
 use super::{Agreement, Answer, Bound, By, Question, QuestionId, SHOWN_BYTES_MAX, Shown};
 use crate::clock::Now;
-use crate::connections::Holder;
-use crate::identity::{Actor, Person};
+use crate::identity::{Actor, Person, PersonId};
 use crate::metrics::Metrics;
 use crate::patience;
 use crate::tool::Confirm;
@@ -96,7 +95,7 @@ struct Kept {
 }
 
 /// Whose questions give way to one another.
-type Asker = (Holder, Option<Actor>);
+type Asker = (PersonId, Option<Actor>);
 
 /// The questions of one person by one agent.
 #[derive(Default)]
@@ -209,7 +208,7 @@ impl Questions {
     pub fn answer(
         &self,
         id: &QuestionId,
-        holder: &Holder,
+        holder: &PersonId,
         answer: Answer,
         by: By,
         now: Now,
@@ -346,7 +345,7 @@ impl Kept {
     fn answer(
         &mut self,
         id: &QuestionId,
-        holder: &Holder,
+        holder: &PersonId,
         (answer, by): (Answer, By),
         now: Now,
         happened: &mut Vec<Happened>,

@@ -13,17 +13,16 @@ use super::event::Doing;
 use super::flows::Flow;
 use super::keeping::GivenBack;
 use super::{
-    ConnectError, Connections, DisconnectError, Event, Grant, Holder, Service, Summary, Ticket, TicketId,
-    Wanted,
+    ConnectError, Connections, DisconnectError, Event, Grant, Service, Summary, Ticket, TicketId, Wanted,
 };
 use crate::audit::{AuditUnavailable, DeedKind, Failure, Fault, PageVisit, Place, RequestId};
 use crate::clock::Now;
 use crate::error_chain::ErrorChain;
-use crate::identity::{Actor, Person, SecretToken};
+use crate::identity::{Actor, Person, PersonId, SecretToken};
 use crate::oauth::code_client::AuthorizationRequest;
 use crate::oauth::error_response::Word;
 use crate::tool::ConnectorName;
-use crate::vault::VaultError;
+use crate::vault::{Owner, VaultError};
 
 /// Longest part of a callback that is looked at. Codes are below 4 kB.
 const CALLBACK_BYTES_MAX: usize = 16_384;
@@ -83,14 +82,14 @@ impl Connections {
     pub async fn begin(
         &self,
         ticket: &TicketId,
-        holder: &Holder,
+        holder: &PersonId,
         browser: &str,
         visit: &PageVisit,
         now: Now,
     ) -> Result<Url, ConnectError> {
         let place = self.events.reserve()?;
         // Before the ticket is looked at: who is forgotten from here on has no connection of it, wherever this has come by then.
-        let forgettings = self.held.vault.forgettings(&holder.owner(&ConnectorName::new("")));
+        let forgettings = self.held.vault.forgettings(holder);
         let asked = self.held.tickets.get(ticket, now).ok_or(ConnectError::TicketOver)?;
         self.check_person(&asked, holder, visit)?;
         let service = Arc::clone(self.service(&asked.connector).ok_or(ConnectError::NotConfigured)?);
@@ -109,7 +108,7 @@ impl Connections {
             Ok(url) => Ok(url),
             Err(error) => {
                 self.held.flows.take(&state, now);
-                let owner = asked.holder.owner(&asked.connector);
+                let owner = Owner::new(&asked.holder, &asked.connector);
                 let mut doing = self.events.begin(place, DeedKind::Connect, &owner, Some(visit));
                 doing.for_ticket(&asked, &service);
                 Err(doing.came_to_nothing(error.into()))
@@ -127,7 +126,7 @@ impl Connections {
     pub async fn complete(
         &self,
         callback: &Callback<'_>,
-        holder: &Holder,
+        holder: &PersonId,
         browser: &str,
         visit: &PageVisit,
         now: Now,
@@ -138,7 +137,7 @@ impl Connections {
         let Some(flow) = self.held.flows.take(callback.state, now) else {
             return Err(doing.came_to_nothing(ConnectError::StateUnknown));
         };
-        doing.about(&flow.holder.owner(&flow.service.connector));
+        doing.about(&Owner::new(&flow.holder, &flow.service.connector));
         doing.at(&flow.service);
         let code = match check_answer(callback, &flow, holder, browser) {
             Ok(code) => code,
@@ -163,8 +162,7 @@ impl Connections {
                 None => Err(doing.came_to_nothing(ConnectError::BrokeOff)),
             };
             // Of a person who was forgotten meanwhile nothing is put back.
-            let owner = ticket.holder.owner(&ticket.connector);
-            if connected.is_err() && held.vault.forgettings(&owner) == flow.forgettings {
+            if connected.is_err() && held.vault.forgettings(&ticket.holder) == flow.forgettings {
                 held.tickets.put_back(flow.ticket, ticket);
             }
             connected
@@ -180,7 +178,7 @@ impl Connections {
     pub async fn agree(
         &self,
         ticket: &TicketId,
-        holder: &Holder,
+        holder: &PersonId,
         visit: &PageVisit,
         now: Now,
     ) -> Result<Connected, ConnectError> {
@@ -188,7 +186,7 @@ impl Connections {
         let asked = self.held.tickets.get(ticket, now).ok_or(ConnectError::TicketOver)?;
         self.check_person(&asked, holder, visit)?;
         let service = Arc::clone(self.service(&asked.connector).ok_or(ConnectError::NotConfigured)?);
-        let owner = holder.owner(&asked.connector);
+        let owner = Owner::new(holder, &asked.connector);
         let mut doing = self.events.begin(place, DeedKind::Consent, &owner, Some(visit));
         doing.by(&asked.agent);
         let (held, ticket) = (Arc::clone(&self.held), ticket.clone());
@@ -214,7 +212,7 @@ impl Connections {
     pub fn decline(
         &self,
         ticket: &TicketId,
-        holder: &Holder,
+        holder: &PersonId,
         visit: &PageVisit,
         now: Now,
     ) -> Result<(), ConnectError> {
@@ -252,7 +250,7 @@ impl Connections {
         now: Now,
     ) -> Result<(), ConnectError> {
         let taken = self.held.tickets.decline(ticket, now).ok_or(ConnectError::TicketOver)?;
-        let owner = taken.holder.owner(&taken.connector);
+        let owner = Owner::new(&taken.holder, &taken.connector);
         let mut doing = self.events.begin(place, DeedKind::Decline, &owner, visit);
         doing.by(&taken.agent);
         doing.add(|deed| {
@@ -277,9 +275,8 @@ impl Connections {
     /// # Errors
     ///
     /// [`VaultError`] when the vault cannot be read.
-    pub async fn of(&self, holder: &Holder) -> Result<Vec<Summary>, VaultError> {
-        let any = holder.owner(&ConnectorName::new(""));
-        let records = self.held.vault.of_the_person_of(&any).await?;
+    pub async fn of(&self, holder: &PersonId) -> Result<Vec<Summary>, VaultError> {
+        let records = self.held.vault.of_person(holder).await?;
         let mut summaries: Vec<Summary> = records
             .into_iter()
             .filter_map(|(owner, record)| {
@@ -307,12 +304,12 @@ impl Connections {
     /// [`DisconnectError`] when it cannot be recorded, or the vault cannot be written; then the connection is still there.
     pub async fn disconnect(
         &self,
-        holder: &Holder,
+        holder: &PersonId,
         connector: &ConnectorName,
         visit: &PageVisit,
     ) -> Result<Disconnected, DisconnectError> {
         let (place, at_service) = (self.events.reserve()?, self.events.reserve()?);
-        let owner = holder.owner(connector);
+        let owner = Owner::new(holder, connector);
         let (held, service) = (Arc::clone(&self.held), self.service(connector).cloned());
         let (events, visit) = (self.events.clone(), visit.clone());
         let work = async move {
@@ -369,7 +366,7 @@ impl Connections {
             });
             let Some((forgotten, given_back)) = forgotten.await? else { return Err(AuditUnavailable.into()) };
             held.drop_all_of(&person);
-            held.unsaved().retain(|owner, _| !owner.is(&person));
+            held.unsaved().retain(|owner, _| !owner.person.is(&person));
             for owner in &forgotten {
                 noting.note(Event::Forgotten, &owner.connector, None, "");
             }
@@ -384,7 +381,7 @@ impl Connections {
     }
 
     /// Whether a ticket is for this person. That somebody else opened it is recorded, once.
-    fn check_person(&self, asked: &Ticket, holder: &Holder, visit: &PageVisit) -> Result<(), ConnectError> {
+    fn check_person(&self, asked: &Ticket, holder: &PersonId, visit: &PageVisit) -> Result<(), ConnectError> {
         if asked.holder == *holder {
             return Ok(());
         }
@@ -400,7 +397,7 @@ impl Connections {
     pub fn opened_by_another(&self, asked: &Ticket, visit: &PageVisit) -> Result<(), ConnectError> {
         let place = self.events.reserve()?;
         let mut doing = self.events.begin_unknown(place, DeedKind::ForeignLink, visit);
-        doing.about(&asked.holder.owner(&asked.connector));
+        doing.about(&Owner::new(&asked.holder, &asked.connector));
         doing.by(&asked.agent);
         doing.came_to_nothing(ConnectError::OtherPerson);
         Ok(())
@@ -420,7 +417,7 @@ impl Doing {
 fn check_answer(
     callback: &Callback<'_>,
     flow: &Flow,
-    holder: &Holder,
+    holder: &PersonId,
     browser: &str,
 ) -> Result<SecretToken, ConnectError> {
     if !flow.is_in(browser) {

@@ -131,11 +131,10 @@ impl Doing {
         self.connector = Some(owner.connector.clone());
         self.recording.add(|deed| {
             deed.connector = Some(owner.connector.clone());
-            let known = known(owner);
             match &deed.person {
-                None => deed.person = Some(known),
-                Some(person) if person.is(&known) => {}
-                Some(_) => deed.owner = Some(known),
+                None => deed.person = Some(KnownPerson::of(&owner.person)),
+                Some(person) if person.id == owner.person => {}
+                Some(_) => deed.owner = Some(KnownPerson::of(&owner.person)),
             }
         });
     }
@@ -200,12 +199,6 @@ impl Service {
             client_id: Arc::clone(&settings.client_id),
         }
     }
-}
-
-/// The person that has something, as records name people.
-pub fn known(owner: &Owner) -> KnownPerson {
-    let Owner { issuer, tenant, subject, connector: _ } = owner.clone();
-    KnownPerson { issuer_name: None, issuer, tenant, subject, name: None }
 }
 
 /// What records say of tokens that came.

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::Service;
 use super::tickets::TicketId;
-use super::{Holder, Service};
 use crate::clock::Now;
 use crate::digest::sha256;
-use crate::identity::{Person, SecretToken};
+use crate::identity::{Person, PersonId, SecretToken};
 use crate::random;
 use crate::vault::Forgettings;
 
@@ -24,7 +24,7 @@ pub struct Flow {
     /// The ticket that it was begun with.
     pub ticket: TicketId,
     /// The person.
-    pub holder: Holder,
+    pub holder: PersonId,
     /// The service that was asked.
     pub service: Arc<Service>,
     /// What proves that who redeems the code is who asked for it (RFC 7636).
@@ -45,7 +45,7 @@ impl Flow {
     /// One that begins now, in this browser.
     pub fn begin(
         ticket: TicketId,
-        holder: Holder,
+        holder: PersonId,
         service: Arc<Service>,
         forgettings: Forgettings,
         browser: &str,

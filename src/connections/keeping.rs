@@ -44,7 +44,7 @@ impl Held {
         let service = &flow.service;
         let (account, issued) = (self.account(service, &tokens).await, event::issued(&tokens));
         doing.add(|deed| deed.account.clone_from(&account));
-        let owner = ticket.holder.owner(&ticket.connector);
+        let owner = Owner::new(&ticket.holder, &ticket.connector);
         let mut grant =
             Grant::new(*service.client.fingerprint(), tokens, account, doing.id(), now.unix_seconds());
         let _turn = self.turns.take(&owner).await;
@@ -144,7 +144,7 @@ impl Held {
         events: &Events,
     ) -> Option<Vec<GivenBack>> {
         let unsaved = self.unsaved();
-        let unsaved = unsaved.iter().filter(|(owner, _)| owner.is(person));
+        let unsaved = unsaved.iter().filter(|(owner, _)| owner.person.is(person));
         let mut leftovers: HashMap<Owner, Leftover> =
             unsaved.map(|(owner, (_, grant))| (owner.clone(), grant.leftover())).collect();
         for (owner, record) in found {
@@ -166,13 +166,13 @@ impl Held {
     pub(super) fn drop_all_of(&self, person: &Person) {
         self.tickets.forget(person);
         self.flows.forget(person);
-        for (owner, _) in self.opened.iter().filter(|(owner, _)| owner.is(person)) {
+        for (owner, _) in self.opened.iter().filter(|(owner, _)| owner.person.is(person)) {
             self.opened.invalidate(&*owner);
         }
-        for (owner, _) in self.refused.iter().filter(|(owner, _)| owner.is(person)) {
+        for (owner, _) in self.refused.iter().filter(|(owner, _)| owner.person.is(person)) {
             self.refused.invalidate(&*owner);
         }
-        self.drop_uses(|owner| owner.is(person));
+        self.drop_uses(|owner| owner.person.is(person));
     }
 
     /// Drops when agents last used what these owners had.

@@ -12,13 +12,12 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::audit::{AuditUnavailable, KnownPerson, Recorder, RequestId};
+use crate::audit::{AuditUnavailable, Recorder, RequestId};
 use crate::clock::Now;
 use crate::error_chain::ErrorChain;
 use crate::flight::Flights;
-use crate::identity::{Actor, Caller, Issuer, Person, Scopes, SecretToken, Subject, Tenant};
+use crate::identity::{Actor, PersonId, Scopes, SecretToken};
 use crate::metrics::Metrics;
-use crate::oauth::authorization_server::AuthorizationServers;
 use crate::oauth::code_client::{CodeClient, CodeClientSettings};
 use crate::oauth::error_response::Word;
 use crate::oauth::exchange::ExchangeError;
@@ -69,45 +68,6 @@ pub struct ConnectionSettings {
     pub account: Option<Arc<str>>,
 }
 
-/// A person who can have connections.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Holder {
-    /// Who vouches for the person: the issuer as it is configured, also where its tokens have another `iss`.
-    pub issuer: Issuer,
-    /// The person's tenant there.
-    pub tenant: Tenant,
-    /// The person.
-    pub subject: Subject,
-}
-
-impl Holder {
-    /// The person behind a caller. `None` when the caller's issuer is not configured any more, or when there is no person.
-    pub fn of(caller: &Caller, servers: &AuthorizationServers) -> Option<Self> {
-        let server = servers.get(caller.issuer()).filter(|_| !caller.is_agent_alone())?;
-        Some(Self {
-            issuer: server.settings().issuer.clone(),
-            tenant: caller.tenant().clone(),
-            subject: caller.subject().clone(),
-        })
-    }
-
-    /// Whether it is `person`.
-    pub fn is(&self, person: &Person) -> bool {
-        person.is(&self.issuer, &self.tenant, &self.subject)
-    }
-
-    /// The person, as records name people.
-    pub fn known(&self) -> KnownPerson {
-        let Self { issuer, tenant, subject } = self.clone();
-        KnownPerson { issuer_name: None, issuer, tenant, subject, name: None }
-    }
-
-    fn owner(&self, connector: &ConnectorName) -> Owner {
-        let Self { issuer, tenant, subject } = self.clone();
-        Owner { issuer, tenant, subject, connector: connector.clone() }
-    }
-}
-
 /// Where the gateway's pages are, as browsers reach them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Links {
@@ -139,7 +99,7 @@ pub struct Wanted {
     /// By which call.
     pub request: RequestId,
     /// For whom.
-    pub holder: Holder,
+    pub holder: PersonId,
     /// By whom.
     pub agent: Actor,
     /// Of which connector.

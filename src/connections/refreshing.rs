@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::event;
 use super::{ConnectionError, Connections, Event, Grant, Held, Leftover, Missing, Service, Wanted};
 use crate::audit::{
-    DeedKind, Destination, Exchange, ExchangeEnd, ExchangeReason, Failure, Fault, Occasion, Place, Recording,
-    RequestId, Whom,
+    DeedKind, Destination, Exchange, ExchangeEnd, ExchangeReason, Failure, Fault, KnownPerson, Occasion,
+    Place, Recording, RequestId, Whom,
 };
 use crate::clock::Now;
 use crate::error_chain::ErrorChain;
@@ -101,7 +101,7 @@ impl Connections {
         now: Now,
     ) -> Result<(Arc<OpenedGrant>, CacheLookup), ConnectionError> {
         let service = self.service(&wanted.connector).ok_or(ConnectionError::NotConfigured)?;
-        let owner = wanted.holder.owner(&wanted.connector);
+        let owner = Owner::new(&wanted.holder, &wanted.connector);
         let opened = self.held.open(&owner).await?.ok_or(ConnectionError::Missing(Missing::Connection))?;
         check(service, &opened.grant, wanted)?;
         self.held.note_use(&owner, &wanted.agent, now);
@@ -131,7 +131,7 @@ impl Connections {
         now: Now,
     ) -> Result<Option<Arc<OpenedGrant>>, ConnectionError> {
         let service = self.service(&wanted.connector).ok_or(ConnectionError::NotConfigured)?;
-        let owner = wanted.holder.owner(&wanted.connector);
+        let owner = Owner::new(&wanted.holder, &wanted.connector);
         let opened = self.held.open(&owner).await?.ok_or(ConnectionError::Missing(Missing::Connection))?;
         check(service, &opened.grant, wanted)?;
         if opened.access_token().digest() != turned_away.access_token().digest() {
@@ -156,7 +156,7 @@ impl Connections {
         if opened.grant.refresh_token.is_none() {
             return Err(ConnectionError::Missing(Missing::Renewal));
         }
-        let owner = wanted.holder.owner(&wanted.connector);
+        let owner = Owner::new(&wanted.holder, &wanted.connector);
         if let Some(refused) = self.held.refused.get(&owner) {
             return Err(refused);
         }
@@ -177,7 +177,7 @@ impl Connections {
     ) -> impl Future<Output = Result<Arc<OpenedGrant>, ConnectionError>> + Send + 'static {
         let Wanted { request, holder, agent, connector, .. } = wanted.clone();
         let renewal = Renewal {
-            owner: holder.owner(&connector),
+            owner: Owner::new(&holder, &connector),
             service: Arc::clone(service),
             old: opened.access_token().digest(),
             agent,
@@ -199,7 +199,7 @@ impl Renewal {
         };
         let recorded = self.service.events.recorder().begin(Exchange {
             grant: REFRESH_TOKEN,
-            whom: Whom::Owner(event::known(&self.owner).into(), self.agent.clone()),
+            whom: Whom::Owner(KnownPerson::of(&self.owner.person).into(), self.agent.clone()),
             server: settings.label.clone(),
             issuer: settings.issuer.clone(),
             endpoint: self.service.client.token_endpoint().as_ref().map(Destination::of),

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::*;
-use crate::audit::{AuditLog, AuditSettings, Exchanges, PageVisit, Privacy};
+use crate::audit::{AuditLog, AuditSettings, Exchanges, KnownPerson, PageVisit, Privacy};
 use crate::checked_url::{CheckedUrl, PlainHttp};
 use crate::demo::authorization_server::{AuthorizationServer, Endpoint, GrantKind, MAIL_AUDIENCE, Settings};
 use crate::demo::certificates::DevelopmentCertificates;
 use crate::demo::script::Reply;
-use crate::identity::{IssuerName, Peer, Realm};
+use crate::identity::{Issuer, IssuerName, Peer, Person, Realm, Subject, Tenant};
 use crate::oauth::ClientAuth;
 use crate::oauth::assertion::{AssertionKey, KeyNaming};
 use crate::oauth::code_client::{CodeClient, CodeEndpoints};
@@ -33,8 +33,12 @@ pub(super) struct Bed {
     folder: TempDir,
 }
 
-pub(super) fn holder(who: &str) -> Holder {
-    Holder { issuer: Issuer::new("https://issuer.example"), tenant: Tenant::Sole, subject: Subject::new(who) }
+pub(super) fn holder(who: &str) -> PersonId {
+    PersonId {
+        issuer: Issuer::new("https://issuer.example"),
+        tenant: Tenant::Sole,
+        subject: Subject::new(who),
+    }
 }
 
 pub(super) fn person(who: &str) -> Person {
@@ -47,8 +51,7 @@ pub(super) fn person(who: &str) -> Person {
 /// A request for a page, of whoever is signed in there.
 pub(super) fn visit(who: &str) -> PageVisit {
     let address = "192.0.2.7:40000".parse().expect("an address");
-    let mut person = event::known(&holder(who).owner(&ConnectorName::new("mail")));
-    person.name = Some(format!("{who} by name").into());
+    let person = KnownPerson { name: Some(format!("{who} by name").into()), ..KnownPerson::of(&holder(who)) };
     PageVisit {
         request: RequestId::next(),
         person: Some(person),

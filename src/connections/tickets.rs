@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast;
 
-use super::{Holder, Missing, Wanted};
+use super::{Missing, Wanted};
 use crate::clock::Now;
-use crate::identity::{Actor, Person, Scopes};
+use crate::identity::{Actor, Person, PersonId, Scopes};
 use crate::random;
 use crate::tool::{ConnectorName, ToolName};
 
@@ -53,7 +53,7 @@ impl fmt::Display for TicketId {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ticket {
     /// The person, and nobody else, can use it.
-    pub holder: Holder,
+    pub holder: PersonId,
     /// The agent.
     pub agent: Actor,
     /// The connector.
@@ -89,7 +89,7 @@ struct Kept {
 }
 
 /// An agent that asks a person for something at a connector.
-pub type Asker = (Holder, Actor, ConnectorName);
+pub type Asker = (PersonId, Actor, ConnectorName);
 
 impl Default for Tickets {
     fn default() -> Self {
@@ -281,7 +281,7 @@ mod tests {
     fn wanted(subject: &str, agent: &str, connector: &str, tool: &str) -> Wanted {
         Wanted {
             request: crate::audit::RequestId::next(),
-            holder: Holder {
+            holder: PersonId {
                 issuer: Issuer::new("https://issuer.example"),
                 tenant: Tenant::Sole,
                 subject: Subject::new(subject),

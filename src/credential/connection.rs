@@ -8,9 +8,9 @@ use super::mode::ConnectionPermit;
 use super::{Credential, ObtainError, Origin, Source, bearer};
 use crate::audit::RequestId;
 use crate::clock::Now;
-use crate::connections::{ConnectionError, Connections, Holder, OpenedGrant, TicketId, Wanted};
+use crate::connections::{ConnectionError, Connections, OpenedGrant, TicketId, Wanted};
 use crate::metrics::CacheLookup;
-use crate::oauth::authorization_server::AuthorizationServers;
+use crate::oauth::authorization_server::{AuthorizationServers, person_of};
 use crate::oauth::exchange::ExchangeError;
 use crate::tool::IdentityMode;
 
@@ -108,7 +108,7 @@ impl ByConnection {
         let unknown = || ObtainError::UnknownIssuer(caller.issuer_name().clone());
         Ok(Wanted {
             request: call,
-            holder: Holder::of(caller, &self.servers).ok_or_else(unknown)?,
+            holder: person_of(caller, &self.servers).ok_or_else(unknown)?,
             // Who nobody can name, nobody can have agreed to.
             agent: caller.actor().ok_or(ObtainError::AgentUnknown)?.clone(),
             connector: permit.tool().connector.clone(),

@@ -16,10 +16,11 @@ use super::mcp::elicitation::{Action, Purpose};
 use super::refusal::Refusal;
 use super::routes::Connector;
 use super::tool_call::ToolCall;
-use crate::audit::{ConfirmationNote, Deed, DeedEnd, DeedKind, Failure, Fault};
+use crate::audit::{ConfirmationNote, Deed, DeedEnd, DeedKind, Failure, Fault, KnownPerson};
 use crate::clock::Now;
 use crate::confirmation::{Answer, Bound, By, Question, QuestionId, Shown, Standing};
-use crate::connections::Holder;
+use crate::identity::PersonId;
+use crate::oauth::authorization_server::person_of;
 use crate::policy::Permit;
 use crate::strict_json::ExactError;
 use crate::tool::Confirm;
@@ -129,7 +130,7 @@ impl Gateway {
         tool_call: &mut ToolCall,
         call: &mut Call,
     ) -> Result<(), Refusal> {
-        let holder = Holder::of(permit.caller(), &self.servers);
+        let holder = person_of(permit.caller(), &self.servers);
         let (holder, pages) = holder
             .zip(self.pages.as_ref())
             .filter(|(holder, pages)| pages.lets_in(&holder.issuer))
@@ -180,7 +181,7 @@ impl Gateway {
 impl Gateway {
     /// Takes what the person answered in their client, or waits for them where they went to the page. Whether that lets the call
     /// through is seen when it is met.
-    async fn take_answer(&self, holder: &Holder, call: &mut Call) -> Result<(), Refusal> {
+    async fn take_answer(&self, holder: &PersonId, call: &mut Call) -> Result<(), Refusal> {
         let Some(given) = call.mcp.as_ref().and_then(|spoken| spoken.answers.as_ref()) else { return Ok(()) };
         let Purpose::Confirm { id, in_form } = &given.purpose else { return Ok(()) };
         let Some(id) = QuestionId::parse(id) else { return Ok(()) };
@@ -206,7 +207,8 @@ impl Gateway {
             Answer::Agree => DeedKind::Confirm,
             Answer::Decline => DeedKind::DeclineCall,
         };
-        let mut deed = Deed { person: Some(holder.known()), request: Some(request), ..Deed::of(kind) };
+        let mut deed =
+            Deed { person: Some(KnownPerson::of(holder)), request: Some(request), ..Deed::of(kind) };
         question.tell(&mut deed);
         let recording = self.recorder.begin_deed(deed)?;
         let answered = self.questions.answer(&id, holder, answer, By::Form, now, &request.to_string());

@@ -18,12 +18,22 @@ use super::resource_authorization_server::{
 use super::{ActorToken, ApplicationSettings, ExchangeSettings, Grant, IssuerSettings};
 use crate::checked_url::CheckedUrl;
 use crate::digest::FieldDigest;
-use crate::identity::{Issuer, SecretToken};
+use crate::identity::{Caller, Issuer, PersonId, SecretToken};
 use crate::metrics::Metrics;
 use crate::tool::{ResourceAuthorizationServerName, Target};
 
 /// All authorization servers, by the exact `iss` of their tokens.
 pub type AuthorizationServers = Arc<HashMap<Issuer, Arc<AuthorizationServer>>>;
+
+/// The person behind a caller. `None` when the caller's issuer is not configured any more, or when there is no person.
+pub fn person_of(caller: &Caller, servers: &AuthorizationServers) -> Option<PersonId> {
+    let server = servers.get(caller.issuer()).filter(|_| !caller.is_agent_alone())?;
+    Some(PersonId {
+        issuer: server.settings().issuer.clone(),
+        tenant: caller.tenant().clone(),
+        subject: caller.subject().clone(),
+    })
+}
 
 /// One authorization server. Its keys, and what is published of it, are kept fresh until it is dropped.
 #[derive(Debug)]

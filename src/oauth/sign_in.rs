@@ -21,7 +21,7 @@ use super::jws::{Jws, JwsError, OtherToken};
 use super::outbound::OutboundError;
 use super::verifier::{VerifyError, check_signature_with_keys_of};
 use crate::clock::Now;
-use crate::identity::{Issuer, IssuerName, Scopes, SecretToken, Subject, Tenant};
+use crate::identity::{IssuerName, PersonId, Scopes, SecretToken};
 use crate::random;
 use crate::strict_json;
 
@@ -44,9 +44,7 @@ pub struct SignInSettings {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SignedIn {
     pub(super) issuer_name: IssuerName,
-    pub(super) issuer: Issuer,
-    pub(super) tenant: Tenant,
-    pub(super) subject: Subject,
+    pub(super) id: PersonId,
     pub(super) name: Option<Arc<str>>,
 }
 
@@ -56,29 +54,14 @@ impl SignedIn {
         &self.issuer_name
     }
 
-    /// Who vouches for the person.
-    pub fn issuer(&self) -> &Issuer {
-        &self.issuer
-    }
-
-    /// The person's tenant there.
-    pub fn tenant(&self) -> &Tenant {
-        &self.tenant
-    }
-
-    /// The person.
-    pub fn subject(&self) -> &Subject {
-        &self.subject
+    /// Which person.
+    pub fn id(&self) -> &PersonId {
+        &self.id
     }
 
     /// What people call them, where the issuer says it: for reading, and for nothing else.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
-    }
-
-    /// Whether both are the same person, whatever they are called.
-    pub fn is_same_person(&self, other: &Self) -> bool {
-        (&self.issuer, &self.tenant, &self.subject) == (&other.issuer, &other.tenant, &other.subject)
     }
 }
 
@@ -259,14 +242,17 @@ impl AuthorizationServer {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
+    use crate::identity::{Issuer, Subject, Tenant};
 
     /// Someone of this name, signed in at `https://issuer.example`.
     pub(crate) fn signed_in(who: &str) -> SignedIn {
         SignedIn {
             issuer_name: IssuerName::new("contoso"),
-            issuer: Issuer::new("https://issuer.example"),
-            tenant: Tenant::Sole,
-            subject: Subject::new(who),
+            id: PersonId {
+                issuer: Issuer::new("https://issuer.example"),
+                tenant: Tenant::Sole,
+                subject: Subject::new(who),
+            },
             name: None,
         }
     }

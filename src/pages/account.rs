@@ -2,7 +2,6 @@
 
 use http::StatusCode;
 
-use super::connect::holder;
 use super::fields::Fields;
 use super::problem::Problem;
 use super::reply::Reply;
@@ -21,7 +20,7 @@ impl Visit<'_> {
         let Some(session) = &self.session else { return Ok(self.ask_to_sign_in(None, None, false)) };
         let query = self.query()?;
         let connections = match &self.pages.connections {
-            Some(connections) => connections.of(&holder(session.person())).await.map_err(|error| {
+            Some(connections) => connections.of(session.person().id()).await.map_err(|error| {
                 tracing::error!(error = %ErrorChain(&error), "Connections not read");
                 Problem::VaultUnavailable
             })?,
@@ -49,8 +48,8 @@ impl Visit<'_> {
     pub(super) async fn disconnect(&self, form: &Fields) -> Result<Reply, Problem> {
         let connector = form.required("connector")?;
         let session = self.session_for(&purpose(connector), form.get("token"))?;
-        let (holder, connector) = (holder(session.person()), ConnectorName::new(connector));
-        let taken = self.connections()?.disconnect(&holder, &connector, &self.as_recorded()).await;
+        let (holder, connector) = (session.person().id(), ConnectorName::new(connector));
+        let taken = self.connections()?.disconnect(holder, &connector, &self.as_recorded()).await;
         let taken = taken.map_err(|error| {
             tracing::error!(error = %ErrorChain(&error), "Connection not taken away");
             match error {

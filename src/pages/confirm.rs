@@ -5,7 +5,6 @@
 
 use http::StatusCode;
 
-use super::connect::holder;
 use super::fields::Fields;
 use super::link::{Link, LinkPage};
 use super::problem::Problem;
@@ -14,7 +13,7 @@ use super::sessions::Session;
 use super::text::{self, Lines, NAME_CHARS_MAX};
 use super::view::{ConfirmPage, DonePage, FieldView, PartView};
 use super::{Visit, rendered};
-use crate::audit::DeedKind;
+use crate::audit::{DeedKind, KnownPerson};
 use crate::confirmation::{Answer, AnswerError, By, Content, Part, Question, QuestionId};
 use crate::tool::{IdentityMode, Primitive};
 
@@ -71,8 +70,8 @@ impl Visit<'_> {
             Answer::Decline => DeedKind::DeclineCall,
         })?;
         happening.add(|deed| question.tell(deed));
-        let (holder, questions) = (holder(session.person()), &self.pages.questions);
-        let answered = questions.answer(&question.id, &holder, answer, By::Page, self.now, &self.reference);
+        let (holder, questions) = (session.person().id(), &self.pages.questions);
+        let answered = questions.answer(&question.id, holder, answer, By::Page, self.now, &self.reference);
         match answered.map_err(Problem::from) {
             Ok(question) => {
                 happening.done();
@@ -92,13 +91,13 @@ impl Visit<'_> {
     }
 
     fn check_asked(&self, question: &Question, session: &Session) -> Result<(), Problem> {
-        if question.bound.holder == holder(session.person()) {
+        if question.bound.holder == *session.person().id() {
             return Ok(());
         }
         let mut happening = self.begins(DeedKind::ForeignLink)?;
         happening.add(|deed| {
             question.tell(deed);
-            deed.owner = Some(question.bound.holder.known());
+            deed.owner = Some(KnownPerson::of(&question.bound.holder));
         });
         happening.failed(&Problem::OtherPerson);
         Err(Problem::OtherPerson)

@@ -15,9 +15,8 @@ use super::text::{self, NAME_CHARS_MAX};
 use super::view::{ConnectPage, DonePage};
 use super::{Visit, rendered};
 use crate::audit::DeedKind;
-use crate::connections::{Callback, ConnectError, Connected, Connections, Holder, Missing, Ticket, TicketId};
+use crate::connections::{Callback, ConnectError, Connected, Connections, Missing, Ticket, TicketId};
 use crate::oauth::exchange::ExchangeError;
-use crate::oauth::sign_in::SignedIn;
 use crate::vault::VaultError;
 
 impl Visit<'_> {
@@ -70,7 +69,7 @@ impl Visit<'_> {
         self.check_person(&asked, session)?;
         let connections = self.connections()?;
         let begun = connections
-            .begin(&id, &holder(session.person()), &browser(session), &self.as_recorded(), self.now)
+            .begin(&id, session.person().id(), &browser(session), &self.as_recorded(), self.now)
             .await;
         Ok(Reply::see_other(begun.map_err(|error| self.failed(&error))?.as_str()))
     }
@@ -92,8 +91,8 @@ impl Visit<'_> {
             happening.failed(&Problem::NotBegun);
             return Err(Problem::NotBegun);
         };
-        let (holder, browser, visit) = (holder(session.person()), browser(session), self.as_recorded());
-        let connected = connections.complete(&callback, &holder, &browser, &visit, self.now).await;
+        let (holder, browser, visit) = (session.person().id(), browser(session), self.as_recorded());
+        let connected = connections.complete(&callback, holder, &browser, &visit, self.now).await;
         match connected {
             Ok(connected) => Ok(self.done(&connected, "is connected")),
             Err(ConnectError::Declined { error }) => {
@@ -109,7 +108,7 @@ impl Visit<'_> {
         let session = self.session_for(&format!("agree:{id}"), form.get("token"))?;
         self.check_person(&asked, session)?;
         let agreed =
-            self.connections()?.agree(&id, &holder(session.person()), &self.as_recorded(), self.now).await;
+            self.connections()?.agree(&id, session.person().id(), &self.as_recorded(), self.now).await;
         match agreed {
             Ok(connected) => Ok(self.done(&connected, "can be used")),
             Err(error) => Err(self.failed(&error)),
@@ -121,8 +120,7 @@ impl Visit<'_> {
         let (id, asked) = self.asked(ticket)?;
         let session = self.session_for(&format!("decline:{id}"), form.get("token"))?;
         self.check_person(&asked, session)?;
-        let declined =
-            self.connections()?.decline(&id, &holder(session.person()), &self.as_recorded(), self.now);
+        let declined = self.connections()?.decline(&id, session.person().id(), &self.as_recorded(), self.now);
         declined.map_err(|error| self.failed(&error))?;
         let agent = text::shown(asked.agent.as_str(), NAME_CHARS_MAX);
         let connector = text::shown(asked.connector.as_str(), NAME_CHARS_MAX);
@@ -151,7 +149,7 @@ impl Visit<'_> {
     }
 
     fn check_person(&self, asked: &Ticket, session: &Session) -> Result<(), Problem> {
-        if asked.holder == holder(session.person()) {
+        if asked.holder == *session.person().id() {
             return Ok(());
         }
         let recorded = self.connections()?.opened_by_another(asked, &self.as_recorded());
@@ -211,15 +209,6 @@ fn why(missing: Missing) -> Option<&'static str> {
         Missing::Unusable(_) => Some(
             "You have connected it before; what was kept of it cannot be used, so it has to be connected anew.",
         ),
-    }
-}
-
-/// The person, as connections know people.
-pub(super) fn holder(person: &SignedIn) -> Holder {
-    Holder {
-        issuer: person.issuer().clone(),
-        tenant: person.tenant().clone(),
-        subject: person.subject().clone(),
     }
 }
 

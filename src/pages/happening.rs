@@ -51,13 +51,11 @@ impl Visit<'_> {
 
     /// A person, as records name people. What they are called is for those alone that are to say so.
     pub(super) fn known(&self, person: &SignedIn) -> KnownPerson {
-        let server = self.pages.servers.get(person.issuer());
+        let server = self.pages.servers.get(&person.id().issuer);
         let is_named = server.is_some_and(|server| server.settings().keeps_display_names);
         KnownPerson {
             issuer_name: Some(person.issuer_name().clone()),
-            issuer: person.issuer().clone(),
-            tenant: person.tenant().clone(),
-            subject: person.subject().clone(),
+            id: person.id().clone(),
             name: person.name().filter(|_| is_named).map(Into::into),
         }
     }

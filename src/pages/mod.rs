@@ -259,7 +259,7 @@ impl Pages {
     fn session(&self, request: &Request<()>, now: Now) -> Option<Session> {
         let id = Cookie::Session.read(request.headers(), &self.settings)?;
         let session = self.browsers.sessions.open(&id, now.monotonic)?;
-        self.lets_in(session.person().issuer()).then_some(session)
+        self.lets_in(&session.person().id().issuer).then_some(session)
     }
 }
 

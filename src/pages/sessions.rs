@@ -92,7 +92,7 @@ impl Sessions {
         let sessions = &mut all.sessions;
         let of_person: Vec<([u8; 32], Instant)> = sessions
             .iter()
-            .filter(|(_, kept)| kept.person.is_same_person(&person))
+            .filter(|(_, kept)| kept.person.id() == person.id())
             .map(|(digest, kept)| (*digest, kept.seen))
             .collect();
         if of_person.len() >= SESSIONS_OF_ONE_MAX {
@@ -135,8 +135,7 @@ impl Sessions {
         all.forgotten.truncate(FORGOTTEN_MAX);
         let sessions = &mut all.sessions;
         let before = sessions.len();
-        sessions
-            .retain(|_, Kept { person: kept, .. }| !person.is(kept.issuer(), kept.tenant(), kept.subject()));
+        sessions.retain(|_, kept| !kept.person.id().is(person));
         before - sessions.len()
     }
 
@@ -148,7 +147,7 @@ impl Sessions {
 impl All {
     fn has_forgotten(&self, person: &SignedIn, since: Forgets) -> bool {
         let count = usize::try_from(self.forgets - since.0).unwrap_or(usize::MAX);
-        let is_them = |forgotten: &Person| forgotten.is(person.issuer(), person.tenant(), person.subject());
+        let is_them = |forgotten: &Person| person.id().is(forgotten);
         count > FORGOTTEN_MAX || self.forgotten.iter().take(count).any(is_them)
     }
 }
@@ -189,7 +188,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::{Realm, Subject};
+    use crate::identity::{PersonId, Realm, Subject};
     use crate::oauth::sign_in::testing::signed_in;
 
     fn begin(sessions: &Sessions, who: &str, now: Instant) -> String {
@@ -197,8 +196,8 @@ mod tests {
     }
 
     fn person(who: &str) -> Person {
-        let realm = Realm::Issuers([signed_in(who).issuer().clone()].into());
-        Person { realm, subject: signed_in(who).subject().clone() }
+        let PersonId { issuer, subject, .. } = signed_in(who).id().clone();
+        Person { realm: Realm::Issuers([issuer].into()), subject }
     }
 
     #[test]

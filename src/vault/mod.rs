@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{MappedMutexGuard, MutexGuard};
 use zeroize::Zeroizing;
 
-use crate::identity::Person;
+use crate::identity::{Person, PersonId};
 use crate::metrics::Metrics;
 use crate::tool::ConnectorName;
 
@@ -34,6 +34,7 @@ pub use owner::Owner;
 
 use decision::Decision;
 use key::{Name, SealingKey};
+use owner::person_name;
 use sealer::Sealer;
 use state::State;
 use store::{Change, Row, Store};
@@ -169,9 +170,9 @@ impl Vault {
         self.shared.generation(owner)
     }
 
-    /// How often the person of `owner` has been forgotten so far.
-    pub fn forgettings(&self, owner: &Owner) -> Forgettings {
-        self.shared.forgettings(owner)
+    /// How often a person has been forgotten so far.
+    pub fn forgettings(&self, person: &PersonId) -> Forgettings {
+        self.shared.forgettings(person)
     }
 
     /// The record of `owner`, where there is one.
@@ -190,18 +191,17 @@ impl Vault {
         .await
     }
 
-    /// The records of the person of `owner`, whatever they are for. Those that cannot be used are counted and left out.
+    /// The records of a person, whatever they are for. Those that cannot be used are counted and left out.
     ///
     /// # Errors
     ///
     /// What the engine says.
-    pub async fn of_the_person_of(&self, owner: &Owner) -> Result<Vec<(Owner, Record)>, VaultError> {
-        let owner = owner.clone();
+    pub async fn of_person(&self, person: &PersonId) -> Result<Vec<(Owner, Record)>, VaultError> {
+        let person = person.clone();
         self.in_time(|shared| async move {
-            let rows = shared.store().await?.rows_of(&owner.person_name(&shared.sealer.names)).await?;
+            let rows = shared.store().await?.rows_of(&person_name(&person, &shared.sealer.names)).await?;
             let opened = rows.iter().filter_map(|row| {
-                let found =
-                    shared.sealer.open_owner(row).filter(|found| found.is_of_the_person_of(&owner))?;
+                let found = shared.sealer.open_owner(row).filter(|found| found.person == person)?;
                 let record = shared.open_record(row, &found);
                 let record = record.inspect_err(|fault| shared.note(*fault, &found.connector)).ok()?;
                 Some((found, record))
@@ -249,7 +249,7 @@ impl Vault {
         self.change(move |shared, decision| async move {
             let mut store = shared.store_to_change(&decision).await?;
             // Nobody is forgotten while the store is held.
-            if shared.forgettings(&owner) != begun {
+            if shared.forgettings(&owner.person) != begun {
                 return Err(VaultError::Superseded);
             }
             let generation = Generation(shared.generation(&owner).0.saturating_add(1));
@@ -304,7 +304,7 @@ impl Vault {
             let mut store = shared.store_to_change(&decision).await?;
             let mut found = Vec::new();
             each_row(&mut store, |row| {
-                if let Some(owner) = shared.sealer.open_owner(row).filter(|owner| owner.is(&person)) {
+                if let Some(owner) = shared.sealer.open_owner(row).filter(|owner| owner.person.is(&person)) {
                     let record = shared.open_record(row, &owner).ok();
                     found.push((owner, record));
                 }
@@ -458,8 +458,8 @@ impl Shared {
         self.with_state(|state| self.sealer.generation(owner, state))
     }
 
-    fn forgettings(&self, owner: &Owner) -> Forgettings {
-        self.with_state(|state| self.sealer.forgettings(owner, state))
+    fn forgettings(&self, person: &PersonId) -> Forgettings {
+        self.with_state(|state| self.sealer.forgettings(person, state))
     }
 
     fn with_state<T>(&self, look: impl FnOnce(&State) -> T) -> T {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::VaultError;
 use super::key::{Name, NameKey, Place};
-use crate::identity::{Issuer, Person, Realm, Subject, Tenant};
+use crate::identity::{Issuer, Person, PersonId, Realm, Subject, Tenant};
 use crate::tool::ConnectorName;
 
 /// Longest description of an owner that is kept: four identifiers, each of which has a bound of its own where it comes from.
@@ -15,38 +15,21 @@ pub const OWNER_BYTES_MAX: usize = 16_384;
 /// Whose a record is.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Owner {
-    /// Who vouches for the person.
-    pub issuer: Issuer,
-    /// The person's tenant there.
-    pub tenant: Tenant,
-    /// The person.
-    pub subject: Subject,
+    /// The person's.
+    pub person: PersonId,
     /// What it is for.
     pub connector: ConnectorName,
 }
 
 impl Owner {
-    /// Whether both are of the same person.
-    pub fn is_of_the_person_of(&self, other: &Self) -> bool {
-        (&self.issuer, &self.tenant, &self.subject) == (&other.issuer, &other.tenant, &other.subject)
-    }
-
-    /// Whether it is `person`.
-    pub fn is(&self, person: &Person) -> bool {
-        person.is(&self.issuer, &self.tenant, &self.subject)
+    /// Who owns what `person` has for `connector`.
+    pub fn new(person: &PersonId, connector: &ConnectorName) -> Self {
+        Self { person: person.clone(), connector: connector.clone() }
     }
 
     /// The place of what is the owner's, of some kind.
     pub(super) fn place(&self, label: &str) -> Place {
-        self.person_place(label).at(self.connector.as_str().as_bytes())
-    }
-
-    fn person_place(&self, label: &str) -> Place {
-        let Self { issuer, tenant, subject, connector: _ } = self;
-        Place::new(label)
-            .at(issuer.as_str().as_bytes())
-            .at_optional(tenant.id())
-            .at(subject.as_str().as_bytes())
+        person_place(&self.person, label).at(self.connector.as_str().as_bytes())
     }
 
     /// The name of what the owner has.
@@ -54,25 +37,25 @@ impl Owner {
         names.name(&self.place("owner"))
     }
 
-    /// The name of the person, by which all that they have is found.
-    pub(super) fn person_name(&self, names: &NameKey) -> Name {
-        names.name(&self.person_place("person"))
-    }
-
     /// Every name under which something can have been taken away from the owner: this record, or all of the person's, whether
     /// the person was named by an issuer or by a tenant.
     pub(super) fn revocable(&self, names: &NameKey) -> Vec<Name> {
-        let mut names_taken = self.forgettable(names);
+        let mut names_taken = forgettable(&self.person, names);
         names_taken.push(self.name(names));
         names_taken
     }
+}
 
-    /// Those of them under which the person is forgotten.
-    pub(super) fn forgettable(&self, names: &NameKey) -> Vec<Name> {
-        let by_issuer = names.name(&at_issuer(&self.issuer, &self.subject));
-        let by_tenant = self.tenant.id().map(|tenant| names.name(&in_tenant(tenant, &self.subject)));
-        std::iter::once(by_issuer).chain(by_tenant).collect()
-    }
+/// The name of a person, by which all that they have is found.
+pub fn person_name(person: &PersonId, names: &NameKey) -> Name {
+    names.name(&person_place(person, "person"))
+}
+
+/// Every name under which a person is forgotten.
+pub fn forgettable(person: &PersonId, names: &NameKey) -> Vec<Name> {
+    let by_issuer = names.name(&at_issuer(&person.issuer, &person.subject));
+    let by_tenant = person.tenant.id().map(|tenant| names.name(&in_tenant(tenant, &person.subject)));
+    std::iter::once(by_issuer).chain(by_tenant).collect()
 }
 
 /// The names under which all that a person has is taken away, also what nobody finds at the time.
@@ -83,6 +66,11 @@ pub fn names_of_person(person: &Person, names: &NameKey) -> Vec<Name> {
         }
         Realm::Tenant(tenant) => vec![names.name(&in_tenant(tenant, &person.subject))],
     }
+}
+
+fn person_place(person: &PersonId, label: &str) -> Place {
+    let PersonId { issuer, tenant, subject } = person;
+    Place::new(label).at(issuer.as_str().as_bytes()).at_optional(tenant.id()).at(subject.as_str().as_bytes())
 }
 
 fn at_issuer(issuer: &Issuer, subject: &Subject) -> Place {
@@ -104,7 +92,7 @@ struct WrittenOwner<'a> {
 
 /// An owner, to be sealed.
 pub fn write(owner: &Owner) -> Result<Vec<u8>, VaultError> {
-    let Owner { issuer, tenant, subject, connector } = owner;
+    let Owner { person: PersonId { issuer, tenant, subject }, connector } = owner;
     let written = WrittenOwner {
         issuer: issuer.as_str().into(),
         tenant: tenant.id().map(Into::into),
@@ -119,9 +107,11 @@ pub fn write(owner: &Owner) -> Result<Vec<u8>, VaultError> {
 pub fn read(bytes: &[u8]) -> Option<Owner> {
     let WrittenOwner { issuer, tenant, subject, connector } = serde_json::from_slice(bytes).ok()?;
     Some(Owner {
-        issuer: Issuer::new(&*issuer),
-        tenant: tenant.map_or(Tenant::Sole, |id| Tenant::Named((&*id).into())),
-        subject: Subject::new(&*subject),
+        person: PersonId {
+            issuer: Issuer::new(&*issuer),
+            tenant: tenant.map_or(Tenant::Sole, |id| Tenant::Named((&*id).into())),
+            subject: Subject::new(&*subject),
+        },
         connector: ConnectorName::new(&*connector),
     })
 }

@@ -5,6 +5,7 @@ use super::owner::{self, Owner};
 use super::state::State;
 use super::store::Row;
 use super::{Forgettings, Generation, Record, RecordFault, VaultError};
+use crate::identity::PersonId;
 
 /// The keys of a vault, and the names within it.
 pub struct Sealer {
@@ -26,15 +27,16 @@ impl Sealer {
     }
 
     /// How often the person of `owner` has been forgotten.
-    pub fn forgettings(&self, owner: &Owner, state: &State) -> Forgettings {
-        Forgettings(sum(&owner.forgettable(&self.names), state))
+    pub fn forgettings(&self, person: &PersonId, state: &State) -> Forgettings {
+        Forgettings(sum(&owner::forgettable(person, &self.names), state))
     }
 
     /// Whose a row is, where that can be told.
     pub fn open_owner(&self, row: &Row) -> Option<Owner> {
         let name = row.name?;
         let owner = owner::read(&self.key(&row.key)?.open(&Place::new("owner/1").at(&name), &row.owner)?)?;
-        (self.name(&owner) == name && row.person == owner.person_name(&self.names)).then_some(owner)
+        (self.name(&owner) == name && row.person == owner::person_name(&owner.person, &self.names))
+            .then_some(owner)
     }
 
     /// What a row says, when all of it is as it was written for `owner`, and nothing has been taken away since.
@@ -67,7 +69,7 @@ impl Sealer {
         Ok(Row {
             at: 0,
             name: Some(name),
-            person: owner.person_name(&self.names).to_vec(),
+            person: owner::person_name(&owner.person, &self.names).to_vec(),
             generation: generation.0,
             key: key.id().clone(),
             owner: sealed_owner.ok_or(VaultError::NoRandomness)?,

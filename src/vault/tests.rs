@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 
 use super::*;
-use crate::identity::{Issuer, Realm, Subject, Tenant};
+use crate::identity::{Issuer, PersonId, Realm, Subject, Tenant};
 
 mod attacks;
 mod files;
@@ -31,11 +31,18 @@ fn key(id: &str, fill: u8) -> VaultKey {
 
 fn owner(subject: &str, connector: &str) -> Owner {
     Owner {
-        issuer: Issuer::new("https://issuer.example"),
-        tenant: Tenant::Sole,
-        subject: Subject::new(subject),
+        person: PersonId {
+            issuer: Issuer::new("https://issuer.example"),
+            tenant: Tenant::Sole,
+            subject: Subject::new(subject),
+        },
         connector: ConnectorName::new(connector),
     }
+}
+
+/// What is somebody else's, of the same identifier in another tenant.
+fn in_tenant(tenant: Tenant, owner: Owner) -> Owner {
+    Owner { person: PersonId { tenant, ..owner.person }, ..owner }
 }
 
 impl Bed {

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use obo_gateway::audit::{PageVisit, RequestId};
 use obo_gateway::clock::Now;
-use obo_gateway::connections::{Callback, Connections, Holder, TicketId};
+use obo_gateway::connections::{Callback, Connections, TicketId};
 use obo_gateway::demo::authorization_server::{AuthorizationServer, GrantKind, MAIL_AUDIENCE, Settings};
 use obo_gateway::demo::mail::{MailConnector, MailSettings};
 use obo_gateway::demo::script::Reply;
-use obo_gateway::identity::Peer;
+use obo_gateway::identity::{Issuer, Peer, PersonId, Subject, Tenant};
 use reqwest::{Method, Url};
 use serde_json::Value;
 
@@ -92,15 +92,12 @@ impl Bed {
         self.bed.gateway.connections().expect("there is a vault")
     }
 
-    fn holder(&self, who: &str) -> Holder {
-        Holder {
-            issuer: obo_gateway::identity::Issuer::new(self.bed.authorization_server.issuer()),
-            tenant: obo_gateway::identity::Tenant::Named(
-                self.bed.authorization_server.settings().tenant.as_str().into(),
-            ),
-            subject: obo_gateway::identity::Subject::new(
-                self.bed.authorization_server.person(who).oid.as_str(),
-            ),
+    fn holder(&self, who: &str) -> PersonId {
+        let server = &self.bed.authorization_server;
+        PersonId {
+            issuer: Issuer::new(server.issuer()),
+            tenant: Tenant::Named(server.settings().tenant.as_str().into()),
+            subject: Subject::new(server.person(who).oid.as_str()),
         }
     }
 

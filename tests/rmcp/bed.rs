@@ -7,10 +7,10 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use obo_gateway::audit::{PageVisit, RequestId};
 use obo_gateway::clock::Now;
-use obo_gateway::connections::{Callback, Connections, Holder, TicketId};
+use obo_gateway::connections::{Callback, Connections, TicketId};
 use obo_gateway::demo::authorization_server::{AuthorizationServer, MAIL_AUDIENCE, Settings};
 use obo_gateway::demo::people::Person;
-use obo_gateway::identity::{Issuer, Peer, Subject, Tenant};
+use obo_gateway::identity::{Issuer, Peer, PersonId, Subject, Tenant};
 use obo_gateway::process::{Environment, Process};
 use rmcp::handler::client::progress::{ProgressDispatcher, ProgressSubscriber};
 use rmcp::model::{
@@ -187,7 +187,7 @@ audit: {{ file: {audit} }}
     /// Ada, in her browser.
     pub fn ada(&self) -> Ada {
         let gateway = self.gateway.as_ref().expect("a gateway");
-        let holder = Holder {
+        let holder = PersonId {
             issuer: Issuer::new(self.authorization_server.issuer()),
             tenant: Tenant::Named(self.authorization_server.settings().tenant.as_str().into()),
             subject: Subject::new(person("ada").oid.as_str()),
@@ -267,7 +267,7 @@ impl Pages {
 #[derive(Clone)]
 pub struct Ada {
     connections: Arc<Connections>,
-    holder: Holder,
+    holder: PersonId,
 }
 
 impl Ada {

@@ -14,10 +14,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use obo_gateway::audit::{PageVisit, Recorder, RequestId};
 use obo_gateway::clock::Now;
 use obo_gateway::config;
-use obo_gateway::connections::{Callback, Connections, Held, Holder, Missing, Wanted};
+use obo_gateway::connections::{Callback, Connections, Held, Missing, Wanted};
 use obo_gateway::demo::authorization_server::{AuthorizationServer, GrantKind, MAIL_AUDIENCE, Settings};
 use obo_gateway::demo::mail::{MailConnector, MailSettings};
-use obo_gateway::identity::{Actor, Issuer, Peer, Scopes, Subject, Tenant};
+use obo_gateway::identity::{Actor, Issuer, Peer, PersonId, Scopes, Subject, Tenant};
 use obo_gateway::metrics::Metrics;
 use obo_gateway::tool::{ConnectorName, ToolName};
 use obo_gateway::vault::{Owner, Vault};
@@ -186,7 +186,7 @@ audit: {{ file: {folder}/{name}.jsonl }}
         let token = self.token(who);
         let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).expect("a JWT")).expect("base64");
         let claims: Value = serde_json::from_slice(&claims).expect("JSON");
-        let holder = Holder {
+        let holder = PersonId {
             issuer: Issuer::new(self.issuer.issuer()),
             tenant: Tenant::Named(self.issuer.settings().tenant.as_str().into()),
             subject: Subject::new(self.subject(who)),
@@ -222,7 +222,7 @@ audit: {{ file: {folder}/{name}.jsonl }}
     pub async fn put(&self, owner: &Owner, bytes: &[u8]) {
         let config = config::load(&self.config("gateway"), &|_| None).expect("a configuration").config;
         let vault = Vault::open(config.vault.expect("a vault"), Arc::default()).await.expect("it opens");
-        vault.replace(owner, vault.forgettings(owner), bytes).await.expect("kept");
+        vault.replace(owner, vault.forgettings(&owner.person), bytes).await.expect("kept");
         vault.close().await;
     }
 

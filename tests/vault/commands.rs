@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use obo_gateway::identity::{Issuer, Subject, Tenant};
+use obo_gateway::identity::{Issuer, PersonId, Subject, Tenant};
 use obo_gateway::tool::ConnectorName;
 use obo_gateway::vault::Owner;
 use serde_json::{Value, json};
@@ -12,9 +12,7 @@ use crate::bed::{Bed, Ran, answered, program};
 
 fn owner(issuer: &str, tenant: Tenant, subject: &str, connector: &str) -> Owner {
     Owner {
-        issuer: Issuer::new(issuer),
-        tenant,
-        subject: Subject::new(subject),
+        person: PersonId { issuer: Issuer::new(issuer), tenant, subject: Subject::new(subject) },
         connector: ConnectorName::new(connector),
     }
 }

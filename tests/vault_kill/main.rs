@@ -14,10 +14,12 @@ use obo_gateway::audit::{PageVisit, Recorder, RequestId};
 use obo_gateway::checked_url::{CheckedUrl, PlainHttp};
 use obo_gateway::clock::Now;
 use obo_gateway::connections::{
-    Callback, ConnectionError, ConnectionSettings, Connections, Held, Holder, Links, Missing, Wanted,
+    Callback, ConnectionError, ConnectionSettings, Connections, Held, Links, Missing, Wanted,
 };
 use obo_gateway::demo::authorization_server::{AuthorizationServer, GrantKind, MAIL_AUDIENCE, Settings};
-use obo_gateway::identity::{Actor, Issuer, IssuerName, Peer, Scopes, SecretToken, Subject, Tenant};
+use obo_gateway::identity::{
+    Actor, Issuer, IssuerName, Peer, PersonId, Scopes, SecretToken, Subject, Tenant,
+};
 use obo_gateway::metrics::Metrics;
 use obo_gateway::oauth::ClientAuth;
 use obo_gateway::oauth::code_client::{CodeClientSettings, CodeEndpoints};
@@ -279,7 +281,7 @@ fn visit() -> PageVisit {
 fn wanted() -> Wanted {
     Wanted {
         request: RequestId::next(),
-        holder: Holder {
+        holder: PersonId {
             issuer: Issuer::new("https://issuer.example"),
             tenant: Tenant::Sole,
             subject: Subject::new("ada"),

@@ -290,7 +290,7 @@ impl<'a> Event<'a, ExchangeDetails<'a>> {
             metadata: Metadata {
                 correlation_uid: correlation_id(&exchange.end).map(|id| texts.name(id)),
                 tenant_uid: match known {
-                    Some(person) => person.tenant.id().map(|tenant| texts.name(tenant)),
+                    Some(person) => person.id.tenant.id().map(|tenant| texts.name(tenant)),
                     None => tenant(caller, texts),
                 },
                 ..Metadata::of(record.id, texts)

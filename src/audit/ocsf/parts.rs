@@ -103,8 +103,8 @@ impl<'a> User<'a> {
     /// A person whom the pages or connections know.
     pub fn known(person: &'a KnownPerson, privacy: &Privacy, texts: &Texts) -> Self {
         let name = person.name.as_deref().filter(|_| !privacy.has_pseudonyms());
-        let subject = person.subject.as_str();
-        let pseudonym = privacy.person(person.realm(), subject);
+        let subject = person.id.subject.as_str();
+        let pseudonym = privacy.person(person.id.realm(), subject);
         Self {
             uid: Some(pseudonym.map_or_else(|| texts.name(subject), Cow::Owned)),
             name: name.map(|name| texts.name(name)),
@@ -148,7 +148,7 @@ impl<'a> Session<'a> {
 
     /// One of which nothing is known but who vouches for the person.
     pub fn known(person: &'a KnownPerson, texts: &Texts) -> Self {
-        let issuer = texts.name(person.issuer.as_str());
+        let issuer = texts.name(person.id.issuer.as_str());
         Self { uid: None, issuer, created_time: None, expiration_time: None, is_mfa: None }
     }
 }
@@ -165,11 +165,11 @@ impl<'a> Idp<'a> {
 
     /// The server that vouches for a person whom the pages or connections know.
     pub fn of_known(person: &'a KnownPerson, texts: &Texts) -> Self {
-        let name = person.issuer_name.as_ref().map_or(person.issuer.as_str(), IssuerName::as_str);
+        let name = person.issuer_name.as_ref().map_or(person.id.issuer.as_str(), IssuerName::as_str);
         Self {
             name: texts.name(name),
-            issuer: Some(texts.name(person.issuer.as_str())),
-            tenant_uid: person.tenant.id().map(|tenant| texts.name(tenant)),
+            issuer: Some(texts.name(person.id.issuer.as_str())),
+            tenant_uid: person.id.tenant.id().map(|tenant| texts.name(tenant)),
         }
     }
 

@@ -68,9 +68,9 @@ impl Texts {
     pub fn about_known<'p>(people: impl IntoIterator<Item = &'p KnownPerson>, privacy: &Privacy) -> Self {
         let mut texts = Self::default();
         for person in people.into_iter().filter(|_| privacy.has_pseudonyms()) {
-            let subject = person.subject.as_str();
-            texts.hide(Some(subject), privacy.person(person.realm(), subject));
-            texts.hide(person.name.as_deref(), privacy.person(person.realm(), subject));
+            let (realm, subject) = (person.id.realm(), person.id.subject.as_str());
+            texts.hide(Some(subject), privacy.person(realm, subject));
+            texts.hide(person.name.as_deref(), privacy.person(realm, subject));
         }
         texts
     }

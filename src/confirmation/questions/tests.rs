@@ -3,8 +3,8 @@ use crate::confirmation::{Content, Part};
 use crate::identity::{Issuer, Realm, Subject, Tenant};
 use crate::tool::{ConnectorName, IdentityMode, Primitive, ToolName};
 
-fn holder(subject: &str) -> Holder {
-    Holder {
+fn holder(subject: &str) -> PersonId {
+    PersonId {
         issuer: Issuer::new("https://issuer.example"),
         tenant: Tenant::Sole,
         subject: Subject::new(subject),
@@ -105,8 +105,11 @@ fn a_call_runs_once_after_its_person_has_agreed() {
 fn an_answer_is_for_the_call_that_was_shown_and_for_no_other() {
     let others = [
         Bound { holder: holder("bob"), ..bound() },
-        Bound { holder: Holder { tenant: Tenant::Named("t".into()), ..holder("ada") }, ..bound() },
-        Bound { holder: Holder { issuer: Issuer::new("https://other.example"), ..holder("ada") }, ..bound() },
+        Bound { holder: PersonId { tenant: Tenant::Named("t".into()), ..holder("ada") }, ..bound() },
+        Bound {
+            holder: PersonId { issuer: Issuer::new("https://other.example"), ..holder("ada") },
+            ..bound()
+        },
         Bound { agent: Some(Actor::new("other")), ..bound() },
         Bound { agent: None, ..bound() },
         Bound { connector: ConnectorName::new("wiki"), ..bound() },

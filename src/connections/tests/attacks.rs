@@ -10,10 +10,10 @@ async fn a_link_is_for_the_person_whose_agent_asked() {
     let ticket = bed.ask("ada", "planner");
     let bobs = bed.connections.begin(&ticket, &holder("bob"), BROWSER, &visit("bob"), Now::read()).await;
     assert!(matches!(bobs, Err(ConnectError::OtherPerson)), "{bobs:?}");
-    let elsewhere = Holder { issuer: Issuer::new("https://other.example"), ..holder("ada") };
+    let elsewhere = PersonId { issuer: Issuer::new("https://other.example"), ..holder("ada") };
     let theirs = bed.connections.begin(&ticket, &elsewhere, BROWSER, &visit("ada"), Now::read()).await;
     assert!(matches!(theirs, Err(ConnectError::OtherPerson)), "{theirs:?}");
-    let tenants = Holder { tenant: Tenant::Named("t".into()), ..holder("ada") };
+    let tenants = PersonId { tenant: Tenant::Named("t".into()), ..holder("ada") };
     let theirs = bed.connections.begin(&ticket, &tenants, BROWSER, &visit("ada"), Now::read()).await;
     assert!(matches!(theirs, Err(ConnectError::OtherPerson)), "{theirs:?}");
     assert!(bed.counted("refused"));

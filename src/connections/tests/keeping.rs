@@ -201,7 +201,7 @@ async fn when_agents_last_used_a_connection_is_forgotten_with_it() {
         bed.call(who, "planner").await.expect("a token");
     }
     let used_by = |who: &str| {
-        let owner = holder(who).owner(&ConnectorName::new("mail"));
+        let owner = Owner::new(&holder(who), &ConnectorName::new("mail"));
         bed.connections.held.used.contains_key(&(owner, Actor::new("planner")))
     };
     assert!(used_by("ada") && used_by("bob"));

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{CLOCK_SKEW_SECONDS, ClaimsError, Reader};
 use crate::clock::Now;
-use crate::identity::{Subject, Tenant};
+use crate::identity::{PersonId, Subject, Tenant};
 use crate::oauth::sign_in::SignedIn;
 use crate::oauth::{IssuerKind, IssuerSettings};
 
@@ -67,9 +67,7 @@ pub fn check(
         .map_or_else(|| reader.optional_text("preferred_username"), |name| Ok(Some(name)))?;
     Ok(SignedIn {
         issuer_name: settings.name.clone(),
-        issuer: settings.issuer.clone(),
-        tenant,
-        subject,
+        id: PersonId { issuer: settings.issuer.clone(), tenant, subject },
         name: name.map(Into::into),
     })
 }
@@ -162,9 +160,9 @@ mod tests {
     #[test]
     fn the_person_is_found_by_what_access_tokens_are_found_by() {
         let person = run(&entra(), &claims()).expect("a good token");
-        assert_eq!((person.tenant().id(), person.subject().as_str()), (Some("t-1"), "o-1"));
+        assert_eq!((person.id().tenant.id(), person.id().subject.as_str()), (Some("t-1"), "o-1"));
         let person = run(&oidc(), &claims()).expect("a good token");
-        assert_eq!((person.tenant(), person.subject().as_str()), (&Tenant::Sole, "u-1"));
+        assert_eq!((&person.id().tenant, person.id().subject.as_str()), (&Tenant::Sole, "u-1"));
         assert_eq!(person.name(), Some("Ada"));
         let subject = Some(crate::oauth::ClaimPath::Name("employee".into()));
         let claim_names = crate::oauth::ClaimNames { subject, ..Default::default() };
@@ -173,7 +171,7 @@ mod tests {
         assert_eq!(run(&other, &claims()).expect_err("no such claim"), missing.into());
         let mut with_employee = claims();
         with_employee["employee"] = json!("e-7");
-        assert_eq!(run(&other, &with_employee).expect("a good token").subject().as_str(), "e-7");
+        assert_eq!(run(&other, &with_employee).expect("a good token").id().subject.as_str(), "e-7");
     }
 
     #[test]

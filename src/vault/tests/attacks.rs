@@ -105,7 +105,7 @@ async fn what_a_new_sign_in_replaced_and_is_put_back_is_refused() {
     let kept = bed.records().await;
     let (vault, ada) = (bed.open().await, owner("ada", "crm"));
     let generation =
-        vault.replace(&ada, vault.forgettings(&ada), b"another account").await.expect("replaced");
+        vault.replace(&ada, vault.forgettings(&ada.person), b"another account").await.expect("replaced");
     assert_eq!(get(&vault, &ada).await.expect("read").as_deref(), Some("another account"));
     vault.put(&ada, generation, b"refreshed").await.expect("of the same generation");
     assert!(matches!(vault.put(&ada, Generation(0), b"late").await, Err(VaultError::Superseded)));
@@ -126,8 +126,8 @@ async fn who_was_forgotten_stays_so_though_their_records_were_hidden_or_damaged_
         for hidden in
             ["DELETE FROM records", "UPDATE records SET owner = x'00'", "UPDATE records SET person = x'00'"]
         {
-            let (bed, crm) = (Bed::new(), Owner { tenant: tenant.clone(), ..owner("ada", "crm") });
-            let bobs = Owner { tenant: tenant.clone(), ..owner("bob", "crm") };
+            let (bed, crm) = (Bed::new(), in_tenant(tenant.clone(), owner("ada", "crm")));
+            let bobs = in_tenant(tenant.clone(), owner("bob", "crm"));
             let vault = bed.open().await;
             put(&vault, &crm, "ada at crm").await;
             put(&vault, &bobs, "bob at crm").await;

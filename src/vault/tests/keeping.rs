@@ -9,15 +9,18 @@ async fn what_is_kept_is_there_after_a_restart_and_belongs_to_one_person_and_con
     assert_eq!(get(&vault, &owner("ada", "crm")).await.expect("read").as_deref(), Some("ada at crm"));
     assert_eq!(get(&vault, &owner("bob", "wiki")).await.expect("read"), None);
     for stranger in [
-        Owner { issuer: Issuer::new("https://other.example"), ..owner("ada", "crm") },
-        Owner { tenant: Tenant::Named("t".into()), ..owner("ada", "crm") },
+        Owner {
+            person: PersonId { issuer: Issuer::new("https://other.example"), ..owner("ada", "crm").person },
+            ..owner("ada", "crm")
+        },
+        in_tenant(Tenant::Named("t".into()), owner("ada", "crm")),
     ] {
         assert_eq!(get(&vault, &stranger).await.expect("read"), None);
     }
     put(&vault, &owner("ada", "crm"), "newer").await;
     assert_eq!(get(&vault, &owner("ada", "crm")).await.expect("read").as_deref(), Some("newer"));
     let mut of_ada: Vec<String> = vault
-        .of_the_person_of(&owner("ada", "anything"))
+        .of_person(&owner("ada", "anything").person)
         .await
         .expect("read")
         .into_iter()
@@ -44,10 +47,10 @@ async fn a_sign_in_that_ends_after_its_person_was_forgotten_brings_nothing_back(
     let sole = (Realm::Issuers([Issuer::new("https://issuer.example")].into()), Tenant::Sole);
     let named = (Realm::Tenant("t".into()), Tenant::Named("t".into()));
     for (realm, tenant) in [sole, named] {
-        let (bed, ada) = (Bed::new(), Owner { tenant: tenant.clone(), ..owner("ada", "crm") });
-        let bob = Owner { tenant, ..owner("bob", "crm") };
+        let (bed, ada) = (Bed::new(), in_tenant(tenant.clone(), owner("ada", "crm")));
+        let bob = in_tenant(tenant, owner("bob", "crm"));
         let vault = bed.open().await;
-        let (adas, bobs) = (vault.forgettings(&ada), vault.forgettings(&bob));
+        let (adas, bobs) = (vault.forgettings(&ada.person), vault.forgettings(&bob.person));
         let person = Person { realm, subject: Subject::new("ada") };
         assert_eq!(vault.forget(&person).await.expect("there was nothing yet"), []);
         let late = vault.replace(&ada, adas, b"late").await;
@@ -55,7 +58,7 @@ async fn a_sign_in_that_ends_after_its_person_was_forgotten_brings_nothing_back(
         assert_eq!(get(&vault, &ada).await.expect("read"), None);
         vault.replace(&bob, bobs, b"another's").await.expect("nobody has forgotten them");
         // What was taken away otherwise keeps nobody from connecting anew.
-        let begun = vault.forgettings(&ada);
+        let begun = vault.forgettings(&ada.person);
         vault.replace(&ada, begun, b"anew").await.expect("begun after it");
         vault.remove(&ada).await.expect("removed");
         vault.replace(&ada, begun, b"once more").await.expect("nobody was forgotten since");
@@ -91,8 +94,8 @@ async fn a_full_disk_is_told_and_what_was_there_stays() {
     for _ in 0..3 {
         let full = [
             vault.put(&ada, vault.generation(&ada), &large).await.expect_err("no room"),
-            vault.replace(&ada, vault.forgettings(&ada), &large).await.expect_err("no room"),
-            vault.replace(&eve, vault.forgettings(&eve), &large).await.expect_err("no room"),
+            vault.replace(&ada, vault.forgettings(&ada.person), &large).await.expect_err("no room"),
+            vault.replace(&eve, vault.forgettings(&eve.person), &large).await.expect_err("no room"),
         ];
         for error in full {
             let shown = crate::error_chain::ErrorChain(&error).to_string();
@@ -102,7 +105,7 @@ async fn a_full_disk_is_told_and_what_was_there_stays() {
         assert_eq!(get(&vault, &bob).await.expect("read").as_deref(), Some("bob at crm"));
     }
     room("PRAGMA max_page_count = 1000000").await;
-    vault.replace(&ada, vault.forgettings(&ada), &large).await.expect("there is room again");
+    vault.replace(&ada, vault.forgettings(&ada.person), &large).await.expect("there is room again");
     vault.remove(&bob).await.expect("removed");
     vault.close().await;
     let vault = bed.open().await;
@@ -122,7 +125,7 @@ async fn what_was_given_up_is_not_done_later() {
     let person = named("ada");
     let (put, replaced, removed, forgotten) = tokio::join!(
         vault.put(&bob, vault.generation(&bob), b"late"),
-        vault.replace(&bob, vault.forgettings(&bob), b"late"),
+        vault.replace(&bob, vault.forgettings(&bob.person), b"late"),
         vault.remove(&ada),
         vault.forget(&person),
     );

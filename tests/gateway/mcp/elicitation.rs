@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use obo_gateway::connections::Holder;
 use obo_gateway::demo::authorization_server::{NOTES_AUDIENCE, Settings};
 use obo_gateway::demo::script::Reply;
-use obo_gateway::identity::{Issuer, Subject, Tenant};
+use obo_gateway::identity::{Issuer, PersonId, Subject, Tenant};
 use obo_gateway::tool::ConnectorName;
 use serde_json::{Value, json};
 
@@ -135,7 +134,7 @@ impl McpBed {
 
     async fn disconnect(&self) {
         let server = &self.bed.authorization_server;
-        let holder = Holder {
+        let holder = PersonId {
             issuer: Issuer::new(server.issuer()),
             tenant: Tenant::Named(server.settings().tenant.as_str().into()),
             subject: Subject::new(ADA),

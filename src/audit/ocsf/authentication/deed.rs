@@ -125,7 +125,7 @@ impl<'a> Event<'a, DeedDetails<'a>> {
                 tenant_uid: deed
                     .person
                     .as_ref()
-                    .and_then(|person| person.tenant.id())
+                    .and_then(|person| person.id.tenant.id())
                     .map(|tenant| texts.name(tenant)),
                 ..Metadata::of(record.id, texts)
             },

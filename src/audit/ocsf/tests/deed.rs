@@ -4,7 +4,7 @@ use super::authentication::{exchange, failure, issued, record_of, token};
 use super::*;
 use crate::audit::authentication::{Authentication, ExchangeReason, Failure, Whom};
 use crate::audit::deed::{Deed, DeedEnd, DeedKind, DeedServer, KnownPerson, PageVisit};
-use crate::identity::{Issuer, IssuerName, Subject};
+use crate::identity::{Issuer, IssuerName, PersonId, Subject};
 use crate::tool::ToolName;
 
 const KINDS: [DeedKind; 10] = [
@@ -23,9 +23,11 @@ const KINDS: [DeedKind; 10] = [
 fn person(subject: &str, name: &str) -> KnownPerson {
     KnownPerson {
         issuer_name: Some(IssuerName::new("contoso")),
-        issuer: Issuer::new("https://issuer.example"),
-        tenant: Tenant::Named("t-1".into()),
-        subject: Subject::new(subject),
+        id: PersonId {
+            issuer: Issuer::new("https://issuer.example"),
+            tenant: Tenant::Named("t-1".into()),
+            subject: Subject::new(subject),
+        },
         name: Some(name.into()),
     }
 }

@@ -11,7 +11,7 @@ use crate::audit::mark::{Happening, Mark, RotationReason};
 use crate::audit::ocsf::RECORD_BYTES_MAX;
 use crate::audit::ocsf::text::{CUT_MARK, Texts};
 use crate::audit::settings::Durability;
-use crate::identity::{Issuer, IssuerName, Subject};
+use crate::identity::{Issuer, IssuerName, PersonId, Subject};
 use crate::tool::{ResourceAuthorizationServerName, ToolName};
 use crate::unseen::disturbs;
 
@@ -115,9 +115,11 @@ fn deed_of(text: &str, count: usize) -> Authentication {
     let scopes = Scopes::new((0..count).map(|number| format!("{number}{text}")));
     let person = || KnownPerson {
         issuer_name: Some(IssuerName::new(text)),
-        issuer: Issuer::new(text),
-        tenant: Tenant::Named(text.into()),
-        subject: Subject::new(text),
+        id: PersonId {
+            issuer: Issuer::new(text),
+            tenant: Tenant::Named(text.into()),
+            subject: Subject::new(text),
+        },
         name: Some(text.into()),
     };
     Authentication::Deed(Box::new(Deed {
