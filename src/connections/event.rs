@@ -115,13 +115,23 @@ impl Events {
     /// Notes what happened. `agent` is who asked, where one did; `detail` never holds a token.
     pub fn note(&self, event: Event, connector: &ConnectorName, agent: Option<&Actor>, detail: &str) {
         self.metrics.connection_changed(connector.as_str(), event.as_str());
-        tracing::info!(
-            %connector,
-            event = event.as_str(),
-            agent = agent.map(Actor::as_str),
-            detail,
-            "Connection changed"
-        );
+        let (name, agent) = (event.as_str(), agent.map(Actor::as_str));
+        match event {
+            // Each of many calls may bring one about.
+            Event::Refreshed => tracing::debug!(%connector, event = name, agent, "Connection changed"),
+            Event::Refused | Event::RefreshFailed | Event::RevocationFailed => {
+                tracing::warn!(%connector, event = name, agent, detail, "Connection not changed");
+            }
+            Event::Connected
+            | Event::Consented
+            | Event::Declined
+            | Event::Withdrawn
+            | Event::Disconnected
+            | Event::Forgotten
+            | Event::Revoked => {
+                tracing::info!(%connector, event = name, agent, detail, "Connection changed");
+            }
+        }
     }
 }
 
