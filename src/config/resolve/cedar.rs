@@ -10,13 +10,15 @@ use super::values;
 use crate::config::at::At;
 use crate::config::fault::{NamedText, Severity, Span};
 use crate::config::file::Cedar;
-use crate::config::nearest::suggestion;
+use crate::config::nearest::{nearest, suggestion};
 use crate::policy::cedar::{
-    CedarPolicies, Draft, KnownConnector, Mention, Place, PolicyFault, PolicyFile, Vocabulary,
+    Annotation, CedarPolicies, Draft, KnownConnector, Mention, Place, PolicyFault, PolicyFile, Vocabulary,
 };
 
 /// Largest file of policies that is read. A thousand policies have about 300 kB.
 const POLICY_FILE_BYTES_MAX: usize = 4_194_304;
+/// The annotations that mean something.
+const ANNOTATIONS: [&str; 2] = ["confirm", "id"];
 const WHAT_FILES: &str = "name the files with policies, like `[policies.cedar]`";
 
 /// Reads and checks policies. Without a vocabulary there are faults elsewhere, and what they name is not looked at.
@@ -61,6 +63,9 @@ pub fn policies(
             places.note(Severity::Error, policy.place(), format_args!("`{}` {}", policy.name(), why(&fault)));
             told_apart = false;
         }
+    }
+    for annotation in draft.annotations() {
+        sound &= places.check_annotation(&annotation);
     }
     let vocabulary = vocabulary?;
     for mention in draft.mentions() {
@@ -109,6 +114,23 @@ impl Places<'_> {
 
     fn name(&self, place: Place) -> String {
         self.files.get(place.file).map(|file| format!("{}:{}", file.path, place.line)).unwrap_or_default()
+    }
+
+    /// Whether an annotation means something. Cedar takes any, and one that is misspelt would have nobody asked.
+    fn check_annotation(&self, Annotation { name, place }: &Annotation) -> bool {
+        if ANNOTATIONS.contains(&name.as_str()) {
+            return true;
+        }
+        let meant = match nearest(name, ANNOTATIONS) {
+            Some(near) => format!("did you mean `@{near}`?"),
+            None => "there are `@confirm` and `@id`, and what is for people goes behind `//`".to_owned(),
+        };
+        self.note(
+            Severity::Error,
+            *place,
+            format_args!("`@{name}` is no annotation that has a meaning here; {meant}"),
+        );
+        false
     }
 
     /// Whether what a policy names is there. What is not would be a typing error: it opens nothing, and closes nothing.

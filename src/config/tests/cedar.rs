@@ -108,6 +108,39 @@ fn people_are_not_named_by_what_changes_hands() {
 }
 
 #[test]
+fn an_annotation_that_means_nothing_is_refused_where_it_stands() {
+    // What happened: with `@Confirm` or `@confirms` nobody was asked, and nothing was said of it.
+    check_policies(
+        &["@id(\"a\")\n  @Confirm(\"true\") permit(principal, action, resource);\n\
+           @confirms(\"page\") permit(principal, action, resource == Tool::\"mail/list\");\n\
+           @owner(\"mail team\")\n@Id(\"b\") forbid(principal, action, resource == Tool::\"mail/send\");"],
+        &[
+            "0.cedar:2:3: `@Confirm` is no annotation that has a meaning here; did you mean `@confirm`?",
+            "0.cedar:3:1: `@confirms` is no annotation that has a meaning here; did you mean `@confirm`?",
+            "0.cedar:4:1: `@owner` is no annotation that has a meaning here; there are `@confirm` and `@id`, and what is for \
+             people goes behind `//`",
+            "0.cedar:5:1: `@Id` is no annotation that has a meaning here; did you mean `@id`?",
+        ],
+    );
+}
+
+#[test]
+fn what_is_wrong_with_confirm_is_told_at_its_own_line() {
+    let value = "must be `@confirm(\"true\")` or `@confirm(\"page\")`; without either nobody is asked";
+    check_policies(
+        &["@id(\"a\")\n@confirm(\"yes\")\npermit(principal, action, resource == Tool::\"mail/list\");\n\
+           @confirm permit(principal, action, resource == Tool::\"mail/list\");\n\
+           @id(\"b\")\n  @confirm(\"page\")\nforbid(principal, action, resource == Tool::\"mail/send\");"],
+        &[
+            &format!("0.cedar:2:1: {value} (found \"yes\")"),
+            &format!("0.cedar:4:1: {value} (found \"\")"),
+            "0.cedar:6:3: is on a `forbid`, and `@confirm` is for a `permit`: what is forbidden does not run, whoever agrees; \
+             leave it out",
+        ],
+    );
+}
+
+#[test]
 fn every_fault_of_every_file_is_reported_at_once() {
     check_policies(
         &["permit(principal, action);", "permit(principal, action, resource) when { context.huor == 1 };"],

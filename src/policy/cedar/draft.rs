@@ -48,6 +48,15 @@ pub struct Mention {
     pub place: Place,
 }
 
+/// An annotation of a policy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Annotation {
+    /// Its name, such as `id`.
+    pub name: String,
+    /// Where.
+    pub place: Place,
+}
+
 /// Policies that were read.
 #[derive(Clone, Debug)]
 pub struct Draft {
@@ -81,11 +90,12 @@ impl Draft {
                         let name =
                             RuleName::new(written.unwrap_or_else(|| default_name(name, place, &policies)));
                         let confirm = confirm(&policy).unwrap_or_else(|message| {
-                            faults.push(PolicyFault {
-                                place,
-                                message: message.to_owned(),
-                                is_warning: false,
+                            let annotations = source::annotations(&text[span.clone()]);
+                            let own = annotations.into_iter().find(|(name, _)| name == CONFIRM);
+                            let place = own.map_or(place, |(_, own)| {
+                                Place::of(file, text, offset + own.start..offset + own.end)
                             });
+                            faults.push(PolicyFault { place, message, is_warning: false });
                             Confirm::No
                         });
                         policies.push(DraftPolicy { policy, name, confirm, file, offset, place });
@@ -106,6 +116,30 @@ impl Draft {
         &self.policies
     }
 
+    /// Every annotation of a policy.
+    pub fn annotations(&self) -> Vec<Annotation> {
+        self.policies.iter().flat_map(|policy| self.annotations_in(policy)).collect()
+    }
+
+    fn annotations_in(&self, policy: &DraftPolicy) -> Vec<Annotation> {
+        let text = &self.files[policy.file].text;
+        let written = source::annotations(self.text_of(policy));
+        // What Cedar read is what counts; the text only tells where it is.
+        let mut annotations: Vec<Annotation> = policy
+            .policy
+            .annotations()
+            .map(|(name, _)| {
+                let span = written.iter().find(|(other, _)| other == name).map(|(_, span)| span);
+                let place = span.map_or(policy.place, |span| {
+                    Place::of(policy.file, text, policy.offset + span.start..policy.offset + span.end)
+                });
+                Annotation { name: name.to_owned(), place }
+            })
+            .collect();
+        annotations.sort_by_key(|annotation| annotation.place);
+        annotations
+    }
+
     /// Every entity that a policy names, but for actions.
     pub fn mentions(&self) -> Vec<Mention> {
         self.policies.iter().flat_map(|policy| self.mentions_in(policy)).collect()
@@ -113,8 +147,7 @@ impl Draft {
 
     fn mentions_in(&self, policy: &DraftPolicy) -> Vec<Mention> {
         let text = &self.files[policy.file].text;
-        let end = source::policies(&text[policy.offset..]).first().map_or(0, |span| span.end);
-        let written = source::entities(&text[policy.offset..policy.offset + end]);
+        let written = source::entities(self.text_of(policy));
         // What Cedar read is what counts; the text only tells where it is.
         let named: HashSet<EntityUid> = policy.policy.entity_literals().into_iter().collect();
         let mut mentions = Vec::new();
@@ -137,6 +170,13 @@ impl Draft {
         }
         mentions.sort_by_key(|mention| mention.place);
         mentions
+    }
+
+    /// A policy as it is written.
+    fn text_of(&self, policy: &DraftPolicy) -> &str {
+        let rest = &self.files[policy.file].text[policy.offset..];
+        let end = source::policies(rest).first().map_or(0, |span| span.end);
+        &rest[..end]
     }
 
     /// Validates the policies against the schema of what they can speak of, and makes them ready for decisions. Oddities
@@ -225,18 +265,22 @@ impl DraftPolicy {
     }
 }
 
+/// The annotation by which the person has to agree to what a policy allows.
+const CONFIRM: &str = "confirm";
+
 /// Whether the person has to agree to what a policy allows.
-fn confirm(policy: &Policy) -> Result<Confirm, &'static str> {
-    match (policy.annotation("confirm"), policy.effect()) {
+fn confirm(policy: &Policy) -> Result<Confirm, String> {
+    match (policy.annotation(CONFIRM), policy.effect()) {
         (None, _) => Ok(Confirm::No),
         (Some("true"), Effect::Permit) => Ok(Confirm::Anywhere),
         (Some("page"), Effect::Permit) => Ok(Confirm::OnPage),
-        (Some(_), Effect::Permit) => {
-            Err("has `@confirm`, which must be `@confirm(\"true\")` or `@confirm(\"page\")`")
-        }
-        (Some(_), Effect::Forbid) => {
-            Err("has `@confirm`, which is for a permit: what is forbidden does not run, whoever agrees")
-        }
+        (Some(found), Effect::Permit) => Err(format!(
+            "must be `@confirm(\"true\")` or `@confirm(\"page\")`; without either nobody is asked (found {found:?})"
+        )),
+        (Some(_), Effect::Forbid) => Err(
+            "is on a `forbid`, and `@confirm` is for a `permit`: what is forbidden does not run, whoever agrees; leave it out"
+                .to_owned(),
+        ),
     }
 }
 

@@ -25,7 +25,7 @@ mod source;
 mod tests;
 mod vocabulary;
 
-pub use draft::{Draft, DraftPolicy, Mention, PolicyFault, PolicyFile};
+pub use draft::{Annotation, Draft, DraftPolicy, Mention, PolicyFault, PolicyFile};
 pub use source::Place;
 pub use vocabulary::{KnownConnector, Vocabulary};
 

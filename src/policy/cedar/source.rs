@@ -74,6 +74,27 @@ pub fn entities(text: &str) -> Vec<(String, String, Range<usize>)> {
     found
 }
 
+/// The annotations of a policy, such as `@id("readers")`: name and place.
+pub fn annotations(text: &str) -> Vec<(String, Range<usize>)> {
+    let mut found: Vec<(String, Range<usize>)> = Vec::new();
+    let mut tokens = tokens(text).peekable();
+    while let Some(token) = tokens.next() {
+        let Some(name) = (token.kind == TokenKind::Other('@'))
+            .then(|| tokens.next_if(|next| next.kind == TokenKind::Word))
+            .flatten()
+        else {
+            continue;
+        };
+        let mut end = name.span.end;
+        for kind in [TokenKind::Other('('), TokenKind::Text, TokenKind::Other(')')] {
+            let Some(part) = tokens.next_if(|next| next.kind == kind) else { break };
+            end = part.span.end;
+        }
+        found.push((text[name.span].to_owned(), token.span.start..end));
+    }
+    found
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum TokenKind {
     Word,
@@ -173,6 +194,22 @@ mod tests {
             &[("Tool", "a/b", "Tool::\"a/b\""), ("A::B", "c\"d", "A :: B::\"c\\\"d\"")],
         );
         check_entities("ip(\"1\") a: \"b\" c \"d\" :: \"e\" Tool::", &[]);
+    }
+
+    #[test]
+    fn annotations_are_found_where_they_are_written() {
+        let found = |text: &str| -> Vec<(String, String)> {
+            let found = annotations(text).into_iter();
+            found.map(|(name, span)| (name, text[span].to_owned())).collect()
+        };
+        let of = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+        assert_eq!(
+            found(
+                "@id(\"a @b(\\\"\") // @no(\"x\")\n@ if @confirm ( \"page\" )\npermit(x) when { y == \"@z\" };"
+            ),
+            [of("id", "@id(\"a @b(\\\"\")"), of("if", "@ if"), of("confirm", "@confirm ( \"page\" )")]
+        );
+        assert_eq!(found("@ @é(\"x\" @"), [of("é", "@é(\"x\"")]);
     }
 
     #[test]
