@@ -1,5 +1,6 @@
 //! `confirm`: calls that their person has to agree to, and whether there is anybody to ask.
 
+use super::pages::who_cannot_sign_in;
 use super::publication::PublicUrl;
 use crate::config::at::At;
 use crate::config::file::{self, File};
@@ -84,11 +85,7 @@ impl Means<'_> {
             }
             PublicUrl::Unclear => return,
         }
-        let cannot_sign_in = |tool: &Tool| {
-            let of_tool = self.issuers.iter().filter(|issuer| tool.issuers.contains(&issuer.name));
-            of_tool.filter(|issuer| issuer.sign_in.is_none()).map(|issuer| issuer.name.clone()).next()
-        };
-        if let Some(issuer) = tools.find_map(cannot_sign_in) {
+        if let Some(issuer) = tools.find_map(|tool| who_cannot_sign_in(tool, self.issuers)) {
             at.fault(format_args!(
                 "needs its people to sign in to the page that asks them, and those of `{issuer}` cannot: give that issuer \
                  `sign_in`, or `exchange`"

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::files::authorities;
 use super::publication::PublicUrl;
-use super::{Surroundings, exchange, values};
+use super::{Surroundings, exchange, modes, values};
 use crate::checked_url::{CheckedUrl, PlainHttp};
 use crate::config::at::At;
 use crate::config::file::{self, File};
@@ -50,7 +50,9 @@ pub fn settings(
             let of_people = |tool: &&Arc<Tool>| tool.identity == IdentityMode::Connection;
             settings.name.as_str() == name && !settings.tools.declared().iter().any(of_people)
         };
-        if connectors.is_some_and(|connectors| connectors.iter().any(is_unused)) {
+        // A mode that cannot be read has its own fault.
+        let is_silent = !modes::connects(connector) && !root.key("connectors").key(name).lost("identity");
+        if is_silent || connectors.is_some_and(|all| all.iter().any(is_unused)) {
             at.fault(
                 "goes with `identity: connection`, which neither the connector nor a tool has: add it there, or leave this \
                  out",
@@ -154,11 +156,7 @@ fn one(
 
 /// The issuer, and where its metadata may be: as OpenID Connect Discovery has it, and as RFC 8414 section 3.1 does.
 fn issuer(at: &At<'_>, text: &str, plain_http: PlainHttp) -> Option<(Issuer, Vec<CheckedUrl>)> {
-    let url = values::url(at, text, plain_http)?;
-    if url.as_url().query().is_some() {
-        at.fault_found("must not have a query (?…): an issuer is an address without one");
-        return None;
-    }
+    let url = values::issuer(at, text, plain_http)?;
     let origin = url.as_url().origin().ascii_serialization();
     let path = url.as_url().path().trim_end_matches('/');
     let places = [

@@ -78,9 +78,15 @@ fn connector_settings(
         let listed = kind.zip(listed);
         listed.is_some_and(|(kind, tools)| modes::in_use(connector, tools, kind).any(|used| used == mode))
     };
+    // Whoever writes where people sign in wants no exchange; that the mode is missing is noted there.
+    let is_unsaid =
+        connector.connection.is_some() && connector.identity.is_none() && !modes::connects(connector);
+    if uses(Identity::Connection) && !uses(Identity::OnBehalfOf) && !uses(Identity::AppOnly) {
+        target::check_unused_audience(connector, at);
+    }
     let ways = Ways {
         // What no tool wants is not asked for, and not missed.
-        delegation: (issuers.as_ref().filter(|_| uses(Identity::OnBehalfOf)))
+        delegation: (issuers.as_ref().filter(|_| uses(Identity::OnBehalfOf) && !is_unsaid))
             .and_then(|issuers| target::delegation(issuers, at)),
         application: (issuers.as_ref().filter(|_| uses(Identity::AppOnly)))
             .and_then(|issuers| target::application(issuers, at)),

@@ -469,11 +469,7 @@ fn tenant(at: &At<'_>, text: &str) -> Option<String> {
 
 /// Checks an issuer's address, and gives that of its metadata (OpenID Connect Discovery 1.0 section 4.1).
 fn metadata_of(at: &At<'_>, issuer: &str, plain_http: PlainHttp) -> Option<CheckedUrl> {
-    let url = values::url(at, issuer, plain_http)?;
-    if url.as_url().query().is_some() {
-        at.fault_found("must not have a query (?…): an issuer is an address without one");
-        return None;
-    }
+    values::issuer(at, issuer, plain_http)?;
     let metadata = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
     at.checked(CheckedUrl::parse(&metadata, plain_http))
 }

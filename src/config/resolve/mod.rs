@@ -62,7 +62,10 @@ pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> O
     let pages = pages::settings(file, root, &public_url);
     let connectors = connectors::settings(file, root, &issuers);
     if let Some(Some(_)) = &pages {
-        pages::check_sign_in(&issuers.settings, root);
+        let connect = |connectors: &Vec<_>| pages::check_connections(connectors, &issuers.settings, root);
+        if connectors.as_ref().is_none_or(connect) {
+            pages::check_sign_in(&issuers.settings, root);
+        }
     }
     let policy = policy::policy(file, root, Some(&issuers.settings).zip(connectors.as_deref()), surroundings);
     traps::check(file, root);

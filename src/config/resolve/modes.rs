@@ -30,6 +30,13 @@ pub fn in_use(
     own.into_iter().chain(alone).chain(tools.filter_map(|(_, tool)| tool.identity))
 }
 
+/// Whether a connector, or one of the tools that are written, is for people's own connections.
+pub fn connects(connector: &file::Connector) -> bool {
+    let tools = connector.tools.iter().flat_map(|tools| &tools.0);
+    let mut modes = tools.map(|(_, tool)| tool.identity).chain([connector.identity]);
+    modes.any(|identity| identity == Some(Identity::Connection))
+}
+
 /// Looks at the tools of a connector: at these, where it is known what it lists, or else at those that are written.
 pub fn check(connector: &file::Connector, listed: Option<&Named<file::Tool>>, at: &At<'_>) {
     check_mixture(connector, at);

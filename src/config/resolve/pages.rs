@@ -4,9 +4,12 @@ use super::confirm;
 use super::publication::PublicUrl;
 use crate::config::at::At;
 use crate::config::file::File;
+use crate::gateway::ConnectorSettings;
 use crate::gateway::path::{CanonicalPath, ConnectorPath};
+use crate::identity::IssuerName;
 use crate::oauth::IssuerSettings;
 use crate::pages::PagesSettings;
+use crate::tool::{IdentityMode, Tool};
 
 /// Where the pages are, unless the configuration says otherwise.
 const PATH: &str = "/account";
@@ -65,6 +68,34 @@ fn no_connector_is_under(path: &str, file: &File, root: &At<'_>) -> bool {
         }
     }
     sound
+}
+
+/// Who could never sign in could never connect an account either, and each of their calls would be refused. Whether that is
+/// so of nobody.
+pub fn check_connections(
+    connectors: &[ConnectorSettings],
+    issuers: &[IssuerSettings],
+    root: &At<'_>,
+) -> bool {
+    let mut sound = true;
+    for connector in connectors {
+        let tools = connector.tools.declared().into_iter();
+        let mut of_people = tools.filter(|tool| tool.identity == IdentityMode::Connection);
+        if let Some(issuer) = of_people.find_map(|tool| who_cannot_sign_in(tool, issuers)) {
+            root.key("connectors").key(connector.name.as_str()).key("connection").fault(format_args!(
+                "needs its people to sign in to the pages where they connect, and those of `{issuer}` cannot: give that issuer \
+                 `sign_in`, or `exchange`"
+            ));
+            sound = false;
+        }
+    }
+    sound
+}
+
+/// The first issuer of a tool's people who cannot sign in to pages. One with faults of its own is none.
+pub fn who_cannot_sign_in<'a>(tool: &Tool, issuers: &'a [IssuerSettings]) -> Option<&'a IssuerName> {
+    let mut of_tool = issuers.iter().filter(|issuer| tool.issuers.contains(&issuer.name));
+    of_tool.find(|issuer| issuer.sign_in.is_none()).map(|issuer| &issuer.name)
 }
 
 /// Pages at which nobody can sign in are of no use.

@@ -110,6 +110,16 @@ pub fn application(issuers: &[&KnownIssuer], at: &At<'_>) -> Option<Vec<Applicat
     sound.then_some(ways)
 }
 
+/// Refuses an audience that goes nowhere: all of the connector is for people's own connections.
+pub fn check_unused_audience(connector: &file::Connector, at: &At<'_>) {
+    if connector.audience.is_some() {
+        at.key("audience").fault(
+            "has no effect with `identity: connection`: leave it out, or name the service by `resource`, where its server \
+             wants to be told",
+        );
+    }
+}
+
 /// What a connector says of itself to authorization servers.
 pub struct TargetNames {
     audience: Option<Audience>,

@@ -177,6 +177,24 @@ pub fn url(at: &At<'_>, text: &str, plain_http: PlainHttp) -> Option<CheckedUrl>
     }
 }
 
+/// Reads an issuer's address, under which its metadata is.
+pub fn issuer(at: &At<'_>, text: &str, plain_http: PlainHttp) -> Option<CheckedUrl> {
+    const WELL_KNOWN: &str = "/.well-known/";
+    let url = self::url(at, text, plain_http)?;
+    if url.as_url().query().is_some() {
+        at.fault_found("must not have a query (?…): an issuer is an address without one");
+        return None;
+    }
+    if url.as_url().path().contains(WELL_KNOWN) {
+        at.fault_found(
+            "is where an issuer's metadata is, and not the issuer, under which the gateway finds that itself: leave off \
+             `/.well-known/…`",
+        );
+        return None;
+    }
+    Some(url)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

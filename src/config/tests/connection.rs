@@ -144,6 +144,59 @@ fn what_is_wrong_with_a_connection_is_told_with_its_place() {
 }
 
 #[test]
+fn people_who_cannot_sign_in_cannot_connect() {
+    // What happened: with several issuers nothing was said, and with one there was a warning.
+    let cannot = |issuer: &str| {
+        format!(
+            "connectors.mail.connection: needs its people to sign in to the pages where they connect, and those of `{issuer}` \
+             cannot: give that issuer `sign_in`, or `exchange`"
+        )
+    };
+    let bed = Bed::new();
+    bed.check(&[(SIGN_IN, "")], &[&format!("15: {}", cannot("contoso"))]);
+    let (_, warnings) = faults_of(&edited(&edits(&bed.before, &[(SIGN_IN, "")])));
+    assert_eq!(warnings, [""; 0], "it is said once");
+    let other = (
+        "connectors:",
+        "  other:\n    kind: oidc\n    issuer: https://issuer.example\n    audiences: [gateway]\nconnectors:",
+    );
+    bed.check(
+        &[other, ("path: /mail", "path: /mail\n    issuers: [contoso, other]")],
+        &[&format!("21: {}", cannot("other"))],
+    );
+    bed.check(&[other, ("path: /mail", "path: /mail\n    issuer: contoso")], &[]);
+}
+
+#[test]
+fn a_connection_without_its_mode_is_told_of_the_mode() {
+    // What happened: an exchange was asked for, which nobody wants who writes where people sign in.
+    let bed = Bed::new();
+    let says = "15: connectors.mail.connection: goes with `identity: connection`, which neither the connector nor a tool has: add \
+                it there, or leave this out";
+    bed.check(&[("identity: connection\n    ", "")], &[says]);
+    bed.check(
+        &[("identity: connection\n", "identity: conection\n")],
+        &["15: connectors.mail.identity: must be one of `on_behalf_of`, `connection`, `app_only` (found \"conection\")"],
+    );
+}
+
+#[test]
+fn what_has_no_effect_on_a_connection_is_refused() {
+    let bed = Bed::new();
+    let audience = ("identity: connection\n", "identity: connection\n    audience: api://crm\n");
+    bed.check(
+        &[audience],
+        &["16: connectors.mail.audience: has no effect with `identity: connection`: leave it out, or name the service by \
+           `resource`, where its server wants to be told"],
+    );
+    bed.check(
+        &[("issuer: https://login.crm.example", "issuer: https://login.crm.example/.well-known/openid-configuration")],
+        &["17: connectors.mail.connection.issuer: is where an issuer's metadata is, and not the issuer, under which the gateway \
+           finds that itself: leave off `/.well-known/…` (found \"https://login.crm.example/.well-known/openid-configuration\")"],
+    );
+}
+
+#[test]
 fn endpoints_can_be_given_in_place_of_an_issuer() {
     let bed = Bed::new();
     let given =

@@ -212,6 +212,14 @@ fn an_oidc_issuer_is_an_https_address() {
         &["5: issuers.contoso.issuer: must not have a query (?…): an issuer is an address without one \
              (found \"https://issuer.example/?a=b\")"],
     );
+    // What happened: the address of the metadata was taken for the issuer, and no token had it as its `iss`.
+    check(
+        &[(OIDC.0, "kind: oidc\n    issuer: https://issuer.example/a/.well-known/openid-configuration")],
+        &[
+            "5: issuers.contoso.issuer: is where an issuer's metadata is, and not the issuer, under which the gateway finds that \
+             itself: leave off `/.well-known/…` (found \"https://issuer.example/a/.well-known/openid-configuration\")",
+        ],
+    );
     let plain = "must be https, unless its host is loopback or the entry says `allow_plain_http: true`";
     check(
         &[(
