@@ -27,10 +27,7 @@ pub fn summary(config: &Config, colour: bool) -> String {
                 shown.into(),
                 name(tool).into(),
                 operation.into(),
-                match confirm(tool) {
-                    "no" => tool.identity.into(),
-                    _ => format!("{}, asks first", tool.identity).into(),
-                },
+                format!("{}{}", tool.identity, asks(tool)).into(),
                 rules.into(),
                 scopes(tool).into(),
             ]
@@ -76,7 +73,6 @@ pub fn tools(catalog: &Catalog, colour: bool) -> String {
             "mcp" => format!("MCP {}", tool.matches),
             _ => tool.matches.clone(),
         };
-        let confirm = confirm(tool);
         let mut said = who_may_call(tool).into_iter();
         let who = said.next().unwrap_or_else(|| Cell::notable("nobody"));
         let scopes = scopes(tool).into();
@@ -86,7 +82,7 @@ pub fn tools(catalog: &Catalog, colour: bool) -> String {
             operation.into(),
             identity(tool),
             scopes,
-            confirm.into(),
+            confirm(tool).into(),
             who,
         ]);
         // Each rule has a line of its own, so that none hides behind another.
@@ -97,14 +93,45 @@ pub fn tools(catalog: &Catalog, colour: bool) -> String {
     table(headings, &rows, colour)
 }
 
-/// Whether the person has to agree to each call.
-fn confirm(tool: &CatalogTool) -> &'static str {
-    match (tool.confirm, tool.confirmed_by.is_empty()) {
-        (CatalogConfirm::Asked(true), _) => "yes",
-        (CatalogConfirm::Where(place), _) => place,
-        (CatalogConfirm::Asked(false), true) => "no",
+/// Whether the person has to agree to each call: everybody, on the gateway's page alone, or some people or to some calls.
+fn asks(tool: &CatalogTool) -> &'static str {
+    let of_all = tool.confirmed_by.iter().filter(|rule| is_of_all(rule)).filter_map(|rule| rule.confirm);
+    let wanted: Vec<_> = of_all.chain([tool.confirm]).collect();
+    let is_on_page = |confirm: &CatalogConfirm| matches!(confirm, CatalogConfirm::Where(_));
+    let is_asked = |confirm: &CatalogConfirm| *confirm != CatalogConfirm::Asked(false);
+    match tool.confirmed_by.is_empty() {
+        _ if wanted.iter().any(is_on_page) => ", asks on the page",
+        _ if wanted.iter().any(is_asked) => ", asks first",
+        false => ", asks some",
+        true => "",
+    }
+}
+
+/// Whether a rule is about every call of its tool, whoever makes it.
+fn is_of_all(rule: &CatalogRule) -> bool {
+    let CatalogRule { kind, names, subjects, agents, .. } = rule;
+    *kind == "rule" && names.is_none() && subjects.is_none() && agents.is_none()
+}
+
+/// Whether the person has to agree to each call, and the rules and policies by which more is asked than the tool says.
+fn confirm(tool: &CatalogTool) -> String {
+    let on_page = |rule: &&CatalogRule| matches!(rule.confirm, Some(CatalogConfirm::Where(_)));
+    let by = |rules: Vec<&CatalogRule>| {
+        let named = rules.iter().map(|rule| match on_page(rule) {
+            true => format!("{} (page)", rule.name),
+            false => rule.name.clone(),
+        });
+        named.collect::<Vec<_>>().join(", ")
+    };
+    let all: Vec<_> = tool.confirmed_by.iter().collect();
+    let stricter: Vec<_> = tool.confirmed_by.iter().filter(on_page).collect();
+    match tool.confirm {
+        CatalogConfirm::Where(place) => place.to_owned(),
+        CatalogConfirm::Asked(true) if stricter.is_empty() => "yes".to_owned(),
+        CatalogConfirm::Asked(true) => format!("yes; by {}", by(stricter)),
+        CatalogConfirm::Asked(false) if all.is_empty() => "no".to_owned(),
         // To some calls.
-        (CatalogConfirm::Asked(false), false) => "by policy",
+        CatalogConfirm::Asked(false) => format!("by {}", by(all)),
     }
 }
 

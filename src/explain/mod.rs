@@ -15,7 +15,8 @@ use zeroize::Zeroizing;
 pub use report::{Report, Verdict};
 
 use report::{
-    CallerReport, CheckReport, ExchangeReport, IdentityReport, PolicyReport, Stage, ToolReport, told_check,
+    CallerReport, CheckReport, ConfirmReport, ExchangeReport, IdentityReport, PolicyReport, Stage,
+    ToolReport, told_check,
 };
 
 use crate::clock::Now;
@@ -30,7 +31,7 @@ use crate::oauth::authorization_server::AuthorizationServer;
 use crate::oauth::keys::{Keys, KeysError};
 use crate::oauth::verifier::{Examination, Outcome, Unchecked};
 use crate::process::{StartError, authorization_servers};
-use crate::tool::{Arguments, Confirm, IdentityMode};
+use crate::tool::{Arguments, IdentityMode};
 
 /// Largest file of a token that is read. The largest token that is taken has a quarter of it.
 const TOKEN_FILE_BYTES_MAX: u64 = 65_536;
@@ -262,9 +263,10 @@ impl Explaining<'_> {
         match decided {
             Ok(allowed) => {
                 policy.allowed_by(&allowed.policies);
-                if allowed.confirm != Confirm::No {
-                    report.provided.push("the person agrees to this call, once they have seen it".to_owned());
-                }
+                let tool = &identified.tool;
+                let confirmed_by = self.rehearsal.confirmed_by(who, tool, &allowed);
+                policy.confirm = ConfirmReport::of(allowed.confirm, tool, &confirmed_by);
+                report.provided.extend(policy.confirm.as_ref().map(ConfirmReport::condition));
                 report.policy = Some(policy);
                 Some(allowed)
             }

@@ -15,7 +15,7 @@ use crate::gateway::{Catalog, Refusal};
 use crate::identity::{Caller, RuleName, Scopes};
 use crate::oauth::verifier::{Checked, Outcome, TokenCheck, Unchecked};
 use crate::policy::NearMiss;
-use crate::tool::{Argument, Arguments, Primitive, Tool};
+use crate::tool::{Argument, Arguments, Confirm, Primitive, Tool};
 
 /// What would become of a call, and why.
 #[derive(Default, Debug, Serialize)]
@@ -167,6 +167,8 @@ pub struct PolicyReport {
     pub outcome: &'static str,
     /// The rules and policies that decided.
     pub policies: Vec<String>,
+    /// Whether the person has to agree to the call, and by what. `None`: they need not.
+    pub confirm: Option<ConfirmReport>,
     /// Why it is a no.
     pub why: Option<String>,
     /// Whether lists do not show the tool to the caller.
@@ -177,6 +179,17 @@ pub struct PolicyReport {
     pub arguments: BTreeMap<String, Value>,
     /// The address that policy saw the call come from.
     pub client: IpAddr,
+}
+
+/// That the person has to agree to a call.
+#[derive(Debug, Serialize)]
+pub struct ConfirmReport {
+    /// Whether on the gateway's page alone.
+    pub on_page: bool,
+    /// Whether the tool itself wants it.
+    pub by_tool: bool,
+    /// The rules and policies that want it.
+    pub by: Vec<String>,
 }
 
 /// A rule that allows the tool, and not to this caller.
@@ -344,6 +357,7 @@ impl PolicyReport {
         Self {
             outcome: "denied",
             policies: Vec::new(),
+            confirm: None,
             why: None,
             hidden: false,
             near_misses: Vec::new(),
@@ -366,6 +380,25 @@ impl PolicyReport {
         self.why = Some(denial.to_string());
         self.policies = denial.policies().iter().map(ToString::to_string).collect();
         self.near_misses = near_misses.iter().map(NearMissReport::of).collect();
+    }
+}
+
+impl ConfirmReport {
+    /// What is asked of the person, because of the tool and of these.
+    pub fn of(confirm: Confirm, tool: &Tool, by: &[(RuleName, Confirm)]) -> Option<Self> {
+        (confirm != Confirm::No).then(|| Self {
+            on_page: confirm == Confirm::OnPage,
+            by_tool: tool.primitive == Primitive::Tool && tool.confirm != Confirm::No,
+            by: by.iter().map(|(name, _)| name.to_string()).collect(),
+        })
+    }
+
+    /// What has to hold for the call to run.
+    pub fn condition(&self) -> String {
+        let on_page = if self.on_page { " on the gateway's page" } else { "" };
+        let tool = self.by_tool.then(|| "the tool's own `confirm`".to_owned());
+        let by: Vec<_> = tool.into_iter().chain(self.by.iter().map(|name| format!("\"{name}\""))).collect();
+        format!("the person agrees to this call{on_page}, once they have seen it (by {})", by.join(", "))
     }
 }
 

@@ -89,11 +89,17 @@ pub enum CatalogConfirm {
 
 impl CatalogConfirm {
     fn of(tool: &Tool) -> Self {
-        match (tool.primitive, tool.confirm) {
-            (Primitive::Tool, Confirm::Anywhere) => Self::Asked(true),
-            (Primitive::Tool, Confirm::OnPage) => Self::Where("page"),
-            (Primitive::Tool, Confirm::No)
-            | (Primitive::Prompt | Primitive::Resource | Primitive::Method, _) => Self::Asked(false),
+        match tool.primitive {
+            Primitive::Tool => Self::said(tool.confirm),
+            Primitive::Prompt | Primitive::Resource | Primitive::Method => Self::said(Confirm::No),
+        }
+    }
+
+    const fn said(confirm: Confirm) -> Self {
+        match confirm {
+            Confirm::No => Self::Asked(false),
+            Confirm::Anywhere => Self::Asked(true),
+            Confirm::OnPage => Self::Where("page"),
         }
     }
 }
@@ -144,6 +150,9 @@ pub struct CatalogRule {
     pub agents: Option<Vec<String>>,
     /// Whether a Cedar policy has conditions, so that it may have nothing to say about a call.
     pub conditional: bool,
+    /// Of one by which people have to agree: whether anywhere (`true`), or on the gateway's page alone (`page`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<CatalogConfirm>,
 }
 
 /// People: one match is enough.
@@ -272,10 +281,14 @@ impl Said {
     }
 
     fn each(policy: &Policy, about: impl Fn(&[Rule]) -> Vec<CatalogRule>) -> Self {
+        let asking = |rule: &Rule| {
+            let confirm = Some(CatalogConfirm::said(rule.confirm()));
+            about(std::slice::from_ref(rule)).into_iter().map(move |said| CatalogRule { confirm, ..said })
+        };
         Self {
             allowed_by: about(policy.rules()),
             denied_by: about(policy.denials()),
-            confirmed_by: about(policy.confirmations()),
+            confirmed_by: policy.confirmations().iter().flat_map(asking).collect(),
         }
     }
 
@@ -290,9 +303,11 @@ impl Said {
                 principal: head.principal.clone(),
                 agents: None,
                 conditional: head.is_conditional,
+                confirm: None,
             };
             if head.confirm != Confirm::No {
-                self.confirmed_by.push(said.clone());
+                let confirm = Some(CatalogConfirm::said(head.confirm));
+                self.confirmed_by.push(CatalogRule { confirm, ..said.clone() });
             }
             if head.forbids { &mut self.denied_by } else { &mut self.allowed_by }.push(said);
         }
@@ -320,6 +335,7 @@ fn rule(rule: &Rule, names: Option<Vec<String>>) -> CatalogRule {
         principal: None,
         agents,
         conditional: false,
+        confirm: None,
     }
 }
 

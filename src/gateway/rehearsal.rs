@@ -346,6 +346,11 @@ impl Rehearsal {
         self.policy.near_misses(who.caller(), tool)
     }
 
+    /// By what the person has to agree to an allowed call, beside the tool itself.
+    pub fn confirmed_by(&self, who: &Who, tool: &Tool, allowed: &Allowed) -> Vec<(RuleName, Confirm)> {
+        self.policy.confirmed_by(who.caller(), tool, &allowed.policies)
+    }
+
     /// Obtains the credential for an allowed call, and drops it. `None` for who is only supposed to call.
     ///
     /// # Errors

@@ -232,11 +232,31 @@ impl Policy {
             Primitive::Prompt | Primitive::Resource => Confirm::No,
             Primitive::Method => return Confirm::No,
         };
-        let by_rules = self.confirm.every(caller, tool).map(|rule| match rule.on_page {
-            true => Confirm::OnPage,
-            false => Confirm::Anywhere,
-        });
+        let by_rules = self.confirm.every(caller, tool).map(Rule::confirm);
         of_tool.max(by_rules.max().unwrap_or_default()).max(self.confirm_by_cedar(policies))
+    }
+
+    /// The rules and policies by which the person has to agree to a call that these said yes to, each with what it wants. The
+    /// tool may want it as well.
+    pub fn confirmed_by(
+        &self,
+        caller: &Caller,
+        tool: &Tool,
+        policies: &[RuleName],
+    ) -> Vec<(RuleName, Confirm)> {
+        if tool.primitive == Primitive::Method {
+            return Vec::new();
+        }
+        let rules = self.confirm.every(caller, tool).map(|rule| (rule.name.clone(), rule.confirm()));
+        let policies = policies.iter().map(|name| {
+            let wanted = self.confirm_by_cedar(std::slice::from_ref(name));
+            (name.clone(), wanted)
+        });
+        let mut wanting: Vec<_> =
+            rules.chain(policies).filter(|(_, confirm)| *confirm != Confirm::No).collect();
+        wanting.sort();
+        wanting.dedup();
+        wanting
     }
 
     #[cfg(feature = "cedar")]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::identity::{Actor, Caller, RuleName, Subject};
-use crate::tool::{Primitive, Tool};
+use crate::tool::{Confirm, Primitive, Tool};
 
 /// One line of policy. It covers a call when each of its parts does.
 #[derive(Clone, Debug)]
@@ -58,6 +58,14 @@ impl Rule {
             prompts: Vec::new(),
             resources: Vec::new(),
             on_page: false,
+        }
+    }
+
+    /// Of a rule by which people are asked: where their yes counts.
+    pub fn confirm(&self) -> Confirm {
+        match self.on_page {
+            true => Confirm::OnPage,
+            false => Confirm::Anywhere,
         }
     }
 

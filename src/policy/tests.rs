@@ -211,6 +211,14 @@ fn of_all_rules_that_have_a_call_confirmed_the_strictest_counts() {
     assert_eq!(confirm("bob", tool("mail", "send")), Confirm::Anywhere);
     assert_eq!(confirm("ada", tool("mail", "read")), Confirm::Anywhere);
     assert_eq!(confirm("ada", tool("crm", "read")), Confirm::No);
+    let by = |subject: &str, tool: Arc<Tool>| {
+        let said = policy.confirmed_by(&caller(subject, None, &[], &[]), &tool, &[]);
+        said.iter().map(|(name, confirm)| (name.to_string(), *confirm)).collect::<Vec<_>>()
+    };
+    let everything = || ("everything of mail".to_owned(), Confirm::Anywhere);
+    assert_eq!(by("ada", tool("mail", "send")), [everything(), ("on the page".to_owned(), Confirm::OnPage)]);
+    assert_eq!(by("bob", tool("mail", "send")), [everything()]);
+    assert_eq!(by("ada", tool("crm", "read")), []);
 }
 
 fn primitive(primitive: Primitive, name: &str) -> Arc<Tool> {

@@ -92,10 +92,53 @@ fn rules_say_for_which_calls_people_are_asked() {
             "23: policy.deny[0].confirm: is for rules of `policy.confirm`: write the rule there as well, and leave the key out here",
         ],
     );
-    let summary = summary(&config, false);
-    assert!(summary.contains("on_behalf_of, asks first"), "{summary}");
-    let tools = tools(&catalog(&config), false);
-    assert!(tools.contains("by policy") && tools.contains("no "), "{tools}");
+}
+
+/// Checks what the tables say of sending, with this in its declaration and these rules.
+#[track_caller]
+fn check_shown(own: &str, rules: &str, asks: &str, by: &str) {
+    let (own, rules) = (format!("{SEND}{own}"), format!("{rules}audit:"));
+    let config = config(&[PUBLIC, (SEND, &own), ("audit:", &rules)]);
+    let cells = |table: &str, column: usize| {
+        let row = table.lines().find(|line| line.contains("send ")).expect("the tool").to_owned();
+        let cells = row.split("  ").map(str::trim).filter(|cell| !cell.is_empty());
+        cells.map(str::to_owned).nth(column).expect("the column")
+    };
+    assert_eq!(cells(&summary(&config, false), 2), format!("on_behalf_of{asks}"));
+    assert_eq!(cells(&tools(&catalog(&config), false), 4), by);
+}
+
+#[test]
+fn tables_say_who_is_asked_and_where_and_by_which_rule() {
+    // What happened: whoever was asked, and wherever, the summary said "asks first", and a rule had no name.
+    let rules = |rules: &str| format!("  confirm: [{rules}]\n");
+    let some = "{ name: guests, subjects: { groups: [guests] }, tools: [mail/send] }";
+    let page = "{ name: bots, agents: [bot], tools: [mail/send], confirm: page }";
+    let all = "{ name: everybody, tools: [mail/*] }";
+    check_shown("", "", "", "no");
+    check_shown(", confirm: true", "", ", asks first", "yes");
+    check_shown(", confirm: page", "", ", asks on the page", "page");
+    check_shown("", &rules(some), ", asks some", "by guests");
+    check_shown("", &rules(&[some, page].join(", ")), ", asks some", "by guests, bots (page)");
+    check_shown(", confirm: true", &rules(&[some, page].join(", ")), ", asks first", "yes; by bots (page)");
+    check_shown("", &rules(&[some, all].join(", ")), ", asks first", "by guests, everybody");
+    check_shown(
+        "",
+        &rules("{ name: all, tools: [mail/send], confirm: page }"),
+        ", asks on the page",
+        "by all (page)",
+    );
+}
+
+#[test]
+fn the_catalog_says_of_each_rule_where_people_are_asked() {
+    let rules = "  confirm: [{ name: a, tools: [mail/send] }, { name: b, tools: [mail/send], confirm: page }]\naudit:";
+    let catalog = catalog(&config(&[PUBLIC, ("audit:", rules)]));
+    let shown = serde_json::to_value(&catalog.connectors[0].tools[1]).expect("JSON");
+    let said: Vec<_> =
+        shown["confirmed_by"].as_array().expect("rules").iter().map(|rule| &rule["confirm"]).collect();
+    assert_eq!(said, [&serde_json::json!(true), &serde_json::json!("page")]);
+    assert_eq!(shown["allowed_by"][0].get("confirm"), None);
 }
 
 #[test]

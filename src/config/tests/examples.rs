@@ -53,10 +53,10 @@ fn confirm() {
         "confirm.yaml",
         &files,
         &[],
-        "CONNECTOR  TOOL            MATCH                     IDENTITY                  ALLOWED BY                        SCOPES\n\
-         graph      list_messages   GET /me/messages          on_behalf_of, asks first  everyone works on their own mail  https://graph.microsoft.com/Mail.Read\n\
-         \x20          send_message    POST /me/sendMail         on_behalf_of, asks first  everyone works on their own mail  https://graph.microsoft.com/Mail.Send\n\
-         \x20          delete_message  DELETE /me/messages/{id}  on_behalf_of, asks first  everyone works on their own mail  https://graph.microsoft.com/Mail.ReadWrite\n\
+        "CONNECTOR  TOOL            MATCH                     IDENTITY                        ALLOWED BY                        SCOPES\n\
+         graph      list_messages   GET /me/messages          on_behalf_of, asks some         everyone works on their own mail  https://graph.microsoft.com/Mail.Read\n\
+         \x20          send_message    POST /me/sendMail         on_behalf_of, asks first        everyone works on their own mail  https://graph.microsoft.com/Mail.Send\n\
+         \x20          delete_message  DELETE /me/messages/{id}  on_behalf_of, asks on the page  everyone works on their own mail  https://graph.microsoft.com/Mail.ReadWrite\n\
          \ngood: 1 issuer, 1 connector, 3 tools, 2 rules\n",
     );
     assert_eq!(config.policy.confirmations().len(), 1);

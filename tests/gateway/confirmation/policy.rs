@@ -35,6 +35,43 @@ async fn a_whole_connector_can_be_asked_about_call_by_call() {
     assert_eq!(bed.connector.requests().len(), 1);
 }
 
+#[tokio::test]
+async fn explain_says_by_what_a_call_is_asked_about_and_where() {
+    // What happened: that the person agrees was all that was said.
+    let rule = "  confirm:\n    - { name: guests ask, subjects: { groups: [guests] }, tools: [\"mail/send_*\"], confirm: page }\n";
+    let bed = bed_with(TOOLS, rule).await;
+    let guest = bed.authorization_server.subject_token("ada").claim("groups", vec!["guests"]).mint();
+    let (asked, free) = (explain(&bed, &guest).await, explain(&bed, &bed.token("ada")).await);
+    assert_eq!(
+        asked["policy"]["confirm"],
+        serde_json::json!({ "on_page": true, "by_tool": false, "by": ["guests ask"] })
+    );
+    let condition =
+        r#"the person agrees to this call on the gateway's page, once they have seen it (by "guests ask")"#;
+    let provided = |report: &serde_json::Value| report["provided"].as_array().expect("conditions").clone();
+    assert!(provided(&asked).contains(&condition.into()), "{asked}");
+    assert_eq!(free["policy"]["confirm"], serde_json::Value::Null);
+    assert!(!provided(&free).iter().any(|said| said.to_string().contains("agrees")), "{free}");
+}
+
+/// What `explain` reports of sending a mail with this token.
+async fn explain(bed: &TestBed, token: &str) -> serde_json::Value {
+    let path = bed.folder.path().join("token");
+    std::fs::write(&path, token).expect("written");
+    let config = bed.config_path();
+    let run = move || {
+        std::process::Command::new(env!("CARGO_BIN_EXE_obo-gateway"))
+            .args(["explain", "--call", "mail/send_message", "--json", "--config"])
+            .arg(config)
+            .arg("--token-file")
+            .arg(path)
+            .output()
+            .expect("the program runs")
+    };
+    let output = tokio::task::spawn_blocking(run).await.expect("it ends");
+    serde_json::from_slice(&output.stdout).expect("a report")
+}
+
 #[cfg(feature = "cedar")]
 async fn cedar(policies: &'static str) -> TestBed {
     use crate::browser::PUBLIC;
