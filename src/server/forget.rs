@@ -21,8 +21,17 @@ use crate::identity::{Peer, Person, Realm, SecretToken, Subject};
 const IDENTIFIER_BYTES_MAX: usize = 1_024;
 
 /// What can be wrong with a request, for whoever sent it.
-const USAGE: &str =
-    "name the person: /forget?issuer=NAME&subject=SUB, or /forget?tenant=TENANT&subject=OID\n";
+#[derive(Debug, thiserror::Error)]
+enum Unknown {
+    /// It names no person.
+    #[error("name the person: /forget?issuer=NAME&subject=SUB, or /forget?tenant=TENANT&subject=OID\n")]
+    Person,
+    /// It names one of an issuer that there is not.
+    #[error(
+        "the gateway's configuration has no issuer {0:?}: give the name of one that it has, or its `iss`\n"
+    )]
+    Issuer(String),
+}
 
 /// The answer to a request to forget someone, to be given once the record is safe that comes beside it.
 pub async fn answer<B>(
@@ -80,9 +89,10 @@ async fn forget<B>(
         return Err(no.into());
     }
     let gateway = state.gateway();
-    let Some(person) = person(request.uri().query().unwrap_or_default(), &gateway) else {
-        return Err(text(StatusCode::BAD_REQUEST, USAGE).into());
-    };
+    let person = person(request.uri().query().unwrap_or_default(), &gateway).map_err(|unknown| {
+        let body = unknown.to_string().into_bytes();
+        response(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", body)
+    })?;
     let peer = Peer { address: peer, tls: false, certificate: None };
     gateway.forget(&person, request, peer).await.map_err(|error| {
         let why = match error {
@@ -130,26 +140,29 @@ fn is_operator(headers: &HeaderMap, peer: SocketAddr, token: Option<&SecretToken
 }
 
 /// The person that a query names: by the issuer's name or `iss`, or by the tenant. Each part once.
-fn person(query: &str, gateway: &Gateway) -> Option<Person> {
+fn person(query: &str, gateway: &Gateway) -> Result<Person, Unknown> {
     let (mut issuer, mut tenant, mut subject) = (None, None, None);
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
         let part: &mut Option<Cow<'_, str>> = match &*name {
             "issuer" => &mut issuer,
             "tenant" => &mut tenant,
             "subject" => &mut subject,
-            _ => return None,
+            _ => return Err(Unknown::Person),
         };
         if value.is_empty() || value.len() > IDENTIFIER_BYTES_MAX || part.replace(value).is_some() {
-            return None;
+            return Err(Unknown::Person);
         }
     }
+    let subject = Subject::new(&*subject.ok_or(Unknown::Person)?);
     let realm = match (issuer, tenant) {
-        (Some(issuer), None) => Realm::Issuers(gateway.issuers_called(&issuer).into()),
+        (Some(issuer), None) => match gateway.issuers_called(&issuer) {
+            called if called.is_empty() => return Err(Unknown::Issuer(issuer.into_owned())),
+            called => Realm::Issuers(called.into()),
+        },
         (None, Some(tenant)) => Realm::Tenant((&*tenant).into()),
-        (Some(_), Some(_)) | (None, None) => return None,
+        (Some(_), Some(_)) | (None, None) => return Err(Unknown::Person),
     };
-    let known = !matches!(&realm, Realm::Issuers(issuers) if issuers.is_empty());
-    known.then_some(Person { realm, subject: Subject::new(&*subject?) })
+    Ok(Person { realm, subject })
 }
 
 #[cfg(test)]
