@@ -1,6 +1,7 @@
 //! `obo-gateway vault`: what an operator does with the vault while the gateway is stopped. The file is of one process.
 
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -11,7 +12,7 @@ use crate::connections::summary_of;
 use crate::identity::{Issuer, Person, Realm, Subject};
 use crate::metrics::Metrics;
 use crate::unseen::clean;
-use crate::vault::{OpenError, Rotated, Vault, VaultError};
+use crate::vault::{KeyId, OpenError, Rotated, Vault, VaultError, VaultSettings};
 
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
@@ -20,8 +21,8 @@ pub enum VaultCommandError {
     #[error(transparent)]
     Config(#[from] LoadError),
     /// The configuration names no vault.
-    #[error("the configuration has no `vault`")]
-    NoVault,
+    #[error("the configuration {} has no `vault`", .0.display())]
+    NoVault(PathBuf),
     /// A gateway has it open.
     #[error(
         "a gateway has the vault {0} open: stop it first, or have it forget a person with `obo-gateway forget`"
@@ -53,6 +54,8 @@ pub enum VaultCommandError {
 pub struct ListedConnection {
     /// The issuer of the person, where it can be told.
     pub issuer: Option<String>,
+    /// What the configuration calls it, where it is there.
+    pub issuer_name: Option<String>,
     /// Their tenant there.
     pub tenant: Option<String>,
     /// Their identifier there.
@@ -82,7 +85,13 @@ pub async fn list(
     path: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Vec<ListedConnection>, VaultCommandError> {
-    let (vault, file) = open(config::load(path, environment)?.config).await?;
+    let config = config::load(path, environment)?.config;
+    let (vault, file) = open(path, config.vault).await?;
+    let name = |of: &Issuer| {
+        let mut issuers = config.issuers.iter();
+        let called = issuers.find(|known| known.issuer == *of || known.other_issuer.as_ref() == Some(of));
+        called.map(|known| known.name.to_string())
+    };
     let mut listed = Vec::new();
     let done = vault
         .list(|one| {
@@ -91,6 +100,7 @@ pub async fn list(
             let unreadable = summary.is_none().then(|| "it is of another version of the gateway".to_owned());
             listed.push(ListedConnection {
                 issuer: one.owner.as_ref().map(|owner| owner.person.issuer.to_string()),
+                issuer_name: one.owner.as_ref().and_then(|owner| name(&owner.person.issuer)),
                 tenant: one.owner.as_ref().and_then(|owner| owner.person.tenant.id().map(str::to_owned)),
                 subject: one.owner.as_ref().map(|owner| owner.person.subject.to_string()),
                 connector: one.owner.as_ref().map(|owner| owner.connector.to_string()),
@@ -118,10 +128,12 @@ pub fn table(listed: &[ListedConnection], colour: bool) -> String {
     let rows: Vec<[Cell; 7]> = listed
         .iter()
         .map(|one| {
-            let realm = match (&one.issuer, &one.tenant) {
-                (Some(issuer), None) => clean(issuer).into_owned(),
-                (Some(_), Some(tenant)) => format!("tenant {}", clean(tenant)),
-                (None, _) => "–".to_owned(),
+            // As the commands that forget a person take it.
+            let realm = match (&one.issuer_name, &one.issuer, &one.tenant) {
+                (Some(name), _, _) => clean(name).into_owned(),
+                (None, Some(issuer), None) => clean(issuer).into_owned(),
+                (None, Some(_), Some(tenant)) => format!("tenant {}", clean(tenant)),
+                (None, None, _) => "–".to_owned(),
             };
             let since = match &one.fault {
                 Some(fault) => Cell::notable(format!("cannot be used: {fault}")),
@@ -157,10 +169,37 @@ pub async fn forget(
     named: &NamedPerson,
 ) -> Result<usize, VaultCommandError> {
     let config = config::load(path, environment)?.config;
+    if config.vault.is_none() {
+        return Err(VaultCommandError::NoVault(path.to_owned()));
+    }
     let person = person(&config, named)?;
-    let (vault, file) = open(config).await?;
+    let (vault, file) = open(path, config.vault).await?;
     let forgotten = vault.forget(&person).await;
     Ok(close(vault, file, forgotten).await?.len())
+}
+
+/// What came of sealing everything with the first key.
+#[derive(Debug)]
+pub struct Sealed {
+    /// How many connections.
+    pub rotated: Rotated,
+    /// The first key.
+    pub key: KeyId,
+    /// The others, which nothing is sealed with any more.
+    pub unneeded: Vec<KeyId>,
+}
+
+impl fmt::Display for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Rotated { resealed, dropped } = self.rotated;
+        let noun = if resealed == 1 { "connection" } else { "connections" };
+        write!(f, "{resealed} {noun} sealed with \"{}\"; unreadable and removed: {dropped}", self.key)?;
+        if self.unneeded.is_empty() {
+            return Ok(());
+        }
+        let unneeded: Vec<_> = self.unneeded.iter().map(|key| format!("\"{key}\"")).collect();
+        write!(f, "; {} can be taken out of vault.keys now", unneeded.join(", "))
+    }
 }
 
 /// Seals everything with the first key of the configuration.
@@ -171,14 +210,20 @@ pub async fn forget(
 pub async fn rotate(
     path: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<Rotated, VaultCommandError> {
-    let (vault, file) = open(config::load(path, environment)?.config).await?;
+) -> Result<Sealed, VaultCommandError> {
+    let settings = config::load(path, environment)?.config.vault;
+    let mut keys = settings.iter().flat_map(|settings| &settings.keys).map(|key| key.id().clone());
+    let (key, unneeded) = (keys.next(), keys.collect());
+    let (vault, file) = open(path, settings).await?;
     let rotated = vault.rotate().await;
-    close(vault, file, rotated).await
+    let rotated = close(vault, file, rotated).await?;
+    let key = key.expect("a vault has a key: resolve() refuses an empty list");
+    Ok(Sealed { rotated, key, unneeded })
 }
 
-async fn open(config: Config) -> Result<(Vault, String), VaultCommandError> {
-    let settings = config.vault.ok_or(VaultCommandError::NoVault)?;
+/// Opens the vault of the configuration at `path`.
+async fn open(path: &Path, settings: Option<VaultSettings>) -> Result<(Vault, String), VaultCommandError> {
+    let settings = settings.ok_or_else(|| VaultCommandError::NoVault(path.to_owned()))?;
     let file = settings.file.display().to_string();
     match Vault::open_existing(settings, Arc::<Metrics>::default()).await {
         Ok(vault) => Ok((vault, file)),

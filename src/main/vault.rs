@@ -68,10 +68,7 @@ pub fn run(command: VaultCommand) -> ExitCode {
             }
             VaultCommand::Rotate { config } => {
                 match vault_command::rotate(&config.path, &environment).await {
-                    Ok(rotated) => print(&format!(
-                        "records sealed under the newest key: {}; unreadable and removed: {}",
-                        rotated.resealed, rotated.dropped
-                    )),
+                    Ok(sealed) => print(&sealed.to_string()),
                     Err(error) => failed_to(error),
                 }
             }

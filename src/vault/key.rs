@@ -73,6 +73,11 @@ impl VaultKey {
         self.id == other.id && self.has_the_secret_of(other)
     }
 
+    /// Its name.
+    pub fn id(&self) -> &KeyId {
+        &self.id
+    }
+
     /// Whether both are the same key, whatever they are called.
     pub fn has_the_secret_of(&self, other: &Self) -> bool {
         verify_slices_are_equal(&*self.secret, &*other.secret).is_ok()

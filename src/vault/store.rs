@@ -45,6 +45,8 @@ const PAGE_ROWS: i64 = 64;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// What the engine says then (`SQLITE_BUSY`), in the lower byte of its code.
 const BUSY: u32 = 5;
+/// What it says of a file that does not begin as one of its own does (`SQLITE_NOTADB`).
+const NO_DATABASE: u32 = 26;
 
 /// The engine.
 pub struct Store {
@@ -424,15 +426,17 @@ fn bound(bytes_max: usize) -> i64 {
 }
 
 fn opening(what: &'static str) -> impl Fn(sqlx::Error) -> OpenError {
-    move |source| match is_busy(&source) {
-        true => OpenError::Locked,
-        false => OpenError::Store { what, source: Arc::new(source) },
+    move |source| match code(&source) {
+        Some(BUSY) => OpenError::Locked,
+        Some(NO_DATABASE) => OpenError::NotAVault,
+        Some(_) | None => OpenError::Store { what, source: Arc::new(source) },
     }
 }
 
-fn is_busy(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code()?.parse().ok());
-    code.is_some_and(|code: u32| code & 0xff == BUSY)
+/// The lower byte of what the engine says: which kind of error it is.
+fn code(error: &sqlx::Error) -> Option<u32> {
+    let code: u32 = error.as_database_error().and_then(|error| error.code()?.parse().ok())?;
+    Some(code & 0xff)
 }
 
 fn using(what: &'static str) -> impl Fn(sqlx::Error) -> VaultError {

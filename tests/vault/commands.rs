@@ -100,7 +100,7 @@ async fn list_shows_whose_connections_there_are_and_no_token() {
     assert_eq!(
         listed[0],
         json!({
-            "issuer": "https://issuer.example", "tenant": null, "subject": "eve\u{1b}[2J\u{202e}\n", "connector": "crm",
+            "issuer": "https://issuer.example", "issuer_name": null, "tenant": null, "subject": "eve\u{1b}[2J\u{202e}\n", "connector": "crm",
             "account": "e\u{7}ve@example", "agents": ["pla\u{9b}nner", "other"], "connected_at": 1_700_000_000,
             "refreshed_at": 1_700_003_600, "key": "a", "fault": null,
         })
@@ -120,6 +120,17 @@ async fn list_shows_whose_connections_there_are_and_no_token() {
     assert_eq!(listed.out.matches("cannot be used: it is damaged").count(), 4, "{}", listed.out);
     bed.tamper("DELETE FROM records").await;
     assert!(bed.run(&["vault", "list"], "gateway").out.ends_with("0 connections\n"));
+    // Whose issuer is in the configuration is listed as `vault forget --issuer` takes it.
+    bed.connect("ada").await;
+    let listed: Value =
+        serde_json::from_str(&bed.run(&["vault", "list", "--json"], "gateway").out).expect("JSON");
+    assert_eq!(
+        (&listed[0]["issuer_name"], &listed[0]["issuer"]),
+        (&json!("contoso"), &json!(bed.issuer.issuer()))
+    );
+    let listed = bed.run(&["vault", "list"], "gateway").out;
+    assert!(listed.contains(&format!("{}  contoso  ", bed.subject("ada"))), "{listed}");
+    bed.tamper("DELETE FROM records").await;
     check_said(&bed.run(&["vault", "list", "--json"], "gateway"), "[]");
 }
 
@@ -172,12 +183,12 @@ async fn rotate_seals_everything_with_the_first_key_so_that_the_old_one_can_go()
     check_refused(&bed.run(&["vault", "list"], "new"), 1, r#"sealed with the key "a""#);
     check_said(
         &bed.run(&["vault", "rotate"], "wrong way round"),
-        "records sealed under the newest key: 2; unreadable and removed: 0",
+        r#"2 connections sealed with "a"; unreadable and removed: 0; "b" can be taken out of vault.keys now"#,
     );
     check_refused(&bed.run(&["vault", "list"], "new"), 1, r#"sealed with the key "a""#);
     check_said(
         &bed.run(&["vault", "rotate"], "both"),
-        "records sealed under the newest key: 2; unreadable and removed: 0",
+        r#"2 connections sealed with "b"; unreadable and removed: 0; "a" can be taken out of vault.keys now"#,
     );
     let listed: Value =
         serde_json::from_str(&bed.run(&["vault", "list", "--json"], "new").out).expect("JSON");
@@ -187,7 +198,7 @@ async fn rotate_seals_everything_with_the_first_key_so_that_the_old_one_can_go()
     bed.tamper("UPDATE records SET owner = x'00' WHERE rowid = (SELECT min(rowid) FROM records)").await;
     check_said(
         &bed.run(&["vault", "rotate"], "new"),
-        "records sealed under the newest key: 1; unreadable and removed: 1",
+        r#"1 connection sealed with "b"; unreadable and removed: 1"#,
     );
     // And the connection still works, with the new key alone.
     let gateway = bed.gateway("new").await;
@@ -231,12 +242,10 @@ async fn what_cannot_be_opened_is_told_and_nothing_is_made() {
     );
     bed.connect("ada").await;
     bed.configure("none", "");
-    for command in [&["list"][..], &["rotate"], &["forget", "--issuer", "contoso", "--subject", "ada"]] {
-        check_refused(
-            &bed.run(&[&["vault"], command].concat(), "none"),
-            1,
-            "the configuration has no `vault`",
-        );
+    // What happened: of an issuer that is not there, forget told before it looked for the vault.
+    for command in [&["list"][..], &["rotate"], &["forget", "--issuer", "nobody", "--subject", "ada"]] {
+        let says = format!("the configuration {} has no `vault`", bed.config("none").display());
+        check_refused(&bed.run(&[&["vault"], command].concat(), "none"), 1, &says);
     }
     fs::write(bed.config("bad"), "vault: 1\n").expect("written");
     check_refused(&list("bad"), 64, "vault");

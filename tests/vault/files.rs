@@ -51,7 +51,12 @@ async fn what_is_no_vault_of_ours_keeps_the_gateway_from_starting() {
         check_refused(&bed, "gateway", "it cannot be").await;
     }
     fs::write(bed.vault(), vec![b'x'; whole.len()]).expect("written");
-    check_refused(&bed, "gateway", "file is not a database").await;
+    check_refused(
+        &bed,
+        "gateway",
+        "it is no vault, or one of another version: move the file away, or name another",
+    )
+    .await;
     // A link is a fault of the configuration already.
     fs::write(bed.vault(), &whole).expect("written");
     let elsewhere = bed.folder.path().join("elsewhere");

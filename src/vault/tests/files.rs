@@ -63,7 +63,10 @@ async fn another_file_or_one_with_more_in_it_is_no_vault() {
     )
     .expect("a file");
     std::fs::set_permissions(bed.path(), PermissionsExt::from_mode(0o600)).expect("a mode");
-    check_refused(bed.try_open(&[key("a", 1)]).await, "not a database");
+    check_refused(
+        bed.try_open(&[key("a", 1)]).await,
+        "it is no vault, or one of another version: move the file away",
+    );
     for sql in [
         "CREATE TRIGGER t AFTER DELETE ON records BEGIN INSERT INTO records VALUES (old.name, old.person, old.generation, old.key_id, old.owner, old.record); END",
         "CREATE TABLE more (x)",
