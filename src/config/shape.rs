@@ -94,6 +94,16 @@ fn listed(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
+/// `{ id: …, file: … }`: the first keys of a mapping.
+fn example(fields: &[&str]) -> String {
+    let shown: Vec<_> = fields.iter().take(EXAMPLE_KEYS).map(|field| format!("{field}: …")).collect();
+    let more = if fields.len() > EXAMPLE_KEYS { ", …" } else { "" };
+    format!("{{ {}{more} }}", shown.join(", "))
+}
+
+/// How many keys an example of a mapping has: enough to see its form.
+const EXAMPLE_KEYS: usize = 2;
+
 impl fmt::Display for Misfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -208,6 +218,11 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
             && let Some((key, node)) = entries.iter().find(|(key, _)| !fields.contains(&key.as_str()))
         {
             return Err(Misfit::unknown_key(node, key, fields));
+        }
+        if !matches!(self.node.value, Value::Map(_)) {
+            let wanted = format!("a mapping of keys and values, like `{}`", example(fields));
+            // Text where keys should be may be a secret in the wrong place.
+            return Err(Misfit { hides: true, ..Misfit::kind(self.node, &wanted) });
         }
         self.deserialize_map(visitor)
     }

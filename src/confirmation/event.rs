@@ -71,7 +71,7 @@ impl Events {
             question = %id,
             connector = %bound.connector,
             // Where no tools are listed, an agent chose the name.
-            tool = ?bound.tool.as_str(),
+            tool = bound.tool.as_str(),
             agent = bound.agent.as_ref().map(Actor::as_str),
             event = event.as_str(),
             by = event.by().map(By::as_str),

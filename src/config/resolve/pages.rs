@@ -26,7 +26,10 @@ pub fn settings(file: &File, root: &At<'_>, public_url: &PublicUrl<'_>) -> Optio
     }
     let (at, path_at) = (root.key("pages"), root.key("pages").key("path"));
     let path = match file.pages.as_ref().and_then(|pages| pages.path.as_deref()) {
-        Some(text) => path_at.checked(text.parse::<ConnectorPath>())?,
+        Some(text) => path_at.checked(
+            text.parse::<ConnectorPath>()
+                .map_err(|error| format!("{error}: give a path under `public_url`, like `/account`")),
+        )?,
         None if path_at.is_written() || (at.is_written() && file.pages.is_none()) => return None,
         None => PATH.parse::<ConnectorPath>().expect("it is the path of a connector"),
     };

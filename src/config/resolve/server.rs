@@ -101,7 +101,9 @@ fn public_url(at: &At<'_>, text: &str) -> Option<Url> {
             return None;
         }
         Err(error) => {
-            at.fault_found(error);
+            at.fault_found(format_args!(
+                "{error}: give the address by which agents and browsers reach the gateway, like `https://gateway.example`"
+            ));
             return None;
         }
     };

@@ -56,7 +56,9 @@ fn metadata_is_published_under_the_public_address() {
     // A bad address is one fault, and not two.
     check(
         &[PUBLISHED, ("issuers:", "public_url: gw.example\nissuers:")],
-        &["2: public_url: not an absolute URL (relative URL without a base) (found \"gw.example\")"],
+        &[
+            "2: public_url: not an absolute URL (relative URL without a base): give the address by which agents and browsers reach the gateway, like `https://gateway.example` (found \"gw.example\")",
+        ],
     );
     let two = format!("tenants: [{TENANT}, 00000000-0000-0000-0000-000000000001]");
     check(

@@ -227,6 +227,10 @@ fn a_vault_has_a_file_and_keys_that_are_keys() {
         ],
     );
     check(
+        "[certs/x.key]",
+        &["3: vault.keys[0]: must be a mapping of keys and values, like `{ id: …, file: … }` (found text)"],
+    );
+    check(
         &format!("[{{ id: a, file: {short} }}]"),
         &[&format!(
             "3: vault.keys[0].file: names a file that is not a key: 32 random bytes, as they are or in base64; `openssl rand -base64 32` makes them (found {short:?})"

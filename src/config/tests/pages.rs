@@ -47,9 +47,12 @@ fn pages_are_where_browsers_find_them_and_nothing_else_is() {
     self::config(&[PUBLIC, ("path: /mail\n", "path: /\n")]);
     for (path, fault) in [
         ("/", "is all of the gateway: give the pages a path of their own, like `/account`"),
-        ("/account/", "must not end with `/`"),
-        ("account", "does not begin with `/`"),
-        ("/.well-known/account", "lies under /.well-known, which belongs to the gateway itself"),
+        ("/account/", "must not end with `/`: give a path under `public_url`, like `/account`"),
+        ("account", "does not begin with `/`: give a path under `public_url`, like `/account`"),
+        (
+            "/.well-known/account",
+            "lies under /.well-known, which belongs to the gateway itself: give a path under `public_url`, like `/account`",
+        ),
         ("/issuers/x", "lies under /issuers, where `publish_metadata` publishes metadata"),
     ] {
         let edit = format!("public_url: https://gateway.example\npages: {{ path: {path} }}\nissuers:");

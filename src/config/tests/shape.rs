@@ -29,7 +29,9 @@ fn a_secret_in_the_file_is_refused_and_not_shown() {
     );
     check(
         &[("{ secret_env: CLIENT_SECRET }", "canary-7f3a")],
-        &["10: issuers.contoso.exchange.client_auth: must be a mapping of keys and values (found text)"],
+        &[
+            "10: issuers.contoso.exchange.client_auth: must be a mapping of keys and values, like `{ secret_file: …, secret_env: …, … }` (found text)",
+        ],
     );
     let text = edited(&[("{ secret_env: CLIENT_SECRET }", "{ password: canary-7f3a, method: posted }")]);
     let error = read_text(&text).expect_err("a secret").render(false);

@@ -1,3 +1,5 @@
+use std::io::{Read as _, Seek as _};
+
 use super::*;
 use crate::confirmation::{Content, Part};
 use crate::identity::{Issuer, Realm, Subject, Tenant};
@@ -83,6 +85,37 @@ impl Bed {
         assert!(kept.of_one.values().all(|of_one| !of_one.numbers.is_empty()));
         assert_eq!(kept.bytes, kept.questions.values().map(|kept| kept.shown.byte_count()).sum::<usize>());
         assert_eq!(kept.bytes, kept.of_one.values().map(|of_one| of_one.bytes).sum::<usize>());
+    }
+}
+
+/// What a log of this kind has of a question about a tool of this name.
+fn logged(is_json: bool, tool: &str) -> String {
+    let mut file = tempfile::tempfile().expect("a file");
+    let log = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(Mutex::new(file.try_clone().expect("a second handle")));
+    let ask = || {
+        Bed::new().asked(Bound { tool: ToolName::new(tool), ..bound() });
+    };
+    match is_json {
+        true => tracing::subscriber::with_default(log.json().finish(), ask),
+        false => tracing::subscriber::with_default(log.finish(), ask),
+    }
+    let mut text = String::new();
+    file.rewind().expect("its beginning");
+    file.read_to_string(&mut text).expect("a text");
+    text
+}
+
+#[test]
+fn a_log_has_a_tools_name_once_in_quotes_and_nothing_that_speaks_to_terminals() {
+    // What happened: in JSON it was quoted twice.
+    let json = logged(true, "send");
+    let line: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(line["fields"]["tool"], "send", "{json}");
+    for is_json in [true, false] {
+        let text = logged(is_json, "se\u{1b}[2J\nnd");
+        assert!(!text.contains('\u{1b}') && text.lines().count() == 1, "{text}");
     }
 }
 
