@@ -30,7 +30,7 @@ pub struct Connector {
     pub identity: Option<Identity>,
     /// What the authorization server calls this connector: for Entra the application ID URI, such as
     /// `api://notes`; for RFC 8693 the `audience`. With `grant: id_jag` it is not sent; a token that plainly names
-    /// another one is not used.
+    /// another one is not used. A service where people sign in (`connection`) is named by `resource` instead.
     pub audience: Option<String>,
     /// The connector's address as a resource indicator (RFC 8707), for exchanges with `target: resource`. With
     /// `grant: id_jag`, and to the service of a `connection`, it is sent where it is given.
