@@ -19,8 +19,10 @@ use crate::oauth::exchange::TokenKind;
 use crate::vault::{KeyId, VaultKey, VaultSettings};
 
 mod attacks;
+mod endpoints;
 mod keeping;
 mod recording;
+mod refreshing;
 
 const BROWSER: &str = "a-cookie-that-nobody-else-knows";
 

@@ -8,14 +8,14 @@ use crate::oauth::exchange::ExchangeError;
 
 impl Bed {
     /// Every record so far.
-    async fn records(&self) -> Vec<Value> {
+    pub(super) async fn records(&self) -> Vec<Value> {
         self.trail.flush().await;
         let trail = std::fs::read_to_string(self.folder.path().join("audit.jsonl")).expect("a trail");
         trail.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
     }
 
     /// What each record is of, and what came of it, from record `from` on.
-    async fn recorded_from(&self, from: usize) -> Vec<String> {
+    pub(super) async fn recorded_from(&self, from: usize) -> Vec<String> {
         let text = |record: &Value, name: &str| record["unmapped"]["obo"][name].as_str().map(str::to_owned);
         let shown = |record: &Value| {
             format!(
