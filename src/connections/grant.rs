@@ -21,6 +21,9 @@ const VERSION: u32 = 1;
 const AGENTS_MAX: usize = 64;
 /// How long before its end an access token is no longer handed out, in seconds: time for the call to arrive and be checked.
 const MARGIN_SECONDS: u64 = 30;
+/// How far in the future a token may have been obtained, in seconds: whoever asks has read the clock a while ago. Further on, the
+/// clock has been set back.
+const AHEAD_SECONDS_MAX: u64 = 60;
 
 /// What a person has granted.
 #[derive(Clone, Debug)]
@@ -156,6 +159,8 @@ impl Grant {
     pub fn is_fresh(&self, now: u64) -> bool {
         match self.expires_at {
             None => true,
+            // By a clock that has been set back nobody can tell when it ends.
+            Some(_) if self.obtained_at > now.saturating_add(AHEAD_SECONDS_MAX) => false,
             Some(end) => now.saturating_add(MARGIN_SECONDS.min(self.lifetime() / 4)) < end,
         }
     }
@@ -330,6 +335,14 @@ mod tests {
         check_life(None, 1_000_000, true, false);
         let without = Grant::new([7; 32], tokens("a", None, Some(400)), None, id(), 1_000);
         assert!(!without.is_to_be_renewed(1_390));
+    }
+
+    #[test]
+    fn an_access_token_of_the_future_is_not_trusted_to_end_in_time() {
+        let grant = |lifetime| Grant::new([7; 32], tokens("a", Some("r"), lifetime), None, id(), 10_000);
+        let fresh = [10_000 - AHEAD_SECONDS_MAX, 9_999 - AHEAD_SECONDS_MAX, 6_400];
+        assert_eq!(fresh.map(|now| grant(Some(3_600)).is_fresh(now)), [true, false, false]);
+        assert!(grant(None).is_fresh(6_400), "it has no end");
     }
 
     #[test]

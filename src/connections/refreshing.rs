@@ -29,7 +29,7 @@ const REFRESH_PAUSE_SECONDS: u64 = 30;
 const USED_SECONDS: u64 = 60;
 /// From how many grants on that wait for the vault to take them nobody else's is asked for. Those that are being asked for then
 /// are kept as well.
-const UNSAVED_MAX: usize = 4_096;
+pub(super) const UNSAVED_MAX: usize = 4_096;
 
 /// What the grant of a renewal is called in records (RFC 6749 section 6).
 const REFRESH_TOKEN: &str = "refresh_token";
@@ -39,13 +39,22 @@ const REFRESH_TOKEN: &str = "refresh_token";
 pub struct OpenedGrant {
     pub(super) generation: Generation,
     pub(super) grant: Grant,
+    /// When it was opened, by both clocks.
+    opened: Now,
     /// When it may be renewed ahead again, in seconds since 1970 UTC.
     next_attempt: AtomicU64,
 }
 
 impl OpenedGrant {
     pub(super) fn new(generation: Generation, grant: Grant) -> Arc<Self> {
-        Arc::new(Self { generation, grant, next_attempt: AtomicU64::new(0) })
+        Arc::new(Self { generation, grant, opened: Now::read(), next_attempt: AtomicU64::new(0) })
+    }
+
+    /// What time it is, in seconds since 1970 UTC: by the wall clock, or by how long this has been open, whichever is later. So an
+    /// access token is over in time, also when somebody sets the wall clock back.
+    fn time(&self, now: Now) -> u64 {
+        let open_for = now.monotonic.saturating_duration_since(self.opened.monotonic);
+        now.unix_seconds().max(self.opened.after(open_for).unix_seconds())
     }
 
     /// The access token, for the connector and for nobody else.
@@ -105,7 +114,7 @@ impl Connections {
         let opened = self.held.open(&owner).await?.ok_or(ConnectionError::Missing(Missing::Connection))?;
         check(service, &opened.grant, wanted)?;
         self.held.note_use(&owner, &wanted.agent, now);
-        let at = now.unix_seconds();
+        let at = opened.time(now);
         if opened.grant.is_fresh(at) {
             if opened.is_to_be_renewed(at) {
                 let start = || self.refresh(service, &opened, wanted, ExchangeReason::RefreshAhead);
@@ -137,7 +146,7 @@ impl Connections {
         if opened.access_token().digest() != turned_away.access_token().digest() {
             return Ok(Some(opened));
         }
-        if now.unix_seconds().saturating_sub(opened.grant.obtained_at) < RENEWAL_PAUSE_SECONDS {
+        if opened.time(now).saturating_sub(opened.grant.obtained_at) < RENEWAL_PAUSE_SECONDS {
             return Ok(None);
         }
         let renewed = self.join(service, &opened, wanted, ExchangeReason::TurnedAway).await?;

@@ -1,4 +1,4 @@
-//! Renewals on bad days: callers that leave, and panics.
+//! Renewals on bad days: callers that leave, panics, and clocks that are set.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -134,4 +134,56 @@ async fn a_panic_in_a_renewal_ends_that_one_alone_and_its_record_stands() {
         bed.call_at("ada", "planner", later()).await.expect("the next one goes well");
         assert_eq!(bed.server.reused_refresh_tokens(), 0);
     }
+}
+
+/// `seconds` from now by the monotonic clock, while the wall clock is where it was.
+fn wall_clock_set_back_by(seconds: u64) -> Now {
+    let now = Now::read();
+    Now { wall: now.wall, ..now.after(Duration::from_secs(seconds)) }
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_is_set_back_keeps_no_access_token_alive() {
+    // What happened: for as long as the clock had been set back by, agents were given an access token that was over, and the
+    // connector's no to it brought no other one.
+    let bed = Bed::start().await;
+    bed.connect("ada", "planner").await;
+    let wanted = wanted("ada", "planner");
+    let (old, _) = bed.connections.credential(&wanted, Now::read()).await.expect("a grant");
+    let hour = wall_clock_set_back_by(3_600);
+    let (renewed, _) = bed.connections.credential(&wanted, hour).await.expect("a grant");
+    assert_ne!(renewed.access_token().digest(), old.access_token().digest());
+    let hour = wall_clock_set_back_by(120);
+    let again = bed.connections.renew(&wanted, &renewed, hour).await.expect("no error").expect("another one");
+    assert_ne!(again.access_token().digest(), renewed.access_token().digest());
+    assert_eq!(bed.asked(GrantKind::RefreshToken), 2);
+}
+
+#[tokio::test]
+async fn what_was_granted_while_the_wall_clock_was_ahead_is_renewed_once_and_not_again_and_again() {
+    let mut bed = Bed::start().await;
+    let ahead = Now { wall: Now::read().wall + Duration::from_secs(3_600), ..Now::read() };
+    let answered = bed.sign_in(&bed.begin(&bed.ask("ada", "planner"), "ada").await, "ada").await;
+    let (callback, ada, adas) = (answered.callback(), holder("ada"), visit("ada"));
+    let connected = bed.connections.complete(&callback, &ada, BROWSER, &adas, ahead).await;
+    connected.expect("a connection");
+    // Here the clock is put right.
+    bed.restart().await;
+    let mut tokens = Vec::new();
+    for _ in 0..5 {
+        tokens.push(bed.call("ada", "planner").await.expect("a token"));
+    }
+    tokens.dedup();
+    assert_eq!((tokens.len(), bed.asked(GrantKind::RefreshToken)), (1, 1));
+    assert_eq!(bed.server.last_issued(), tokens.pop());
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_is_set_forward_has_a_token_renewed_that_may_be_over() {
+    let bed = Bed::start().await;
+    bed.connect("ada", "planner").await;
+    let old = bed.call("ada", "planner").await.expect("a token");
+    let ahead = Now { wall: Now::read().wall + Duration::from_secs(3_600), ..Now::read() };
+    assert_ne!(bed.call_at("ada", "planner", ahead).await.expect("a token"), old);
+    assert_eq!(bed.asked(GrantKind::RefreshToken), 1);
 }
