@@ -54,6 +54,11 @@ pub enum OpenError {
         "records are sealed with the key {0:?}, which the configuration does not have: add it to `vault.keys`, below the first, until `obo-gateway vault rotate` has been run; where it is lost, move the file away, and people connect anew"
     )]
     KeyMissing(KeyId),
+    /// It knows as many keys as it takes.
+    #[error(
+        "it knows {0} keys already, and takes no more: run `obo-gateway vault rotate` with those that it has, and then give it the new one"
+    )]
+    KeysFull(usize),
     /// Something else than the gateway has changed it.
     #[error(
         "{0} was changed by something else than the gateway: put the whole file back from where it is good, or move it away, so that people connect anew"
@@ -148,6 +153,7 @@ pub(super) fn in_use(error: OpenError) -> VaultError {
         | OpenError::Exposed
         | OpenError::NotAVault
         | OpenError::WrongKey(_)
-        | OpenError::KeyMissing(_) => VaultError::Changed("the vault file"),
+        | OpenError::KeyMissing(_)
+        | OpenError::KeysFull(_) => VaultError::Changed("the vault file"),
     }
 }

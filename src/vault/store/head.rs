@@ -23,6 +23,12 @@ pub async fn read(
     keys: &[SealingKey],
 ) -> Result<(NameKey, State), OpenError> {
     let known = known_keys(connection).await?;
+    let is_known = |key: &&SealingKey| known.iter().any(|(id, _)| id == key.id());
+    let unknown = keys.len() - keys.iter().filter(is_known).count();
+    // With more of them it would not open again.
+    if unknown > 0 && known.len() + unknown > KEYS_MAX {
+        return Err(OpenError::KeysFull(known.len()));
+    }
     for key in keys {
         match known.iter().find(|(id, _)| id == key.id()) {
             Some((_, checked)) if checked != key.check() => {

@@ -57,3 +57,25 @@ async fn nothing_secret_is_shown() {
     let shown = format!("{:?} {:?}", vault.settings(), VaultError::Superseded);
     assert!(shown.contains(r#"VaultKey("a")"#), "{shown}");
 }
+
+#[tokio::test]
+async fn a_vault_knows_so_many_keys_and_no_more() {
+    let bed = Bed::filled().await;
+    let add = |count: usize| {
+        format!(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) \
+             INSERT OR REPLACE INTO keys (id, checked) SELECT 'k' || i, zeroblob(32) FROM n"
+        )
+    };
+    bed.tamper(&add(63)).await;
+    bed.open().await.close().await;
+    // What happened: it took one more, and did not open again.
+    let more = [key("a", 1), key("b", 2)];
+    check_refused(bed.try_open(&more).await, "it knows 64 keys already");
+    let vault = bed.open().await;
+    assert_eq!(vault.rotate().await.expect("rotated"), Rotated { resealed: 3, dropped: 0 });
+    vault.close().await;
+    bed.try_open(&more).await.expect("there is room again").close().await;
+    bed.tamper(&add(64)).await;
+    check_refused(bed.try_open(&[key("a", 1)]).await, "the list of its keys");
+}
