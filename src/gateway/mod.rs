@@ -414,7 +414,10 @@ impl Gateway {
         }
         let policies = &call.record.policies;
         tracing::debug!(%request_id, code = answer.code, detail = %note.detail, ?policies, "Call refused");
-        let mut response = self.told(refusal, &answer, &note, &call);
+        let mut response = match &self.pages {
+            Some(pages) if call.record.is_page => pages.broken(&request_id.to_string()),
+            Some(_) | None => self.told(refusal, &answer, &note, &call),
+        };
         rewrite::set_request_id(response.headers_mut(), request_id);
         call.refused(note, response.status(), ending);
         rewrite::leave_out_body_for_head(&mut response, &call.record.method);

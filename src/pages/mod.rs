@@ -220,6 +220,11 @@ impl Pages {
         self.problem(&problem, None, None, reference).into_response()
     }
 
+    /// What somebody hears whose request brought something of the gateway's own down.
+    pub fn broken(&self, reference: &str) -> Response<Bytes> {
+        self.problem(&Problem::Broken, None, None, reference).into_response()
+    }
+
     /// The page about a problem. `as_another` is where to sign in under another name, where that helps.
     fn problem(
         &self,

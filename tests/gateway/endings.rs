@@ -16,7 +16,7 @@ use crate::mcp::bed::McpBed;
 mod agents;
 mod connectors;
 mod gateway;
-mod panics;
+pub mod panics;
 
 /// How many are walked at a time: they wait more than they work.
 const LANES: usize = 4;

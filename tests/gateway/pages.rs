@@ -6,13 +6,17 @@ mod strangers;
 
 use std::time::Duration;
 
+use obo_gateway::demo::authorization_server::Endpoint;
+use obo_gateway::demo::script::Reply;
 use reqwest::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::bed::{Setup, TOOLS, TestBed, outcome};
 use crate::browser::{Browser, PUBLIC, Page};
+use crate::endings::panics::{GOING_ON, Panics};
 
 pub const ADA: &str = "2f9a1c64-7d0e-4b7e-9d57-0c3a51f0a001";
 pub const BOB: &str = "8c41d2b7-53ae-4f09-8a1b-6e2f7b90b002";
@@ -92,6 +96,32 @@ async fn a_person_signs_in_and_out() {
     page.assert_says(200, "You are signed out");
     assert!(browser.gateway_cookies().is_empty());
     browser.open(&account("/")).await.assert_says(200, "Sign in");
+}
+
+#[tokio::test]
+async fn a_panic_in_a_page_ends_that_one_alone_and_is_recorded() {
+    let bed = bed().await;
+    let mut adas = browser(&bed);
+    let back = way_back(&mut adas, &bed).await;
+    let (server, release) = (&bed.authorization_server, CancellationToken::new());
+    server.script(Endpoint::Token).once(Reply::normal().held_until(release.clone()));
+    let before = bed.records().await.len();
+    let (panics, _subscribed) = Panics::here();
+    let panicking = async {
+        while server.fetches(Endpoint::Token) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        browser(&bed).open(&account("/")).await.assert_says(200, "Sign in");
+        panics.at(GOING_ON);
+        release.cancel();
+    };
+    let (page, ()) = tokio::join!(adas.open(back.as_str()), panicking);
+    page.assert_says(500, "Something went wrong here");
+    assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
+    browser(&bed).open(&account("/")).await.assert_says(200, "Sign in");
+    assert_eq!(bed.outcomes(before + 3).await[before..], ["answered", "panicked", "answered"]);
+    let record = &bed.records().await[before + 1];
+    assert_eq!(record["unmapped"]["obo"]["kind"], "page", "{record:#}");
 }
 
 #[tokio::test]

@@ -17,21 +17,21 @@ use crate::bed::{assert_refused, refusal};
 
 /// When to panic: never, when a call is gone on with, or when something is told about one.
 const NEVER: u8 = 0;
-const GOING_ON: u8 = 1;
+pub const GOING_ON: u8 = 1;
 const TOLD: u8 = 2;
 
 /// Panics once, at the moment that it is told to.
 #[derive(Clone, Default)]
-struct Panics(Arc<AtomicU8>);
+pub struct Panics(Arc<AtomicU8>);
 
 impl Panics {
     /// Hears what the gateways of this thread tell, from here on.
-    fn here() -> (Self, DefaultGuard) {
+    pub fn here() -> (Self, DefaultGuard) {
         let panics = Self::default();
         (panics.clone(), tracing::subscriber::set_default(panics))
     }
 
-    fn at(&self, moment: u8) {
+    pub fn at(&self, moment: u8) {
         self.0.store(moment, Ordering::Relaxed);
     }
 
