@@ -221,6 +221,11 @@ impl Process {
         self.state.gateway().connections().cloned()
     }
 
+    /// What people are asked before it runs.
+    pub fn questions(&self) -> Arc<Questions> {
+        Arc::clone(self.state.gateway().questions())
+    }
+
     /// Reads the configuration again and swaps it in whole; opens the audit file anew. When anything is wrong, all
     /// stays as it was.
     ///

@@ -16,7 +16,7 @@ use crate::tool::{Confirm, ConnectorName, IdentityMode, Primitive, ToolName};
 mod event;
 mod questions;
 
-pub use questions::{AnswerError, Questions, Standing};
+pub use questions::{ANSWER_TIME, AnswerError, Questions, Standing, USE_TIME};
 
 /// Largest call that is shown to a person, in bytes, as it is laid out for reading. What is longer nobody reads.
 pub const SHOWN_BYTES_MAX: usize = 262_144;

@@ -132,6 +132,11 @@ impl Gateway {
         self.connections.as_ref()
     }
 
+    /// What people are asked before it runs.
+    pub fn questions(&self) -> &Arc<Questions> {
+        &self.questions
+    }
+
     /// What it serves, and to whom.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog

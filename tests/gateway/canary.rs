@@ -292,3 +292,78 @@ async fn no_secret_of_the_pages_and_of_connections_is_in_anything_that_is_put_ou
         leaks::assert_none("pages", shown, &hidden);
     }
 }
+
+#[tokio::test]
+async fn no_marked_secret_of_a_call_that_a_person_is_asked_about_is_in_anything_that_is_put_out() {
+    use crate::confirmation::{self, ADA};
+    let (log, _guard) = Log::capture();
+    let bed = confirmation::bed().await;
+    let (mut heard, mut adas) = (Heard::default(), confirmation::browser(&bed));
+    let token = bed.token("ada");
+    let mail = |subject: &str| {
+        let to = json!([{ "emailAddress": { "address": "bob@contoso.example", "name": REQUEST_BODY } }]);
+        let body = json!({ "contentType": "Text", "content": ARGUMENT });
+        json!({ "message": { "subject": subject, "body": body, "toRecipients": to } }).to_string()
+    };
+    let send = async |body: String| {
+        let target = format!("/mail/me/sendMail?token={QUERY}");
+        let request = bed.request(Method::POST, &target).bearer_auth(&token).header("x-tenant", HEADER);
+        request.header("content-type", "application/json").body(body).send().await
+    };
+    let link = async |body: String| confirmation::held(send(body).await.expect("an answer")).await;
+    // Agreed to, declined, left to itself, and forgotten.
+    let [agreed, declined, left, forgotten] = ["agreed", "declined", "left", "forgotten"].map(mail);
+    let page = confirmation::open(&mut adas, &bed, &link(agreed.clone()).await, ADA).await;
+    assert!(
+        [ARGUMENT, REQUEST_BODY, QUERY, HEADER].iter().all(|shown| page.text.contains(shown)),
+        "{}",
+        page.text
+    );
+    confirmation::answer(&mut adas, &page, &link(agreed.clone()).await, "agree")
+        .await
+        .assert_says(200, "You have agreed");
+    let to_decline = link(declined.clone()).await;
+    let page = adas.open(&to_decline).await;
+    confirmation::answer(&mut adas, &page, &to_decline, "decline").await.assert_says(200, "Declined");
+    let to_leave = link(left.clone()).await;
+    confirmation::time_goes_by(&bed, &to_leave, obo_gateway::confirmation::ANSWER_TIME);
+    adas.open(&to_leave).await.assert_says(410, "There is nothing to answer here any more");
+    let mut statuses = Vec::new();
+    for body in [&agreed, &declined, &left, &left, &forgotten] {
+        statuses.push(heard.note(send(body.clone()).await).await);
+    }
+    assert_eq!(statuses, [202, 403, 403, 428, 428]);
+    let forget = format!("http://{}/forget?issuer=contoso&subject={ADA}", bed.gateway.admin_address());
+    assert_eq!(heard.note(crate::bed::client().post(forget).send().await).await, 200);
+    // What cannot be shown.
+    for body in [format!("{{\"x\": \"{REQUEST_BODY}"), format!("[\"{}\"]", REQUEST_BODY.repeat(3_000))] {
+        assert_eq!(heard.note(send(body).await).await, 422);
+    }
+    assert!(log.text().contains("Call refused"), "the log has everything");
+    check_for(&bed, &log, &heard, adas.secrets()).await;
+}
+
+#[tokio::test]
+async fn no_marked_secret_of_an_mcp_call_that_a_person_is_asked_about_is_in_anything_that_is_put_out() {
+    use crate::confirmation;
+    let (log, _guard) = Log::capture();
+    let bed = confirmation::mcp::bed().await;
+    let call = |title: &str, more: serde_json::Value| {
+        let mut params = json!({ "name": "write_note", "arguments": { "title": title, "text": ARGUMENT } });
+        params["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
+            json!({ "elicitation": { "form": {} } });
+        params.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        params
+    };
+    let mut states = Vec::new();
+    for (title, agree) in [("one", json!(false)), ("two", json!(true)), ("three", json!(REQUEST_BODY))] {
+        let (_, asked) = bed.modern_answer("bob", "tools/call", call(title, json!({}))).await;
+        let state = asked["result"]["requestState"].as_str().expect("a state");
+        assert!(asked["result"]["inputRequests"]["obo.confirm"].to_string().contains(ARGUMENT), "{asked:#}");
+        let answer = json!({ "obo.confirm": { "action": "accept", "content": { "agree": agree } } });
+        let goes_on = call(title, json!({ "requestState": state, "inputResponses": answer }));
+        bed.modern_answer("bob", "tools/call", goes_on).await;
+        states.push(state.to_owned());
+    }
+    check_for(&bed.bed, &log, &Heard::default(), &states).await;
+}

@@ -1,12 +1,16 @@
 //! Calls that their person has to agree to: held back, shown, and let through once.
 
 mod form;
-mod mcp;
+pub mod mcp;
 mod policy;
 mod recorded;
 mod refused;
 mod shown;
 
+use std::time::Duration;
+
+use obo_gateway::clock::Now;
+use obo_gateway::confirmation::{ANSWER_TIME, QuestionId, USE_TIME};
 use obo_gateway::demo::authorization_server::MAIL_AUDIENCE;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
@@ -15,7 +19,7 @@ use url::Url;
 use crate::bed::{Setup, TestBed, assert_refused, refusal};
 use crate::browser::{Browser, PUBLIC, Page};
 
-const ADA: &str = "2f9a1c64-7d0e-4b7e-9d57-0c3a51f0a001";
+pub const ADA: &str = "2f9a1c64-7d0e-4b7e-9d57-0c3a51f0a001";
 const BOB: &str = "8c41d2b7-53ae-4f09-8a1b-6e2f7b90b002";
 const OURS: [(&str, &str); 2] = [("sec-fetch-site", "same-origin"), ("origin", "null")];
 const OVER: &str = "There is nothing to answer here any more";
@@ -39,7 +43,7 @@ fn setup_with(tools: &'static str, more: &'static str) -> Setup {
         })
 }
 
-async fn bed() -> TestBed {
+pub async fn bed() -> TestBed {
     bed_with(TOOLS, "").await
 }
 
@@ -67,7 +71,7 @@ fn mail(subject: &str) -> Value {
     })
 }
 
-async fn post(
+pub async fn post(
     bed: &TestBed,
     token: &str,
     path: &str,
@@ -78,12 +82,12 @@ async fn post(
     request.body(body).send().await.expect("an answer")
 }
 
-async fn send(bed: &TestBed, token: &str, mail: &Value) -> Response {
+pub async fn send(bed: &TestBed, token: &str, mail: &Value) -> Response {
     post(bed, token, "/mail/me/sendMail", "application/json", mail.to_string()).await
 }
 
 /// The link that a call is held back with.
-async fn held(response: Response) -> String {
+pub async fn held(response: Response) -> String {
     let refused = refusal(response).await;
     assert_refused(&refused, 428, "confirmation_required");
     assert_eq!(refused.2["fault"], "user");
@@ -92,12 +96,12 @@ async fn held(response: Response) -> String {
     link.to_owned()
 }
 
-fn browser(bed: &TestBed) -> Browser {
+pub fn browser(bed: &TestBed) -> Browser {
     Browser::at(bed.url(""))
 }
 
 /// Opens a link, and signs in for it.
-async fn open(browser: &mut Browser, bed: &TestBed, link: &str, person: &str) -> Page {
+pub async fn open(browser: &mut Browser, bed: &TestBed, link: &str, person: &str) -> Page {
     let page = browser.open(link).await;
     page.assert_says(200, "Sign in");
     let issuer = Url::parse(&bed.authorization_server.issuer()).expect("an issuer");
@@ -106,14 +110,14 @@ async fn open(browser: &mut Browser, bed: &TestBed, link: &str, person: &str) ->
 }
 
 /// Gives an answer on a question's page.
-async fn answer(browser: &mut Browser, page: &Page, link: &str, step: &str) -> Page {
+pub async fn answer(browser: &mut Browser, page: &Page, link: &str, step: &str) -> Page {
     page.assert_says(200, "May this run?");
     let path = link.strip_prefix(PUBLIC).expect("a link of ours");
     browser.submit(page, &format!("{path}/{step}")).await
 }
 
 /// What Ada does who agrees.
-async fn agree(bed: &TestBed, link: &str) {
+pub async fn agree(bed: &TestBed, link: &str) {
     let mut browser = browser(bed);
     let page = open(&mut browser, bed, link, ADA).await;
     answer(&mut browser, &page, link, "agree").await.assert_says(200, "You have agreed");
@@ -379,4 +383,41 @@ async fn who_is_forgotten_has_agreed_to_nothing() {
     let url = format!("http://{}/forget?tenant={tenant}&subject={ADA}", bed.gateway.admin_address());
     assert_eq!(crate::bed::client().post(url).send().await.expect("an answer").status(), 200);
     assert_ne!(held(send(&bed, &token, &mail("Lunch?")).await).await, link);
+}
+
+/// Has the time of a question go by: it is looked at `later`, which is how it comes to be over.
+pub fn time_goes_by(bed: &TestBed, link: &str, later: Duration) {
+    let id = QuestionId::parse(link.rsplit('/').next().expect("a name")).expect("the name of a question");
+    let over = bed.gateway.questions().get(&id, Now::read().after(later), "a-test");
+    assert!(over.is_none(), "{over:?}");
+}
+
+#[tokio::test]
+async fn a_call_that_comes_too_late_does_not_run_and_is_asked_about_anew() {
+    let bed = bed().await;
+    let token = bed.token("ada");
+    let (unanswered, agreed) = (
+        held(send(&bed, &token, &mail("one")).await).await,
+        held(send(&bed, &token, &mail("two")).await).await,
+    );
+    agree(&bed, &agreed).await;
+    time_goes_by(&bed, &unanswered, ANSWER_TIME);
+    time_goes_by(&bed, &agreed, USE_TIME);
+    for (subject, link) in [("one", &unanswered), ("two", &agreed)] {
+        browser(&bed).open(link).await.assert_says(410, OVER);
+        let before = bed.records().await.len();
+        let refused = refusal(send(&bed, &token, &mail(subject)).await).await;
+        assert_refused(&refused, 403, "confirmation_expired");
+        assert_eq!(refused.2["fault"], "user");
+        let record = bed.records().await.split_off(before).pop().expect("a record");
+        assert_eq!(crate::bed::outcome(&record), "confirmation_expired");
+        let confirmation = &record["unmapped"]["obo"]["confirmation"];
+        assert_eq!(confirmation["question"], link.rsplit('/').next().expect("a name"));
+        assert_eq!(confirmation["agreed_by"], Value::Null);
+        // It is told once.
+        assert_ne!(&held(send(&bed, &token, &mail(subject)).await).await, link);
+    }
+    assert!(bed.connector.requests().is_empty());
+    let expired = "obo_gateway_confirmations_total{connector=\"mail\",outcome=\"expired\"}";
+    assert_eq!(bed.metric(expired).await, Some(2.0));
 }

@@ -15,7 +15,9 @@ use obo_gateway::audit::{PageVisit, Recorder, RequestId};
 use obo_gateway::clock::Now;
 use obo_gateway::config;
 use obo_gateway::connections::{Callback, Connections, Held, Missing, Wanted};
-use obo_gateway::demo::authorization_server::{AuthorizationServer, GrantKind, MAIL_AUDIENCE, Settings};
+use obo_gateway::demo::authorization_server::{
+    AuthorizationServer, Exchange, GrantKind, MAIL_AUDIENCE, Settings,
+};
 use obo_gateway::demo::mail::{MailConnector, MailSettings};
 use obo_gateway::identity::{Actor, Issuer, Peer, PersonId, Scopes, Subject, Tenant};
 use obo_gateway::metrics::Metrics;
@@ -260,7 +262,7 @@ audit: {{ file: {folder}/{name}.jsonl }}
         connection.close().await.expect("closed");
     }
 
-    async fn open(&self) -> SqliteConnection {
+    pub async fn open(&self) -> SqliteConnection {
         SqliteConnectOptions::new().filename(&self.vault).connect().await.expect("the file")
     }
 
@@ -284,16 +286,18 @@ audit: {{ file: {folder}/{name}.jsonl }}
         let mut command = program();
         command.args(arguments).arg("--config").arg(self.config(config));
         let ran = Ran::of(command.stdin(Stdio::null()).output().expect("the program runs"));
-        let mut secrets = self.service.issued();
-        secrets.extend(
-            self.service
-                .exchanges()
-                .iter()
-                .filter_map(|asked| asked.parameter("refresh_token").map(str::to_owned)),
-        );
-        secrets.push(self.service.settings().gateway.secret.clone());
-        leaks::assert_none("output", &format!("{}{}", ran.out, ran.err), &secrets);
+        leaks::assert_none("output", &format!("{}{}", ran.out, ran.err), &self.secrets());
         ran
+    }
+
+    /// The tokens of the service, as far as they are known, and the gateway's secret there.
+    pub fn secrets(&self) -> Vec<String> {
+        let mut secrets = self.service.issued();
+        let exchanges = self.service.exchanges();
+        let refresh_token = |asked: &Exchange| asked.parameter("refresh_token").map(str::to_owned);
+        secrets.extend(exchanges.iter().filter_map(refresh_token));
+        secrets.push(self.service.settings().gateway.secret.clone());
+        secrets
     }
 
     /// Starts the gateway with the configuration of this name.

@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use crate::bed::{Bed, answered};
+use crate::bed::{Bed, LIFE, answered};
+use crate::leaks;
 
 /// The gateway does not start, says why, and leaves the file as it is.
 async fn check_refused(bed: &Bed, config: &str, says: &str) {
@@ -69,4 +70,52 @@ async fn what_is_no_vault_of_ours_keeps_the_gateway_from_starting() {
     fs::rename(&elsewhere, bed.vault()).expect("back");
     let gateway = bed.gateway("gateway").await;
     assert_eq!(gateway.call(&bed.token("ada")).await, answered(), "nothing was lost by all that");
+}
+
+/// What is in the vault's file and in whatever the engine keeps beside it.
+fn written(bed: &Bed) -> String {
+    let files = fs::read_dir(bed.folder.path()).expect("a folder").flatten();
+    let of_the_vault = files.filter(|file| file.file_name().to_string_lossy().starts_with("vault.db"));
+    // A journal may be gone by now.
+    of_the_vault
+        .map(|file| String::from_utf8_lossy(&fs::read(file.path()).unwrap_or_default()).into_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn no_token_stands_in_the_file_or_beside_it_in_any_form() {
+    let bed = Bed::start().await;
+    for who in ["ada", "bob"] {
+        bed.connect(who).await;
+    }
+    let gateway = bed.gateway("gateway").await;
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        for who in ["ada", "bob"] {
+            assert_eq!(gateway.call(&bed.token(who)).await, answered());
+            all.push(written(&bed));
+        }
+        tokio::time::sleep(LIFE).await;
+    }
+    assert!(gateway.stop().success());
+    // What a change leaves beside the file while it is under way.
+    let mut connection = bed.open().await;
+    for sql in ["BEGIN IMMEDIATE", "UPDATE records SET record = zeroblob(9)"] {
+        sqlx::query(sql).execute(&mut connection).await.expect("SQL of the test");
+    }
+    let journal = fs::read(bed.folder.path().join("vault.db-journal")).expect("a journal");
+    assert!(journal.len() > 4_096, "what the records were before");
+    all.push(written(&bed));
+    drop(connection);
+    // By now every refresh token but the last has come back.
+    let gateway = bed.gateway("gateway").await;
+    for who in ["ada", "bob"] {
+        assert_eq!(gateway.call(&bed.token(who)).await, answered());
+        all.push(written(&bed));
+    }
+    let secrets = bed.secrets();
+    assert!(bed.refreshes() >= 6 && secrets.len() >= 14, "{} {}", bed.refreshes(), secrets.len());
+    for written in all {
+        leaks::assert_none("vault", &written, &secrets);
+    }
 }
