@@ -102,7 +102,8 @@ pub(super) fn answer_to_mcp(error: &McpError) -> Answer {
         // Clients read the JSON-RPC error of a 400, and not each of them that of a 403.
         McpError::State(_) => Answer::bad_request(
             "state_refused",
-            "The agent has to begin the call anew: what it goes on with was given out for another call, or for somebody else.",
+            "The agent has to begin the call anew: what it goes on with was given out for another call, for somebody else, \
+             or too long ago.",
         ),
         McpError::AgentAlone => Refusal::Denied(Denial::AgentAlone).answer(None),
         McpError::Hidden => Refusal::Denied(Denial::NoRule).answer(None),
