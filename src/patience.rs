@@ -12,22 +12,28 @@ const WAITING_MAX: usize = 1_000;
 /// Most of them for one page: the call, and another try of it whose client has lost patience. So nobody takes all the places.
 const FOR_ONE_MAX: usize = 2;
 
-/// Calls that wait, by the identifier of the page that they wait for.
-static WAITING: Mutex<BTreeMap<Arc<str>, usize>> = Mutex::new(BTreeMap::new());
+/// Calls that wait.
+static WAITING: Waiting = Waiting(Mutex::new(BTreeMap::new()));
 
 /// Waits until something was heard of the person who is at the page `at`, for some seconds at most. What it was is another question.
 pub async fn for_person(at: &Arc<str>, heard: impl Future<Output = ()>) {
-    let Some(_waits) = Waits::begin(at) else { return };
+    let Some(_place) = WAITING.take_place(at) else { return };
     // That nobody has said anything is what the caller finds, too.
     let _ = tokio::time::timeout(PATIENCE, heard).await;
 }
 
-/// A call that waits, until it is dropped.
-struct Waits<'a>(&'a Arc<str>);
+/// How many calls wait, by the identifier of the page that they wait for.
+struct Waiting(Mutex<BTreeMap<Arc<str>, usize>>);
 
-impl<'a> Waits<'a> {
-    fn begin(at: &'a Arc<str>) -> Option<Self> {
-        let mut waiting = lock();
+/// That of a call that waits, until it is dropped.
+struct Place<'a> {
+    among: &'a Waiting,
+    at: &'a Arc<str>,
+}
+
+impl Waiting {
+    fn take_place<'a>(&'a self, at: &'a Arc<str>) -> Option<Place<'a>> {
+        let mut waiting = self.lock();
         if waiting.values().sum::<usize>() >= WAITING_MAX {
             return None;
         }
@@ -36,24 +42,24 @@ impl<'a> Waits<'a> {
             return None;
         }
         *for_one += 1;
-        Some(Self(at))
+        Some(Place { among: self, at })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, usize>> {
+        // It is whole after every change.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Waits<'_> {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut waiting = lock();
-        let Some(for_one) = waiting.get_mut(self.0) else { return };
+        let mut waiting = self.among.lock();
+        let Some(for_one) = waiting.get_mut(self.at) else { return };
         *for_one -= 1;
         if *for_one == 0 {
-            waiting.remove(self.0);
+            waiting.remove(self.at);
         }
     }
-}
-
-fn lock() -> MutexGuard<'static, BTreeMap<Arc<str>, usize>> {
-    // It is whole after every change.
-    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -63,14 +69,26 @@ mod tests {
     #[test]
     fn for_one_page_two_calls_wait_and_others_are_not_held_up_by_them() {
         let [one, other] = ["one of two", "the other"].map(Arc::<str>::from);
-        let first = Waits::begin(&one).expect("a place");
-        let second = Waits::begin(&one).expect("a place for another try");
-        assert!(Waits::begin(&one).is_none(), "two wait for it");
-        assert!(Waits::begin(&other).is_some());
+        let waiting = Waiting(Mutex::default());
+        let first = waiting.take_place(&one).expect("a place");
+        let second = waiting.take_place(&one).expect("a place for another try");
+        assert!(waiting.take_place(&one).is_none(), "two wait for it");
+        assert!(waiting.take_place(&other).is_some());
         drop(first);
-        let third = Waits::begin(&one).expect("the place of the first");
+        let third = waiting.take_place(&one).expect("the place of the first");
         drop((second, third));
-        assert!(!lock().contains_key(&one) && !lock().contains_key(&other), "nothing is left of them");
+        assert!(waiting.lock().is_empty(), "nothing is left of them");
+    }
+
+    #[test]
+    fn so_many_calls_wait_and_no_more() {
+        let waiting = Waiting(Mutex::default());
+        let pages: Vec<Arc<str>> = (0..=WAITING_MAX).map(|n| n.to_string().into()).collect();
+        let mut places: Vec<_> = pages.iter().map_while(|page| waiting.take_place(page)).collect();
+        assert_eq!(places.len(), WAITING_MAX);
+        assert!(waiting.take_place(&pages[0]).is_none(), "nor is there one for another try");
+        places.pop();
+        assert!(waiting.take_place(&pages[WAITING_MAX]).is_some());
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ use crate::vault::Forgettings;
 /// How long a person may take at the service: another factor, a forgotten password.
 const FLOW_LIFETIME: Duration = Duration::from_secs(600);
 /// Most sign-ins at a time; the oldest gives way.
-const FLOWS_MAX: usize = 10_000;
+pub(super) const FLOWS_MAX: usize = 10_000;
 /// Most sign-ins of one person: so many windows nobody has open. Beyond it, their own oldest gives way, and nobody else's.
 const FLOWS_OF_ONE_MAX: usize = 8;
 

@@ -19,6 +19,7 @@ use crate::oauth::exchange::TokenKind;
 use crate::vault::{KeyId, VaultKey, VaultSettings};
 
 mod attacks;
+mod bounds;
 mod endpoints;
 mod keeping;
 mod recording;

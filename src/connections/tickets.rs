@@ -321,6 +321,17 @@ mod tests {
     }
 
     #[test]
+    fn a_ticket_names_so_many_tools_and_no_more() {
+        let (tickets, now) = (Tickets::default(), Now::read());
+        let asked = |n: usize| ask(&tickets, &wanted("ada", "planner", "crm", &format!("tool-{n}")), now);
+        let id = asked(0);
+        for n in 1..=TOOLS_MAX {
+            assert_eq!(asked(n), id, "the link stays the same");
+        }
+        assert_eq!(tickets.get(&id, now).expect("a ticket").tools.len(), TOOLS_MAX);
+    }
+
+    #[test]
     fn a_ticket_is_taken_once() {
         let (tickets, now) = (Tickets::default(), Now::read());
         let id = ask(&tickets, &wanted("ada", "planner", "crm", "list"), now);

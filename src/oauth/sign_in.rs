@@ -257,3 +257,40 @@ pub(crate) mod testing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checked_url::{CheckedUrl, PlainHttp};
+    use crate::oauth::{Endpoints, IssuerKind, IssuerSettings};
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn a_code_that_is_longer_than_any_honest_one_goes_nowhere() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let endpoint = format!("http://{}/token", listener.local_addr().expect("an address"));
+        let settings = IssuerSettings::of(IssuerKind::Oidc);
+        let token_endpoint = CheckedUrl::parse(&endpoint, PlainHttp::LoopbackOnly).ok();
+        let settings = IssuerSettings {
+            sign_in: Some(SignInSettings {
+                client_id: "pages".into(),
+                client_auth: ClientAuth::SecretPost(SecretToken::new("secret")),
+                scopes: Scopes::parse("openid"),
+            }),
+            endpoints: Endpoints { token_endpoint, ..settings.endpoints.clone() },
+            ..settings
+        };
+        let server = AuthorizationServer::idle(settings, None, Arc::default()).expect("a server");
+        let attempt = Attempt::begin();
+        let sign_in = async |bytes: usize| {
+            let code = SecretToken::new("c".repeat(bytes));
+            server.sign_in(&attempt, "https://gateway.example/account/signed-in", &code, Now::read()).await
+        };
+        let refused = sign_in(CODE_BYTES_MAX + 1).await;
+        assert!(matches!(refused, Err(SignInError::NotAsked(_))), "{refused:?}");
+        let asked = async { listener.accept().await.map(drop) };
+        let (refused, asked) = tokio::join!(sign_in(CODE_BYTES_MAX), asked);
+        assert!(matches!(refused, Err(SignInError::Outbound { .. })), "{refused:?}");
+        asked.expect("that one is sent, and it is the first that is");
+    }
+}

@@ -132,6 +132,31 @@ mod tests {
         check(&[], false);
     }
 
+    fn form_header() -> HeaderMap {
+        let kind = "application/x-www-form-urlencoded".parse().expect("a value");
+        [(CONTENT_TYPE, kind)].into_iter().collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_form_that_drips_in_for_ever_is_not_waited_for() {
+        let drips = futures_util::stream::unfold((), |()| async {
+            tokio::time::sleep(FORM_TIMEOUT / 10).await;
+            Some((Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::from_static(b"a"))), ()))
+        });
+        let (began, body) = (tokio::time::Instant::now(), http_body_util::StreamBody::new(drips));
+        assert_eq!(Fields::of_form(&form_header(), body).await.err(), Some(Problem::Unread));
+        assert_eq!(began.elapsed(), FORM_TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn a_form_is_read_up_to_a_length() {
+        let of = async |bytes: usize| {
+            let body = http_body_util::Full::new(Bytes::from("a".repeat(bytes)));
+            Fields::of_form(&form_header(), body).await.err()
+        };
+        assert_eq!((of(FORM_BYTES_MAX).await, of(FORM_BYTES_MAX + 1).await), (None, Some(Problem::TooLarge)));
+    }
+
     #[test]
     fn a_name_is_there_once() {
         let fields = Fields::parse(b"state=a%20b&code=c").expect("fields");

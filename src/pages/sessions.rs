@@ -249,6 +249,30 @@ mod tests {
     }
 
     #[test]
+    fn beyond_the_bound_what_is_over_goes_first_and_then_the_longest_unused() {
+        let (sessions, now) = (Sessions::default(), Instant::now());
+        let fill = |from: usize, seen: Instant| {
+            let mut all = sessions.lock();
+            for n in from..SESSIONS_MAX {
+                let kept = Kept { person: signed_in("eve"), key: [0; 32], began: seen, seen };
+                all.sessions.insert(sha256(&n.to_be_bytes()), kept);
+            }
+        };
+        let second = Duration::from_secs(1);
+        let (oldest, other) = (begin(&sessions, "ada", now), begin(&sessions, "bob", now + second));
+        fill(2, now + 2 * second);
+        let newest = begin(&sessions, "ada", now + 3 * second);
+        assert_eq!(sessions.lock().sessions.len(), SESSIONS_MAX);
+        assert!(sessions.open(&oldest, now + 3 * second).is_none());
+        for id in [&other, &newest] {
+            assert!(sessions.open(id, now + IDLE_MAX - second).is_some());
+        }
+        // By now those that fill it are over, and nobody else has to go.
+        begin(&sessions, "bob", now + IDLE_MAX + 2 * second);
+        assert_eq!(sessions.lock().sessions.len(), 3);
+    }
+
+    #[test]
     fn who_is_forgotten_is_signed_out() {
         let (sessions, now) = (Sessions::default(), Instant::now());
         let [ada, bob] = ["ada", "bob"].map(|who| begin(&sessions, who, now));

@@ -76,6 +76,27 @@ fn what_is_said_of_a_tool_beside_the_document_leaves_the_rest_of_what_that_says(
 }
 
 #[test]
+fn a_document_of_more_operations_than_anybody_looks_through_is_refused() {
+    let files = Files::new();
+    let document = |count: usize| {
+        let path = |n| format!(r#""/places/{n}": {{ "get": {{ "operationId": "place-{n}" }} }}"#);
+        let paths: Vec<String> = (0..count).map(path).collect();
+        let text = format!(r#"{{ "openapi": "3.1.0", "paths": {{ {} }} }}"#, paths.join(", "));
+        let document = files.write(&format!("{count}.json"), &text);
+        (format!("    openapi: {{ file: {document} }}\n    scopes: [Mail.Read]\n"), document)
+    };
+    let (most, _) = document(2_000);
+    assert_eq!(faults_of(&edited(&[(TOOLS, &most)])).0, [""; 0]);
+    let (more, file) = document(2_001);
+    let expected = format!(
+        "16: connectors.mail.openapi.file: has more than 2000 operations: take some by `include` (found {file:?})"
+    );
+    check(&[(TOOLS, &more)], &[&expected]);
+    let some = more.replace(" }", ", include: [\"place-1*\"] }");
+    assert_eq!(faults_of(&edited(&[(TOOLS, &some)])).0, [""; 0]);
+}
+
+#[test]
 fn a_rule_about_a_tool_that_the_document_does_not_have_is_a_typing_error() {
     let files = Files::new();
     let tools = importing(&files, "");

@@ -63,3 +63,48 @@ pub fn schema() -> Map<String, Value> {
 pub fn has_agreed(answer: &OurAnswer) -> Option<bool> {
     answer.content.get(AGREE)?.as_bool()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::confirmation::{Bound, Part, QuestionId, Shown};
+    use crate::identity::{Issuer, PersonId, Subject, Tenant};
+    use crate::tool::{Confirm, ConnectorName, Primitive, ToolName};
+    use std::sync::Arc;
+
+    fn text_of(content: &str) -> Option<String> {
+        let holder = PersonId {
+            issuer: Issuer::new("https://issuer.example"),
+            tenant: Tenant::Sole,
+            subject: Subject::new("ada"),
+        };
+        let bound = Bound {
+            holder,
+            agent: Some(Actor::new("planner")),
+            connector: ConnectorName::new("notes"),
+            primitive: Primitive::Tool,
+            tool: ToolName::new("write"),
+            identity: IdentityMode::OnBehalfOf,
+            digest: [0; 32],
+        };
+        let parts = vec![Part { heading: "Arguments".into(), content: Content::Text(content.into()) }];
+        text(&Question {
+            id: QuestionId::parse("AAAAAAAAAAAAAAAAAAAAAA").expect("a name"),
+            bound: Arc::new(bound),
+            shown: Arc::new(Shown { call: "write".into(), parts }),
+            confirm: Confirm::Anywhere,
+            answer: None,
+        })
+    }
+
+    #[test]
+    fn a_form_shows_all_of_a_call_or_none_of_it() {
+        let frame = text_of("").expect("a text").len();
+        let longest = "x".repeat(TEXT_BYTES_MAX - frame);
+        let shown = text_of(&longest).expect("a text");
+        assert_eq!((shown.len(), shown.contains(&longest)), (TEXT_BYTES_MAX, true));
+        assert_eq!(text_of(&format!("{longest}x")), None);
+        // What is made visible takes room as well.
+        assert_eq!(text_of(&"\u{202e}".repeat(TEXT_BYTES_MAX / 4)), None);
+    }
+}

@@ -200,3 +200,36 @@ async fn what_is_too_large_is_not_kept() {
     let long = super::owner(&"x".repeat(owner::OWNER_BYTES_MAX), "crm");
     assert!(matches!(vault.put(&long, vault.generation(&long), b"").await, Err(VaultError::TooLarge)));
 }
+
+#[tokio::test]
+async fn nobodys_records_are_read_without_bound() {
+    let bed = Bed::new();
+    let (vault, ada) = (bed.open().await, owner("ada", "crm"));
+    put(&vault, &ada, "ada at crm").await;
+    vault.close().await;
+    // Whoever can write the file gives her many more, under names of their own.
+    let copies = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000) \
+                  INSERT INTO records SELECT randomblob(32), person, generation, key_id, owner, record FROM n, records";
+    assert_eq!(bed.tamper(copies).await, 2_000);
+    let vault = bed.open().await;
+    let person = person_name(&ada.person, &vault.shared.sealer.names);
+    let rows = vault.shared.store().await.expect("open").rows_of(&person).await.expect("read");
+    assert_eq!(rows.len(), 1_024);
+    assert_eq!(get(&vault, &ada).await.expect("read").as_deref(), Some("ada at crm"));
+}
+
+#[tokio::test]
+async fn a_disk_that_does_not_answer_is_not_waited_for_without_end() {
+    let bed = Bed::filled().await;
+    let vault = bed.open().await;
+    let disk = vault.shared.store.lock().await;
+    tokio::time::pause();
+    let (began, ada) = (tokio::time::Instant::now(), owner("ada", "crm"));
+    let (read, all) = tokio::join!(vault.get(&ada), vault.of_person(&ada.person));
+    let ends = [read.err(), all.err()];
+    assert!(ends.iter().all(|end| matches!(end, Some(VaultError::TimedOut(PATIENCE)))), "{ends:?}");
+    assert_eq!(began.elapsed().as_secs(), PATIENCE.as_secs());
+    tokio::time::resume();
+    drop(disk);
+    assert_eq!(get(&vault, &ada).await.expect("read").as_deref(), Some("ada at crm"));
+}
