@@ -28,6 +28,7 @@ pub mod pseudonym;
 pub mod random;
 pub mod regular_file;
 pub mod server;
+mod sparing;
 pub mod strict_json;
 pub mod tls;
 pub mod tool;

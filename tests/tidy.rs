@@ -23,6 +23,7 @@ const FLOORS: &[&[&str]] = &[
     &["metrics"],
     &["tool"],
     &["identity"],
+    &["sparing"],
     &[
         "checked_url",
         "clock",

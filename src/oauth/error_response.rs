@@ -4,13 +4,13 @@
 //! says `invalid_grant`, and "sign in again" would be the wrong advice (Entra's 50196).
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use http::header::{DATE, RETRY_AFTER};
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use serde_json::{Map, Value};
 
 use super::outbound::OutboundAnswer;
+use crate::sparing::retry_after;
 use crate::strict_json;
 
 /// Longest delay that an authorization server is believed, in its `Retry-After`.
@@ -161,7 +161,7 @@ fn classify(answer: &OutboundAnswer, members: &Map<String, Value>, codes: &[u64]
     let text = |name| members.get(name).and_then(Value::as_str).unwrap_or_default();
     let (error, suberror, description) = (text("error"), text("suberror"), text("error_description"));
     let code = |listed: &[u64]| codes.iter().any(|code| listed.contains(code));
-    let retry_after = retry_after(answer);
+    let retry_after = retry_after(&answer.headers).map(|pause| pause.min(RETRY_AFTER_MAX));
 
     if answer.status == StatusCode::TOO_MANY_REQUESTS {
         return ErrorClass::Throttled { retry_after };
@@ -247,27 +247,11 @@ fn codes(members: &Map<String, Value>) -> Vec<u64> {
     }
 }
 
-/// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date, which is counted from the date of the answer, since the
-/// server's clock may be another than ours.
-fn retry_after(answer: &OutboundAnswer) -> Option<Duration> {
-    let text =
-        |name| answer.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::trim);
-    let until = text(RETRY_AFTER)?;
-    let pause = match until.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let until = httpdate::parse_http_date(until).ok()?;
-            let now = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
-            until.duration_since(now.unwrap_or_else(SystemTime::now)).unwrap_or_default()
-        }
-    };
-    Some(pause.min(RETRY_AFTER_MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderMap;
+    use http::header::{DATE, RETRY_AFTER};
+    use http::{HeaderMap, HeaderValue};
     use serde_json::json;
 
     fn answer(status: u16, body: &Value) -> OutboundAnswer {

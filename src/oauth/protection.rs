@@ -3,7 +3,6 @@
 //! throttling.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use super::error_response::ErrorClass;
 use super::exchange::ExchangeError;
 use crate::identity::IssuerName;
 use crate::metrics::Metrics;
+use crate::sparing::{Circuit, Probe, RetryBudget, pause_before};
 
 /// Most exchanges at a time with one server. More wait for their turn, within the deadline.
 const CONCURRENT_MAX: usize = 64;
@@ -23,17 +23,6 @@ pub(super) const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 const FAIR_TIME: Duration = Duration::from_secs(3);
 /// Most attempts for one exchange.
 const ATTEMPTS_MAX: u32 = 3;
-/// The longest pause before the second attempt; it doubles with each. The pause is drawn evenly from nothing to that
-/// (full jitter), so that callers who failed together do not come back together.
-const FIRST_PAUSE_MAX: Duration = Duration::from_millis(100);
-/// How many exchanges pay for one retry: retries add at most a tenth to what a struggling server is asked.
-const EXCHANGES_PER_RETRY: u64 = 10;
-/// How many retries can be saved up.
-const SAVED_RETRIES_MAX: u64 = 10;
-/// How many failures in a row open the circuit.
-const FAILURES_TO_OPEN: u32 = 5;
-/// How long an open circuit refuses before it lets one exchange try.
-const OPEN_FOR: Duration = Duration::from_secs(5);
 /// How long a server is left alone that throttles and does not say for how long.
 const THROTTLED_FOR: Duration = Duration::from_secs(10);
 
@@ -41,9 +30,10 @@ const THROTTLED_FOR: Duration = Duration::from_secs(10);
 pub struct Protection {
     issuer: IssuerName,
     turns: Semaphore,
-    /// Retries that have been paid for, in parts of [`EXCHANGES_PER_RETRY`].
-    saved: AtomicU64,
-    state: Mutex<State>,
+    retries: RetryBudget,
+    circuit: Circuit<()>,
+    /// The server wants to be left alone until then.
+    throttled_until: Mutex<Option<Instant>>,
     metrics: Arc<Metrics>,
 }
 
@@ -51,15 +41,6 @@ impl fmt::Debug for Protection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Protection").field("issuer", &self.issuer).finish_non_exhaustive()
     }
-}
-
-#[derive(Default)]
-struct State {
-    failures: u32,
-    /// While set, the circuit is open; from then on one exchange may try.
-    open_until: Option<Instant>,
-    /// The server wants to be left alone until then.
-    throttled_until: Option<Instant>,
 }
 
 /// What an attempt says about the server.
@@ -77,12 +58,14 @@ enum Verdict {
 impl Protection {
     /// For the server of this issuer.
     pub fn new(issuer: IssuerName, metrics: Arc<Metrics>) -> Self {
-        metrics.set_circuit_open(&issuer, false);
+        let (watched, told) = (issuer.clone(), Arc::clone(&metrics));
         Self {
             issuer,
             turns: Semaphore::new(CONCURRENT_MAX),
-            saved: AtomicU64::new(SAVED_RETRIES_MAX * EXCHANGES_PER_RETRY),
-            state: Mutex::default(),
+            retries: RetryBudget::new(),
+            // The gateway asks with one identity: all exchanges fail alike.
+            circuit: Circuit::new(EXCHANGE_TIMEOUT, move |open| told.set_circuit_open(&watched, open)),
+            throttled_until: Mutex::default(),
             metrics,
         }
     }
@@ -129,18 +112,17 @@ impl Protection {
     where
         F: Future<Output = Result<T, ExchangeError>>,
     {
-        self.save();
+        self.retries.save();
         for tried in 1.. {
             let result = attempt().await;
             let verdict = result.as_ref().err().map_or(Verdict::Alive, verdict);
             self.judge(&verdict);
-            let again = matches!(verdict, Verdict::Fails) && tried < ATTEMPTS_MAX && self.spend();
+            let again = matches!(verdict, Verdict::Fails) && tried < ATTEMPTS_MAX && self.retries.spend();
             if !again {
                 return result;
             }
             self.metrics.exchange_retried(&self.issuer);
-            tokio::time::sleep(FIRST_PAUSE_MAX.mul_f64(f64::from(1 << (tried - 1)) * random_fraction()))
-                .await;
+            tokio::time::sleep(pause_before(tried)).await;
         }
         unreachable!("the last attempt returns")
     }
@@ -156,91 +138,44 @@ impl Protection {
     ///
     /// [`ExchangeError::CircuitOpen`] or [`ExchangeError::LeftAlone`].
     pub fn check(&self) -> Result<(), ExchangeError> {
-        let now = Instant::now();
-        self.refuses(&self.state(), now).map_or(Ok(()), Err)
-    }
-
-    fn refuses(&self, state: &State, now: Instant) -> Option<ExchangeError> {
-        let issuer = self.issuer.clone();
-        if let Some(until) = state.throttled_until.filter(|until| *until > now) {
-            return Some(ExchangeError::LeftAlone { issuer, retry_after: until - now });
-        }
-        let until = state.open_until.filter(|until| *until > now)?;
-        Some(ExchangeError::CircuitOpen { issuer, retry_after: until - now })
+        self.leaves_alone()?;
+        self.circuit.check(|| ()).map_err(|retry_after| self.circuit_open(retry_after))
     }
 
     /// Lets an exchange through, unless the circuit is open or the server wants to be left alone.
-    fn admit(&self) -> Result<Probe<'_>, ExchangeError> {
+    fn admit(&self) -> Result<Probe<'_, ()>, ExchangeError> {
+        self.leaves_alone()?;
+        self.circuit.admit(|| ()).map_err(|retry_after| self.circuit_open(retry_after))
+    }
+
+    fn leaves_alone(&self) -> Result<(), ExchangeError> {
         let now = Instant::now();
-        let mut state = self.state();
-        if let Some(refused) = self.refuses(&state, now) {
-            return Err(refused);
-        }
-        match state.open_until {
-            None => Ok(Probe(None)),
-            // This one tries; the others are refused until it has come back, or given up.
-            Some(_) => {
-                state.open_until = Some(now + EXCHANGE_TIMEOUT);
-                Ok(Probe(Some(self)))
+        match *self.throttled_until() {
+            Some(until) if until > now => {
+                Err(ExchangeError::LeftAlone { issuer: self.issuer.clone(), retry_after: until - now })
             }
+            Some(_) | None => Ok(()),
         }
+    }
+
+    fn circuit_open(&self, retry_after: Duration) -> ExchangeError {
+        ExchangeError::CircuitOpen { issuer: self.issuer.clone(), retry_after }
     }
 
     fn judge(&self, verdict: &Verdict) {
-        let now = Instant::now();
-        let mut state = self.state();
         match verdict {
-            Verdict::Alive => *state = State { throttled_until: state.throttled_until, ..State::default() },
+            Verdict::Alive => self.circuit.succeeded(),
             Verdict::Throttles(pause) => {
-                *state = State { throttled_until: Some(now + *pause), ..State::default() };
+                *self.throttled_until() = Some(Instant::now() + *pause);
+                self.circuit.succeeded();
             }
-            Verdict::Fails | Verdict::FailsSlowly => {
-                state.failures = state.failures.saturating_add(1);
-                if state.failures >= FAILURES_TO_OPEN {
-                    state.open_until = Some(now + OPEN_FOR);
-                }
-            }
+            Verdict::Fails | Verdict::FailsSlowly => self.circuit.failed(None),
         }
-        self.metrics.set_circuit_open(&self.issuer, state.open_until.is_some());
     }
 
-    /// An exchange pays its part of a retry.
-    fn save(&self) {
-        let full = SAVED_RETRIES_MAX * EXCHANGES_PER_RETRY;
-        let _ = self
-            .saved
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |saved| Some((saved + 1).min(full)));
-    }
-
-    /// Whether a retry has been paid for. It is then spent.
-    fn spend(&self) -> bool {
-        let spent = |saved: u64| saved.checked_sub(EXCHANGES_PER_RETRY);
-        self.saved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spent).is_ok()
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn throttled_until(&self) -> MutexGuard<'_, Option<Instant>> {
         // It is whole after every change.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The one exchange that tries whether an open circuit can be closed. When it is given up, the next one may.
-struct Probe<'a>(Option<&'a Protection>);
-
-impl Probe<'_> {
-    fn done(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Probe<'_> {
-    fn drop(&mut self) {
-        if let Some(protection) = self.0 {
-            let mut state = protection.state();
-            if state.open_until.is_some() {
-                state.open_until = Some(Instant::now());
-            }
-        }
+        self.throttled_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -273,21 +208,16 @@ fn verdict(error: &ExchangeError) -> Verdict {
     }
 }
 
-/// A fraction between 0 and 1, drawn evenly. When the system has no randomness, the longest pause.
-fn random_fraction() -> f64 {
-    let mut bytes = [0; 2];
-    match aws_lc_rs::rand::fill(&mut bytes) {
-        Ok(()) => f64::from(u16::from_be_bytes(bytes)) / f64::from(u16::MAX),
-        Err(_) => 1.0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::oauth::error_response::{ErrorResponse, Word};
     use http::StatusCode;
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// How many failures in a row open the circuit, and for how long.
+    const FAILURES_TO_OPEN: u32 = 5;
+    const OPEN_FOR: Duration = Duration::from_secs(5);
 
     fn protection() -> Protection {
         Protection::new(IssuerName::new("contoso"), Arc::default())
