@@ -281,6 +281,7 @@ fn the_readme_lists_every_refusal_and_nothing_else() {
         "refusal.rs",
         "refusal/authentication.rs",
         "refusal/confirmation.rs",
+        "refusal/forwarding.rs",
         "refusal/mcp.rs",
         "refusal/obtaining.rs",
         "refusal/rest.rs",

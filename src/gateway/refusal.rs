@@ -32,12 +32,14 @@ use crate::tool::ConnectorName;
 
 mod authentication;
 mod confirmation;
+mod forwarding;
 mod mcp;
 mod obtaining;
 mod rest;
 
 use authentication::{answer_to_authentication, answer_to_claims};
 use confirmation::answer_to_confirmation;
+use forwarding::answer_to_forwarding;
 pub use mcp::Asks;
 use mcp::{answer_to_mcp, mcp_response};
 use obtaining::{answer_to_obtaining, wish};
@@ -330,56 +332,6 @@ const fn issuer_not_ready(retry_after: Duration) -> Answer {
         "Your organisation's sign-in service cannot be reached at the moment; try again shortly.",
         retry_after,
     )
-}
-
-fn answer_to_forwarding(error: &ForwardError) -> Answer {
-    match error {
-        ForwardError::Unreachable(_) => Answer::later(
-            StatusCode::BAD_GATEWAY,
-            "connector_unreachable",
-            Fault::Connector,
-            "The service behind this tool cannot be reached; try again shortly.",
-            RETRY_AFTER_DEFAULT,
-        ),
-        ForwardError::ConnectTimedOut => Answer::later(
-            StatusCode::GATEWAY_TIMEOUT,
-            "connector_timeout",
-            Fault::Connector,
-            "The service behind this tool could not be reached in time; the call was not made, so try again shortly.",
-            RETRY_AFTER_DEFAULT,
-        ),
-        ForwardError::ResponseTimedOut => Answer::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "connector_timeout",
-            Fault::Connector,
-            "The service behind this tool did not answer in time; check whether the call took effect before repeating it.",
-        ),
-        ForwardError::Broke(_) => Answer::new(
-            StatusCode::BAD_GATEWAY,
-            "connector_broke",
-            Fault::Connector,
-            "The service behind this tool broke off; check whether the call took effect before repeating it.",
-        ),
-        ForwardError::Upgraded => Answer::new(
-            StatusCode::BAD_GATEWAY,
-            "connector_upgraded",
-            Fault::Connector,
-            "The service behind this tool answered in another protocol than HTTP; give the request id to the gateway's operators.",
-        ),
-        ForwardError::Address => {
-            Answer::bad_request("request_target_invalid", "The agent has to send a shorter path and query.")
-        }
-        ForwardError::UploadStalled => Answer::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "request_stalled",
-            Fault::Agent,
-            "The agent has to send the body of its request without long pauses.",
-        ),
-        ForwardError::UploadBroke => Answer::bad_request(
-            "request_broke_off",
-            "The agent has to send the body of its request to its end.",
-        ),
-    }
 }
 
 const fn audit_unavailable() -> Answer {

@@ -1,0 +1,59 @@
+//! What an agent hears when its call was permitted, and the connector gave no answer.
+
+use http::StatusCode;
+
+use super::RETRY_AFTER_DEFAULT;
+use crate::audit::Fault;
+use crate::gateway::answer::Answer;
+use crate::gateway::forward::ForwardError;
+
+/// What an agent hears when the connector gave no answer.
+pub fn answer_to_forwarding(error: &ForwardError) -> Answer {
+    match error {
+        ForwardError::Unreachable(_) => Answer::later(
+            StatusCode::BAD_GATEWAY,
+            "connector_unreachable",
+            Fault::Connector,
+            "The service behind this tool cannot be reached; try again shortly.",
+            RETRY_AFTER_DEFAULT,
+        ),
+        ForwardError::ConnectTimedOut => Answer::later(
+            StatusCode::GATEWAY_TIMEOUT,
+            "connector_timeout",
+            Fault::Connector,
+            "The service behind this tool could not be reached in time; the call was not made, so try again shortly.",
+            RETRY_AFTER_DEFAULT,
+        ),
+        ForwardError::ResponseTimedOut => Answer::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "connector_timeout",
+            Fault::Connector,
+            "The service behind this tool did not answer in time; check whether the call took effect before repeating it.",
+        ),
+        ForwardError::Broke(_) => Answer::new(
+            StatusCode::BAD_GATEWAY,
+            "connector_broke",
+            Fault::Connector,
+            "The service behind this tool broke off; check whether the call took effect before repeating it.",
+        ),
+        ForwardError::Upgraded => Answer::new(
+            StatusCode::BAD_GATEWAY,
+            "connector_upgraded",
+            Fault::Connector,
+            "The service behind this tool answered in another protocol than HTTP; give the request id to the gateway's operators.",
+        ),
+        ForwardError::Address => {
+            Answer::bad_request("request_target_invalid", "The agent has to send a shorter path and query.")
+        }
+        ForwardError::UploadStalled => Answer::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request_stalled",
+            Fault::Agent,
+            "The agent has to send the body of its request without long pauses.",
+        ),
+        ForwardError::UploadBroke => Answer::bad_request(
+            "request_broke_off",
+            "The agent has to send the body of its request to its end.",
+        ),
+    }
+}
