@@ -193,8 +193,11 @@ impl Answer {
         }
     }
 
-    fn retry_after_seconds(&self) -> Option<u64> {
-        self.retry_after.map(|after| after.as_secs().max(1))
+    /// When asking again makes sense, in seconds.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        // Whoever comes back a moment too early comes twice.
+        self.retry_after
+            .map(|after| after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0)).max(1))
     }
 
     fn challenge_value(&self, detail: &str) -> Option<HeaderValue> {
@@ -343,12 +346,14 @@ mod tests {
     #[test]
     fn header_and_body_agree_on_when_to_come_back() {
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        let answer =
-            Answer::later(status, "issuer_unavailable", Fault::Gateway, "x.", Duration::from_millis(200));
-        let response = response(&answer, "d");
-        assert_eq!(response.headers()[RETRY_AFTER], "1");
-        let body: serde_json::Value = serde_json::from_slice(response.body()).expect("a problem");
-        assert_eq!(body["retry_after_seconds"], 1);
-        assert_eq!(body["type"], "urn:obo-gateway:refusal:issuer_unavailable");
+        for (milliseconds, seconds) in [(0, 1), (200, 1), (7_000, 7), (7_001, 8)] {
+            let after = Duration::from_millis(milliseconds);
+            let answer = Answer::later(status, "issuer_unavailable", Fault::Gateway, "x.", after);
+            let response = response(&answer, "d");
+            assert_eq!(response.headers()[RETRY_AFTER], seconds.to_string());
+            let body: serde_json::Value = serde_json::from_slice(response.body()).expect("a problem");
+            assert_eq!(body["retry_after_seconds"], seconds);
+            assert_eq!(body["type"], "urn:obo-gateway:refusal:issuer_unavailable");
+        }
     }
 }
