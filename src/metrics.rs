@@ -113,6 +113,8 @@ pub struct Metrics {
     cache_refused: IntCounter,
     cache_uncacheable: IntCounter,
     connector_retries: IntCounterVec,
+    connector_spared: IntCounterVec,
+    connector_circuit_open: IntGaugeVec,
     cache_removals: IntCounterVec,
     cache_refreshes: IntCounterVec,
     key_set_refreshes: IntCounterVec,
@@ -154,6 +156,15 @@ pub struct ToolMetrics {
     added_latency: Histogram,
     labels: [Arc<str>; 3],
     requests: IntCounterVec,
+}
+
+/// The handles for what one connector's troubles come to.
+pub struct ConnectorMetrics {
+    name: Arc<str>,
+    retries: IntCounterVec,
+    spared_throttled: IntCounter,
+    spared_circuit_open: IntCounter,
+    circuit_open: IntGauge,
 }
 
 impl Metrics {
@@ -252,8 +263,18 @@ impl Metrics {
             cache_uncacheable: cache_lookups.with_label_values(&[CacheLookup::Uncacheable.as_str()]),
             connector_retries: counters(
                 "connector_retries_total",
-                "Calls sent a second time with a new credential, by connector and reason: `unauthorized` or `claims`.",
+                "Calls sent again, by connector and reason: `unauthorized` or `claims` (with a new credential), `throttled`, `unavailable`, `unreachable`, `unsent` or `broke`.",
                 &["connector", "reason"],
+            ),
+            connector_spared: counters(
+                "connector_spared_total",
+                "Calls refused without asking the connector, by connector and reason: `throttled` (it throttled the caller a moment ago) or `circuit_open`.",
+                &["connector", "reason"],
+            ),
+            connector_circuit_open: gauges(
+                "connector_circuit_open",
+                "Whether the connector has failed again and again, is not asked for a moment, and has not answered since.",
+                &["connector"],
             ),
             cache_removals: counters(
                 "credential_cache_removals_total",
@@ -329,6 +350,24 @@ impl Metrics {
     /// The handles for one tool.
     pub fn tool(&self, tool: &Tool) -> Arc<ToolMetrics> {
         self.labelled([tool.connector.as_str(), tool.name.as_str(), tool.identity.as_str()])
+    }
+
+    /// The handles for what a connector's troubles come to.
+    pub fn connector(&self, connector: &str) -> Arc<ConnectorMetrics> {
+        let spared = |reason| self.connector_spared.with_label_values(&[connector, reason]);
+        Arc::new(ConnectorMetrics {
+            name: connector.into(),
+            retries: self.connector_retries.clone(),
+            spared_throttled: spared("throttled"),
+            spared_circuit_open: spared("circuit_open"),
+            circuit_open: self.connector_circuit_open.with_label_values(&[connector]),
+        })
+    }
+
+    /// There is no connector of this name any more, and so no circuit of its.
+    pub fn connector_gone(&self, connector: &str) {
+        // One that was never there is gone as well.
+        let _ = self.connector_circuit_open.remove_label_values(&[connector]);
     }
 
     /// The handles for requests that reached a connector but none of its tools.
@@ -506,6 +545,28 @@ impl ToolMetrics {
     /// Notes what the gateway added to an answered call.
     pub fn added(&self, latency: Duration) {
         self.added_latency.observe(latency.as_secs_f64());
+    }
+}
+
+impl ConnectorMetrics {
+    /// Counts a call that is sent again.
+    pub fn retried(&self, reason: &'static str) {
+        self.retries.with_label_values(&[&self.name, reason]).inc();
+    }
+
+    /// Counts a call that the connector is not asked for, since it throttles the caller.
+    pub fn spared_throttled(&self) {
+        self.spared_throttled.inc();
+    }
+
+    /// Counts a call that the connector is not asked for, since it has failed again and again.
+    pub fn spared_circuit_open(&self) {
+        self.spared_circuit_open.inc();
+    }
+
+    /// Says whether the connector is not asked for a moment.
+    pub fn set_circuit_open(&self, open: bool) {
+        self.circuit_open.set(open.into());
     }
 }
 

@@ -278,6 +278,10 @@ pub struct CallRecord {
     pub delegated_token: Option<[u8; 32]>,
     /// Why the call was sent a second time with another credential, if it was.
     pub second_try: Option<SecondTry>,
+    /// How often it was sent to the connector.
+    pub attempts: u32,
+    /// How long it waited between that, since the connector throttled or failed.
+    pub paused: Duration,
     /// The scopes it was granted.
     pub granted: Option<Scopes>,
     /// Why it was refused.
@@ -375,6 +379,8 @@ impl CallRecord {
             exchange: None,
             delegated_token: None,
             second_try: None,
+            attempts: 0,
+            paused: Duration::ZERO,
             granted: None,
             refusal: None,
             status: None,

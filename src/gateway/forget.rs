@@ -93,6 +93,7 @@ impl Gateway {
             remembered_tokens: self.verifier.forget(&person),
         };
         self.handles.forget(&person);
+        self.routes.connectors().for_each(|connector| connector.resilience.forget(&person));
         let sessions = self.browsers.forget(&person);
         self.questions.forget(&person);
         let connectors = match &self.connections {

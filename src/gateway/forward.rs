@@ -41,6 +41,9 @@ pub enum ForwardError {
     /// It did not begin to answer in time.
     #[error("the connector did not answer in time")]
     ResponseTimedOut,
+    /// It closed the connection before anything was sent.
+    #[error("the connector closed the connection before the request was sent: {0}")]
+    Unsent(String),
     /// It broke off, or answered what is not HTTP.
     #[error("the connector broke off before it answered: {0}")]
     Broke(String),
@@ -50,12 +53,41 @@ pub enum ForwardError {
     /// Its address with the request's path is no address.
     #[error("the address to forward to cannot be formed")]
     Address,
+    /// It throttles this caller.
+    #[error("the connector throttles this caller{}", wanted(.retry_after))]
+    Throttled {
+        /// When it wants to be asked again, where it says so.
+        retry_after: Option<Duration>,
+    },
+    /// It throttled this caller a moment ago, and is not asked.
+    #[error("the connector throttles this caller, and is not asked for {retry_after:?}")]
+    LeftAlone {
+        /// For how long still.
+        retry_after: Duration,
+    },
+    /// It cannot serve for a while.
+    #[error("the connector does not serve for {retry_after:?}, as it says")]
+    Busy {
+        /// For how long, as it says.
+        retry_after: Duration,
+    },
+    /// It has failed again and again, and is not asked.
+    #[error("the connector has failed again and again, and is not asked for {retry_after:?}")]
+    CircuitOpen {
+        /// For how long still.
+        retry_after: Duration,
+    },
     /// The agent stopped sending.
     #[error("the agent's body stalled")]
     UploadStalled,
     /// The agent broke off while sending.
     #[error("the agent's body broke off")]
     UploadBroke,
+}
+
+/// The delay that a connector wants, in a phrase.
+fn wanted(retry_after: &Option<Duration>) -> String {
+    retry_after.map(|delay| format!(", for {delay:?} as it says")).unwrap_or_default()
 }
 
 /// The way to one connector, with its pool of connections.
@@ -134,12 +166,17 @@ impl Upstream {
         })
     }
 
+    /// Whether another way was made of the same settings.
+    pub fn is_as(&self, other: &Self) -> bool {
+        self.settings == other.settings
+    }
+
     /// How long to wait for the connector.
     pub fn timeouts(&self) -> ConnectorTimeouts {
         self.settings.timeouts
     }
 
-    /// Sends a request and waits for the head of the answer.
+    /// Sends a request and waits for the head of the answer, for so much `time` from the last of the request on.
     ///
     /// # Errors
     ///
@@ -149,6 +186,7 @@ impl Upstream {
         delegated: Delegated,
         body: UploadBody,
         upload: &Upload,
+        time: Duration,
     ) -> Result<Response<Incoming>, ForwardError> {
         let mut request = Request::new(body);
         *request.method_mut() = delegated.method().clone();
@@ -157,7 +195,7 @@ impl Upstream {
         let response = tokio::select! {
             biased;
             answer = self.client.request(request) => answer.map_err(|error| classify(&error, upload))?,
-            () = response_deadline(upload, self.settings.timeouts.response) => {
+            () = response_deadline(upload, time) => {
                 return Err(ForwardError::ResponseTimedOut);
             }
         };
@@ -206,8 +244,13 @@ fn classify(error: &ClientError, upload: &Upload) -> ForwardError {
     }
     // The last cause is the plain one: "connection refused", not "client error (Connect)".
     let cause = causes().last().map(ToString::to_string).unwrap_or_default();
+    // Of a request that was not begun, hyper says that it was cancelled. On a connection that was used before, it has tried again.
+    let is_unsent = |cause: &(dyn StdError + 'static)| {
+        cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled)
+    };
     match error.is_connect() {
         true => ForwardError::Unreachable(cause),
+        false if causes().any(is_unsent) => ForwardError::Unsent(cause),
         false => ForwardError::Broke(cause),
     }
 }

@@ -26,7 +26,7 @@ use crate::oauth::authorization_server::AuthorizationServers;
 use crate::oauth::verifier::Verifier;
 use crate::pages::{Browsers, Pages, Visitor};
 use crate::policy::{Circumstances, Denial, Permit, Policy};
-use crate::tool::{Arguments, Confirm, Tool};
+use crate::tool::{Arguments, Confirm, ConnectorName, Tool};
 
 mod answer;
 mod asking;
@@ -49,6 +49,7 @@ mod readers;
 mod refusal;
 pub mod rehearsal;
 mod request;
+mod resilience;
 pub mod rest;
 mod rewrite;
 mod routes;
@@ -84,6 +85,7 @@ use call::Call;
 
 use mcp::{Answering, Arrival, Asking, McpCall};
 use path::CanonicalPath;
+use resilience::Attempts;
 use rest::identify::RestArrival;
 use routes::{Connector, ConnectorAnswer, ConnectorTools, Routes};
 use tool_call::ToolCall;
@@ -140,6 +142,14 @@ impl Gateway {
     /// What it serves, and to whom.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// The connectors that are not asked, or not by somebody, since they have failed again and again; in the order of their names.
+    pub fn open_circuits(&self) -> Vec<&ConnectorName> {
+        let open = self.routes.connectors().filter(|connector| connector.resilience.is_circuit_open());
+        let mut names: Vec<_> = open.map(|connector| &connector.name).collect();
+        names.sort();
+        names
     }
 
     /// The calls under way.
@@ -238,6 +248,7 @@ impl Gateway {
 
         let permit = self.decide(&caller, &tool_call, call)?;
         call.decided(&permit);
+        connector.resilience.check(&permit)?;
         let now = self.heed(&permit, call).await?;
 
         let request_id = call.request_id();
@@ -251,20 +262,20 @@ impl Gateway {
         let delegate = |credential: &Credential| {
             rewrite::delegate(request, &onward, &connector.pass_headers, &cleared, credential, request_id)
         };
-        let read = tool_call.body.read().cloned();
+        let attempts = Attempts::of(tool_call.is_idempotent, tool_call.outlives_agent);
         let mut answer =
-            connector.forward(delegate(&credential)?, tool_call.body, tool_call.outlives_agent, call).await?;
+            connector.forward(permit, || delegate(&credential), tool_call.body, attempts, call).await?;
         if let Some(turned_away) = TurnedAway::read(&answer.response) {
             let claims = turned_away.claims.as_deref();
             let renewed =
                 self.credentials.renew(permit, &credential, claims, request_id, Now::read()).await?;
             if let Some(renewed) = renewed {
-                let body = read.or_else(|| answer.take_request_body()).ok_or(Refusal::NotRepeated)?;
+                let body = answer.take_request_body().ok_or(Refusal::NotRepeated)?;
                 let second_try = turned_away.second_try();
                 self.metrics.connector_retried(connector.name.as_str(), second_try.as_str());
                 call.record.second_try = Some(second_try);
                 call.carries(&renewed);
-                answer = connector.forward_again(delegate(&renewed)?, body, answer, call).await?;
+                answer = connector.forward_again(permit, || delegate(&renewed), body, answer, call).await?;
                 credential = renewed;
             }
             if let Some(claims) = TurnedAway::read(&answer.response).and_then(|again| again.claims)

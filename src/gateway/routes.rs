@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
+use http::{HeaderName, Method, Response};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
@@ -16,11 +16,12 @@ use super::gate::Gate;
 use super::mcp::Served;
 use super::path::{CanonicalPath, ConnectorPath};
 use super::readers::Reader;
+use super::resilience::{Attempts, Resilience};
 use super::rest::Operations;
 use super::rest::identify::{RestTool, RestTools};
 use super::rewrite::Delegated;
 use super::settings::{ConnectorSettings, Tools};
-use super::tool_call::{CallBody, CountedTool};
+use super::tool_call::CountedTool;
 use super::upload::{Upload, UploadBody};
 use crate::audit::{Destination, Ending};
 use crate::metrics::{Metrics, ToolMetrics};
@@ -36,6 +37,10 @@ pub struct Connector {
     /// Its name.
     pub name: ConnectorName,
     upstream: Upstream,
+    /// What is known of its troubles.
+    pub resilience: Arc<Resilience>,
+    /// Whether a call that may be repeated is, where it throttles or fails.
+    pub repeats: bool,
     /// Headers that it gets beside the standard ones.
     pub pass_headers: Vec<HeaderName>,
     /// How calls are counted that match none of its tools.
@@ -58,7 +63,8 @@ pub enum ConnectorTools {
 }
 
 impl Routes {
-    /// The routes to these connectors, with a gate before each. Connections of `previous` are taken over where nothing has changed.
+    /// The routes to these connectors, with a gate before each. What `previous` has of connections and knows of troubles is taken
+    /// over where nothing has changed.
     ///
     /// # Errors
     ///
@@ -74,8 +80,14 @@ impl Routes {
             let before = previous.and_then(|routes| routes.named(&settings.name));
             let upstream = Upstream::new(&settings, before.map(|connector| &connector.upstream))
                 .map_err(|error| (settings.name.clone(), error))?;
+            let resilience = match before.filter(|before| before.upstream.is_as(&upstream)) {
+                Some(before) => Arc::clone(&before.resilience),
+                None => Arc::new(Resilience::new(metrics.connector(settings.name.as_str()))),
+            };
             let connector = Connector {
                 upstream,
+                resilience,
+                repeats: settings.repeats,
                 gate: Arc::new(gate(&settings)),
                 metrics: metrics.no_tool(settings.name.as_str()),
                 tools: ConnectorTools::new(settings.tools, metrics),
@@ -86,7 +98,13 @@ impl Routes {
             };
             by_path.insert(connector.path.as_str().into(), Arc::new(connector));
         }
-        Ok(Self { by_path })
+        let routes = Self { by_path };
+        for gone in previous.into_iter().flat_map(Self::connectors) {
+            if routes.named(&gone.name).is_none() {
+                metrics.connector_gone(gone.name.as_str());
+            }
+        }
+        Ok(routes)
     }
 
     /// The connector that a path belongs to: the one with the longest prefix of whole segments.
@@ -170,68 +188,35 @@ impl Connector {
         self.upstream.timeouts().idle
     }
 
-    /// Forwards a request with this body, and waits for the head of the answer.
+    /// How long it has for its answer.
+    pub fn response_timeout(&self) -> Duration {
+        self.upstream.timeouts().response
+    }
+
+    /// Sends a request once, and waits for the head of the answer for so much `time`. How often that is done, `forward` decides.
     ///
     /// # Errors
     ///
     /// [`ForwardError`] when there is none.
-    pub async fn forward(
-        &self,
-        delegated: Delegated,
-        body: CallBody,
-        outlives_agent: bool,
-        call: &mut Call,
-    ) -> Result<ConnectorAnswer, ForwardError> {
-        let (body, upload) = match body {
-            CallBody::Streamed(body) => UploadBody::new(body, self.upstream.timeouts().idle),
-            CallBody::Read(body) => UploadBody::read(body),
-        };
-        call.track_upload(&upload);
-        self.send(delegated, body, upload, Duration::ZERO, outlives_agent, call).await
-    }
-
-    /// Forwards a request a second time, with the copy of its body that was kept; `turned_away` is the answer to the
-    /// first.
-    ///
-    /// # Errors
-    ///
-    /// [`ForwardError`] when there is none.
-    pub async fn forward_again(
-        &self,
-        delegated: Delegated,
-        body: Bytes,
-        turned_away: ConnectorAnswer,
-        call: &mut Call,
-    ) -> Result<ConnectorAnswer, ForwardError> {
-        let (body, upload) = UploadBody::again(body);
-        self.send(delegated, body, upload, turned_away.latency, turned_away.outlives_agent, call).await
-    }
-
-    async fn send(
+    pub async fn send(
         &self,
         delegated: Delegated,
         body: UploadBody,
-        upload: Arc<Upload>,
-        latency_before: Duration,
+        upload: &Arc<Upload>,
+        time: Duration,
         outlives_agent: bool,
-        call: &mut Call,
-    ) -> Result<ConnectorAnswer, ForwardError> {
-        let forwarded = Instant::now();
+    ) -> Result<Response<AnswerBody>, ForwardError> {
         let response = match outlives_agent {
-            true => self.send_detached(delegated, body, Arc::clone(&upload)).await?,
-            false => self.upstream.send(delegated, body, &upload).await?,
+            true => self.send_detached(delegated, body, Arc::clone(upload), time).await?,
+            false => self.upstream.send(delegated, body, upload, time).await?,
         };
-        call.record.connector_request_id = request_id(response.headers());
-        let latency = latency_before + forwarded.elapsed();
-        let idle_timeout = self.idle_timeout();
-        let response = response.map(|body| {
-            let mut body = ConnectorBody::new(body, idle_timeout);
+        Ok(response.map(|body| {
+            let mut body = ConnectorBody::new(body, self.idle_timeout());
             if outlives_agent {
                 body.outlives_agent();
             }
             AnswerBody::Connector(body)
-        });
-        Ok(ConnectorAnswer { response, upload, latency, idle_timeout, outlives_agent })
+        }))
     }
 
     /// Sends a request that goes on though the agent leaves while it waits.
@@ -240,11 +225,12 @@ impl Connector {
         delegated: Delegated,
         body: UploadBody,
         upload: Arc<Upload>,
+        time: Duration,
     ) -> Result<Response<Incoming>, ForwardError> {
         let (upstream, idle_timeout) = (self.upstream.clone(), self.idle_timeout());
         let (answered, answer) = oneshot::channel();
         tokio::spawn(async move {
-            let response = upstream.send(delegated, body, &upload).await;
+            let response = upstream.send(delegated, body, &upload, time).await;
             if let Err(Ok(response)) = answered.send(response) {
                 read_on(response.into_body(), idle_timeout);
             }
@@ -253,19 +239,13 @@ impl Connector {
     }
 }
 
-/// The identifier that a connector gives to a request, by the names that connectors have for it.
-fn request_id(headers: &HeaderMap) -> Option<HeaderValue> {
-    ["request-id", "x-ms-request-id", "x-request-id"].iter().find_map(|name| headers.get(*name)).cloned()
-}
-
 /// The connector's answer, on its way to the agent.
 pub struct ConnectorAnswer {
     /// Its head, and its body.
     pub response: Response<AnswerBody>,
     upload: Arc<Upload>,
-    latency: Duration,
+    attempts: Attempts,
     idle_timeout: Duration,
-    outlives_agent: bool,
 }
 
 /// The body of a connector's answer.
@@ -277,14 +257,23 @@ pub enum AnswerBody {
 }
 
 impl ConnectorAnswer {
+    /// What a connector answered to the last of these attempts.
+    pub fn of(
+        response: Response<AnswerBody>,
+        upload: Arc<Upload>,
+        attempts: Attempts,
+        idle_timeout: Duration,
+    ) -> Self {
+        Self { response, upload, attempts, idle_timeout }
+    }
+
     /// An answer that the gateway gives in the connector's place.
     pub fn written(response: Response<Bytes>) -> Self {
         Self {
             response: response.map(AnswerBody::Written),
             upload: UploadBody::read(Bytes::new()).1,
-            latency: Duration::ZERO,
+            attempts: Attempts::of(false, false),
             idle_timeout: Duration::MAX,
-            outlives_agent: false,
         }
     }
 
@@ -294,6 +283,11 @@ impl ConnectorAnswer {
         self.upload.take_whole()
     }
 
+    /// The attempts after which it came.
+    pub fn attempts(&self) -> Attempts {
+        self.attempts
+    }
+
     /// How long nothing may come of its body.
     pub fn idle_timeout(&self) -> Duration {
         self.idle_timeout
@@ -301,7 +295,9 @@ impl ConnectorAnswer {
 
     /// The answer for the agent. Its body carries the call to its end.
     pub fn into_response(self, mut call: Box<Call>, reader: Option<Reader>) -> Response<Body> {
-        call.answered(self.response.status(), self.latency);
+        call.answered(self.response.status(), self.attempts.latency());
+        // Nothing is sent again from here on, and the answer may be a stream of hours.
+        drop(self.upload.take_whole());
         self.response.map(|body| match body {
             AnswerBody::Connector(body) => Body::from_connector(body, call, reader),
             AnswerBody::Written(bytes) => {

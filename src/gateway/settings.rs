@@ -33,6 +33,8 @@ pub struct ConnectorSettings {
     pub allowed_origins: Vec<Origin>,
     /// How long to wait for it.
     pub timeouts: ConnectorTimeouts,
+    /// Whether calls that may be repeated are, where it throttles or fails.
+    pub repeats: bool,
 }
 
 /// How agents reach the gateway, and what they can prove on the way.

@@ -24,6 +24,8 @@ pub struct ToolCall {
     pub onward: Onward,
     /// What goes on to the connector.
     pub body: CallBody,
+    /// What it does is done once, however often it is made, so that it may be repeated.
+    pub is_idempotent: bool,
     /// The connector is heard to the end though the agent leaves: to hang up would tell it to stop.
     pub outlives_agent: bool,
 }

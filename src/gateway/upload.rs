@@ -47,6 +47,8 @@ enum Kept {
     Part(Vec<u8>),
     /// All of it.
     Whole(Bytes),
+    /// All of it. It was read before it went on, or kept before, and does not count as kept.
+    AtHand(Bytes),
     /// It is too large, or it has been taken.
     Gone,
 }
@@ -105,6 +107,7 @@ impl Upload {
                 release(part.len());
                 None
             }
+            Kept::AtHand(body) => Some(body),
             Kept::Gone => None,
         }
     }
@@ -182,14 +185,14 @@ impl UploadBody {
 
     /// Sends a body that has been read.
     pub fn read(body: Bytes) -> (Self, Arc<Upload>) {
-        let body = Some(body).filter(|body| !body.is_empty());
-        Self::from(Source::Read(body), Kept::Gone, Duration::MAX)
+        let kept = Kept::AtHand(body.clone());
+        Self::from(Source::Read(Some(body).filter(|body| !body.is_empty())), kept, Duration::MAX)
     }
 
     /// Sends the kept copy of a body.
     pub fn again(body: Bytes) -> (Self, Arc<Upload>) {
-        let body = Some(body).filter(|body| !body.is_empty());
-        Self::from(Source::Kept(body), Kept::Gone, Duration::MAX)
+        let kept = Kept::AtHand(body.clone());
+        Self::from(Source::Kept(Some(body).filter(|body| !body.is_empty())), kept, Duration::MAX)
     }
 
     fn from(body: Source, kept: Kept, idle_timeout: Duration) -> (Self, Arc<Upload>) {

@@ -24,6 +24,7 @@ use super::deadlines::Deadlines;
 use super::{ServerState, accept, forget};
 use crate::audit::Receipt;
 use crate::metrics::Metrics;
+use crate::tool::ConnectorName;
 
 /// Most requests answered at a time; more are turned away rather than queued. Some probes and a scraper or two call.
 const REQUESTS_MAX: usize = 32;
@@ -108,10 +109,12 @@ struct Readiness<'a> {
     audit_writable: bool,
     /// Whether the keys of each issuer are known.
     issuers: BTreeMap<&'a str, bool>,
+    /// The connectors that are left alone for a moment. They are no reason to send agents elsewhere.
+    open_circuits: Vec<&'a str>,
 }
 
 /// Ready: not stopping, able to record, and with keys of at least one issuer. One issuer that is down must not take
-/// the others' people down with it.
+/// the others' people down with it, and neither must a connector.
 fn ready(state: &ServerState) -> Response<Full<Bytes>> {
     let gateway = state.gateway();
     let mut issuers = BTreeMap::new();
@@ -121,9 +124,10 @@ fn ready(state: &ServerState) -> Response<Full<Bytes>> {
     let (draining, audit_writable) = (state.is_draining(), gateway.audit().is_writable());
     let ready = !draining && audit_writable && issuers.values().any(|ready| *ready);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let open_circuits = gateway.open_circuits().into_iter().map(ConnectorName::as_str).collect();
+    let readiness = Readiness { ready, draining, audit_writable, issuers, open_circuits };
     // Texts and booleans only: writing them into memory does not fail.
-    let body =
-        serde_json::to_vec(&Readiness { ready, draining, audit_writable, issuers }).unwrap_or_default();
+    let body = serde_json::to_vec(&readiness).unwrap_or_default();
     response(status, "application/json", body)
 }
 

@@ -183,10 +183,11 @@ async fn no_marked_secret_is_in_anything_that_is_put_out() {
     }
     // A second try, and what the connector does wrong.
     for reply in [Reply::status(401), Reply::reset(), Reply::hang(), Reply::status(101)] {
-        bed.connector.script().once(reply);
+        bed.connector.script().clear().times(2, &reply);
         statuses.push(heard.note(get(&list, &bed.token("ada")).await).await);
     }
-    bed.connector.script().once(answers_with_canary().body(RESPONSE_BODY.repeat(1_000)).cut_after(2_000));
+    let cut = answers_with_canary().body(RESPONSE_BODY.repeat(1_000)).cut_after(2_000);
+    bed.connector.script().clear().once(cut);
     heard.note(get(&list, &bed.token("ada")).await).await;
     // The agent leaves.
     bed.connector.script().once(answers_with_canary().after(Duration::from_secs(1)));

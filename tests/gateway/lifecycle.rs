@@ -13,7 +13,10 @@ async fn the_admin_port_says_how_it_is() {
     assert_eq!(bed.admin("/healthz").await, (200, "ok\n".to_owned()));
     let (status, body) = bed.admin("/readyz").await;
     assert_eq!(status, 200);
-    assert_eq!(body, r#"{"ready":true,"draining":false,"audit_writable":true,"issuers":{"contoso":true}}"#);
+    assert_eq!(
+        body,
+        r#"{"ready":true,"draining":false,"audit_writable":true,"issuers":{"contoso":true},"open_circuits":[]}"#
+    );
     assert_eq!(bed.admin("/mail/me/messages").await.0, 404);
     let foreign = crate::bed::client()
         .get(format!("http://{}/metrics", bed.gateway.admin_address()))

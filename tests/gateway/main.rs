@@ -33,6 +33,7 @@ mod pages;
 mod policy;
 mod possession;
 mod records;
+mod resilience;
 mod rest;
 mod second_try;
 mod story;

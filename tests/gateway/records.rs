@@ -53,7 +53,7 @@ async fn every_call_has_one_record_and_one_count() {
     bed.request(Method::HEAD, "/mail/me/messages").bearer_auth(&token).send().await.expect("an answer");
     bed.authorization_server.script(Endpoint::Token).times(3, &Reply::status(500));
     bed.get("/mail/me/messages", &bed.token("bob")).await;
-    bed.connector.script().once(Reply::reset());
+    bed.connector.script().times(2, &Reply::reset());
     bed.get("/mail/me/messages", &token).await;
     let expected = [
         "answered",

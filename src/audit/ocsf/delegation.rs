@@ -53,6 +53,12 @@ pub struct Delegation<'a> {
     exchange: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     second_try: Option<&'static str>,
+    /// How often it was sent, when it was more than once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts: Option<u32>,
+    /// How long it waited between that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused_us: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject_token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,6 +134,8 @@ impl<'a> Delegation<'a> {
             cache: record.lookup.map(|lookup| lookup.as_str()),
             exchange: record.exchange.map(|exchange| exchange.to_string()),
             second_try: record.second_try.map(SecondTry::as_str),
+            attempts: Some(record.attempts).filter(|attempts| *attempts > 1),
+            paused_us: Some(record.paused).filter(|paused| !paused.is_zero()).map(microseconds),
             subject_token: caller.map(|caller| privacy.token(&caller.subject_token().digest())),
             delegated_token: record.delegated_token.as_ref().map(|digest| privacy.token(digest)),
             arguments_digest: record.arguments_digest.as_ref().map(|digest| privacy.arguments(digest)),

@@ -72,6 +72,10 @@ pub struct Connector {
     pub allowed_origins: Option<Vec<String>>,
     /// How long to wait for the connector.
     pub timeouts: Option<ConnectorTimeouts>,
+    /// Whether a call is sent again, within bounds, that the connector throttles (429), cannot serve for a moment (503) or breaks
+    /// off, where that cannot do a thing twice: GET, HEAD, PUT, DELETE and OPTIONS, lists and reads of MCP, and tools whose
+    /// `annotations` say `read_only` or `idempotent`. Default: true.
+    pub retries: Option<bool>,
     /// MCP: what an agent gets that asks for a list without a person, with a token of its own. `refuse`: nothing.
     /// `app_only`: the server's list, got with the application's identity. `configured`: the tools that are written
     /// here. Default: `refuse`.

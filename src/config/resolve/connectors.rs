@@ -114,6 +114,7 @@ fn connector_settings(
         pass_headers: pass_headers?,
         allowed_origins: allowed_origins?,
         timeouts: timeouts?,
+        repeats: connector.retries.unwrap_or(true),
     })
 }
 

@@ -455,6 +455,14 @@ fn headers_that_say_who_is_asking_are_not_passed() {
 }
 
 #[test]
+fn calls_are_repeated_unless_the_connector_says_no() {
+    let repeats = |edits: &[(&str, &str)]| config(edits).connectors[0].repeats;
+    assert!(repeats(&[]));
+    assert!(repeats(&[("kind: rest", "kind: rest\n    retries: true")]));
+    assert!(!repeats(&[("kind: rest", "kind: rest\n    retries: false")]));
+}
+
+#[test]
 fn timeouts_have_defaults() {
     let timeouts = |edits: &[(&str, &str)]| config(edits).connectors[0].timeouts;
     assert_eq!(timeouts(&[]), ConnectorTimeouts::default());

@@ -100,6 +100,7 @@ mod tests {
             also: Vec::new(),
             onward: Onward::to(""),
             body: CallBody::Read(message.to_string().into()),
+            is_idempotent: false,
             outlives_agent: false,
         };
         exhibit(&tool_call, &BoundHeaders::none())

@@ -26,6 +26,7 @@ use super::{META_CLIENT_CAPABILITIES, McpCall, McpError, Said};
 use crate::clock::Now;
 use crate::gateway::canonical;
 use crate::gateway::json_body::{self, JsonBodyError};
+use crate::gateway::resilience::is_idempotent_message;
 use crate::gateway::tool_call::{CallBody, CountedTool, Onward, ToolCall};
 use crate::identity::Caller;
 use crate::policy::Policy;
@@ -138,6 +139,10 @@ impl Arrival<'_> {
             Message::Response(_) => (self.purpose(Purpose::Response)?, Arguments::new(), Vec::new()),
         };
         Ok(ToolCall {
+            is_idempotent: match &message {
+                Message::Request(request) => is_idempotent_message(request.method(), tool.tool.annotations),
+                Message::Notification(_) | Message::Response(_) => false,
+            },
             tool,
             arguments,
             arguments_digest: match &message {
@@ -261,6 +266,8 @@ impl Arrival<'_> {
             also: Vec::new(),
             onward: Onward { headers, is_message: true, ..Onward::to("") },
             body: CallBody::Read(Bytes::new()),
+            // A stream is opened again by its client, which knows where it stopped.
+            is_idempotent: false,
             outlives_agent: false,
         })
     }

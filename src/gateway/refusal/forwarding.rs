@@ -1,5 +1,7 @@
 //! What an agent hears when its call was permitted, and the connector gave no answer.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use super::RETRY_AFTER_DEFAULT;
@@ -36,6 +38,29 @@ pub fn answer_to_forwarding(error: &ForwardError) -> Answer {
             Fault::Connector,
             "The service behind this tool broke off; check whether the call took effect before repeating it.",
         ),
+        ForwardError::Unsent(_) => Answer::later(
+            StatusCode::BAD_GATEWAY,
+            "connector_broke",
+            Fault::Connector,
+            "The service behind this tool closed the connection; the call was not made, so try again shortly.",
+            RETRY_AFTER_DEFAULT,
+        ),
+        ForwardError::Throttled { retry_after } => throttled(retry_after.unwrap_or(RETRY_AFTER_DEFAULT)),
+        ForwardError::LeftAlone { retry_after } => throttled(*retry_after),
+        ForwardError::Busy { retry_after } => Answer::later(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "connector_busy",
+            Fault::Connector,
+            "The service behind this tool cannot serve anybody at the moment; try again when the time that it asks for is over.",
+            *retry_after,
+        ),
+        ForwardError::CircuitOpen { retry_after } => Answer::later(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "connector_unavailable",
+            Fault::Connector,
+            "The service behind this tool has failed again and again, and the call was not made; try again shortly.",
+            *retry_after,
+        ),
         ForwardError::Upgraded => Answer::new(
             StatusCode::BAD_GATEWAY,
             "connector_upgraded",
@@ -56,4 +81,15 @@ pub fn answer_to_forwarding(error: &ForwardError) -> Answer {
             "The agent has to send the body of its request to its end.",
         ),
     }
+}
+
+/// The service throttles. The next call of the same person gets the same answer, whether or not the service was asked.
+const fn throttled(retry_after: Duration) -> Answer {
+    Answer::later(
+        StatusCode::TOO_MANY_REQUESTS,
+        "connector_throttled",
+        Fault::Connector,
+        "The service behind this tool has had too many requests; try again when the time that it asks for is over.",
+        retry_after,
+    )
 }

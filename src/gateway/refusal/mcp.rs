@@ -157,7 +157,10 @@ pub(super) fn mcp_response(
             (status, reply::error(spoken.id(), code, &message, data))
         }
         (None, Form::ToolResult(id)) => {
-            let text = format!("{} ({}, request {request_id})", remedy(answer), answer.code);
+            let wait = answer.retry_after_seconds();
+            let wait =
+                wait.map(|seconds| format!(" It may be tried again in {seconds} s.")).unwrap_or_default();
+            let text = format!("{}{wait} ({}, request {request_id})", remedy(answer), answer.code);
             (StatusCode::OK, reply::tool_error(id, spoken.era, &text, Some(meta)))
         }
     };

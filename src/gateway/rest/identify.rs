@@ -14,6 +14,7 @@ use super::error::RestError;
 use crate::gateway::canonical;
 use crate::gateway::json_body::{self, JsonBodyError};
 use crate::gateway::path::CanonicalPath;
+use crate::gateway::resilience::is_idempotent_operation;
 use crate::gateway::tool_call::{CallBody, CountedTool, Onward, ToolCall};
 use crate::identity::Caller;
 use crate::strict_json::parse_exact;
@@ -115,7 +116,17 @@ impl RestArrival<'_> {
         }
         let arguments_digest =
             (!tool.tool.arguments.is_empty()).then(|| canonical::digest_of_declared(&arguments));
+        let is_idempotent = is_idempotent_operation(self.request.method(), tool.tool.annotations);
         let (tool, also) = (tool.clone(), Vec::new());
-        ToolCall { tool, arguments, arguments_digest, also, onward, body, outlives_agent: false }
+        ToolCall {
+            tool,
+            arguments,
+            arguments_digest,
+            also,
+            onward,
+            body,
+            is_idempotent,
+            outlives_agent: false,
+        }
     }
 }

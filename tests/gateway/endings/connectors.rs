@@ -45,13 +45,13 @@ pub(super) const WAYS: &[Way] = &[
     }),
     Way::new("the connector breaks off before its answer", &["connector_broke"], |bed| {
         Box::pin(async {
-            bed.bed.connector.script().once(Reply::reset());
+            bed.bed.connector.script().always(Reply::reset());
             call(bed, 502).await;
         })
     }),
     Way::new("the connector answers what is not HTTP", &["connector_broke"], |bed| {
         Box::pin(async {
-            bed.bed.connector.script().once(Reply::raw("this is not HTTP\r\n\r\n"));
+            bed.bed.connector.script().always(Reply::raw("this is not HTTP\r\n\r\n"));
             call(bed, 502).await;
         })
     }),
