@@ -3,8 +3,10 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::sync::LazyLock;
 
 use http::HeaderValue;
+use memchr::memmem::Finder;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::audit::deed::KnownPerson;
@@ -35,6 +37,8 @@ const UNVERIFIED_TOKEN_BYTES_MIN: usize = 16;
 const TOKEN: &str = "[token]";
 /// How a JWT begins, and each of its parts that is JSON: `{"` and a letter, in base64.
 const TOKEN_BEGINS: &str = "eyJ";
+/// Finds it: every text is looked through, so what finds it is made once.
+static FIND_TOKEN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(TOKEN_BEGINS));
 /// Fewest characters of a token. What is as long as this and begins like one is no honest name.
 const TOKEN_BYTES_MIN: usize = 40;
 /// What stands in a path as it is (RFC 3986 section 2.3).
@@ -81,8 +85,9 @@ impl Texts {
         if named.len() < HIDDEN_BYTES_MIN {
             return;
         }
-        let encoded = utf8_percent_encode(named, ENCODED).to_string();
-        if encoded != named {
+        // A token, which is long and in every record, has none to encode.
+        if !named.bytes().all(stands_as_it_is) {
+            let encoded = utf8_percent_encode(named, ENCODED).to_string();
             self.hidden.push((encoded.to_ascii_lowercase(), pseudonym.clone()));
         }
         self.hidden.push((named.to_ascii_lowercase(), pseudonym));
@@ -167,11 +172,7 @@ impl Texts {
     /// A text of this many bytes at most, and the mark.
     pub fn within<'a>(&self, text: &'a str, bytes_max: usize) -> Cow<'a, str> {
         let may_name = self.hidden.iter().any(|(named, _)| named.len() <= text.len());
-        match text.len() <= bytes_max
-            && !may_name
-            && !text.contains(TOKEN_BEGINS)
-            && !text.chars().any(disturbs)
-        {
+        match text.len() <= bytes_max && !may_name && find_token(text).is_none() && !has_disturbing(text) {
             true => Cow::Borrowed(text),
             false => self.made_within(text.to_owned(), bytes_max),
         }
@@ -184,7 +185,7 @@ impl Texts {
         let is_longer = looked_at < text.len();
         text.truncate(looked_at);
         let text = without_tokens(self.without_names(text, bytes_max));
-        if !is_longer && text.len() <= bytes_max && !text.chars().any(disturbs) {
+        if !is_longer && text.len() <= bytes_max && !has_disturbing(&text) {
             return Cow::Owned(text);
         }
         let mut kept = String::with_capacity(text.len().min(bytes_max) + CUT_MARK.len());
@@ -222,11 +223,25 @@ impl Texts {
     }
 }
 
+/// Whether a byte stands in a path as it is.
+const fn stands_as_it_is(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+fn find_token(text: &str) -> Option<usize> {
+    FIND_TOKEN.find(text.as_bytes())
+}
+
+/// Whether something in it disturbs. Most texts are of ASCII, and are told at a glance.
+fn has_disturbing(text: &str) -> bool {
+    !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) && text.chars().any(disturbs)
+}
+
 /// The text without anything that looks like a token, whoever's it is: somebody may have put it where it does not belong.
 fn without_tokens(text: String) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '/' | '=');
     let (mut kept, mut rest) = (String::new(), text.as_str());
-    while let Some(at) = rest.find(TOKEN_BEGINS) {
+    while let Some(at) = find_token(rest) {
         let run = rest[at..].find(|c| !is_part(c)).unwrap_or(rest.len() - at);
         let shown = if run < TOKEN_BYTES_MIN { &rest[at..at + run] } else { TOKEN };
         kept.push_str(&rest[..at]);
