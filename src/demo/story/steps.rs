@@ -117,7 +117,8 @@ pub fn all(stage: &Stage) -> Vec<Step> {
                 "The connector throttles, and the agent learns when to come back",
                 list(for_ada().mint()),
                 Expected {
-                    code: Some("ApplicationThrottled"),
+                    code: Some("connector_throttled"),
+                    outcome: "connector_throttled",
                     cache: Some("hit"),
                     retry_after: Some(RETRY_AFTER_SECONDS.to_string()),
                     ..answered(429, &ada)
