@@ -20,6 +20,8 @@ const ADDED_SECONDS: &[f64] = &[
     0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0,
     10.0,
 ];
+/// Edges for calls that wait for a place at their connector, up to the longest that they commonly do.
+const QUEUE_SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// Edges for calls to an authorization server, up to the deadline after which it is given up.
 const EXCHANGE_SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// Label value where a request matched no connector or no tool.
@@ -140,6 +142,10 @@ pub struct Metrics {
     pub audit_writable: IntGauge,
     connection_events: IntCounterVec,
     confirmations: IntCounterVec,
+    limit_refusals: IntCounterVec,
+    connector_calls: IntGaugeVec,
+    connector_queue: IntGaugeVec,
+    connector_queue_wait: HistogramVec,
     vault_records: IntGauge,
     vault_faults: IntCounterVec,
     reload_success: IntGauge,
@@ -154,6 +160,26 @@ pub struct ToolMetrics {
     added_latency: Histogram,
     labels: [Arc<str>; 3],
     requests: IntCounterVec,
+}
+
+/// The handles for the line before one connector.
+pub struct LineMetrics {
+    under_way: IntGauge,
+    waiting: IntGauge,
+    waited: Histogram,
+}
+
+impl LineMetrics {
+    /// Says how many calls have a place, and how many wait for one.
+    pub fn show(&self, under_way: usize, waiting: usize) {
+        self.under_way.set(i64::try_from(under_way).unwrap_or(i64::MAX));
+        self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    }
+
+    /// Notes how long a call waited.
+    pub fn waited(&self, waited: Duration) {
+        self.waited.observe(waited.as_secs_f64());
+    }
 }
 
 impl Metrics {
@@ -306,6 +332,27 @@ impl Metrics {
                 "What happened to calls that their person has to agree to, by connector and outcome: `asked`, `agreed`, `declined`, `expired` or `used`.",
                 &["connector", "outcome"],
             ),
+            limit_refusals: counters(
+                "limit_refusals_total",
+                "Calls refused by a limit, by connector and limit: `tool_`, `connector_` or `gateway_` with `per_person`, `per_agent` or `total`; `queue_full`, `queue_slow` or `queue_timeout`.",
+                &["connector", "limit"],
+            ),
+            connector_calls: gauges(
+                "connector_calls_in_progress",
+                "Calls under way at the connector that take one of its places.",
+                &["connector"],
+            ),
+            connector_queue: gauges(
+                "connector_queue_entries",
+                "Calls that wait for a place at the connector.",
+                &["connector"],
+            ),
+            connector_queue_wait: histograms(
+                "connector_queue_wait_seconds",
+                "How long calls waited for a place at the connector, of those that had to.",
+                &["connector"],
+                QUEUE_SECONDS,
+            ),
             vault_records: gauge("vault_records", "Records in the vault: people's connections."),
             vault_faults: counters(
                 "vault_faults_total",
@@ -422,6 +469,20 @@ impl Metrics {
     /// Counts what happened to a call that its person has to agree to.
     pub fn confirmation(&self, connector: &str, outcome: &'static str) {
         self.confirmations.with_label_values(&[connector, outcome]).inc();
+    }
+
+    /// Counts a call that a limit refuses. `limit` is one of `limit::RateLimit::label` or `limit::BusyReason::label`.
+    pub fn limited(&self, connector: &str, limit: &'static str) {
+        self.limit_refusals.with_label_values(&[connector, limit]).inc();
+    }
+
+    /// The handles for the line before a connector.
+    pub fn line(&self, connector: &str) -> LineMetrics {
+        LineMetrics {
+            under_way: self.connector_calls.with_label_values(&[connector]),
+            waiting: self.connector_queue.with_label_values(&[connector]),
+            waited: self.connector_queue_wait.with_label_values(&[connector]),
+        }
     }
 
     /// Says how many records the vault has.

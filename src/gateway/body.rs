@@ -22,6 +22,7 @@ use super::readers::Reader;
 use super::rewrite;
 use super::upload::IdleDeadline;
 use crate::audit::{AuditUnavailable, Ending, Receipt};
+use crate::limit::Place;
 
 /// Most bodies that are read at a time though nobody takes them: a connection each.
 static READ_ON: Semaphore = Semaphore::const_new(1_024);
@@ -85,6 +86,8 @@ pub struct ConnectorBody {
     screen: Option<Box<Screen>>,
     /// When the stream ends: the caller's token does.
     until: Option<Pin<Box<Sleep>>>,
+    /// The connector is at work as long as it comes.
+    place: Place,
     /// It is read to its end though nobody takes it: to hang up would tell the connector to stop.
     outlives_agent: bool,
     /// Nothing more comes from the connector.
@@ -92,13 +95,14 @@ pub struct ConnectorBody {
 }
 
 impl ConnectorBody {
-    /// A body that is passed on as it comes, as long as something comes at least every `idle_timeout`.
-    pub fn new(body: Incoming, idle_timeout: Duration) -> Self {
+    /// A body that is passed on as it comes, as long as something comes at least every `idle_timeout`. It holds its `place`.
+    pub fn new(body: Incoming, idle_timeout: Duration, place: Place) -> Self {
         Self {
             body,
             idle: IdleDeadline::new(idle_timeout),
             screen: None,
             until: None,
+            place,
             outlives_agent: false,
             over: None,
         }
@@ -243,10 +247,11 @@ impl Body {
 impl Drop for Body {
     fn drop(&mut self) {
         let source = std::mem::replace(&mut self.source, Source::Whole(None));
-        if let Source::Connector(ConnectorBody { body, idle, over: None, outlives_agent: true, .. }) = source
+        let Source::Connector(body) = source else { return };
+        if let ConnectorBody { body, idle, over: None, outlives_agent: true, place, .. } = body
             && !is_over(&body)
         {
-            read_on(body, idle.timeout);
+            read_on(body, idle.timeout, place);
         }
     }
 }
@@ -336,11 +341,11 @@ fn is_over(body: &Incoming) -> bool {
 }
 
 /// Reads a body that nobody takes any more to its end, so that the connector is not told to stop. There are bounds: what
-/// goes beyond them is cut.
-pub fn read_on(mut body: Incoming, idle_timeout: Duration) {
+/// goes beyond them is cut. As long as it takes, the connector is at work, and its place is taken.
+pub fn read_on(mut body: Incoming, idle_timeout: Duration, place: Place) {
     let Ok(permit) = READ_ON.try_acquire() else { return };
     tokio::spawn(async move {
-        let _permit = permit;
+        let (_permit, _place) = (permit, place);
         let reading = async {
             let mut bytes = 0;
             while let Ok(Some(Ok(frame))) = tokio::time::timeout(idle_timeout, body.frame()).await {

@@ -93,6 +93,8 @@ impl Gateway {
             remembered_tokens: self.verifier.forget(&person),
         };
         self.handles.forget(&person);
+        let issuers = self.servers.values().map(|server| server.settings());
+        self.limits.forget(&person, issuers.map(|settings| (settings.issuer.clone(), settings.tenant())));
         let sessions = self.browsers.forget(&person);
         self.questions.forget(&person);
         let connectors = match &self.connections {

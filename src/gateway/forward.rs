@@ -21,6 +21,7 @@ use super::rewrite::Delegated;
 use super::settings::{ConnectorSettings, ConnectorTimeouts};
 use super::upload::{Upload, UploadBody, UploadEnd};
 use crate::checked_url::CheckedUrl;
+use crate::limit::Busy;
 use crate::tls;
 
 /// How long a connection to a connector is kept when nobody uses it: less than the 60 seconds after which common
@@ -50,6 +51,9 @@ pub enum ForwardError {
     /// Its address with the request's path is no address.
     #[error("the address to forward to cannot be formed")]
     Address,
+    /// It has too many calls already, and this one was not sent.
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// The agent stopped sending.
     #[error("the agent's body stalled")]
     UploadStalled,

@@ -20,6 +20,7 @@ use crate::confirmation::Questions;
 use crate::connections::Connections;
 use crate::credential::{Credential, CredentialCache, Credentials};
 use crate::identity::{Caller, IssuerName, Peer};
+use crate::limit::Limits;
 use crate::metrics::{Metrics, ToolMetrics};
 use crate::oauth::authorization_server::AuthorizationServers;
 
@@ -28,6 +29,7 @@ use crate::pages::{Browsers, Pages, Visitor};
 use crate::policy::{Circumstances, Denial, Permit, Policy};
 use crate::tool::{Arguments, Confirm, Tool};
 
+mod admission;
 mod answer;
 mod asking;
 mod authenticate;
@@ -100,6 +102,7 @@ pub struct Gateway {
     browsers: Arc<Browsers>,
     questions: Arc<Questions>,
     routes: Routes,
+    limits: Limits,
     policy: Arc<Policy>,
     handles: Arc<Handles>,
     states: Arc<StateKey>,
@@ -135,6 +138,11 @@ impl Gateway {
     /// What it serves, and to whom.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// It serves from now on: how many calls there are at a time is as its configuration says.
+    pub fn take_effect(&self) {
+        self.limits.take_effect();
     }
 
     /// The calls under way.
@@ -234,6 +242,7 @@ impl Gateway {
         let permit = self.decide(&caller, &tool_call, call)?;
         call.decided(&permit);
         let now = self.heed(&permit, call).await?;
+        let admitted = admission::admit(connector, &permit, call)?;
 
         let request_id = call.request_id();
         call.record.client_id = self.credentials.client_id(&permit).cloned();
@@ -247,8 +256,9 @@ impl Gateway {
             rewrite::delegate(request, &onward, &connector.pass_headers, &cleared, credential, request_id)
         };
         let read = tool_call.body.read().cloned();
+        let (body, outlives_agent) = (tool_call.body, tool_call.outlives_agent);
         let mut answer =
-            connector.forward(delegate(&credential)?, tool_call.body, tool_call.outlives_agent, call).await?;
+            connector.forward(delegate(&credential)?, body, outlives_agent, &admitted, call).await?;
         if let Some(turned_away) = TurnedAway::read(&answer.response) {
             let claims = turned_away.claims.as_deref();
             let renewed =

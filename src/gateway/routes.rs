@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
+use super::admission;
 use super::body::{Body, ConnectorBody, read_on};
 use super::call::Call;
 use super::forward::{ForwardError, Upstream, UpstreamError};
@@ -23,6 +24,7 @@ use super::settings::{ConnectorSettings, Tools};
 use super::tool_call::{CallBody, CountedTool};
 use super::upload::{Upload, UploadBody};
 use crate::audit::{Destination, Ending};
+use crate::limit::{Admitted, Gatekeeper, Limits, Place};
 use crate::metrics::{Metrics, ToolMetrics};
 use crate::tool::ConnectorName;
 
@@ -42,6 +44,8 @@ pub struct Connector {
     pub metrics: Arc<ToolMetrics>,
     /// What stands before it.
     pub gate: Arc<Gate>,
+    /// How many calls there may be.
+    pub gatekeeper: Arc<Gatekeeper>,
     /// The path under which agents call it.
     pub path: ConnectorPath,
     /// Where it is, for records.
@@ -58,7 +62,7 @@ pub enum ConnectorTools {
 }
 
 impl Routes {
-    /// The routes to these connectors, with a gate before each. Connections of `previous` are taken over where nothing has changed.
+    /// The routes to these connectors, with a gate and limits before each. Connections of `previous` are taken over where nothing has changed.
     ///
     /// # Errors
     ///
@@ -66,6 +70,7 @@ impl Routes {
     pub fn new(
         connectors: Vec<ConnectorSettings>,
         gate: impl Fn(&ConnectorSettings) -> Gate,
+        limits: &Limits,
         metrics: &Metrics,
         previous: Option<&Self>,
     ) -> Result<Self, (ConnectorName, UpstreamError)> {
@@ -77,6 +82,7 @@ impl Routes {
             let connector = Connector {
                 upstream,
                 gate: Arc::new(gate(&settings)),
+                gatekeeper: limits.of(&settings.name),
                 metrics: metrics.no_tool(settings.name.as_str()),
                 tools: ConnectorTools::new(settings.tools, metrics),
                 name: settings.name,
@@ -170,7 +176,7 @@ impl Connector {
         self.upstream.timeouts().idle
     }
 
-    /// Forwards a request with this body, and waits for the head of the answer.
+    /// Forwards a request with this body when it has a place at the connector, and waits for the head of the answer.
     ///
     /// # Errors
     ///
@@ -180,14 +186,17 @@ impl Connector {
         delegated: Delegated,
         body: CallBody,
         outlives_agent: bool,
+        admitted: &Admitted,
         call: &mut Call,
     ) -> Result<ConnectorAnswer, ForwardError> {
-        let (body, upload) = match body {
+        let (mut body, upload) = match body {
             CallBody::Streamed(body) => UploadBody::new(body, self.upstream.timeouts().idle),
             CallBody::Read(body) => UploadBody::read(body),
         };
         call.track_upload(&upload);
-        self.send(delegated, body, upload, Duration::ZERO, outlives_agent, call).await
+        let place = admission::place(admitted, &mut body, call).await?;
+        let errand = Errand { latency: Duration::ZERO, outlives_agent, place };
+        self.send(delegated, body, upload, errand, call).await
     }
 
     /// Forwards a request a second time, with the copy of its body that was kept; `turned_away` is the answer to the
@@ -204,7 +213,7 @@ impl Connector {
         call: &mut Call,
     ) -> Result<ConnectorAnswer, ForwardError> {
         let (body, upload) = UploadBody::again(body);
-        self.send(delegated, body, upload, turned_away.latency, turned_away.outlives_agent, call).await
+        self.send(delegated, body, upload, turned_away.errand, call).await
     }
 
     async fn send(
@@ -212,26 +221,25 @@ impl Connector {
         delegated: Delegated,
         body: UploadBody,
         upload: Arc<Upload>,
-        latency_before: Duration,
-        outlives_agent: bool,
+        mut errand: Errand,
         call: &mut Call,
     ) -> Result<ConnectorAnswer, ForwardError> {
         let forwarded = Instant::now();
-        let response = match outlives_agent {
-            true => self.send_detached(delegated, body, Arc::clone(&upload)).await?,
+        let response = match errand.outlives_agent {
+            true => self.send_detached(delegated, body, Arc::clone(&upload), errand.place.clone()).await?,
             false => self.upstream.send(delegated, body, &upload).await?,
         };
         call.record.connector_request_id = request_id(response.headers());
-        let latency = latency_before + forwarded.elapsed();
+        errand.latency += forwarded.elapsed();
         let idle_timeout = self.idle_timeout();
         let response = response.map(|body| {
-            let mut body = ConnectorBody::new(body, idle_timeout);
-            if outlives_agent {
+            let mut body = ConnectorBody::new(body, idle_timeout, errand.place.clone());
+            if errand.outlives_agent {
                 body.outlives_agent();
             }
             AnswerBody::Connector(body)
         });
-        Ok(ConnectorAnswer { response, upload, latency, idle_timeout, outlives_agent })
+        Ok(ConnectorAnswer { response, upload, errand, idle_timeout })
     }
 
     /// Sends a request that goes on though the agent leaves while it waits.
@@ -240,13 +248,14 @@ impl Connector {
         delegated: Delegated,
         body: UploadBody,
         upload: Arc<Upload>,
+        place: Place,
     ) -> Result<Response<Incoming>, ForwardError> {
         let (upstream, idle_timeout) = (self.upstream.clone(), self.idle_timeout());
         let (answered, answer) = oneshot::channel();
         tokio::spawn(async move {
             let response = upstream.send(delegated, body, &upload).await;
             if let Err(Ok(response)) = answered.send(response) {
-                read_on(response.into_body(), idle_timeout);
+                read_on(response.into_body(), idle_timeout, place);
             }
         });
         answer.await.unwrap_or_else(|_| Err(ForwardError::Broke("the request's task failed".to_owned())))
@@ -263,9 +272,18 @@ pub struct ConnectorAnswer {
     /// Its head, and its body.
     pub response: Response<AnswerBody>,
     upload: Arc<Upload>,
-    latency: Duration,
+    errand: Errand,
     idle_timeout: Duration,
+}
+
+/// A call's way to its connector, in one try or two.
+struct Errand {
+    /// How long the connector has taken so far.
+    latency: Duration,
+    /// The connector is heard to the end though the agent leaves.
     outlives_agent: bool,
+    /// It is at work, all the time.
+    place: Place,
 }
 
 /// The body of a connector's answer.
@@ -282,9 +300,8 @@ impl ConnectorAnswer {
         Self {
             response: response.map(AnswerBody::Written),
             upload: UploadBody::read(Bytes::new()).1,
-            latency: Duration::ZERO,
+            errand: Errand { latency: Duration::ZERO, outlives_agent: false, place: Place::NONE },
             idle_timeout: Duration::MAX,
-            outlives_agent: false,
         }
     }
 
@@ -301,7 +318,7 @@ impl ConnectorAnswer {
 
     /// The answer for the agent. Its body carries the call to its end.
     pub fn into_response(self, mut call: Box<Call>, reader: Option<Reader>) -> Response<Body> {
-        call.answered(self.response.status(), self.latency);
+        call.answered(self.response.status(), self.errand.latency);
         self.response.map(|body| match body {
             AnswerBody::Connector(body) => Body::from_connector(body, call, reader),
             AnswerBody::Written(bytes) => {

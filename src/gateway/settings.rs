@@ -11,6 +11,7 @@ use super::origin::Origin;
 use super::path::ConnectorPath;
 use super::rest::ToolMatch;
 use crate::checked_url::CheckedUrl;
+use crate::limit::LimitSettings;
 use crate::pages::PagesSettings;
 use crate::tool::{ConnectorName, Target, Tool};
 
@@ -33,6 +34,8 @@ pub struct ConnectorSettings {
     pub allowed_origins: Vec<Origin>,
     /// How long to wait for it.
     pub timeouts: ConnectorTimeouts,
+    /// How many calls there may be.
+    pub limits: LimitSettings,
 }
 
 /// How agents reach the gateway, and what they can prove on the way.

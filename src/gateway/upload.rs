@@ -1,5 +1,6 @@
 //! The agent's body on its way to the connector: streamed, never collected, and watched.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -21,6 +22,10 @@ const KEPT_BYTES_MAX: usize = 65_536;
 const ALL_KEPT_BYTES_MAX: usize = 64 * 1_048_576;
 /// How many bytes are kept at the moment.
 static ALL_KEPT_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// How much of a body is read ahead while its call waits for a place: a message or a form is all there then, and what comes next on the
+/// connection is that the agent leaves.
+const AHEAD_BYTES_MAX: usize = 65_536;
 
 /// How much of the body of a refused request is read: as much as messages and forms have.
 const REST_BYTES_MAX: usize = 65_536;
@@ -160,6 +165,8 @@ fn release(bytes: usize) {
 /// The agent's body on its way to the connector. Its trailers are dropped: nothing has judged them.
 pub struct UploadBody {
     body: Source,
+    /// What was read ahead of it.
+    ahead: VecDeque<Bytes>,
     idle: IdleDeadline,
     upload: Arc<Upload>,
 }
@@ -194,7 +201,23 @@ impl UploadBody {
 
     fn from(body: Source, kept: Kept, idle_timeout: Duration) -> (Self, Arc<Upload>) {
         let upload = Upload::new(kept);
-        (Self { body, idle: IdleDeadline::new(idle_timeout), upload: Arc::clone(&upload) }, upload)
+        let (idle, ahead) = (IdleDeadline::new(idle_timeout), VecDeque::new());
+        (Self { body, ahead, idle, upload: Arc::clone(&upload) }, upload)
+    }
+
+    /// Reads the beginning of the agent's body ahead, as long as this is waited for. It ends when the agent breaks off, and then alone: over
+    /// HTTP/1 nobody would notice that otherwise before the body is wanted.
+    pub async fn read_ahead(&mut self) {
+        if let Source::Agent(body) = &mut self.body {
+            while self.ahead.iter().map(Bytes::len).sum::<usize>() < AHEAD_BYTES_MAX {
+                match body.frame().await {
+                    Some(Ok(frame)) => self.ahead.extend(frame.into_data().ok()),
+                    Some(Err(_)) => return self.upload.ended(UploadEnd::Broke),
+                    None => break,
+                }
+            }
+        }
+        std::future::pending().await
     }
 }
 
@@ -219,6 +242,11 @@ impl HttpBody for UploadBody {
                 return Poll::Ready(body.take().map(|body| Ok(Frame::data(body))));
             }
         };
+        if let Some(data) = this.ahead.pop_front() {
+            this.upload.progressed(data.len());
+            this.upload.keep(&data, this.ahead.is_empty() && body.is_end_stream());
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
         loop {
             match Pin::new(&mut *body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
@@ -250,14 +278,20 @@ impl HttpBody for UploadBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.body {
-            Source::Agent(body) => body.is_end_stream(),
+            Source::Agent(body) => self.ahead.is_empty() && body.is_end_stream(),
             Source::Read(body) | Source::Kept(body) => body.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.body {
-            Source::Agent(body) => body.size_hint(),
+            Source::Agent(body) => {
+                let ahead = self.ahead.iter().map(|data| data.len() as u64).sum::<u64>();
+                let (rest, mut hint) = (body.size_hint(), SizeHint::new());
+                hint.set_lower(rest.lower().saturating_add(ahead));
+                rest.upper().into_iter().for_each(|upper| hint.set_upper(upper.saturating_add(ahead)));
+                hint
+            }
             Source::Read(body) | Source::Kept(body) => {
                 SizeHint::with_exact(body.as_ref().map_or(0, Bytes::len) as u64)
             }
