@@ -36,3 +36,4 @@ pub mod trail;
 pub mod unseen;
 pub mod vault;
 pub mod vault_command;
+mod worker;

@@ -26,6 +26,7 @@ use crate::oauth::authorization_server::{AuthorizationServer, AuthorizationServe
 use crate::server::{Server, ServerState};
 use crate::tool::ConnectorName;
 use crate::vault::{self, Vault, VaultSettings};
+use crate::worker::Workers;
 
 /// Longest wait for the keys of all issuers before the first call is taken. An issuer that is down by then keeps
 /// its own people waiting, not everybody's.
@@ -90,6 +91,9 @@ pub enum StartError {
         /// What is wrong with it.
         source: UpstreamError,
     },
+    /// The threads that calls run on cannot be started.
+    #[error("cannot start the threads that calls run on")]
+    Workers(#[source] io::Error),
     /// An address cannot be listened on.
     #[error("cannot listen on the address of `{key}`, {address}")]
     Bind {
@@ -123,6 +127,8 @@ pub struct Process {
     drain: CancellationToken,
     at_once: CancellationToken,
     serving: Mutex<Option<JoinHandle<usize>>>,
+    /// What calls run on. Exchanges that nobody waits for any more run there as well, so it ends last.
+    _workers: Arc<Workers>,
 }
 
 /// What a reload compares with, and what it takes over.
@@ -179,7 +185,9 @@ impl Process {
             address: if key == "admin" { server_settings.admin } else { server_settings.listen },
             source,
         };
-        let server = Server::bind(&server_settings, Arc::clone(&state)).await.map_err(bind)?;
+        let workers = Arc::new(Workers::start().map_err(StartError::Workers)?);
+        let server = Server::bind(&server_settings, Arc::clone(&state), Arc::clone(&workers));
+        let server = server.await.map_err(bind)?;
         let agent_address = server.agent_address().map_err(|error| bind(("listen", error)))?;
         let admin_address = server.admin_address().map_err(|error| bind(("admin", error)))?;
         let (drain, at_once) = (CancellationToken::new(), CancellationToken::new());
@@ -197,6 +205,7 @@ impl Process {
             drain,
             at_once,
             serving: Mutex::new(Some(serving)),
+            _workers: workers,
         };
         Ok((process, warnings))
     }
@@ -284,7 +293,7 @@ impl Process {
             current.earlier_trails.push(previous.audit().clone());
         }
         shared.audit.keep_by(audit.clone());
-        shared.audit.mark(Happening::Reloaded { configuration: digest }).await;
+        shared.audit.mark(Happening::Reloaded { configuration: digest });
         current.audit_file = audit.file;
         current.shared = shared;
         Ok(warnings)
@@ -436,7 +445,7 @@ async fn open_audit(
     let (file, durability) = (settings.file.clone(), settings.durability);
     let log = AuditLog::open(settings, Arc::clone(metrics))
         .map_err(|source| StartError::Audit { file: describe(&file), source })?;
-    log.mark(Happening::Boot { configuration: configuration.to_owned(), durability }).await;
+    log.mark(Happening::Boot { configuration: configuration.to_owned(), durability });
     Ok(log)
 }
 

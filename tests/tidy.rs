@@ -36,6 +36,7 @@ const FLOORS: &[&[&str]] = &[
         "strict_json",
         "tls",
         "unseen",
+        "worker",
     ],
 ];
 

@@ -1,17 +1,16 @@
 //! The trail, as those see it who have something to record.
 
 use std::io;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
 use std::thread;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::Sleep;
+use tokio::sync::oneshot;
 
+use super::gathering::{Gathering, Receipt};
+use super::inbox::{Inbox, Lines, Message};
 use super::mark::{Happening, Mark};
 use super::record::Record;
 use super::segment::OpenError;
@@ -19,6 +18,7 @@ use super::settings::{AuditSettings, Durability};
 use super::writer::Writer;
 use crate::clock::Now;
 use crate::metrics::Metrics;
+use crate::worker::PerWorker;
 
 /// Most calls that may be under way or waiting for their record to be written: four for each connection there may be.
 /// Beyond it calls are refused.
@@ -30,10 +30,11 @@ const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest that the end of an answer waits for its record. Then the call is broken off: nobody is told that it ended well.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A trail of records.
+/// A trail of records. It is closed with the last copy of this and of its slots.
 #[derive(Clone)]
-pub struct AuditLog {
-    messages: mpsc::Sender<Message>,
+pub struct AuditLog(Arc<Opened>);
+
+struct Opened {
     state: Arc<State>,
 }
 
@@ -42,6 +43,12 @@ pub(super) struct State {
     /// Whether records can be written, and there is room for those to come.
     writable: AtomicBool,
     settings: ArcSwap<AuditSettings>,
+    /// What the writer is told.
+    pub(super) inbox: Arc<Inbox>,
+    /// What is on its way there from each thread.
+    gatherings: PerWorker<Arc<Gathering>>,
+    /// How many places for records are taken: by calls under way, and by records that the writer has not come to.
+    slots: AtomicUsize,
     /// The newest checkpoint, as a signed note.
     pub(super) checkpoint: ArcSwapOption<String>,
     /// The number of the last line that is written.
@@ -67,29 +74,11 @@ pub(super) enum Errand {
     Rotate,
 }
 
-pub(super) enum Message {
-    /// To be written; and whom to tell once it is as safe as it has to be.
-    Record(Record, Option<oneshot::Sender<()>>),
-    /// Look after the file, the clock, and what is asked for.
-    Tick,
-    /// Write what came before, and say so.
-    Flush(oneshot::Sender<()>),
-    /// The same, with a mark and a checkpoint at the end.
-    Stop(oneshot::Sender<()>),
-}
-
 /// A place for one record. While it is held, its record can be written without waiting.
 pub struct Slot {
-    place: mpsc::OwnedPermit<Message>,
+    log: AuditLog,
     durability: Durability,
-}
-
-/// Comes once a record is as safe as it has to be.
-///
-/// [`AuditUnavailable`] comes in its place when that takes too long. The record is not lost then: it is written once it can be.
-pub struct Receipt {
-    written: Option<oneshot::Receiver<()>>,
-    deadline: Option<Pin<Box<Sleep>>>,
+    is_used: bool,
 }
 
 /// There is no place for another record: the trail cannot be written, or too many calls are under way.
@@ -104,16 +93,15 @@ impl AuditLog {
     ///
     /// When the file cannot be opened, or a thread cannot be started.
     pub fn open(settings: AuditSettings, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
-        let (messages, receiver) = mpsc::channel(SLOTS_MAX);
         let state = State::of(settings);
-        let writer = Writer::open(Arc::clone(&state), messages.downgrade(), Arc::clone(&metrics))?;
+        let writer = Writer::open(Arc::clone(&state), Arc::clone(&metrics))?;
         let spawn = |name: &str| thread::Builder::new().name(name.into());
         let failed = |source| OpenError::System { what: "its writer cannot be started", source };
-        spawn("audit-writer").spawn(move || writer.run(receiver)).map_err(failed)?;
-        let (ticking, watched) = (messages.downgrade(), Arc::clone(&state));
-        let tick = move || tick(&ticking, &watched, &metrics, RECORD_TIMEOUT);
+        spawn("audit-writer").spawn(move || writer.run()).map_err(failed)?;
+        let log = Self(Arc::new(Opened { state: Arc::clone(&state) }));
+        let tick = move || tick(&state, &metrics, RECORD_TIMEOUT);
         spawn("audit-clock").spawn(tick).map_err(failed)?;
-        Ok(Self { messages, state })
+        Ok(log)
     }
 
     /// Reserves a place for a call's record.
@@ -123,45 +111,50 @@ impl AuditLog {
     /// [`AuditUnavailable`] while the trail cannot be written, or has no room; the call must then not be forwarded. With
     /// [`Durability::Memory`] only when there are too many records in memory.
     pub fn reserve(&self) -> Result<Slot, AuditUnavailable> {
-        let durability = self.durability();
-        if !self.state.is_writable() && durability != Durability::Memory {
+        let (state, durability) = (self.state(), self.durability());
+        if !state.is_writable() && durability != Durability::Memory {
             return Err(AuditUnavailable);
         }
-        let place = self.messages.clone().try_reserve_owned().map_err(|_| AuditUnavailable)?;
-        Ok(Slot { place, durability })
+        let slot = Slot { log: self.clone(), durability, is_used: false };
+        match state.slots.fetch_add(1, Ordering::Relaxed) < SLOTS_MAX {
+            true => Ok(slot),
+            // And gives back what it took too much.
+            false => Err(AuditUnavailable),
+        }
     }
 
     /// What a record has to survive before the end of its call's answer is released.
     pub fn durability(&self) -> Durability {
-        self.state.settings.load().durability
+        self.state().settings.load().durability
     }
 
     /// How the trail is kept.
     pub fn settings(&self) -> Arc<AuditSettings> {
-        self.state.settings.load_full()
+        self.state().settings.load_full()
     }
 
     /// From here on the trail is kept like this. File and instance stay as they are.
     pub fn keep_by(&self, settings: AuditSettings) {
         let AuditSettings { file, instance, .. } = (*self.settings()).clone();
-        self.state.settings.store(Arc::new(AuditSettings { file, instance, ..settings }));
+        self.state().settings.store(Arc::new(AuditSettings { file, instance, ..settings }));
     }
 
     /// Whether the last write succeeded, there is room on the disk, and a place for another record.
     pub fn is_writable(&self) -> bool {
-        self.state.is_writable() && self.messages.capacity() > 0
+        self.state().is_writable() && self.state().slots_taken() < SLOTS_MAX
     }
 
     /// The newest checkpoint, as a signed note. `None`: there is no key, or nothing has been written yet.
     pub fn checkpoint(&self) -> Option<Arc<String>> {
-        self.state.checkpoint.load_full()
+        self.state().checkpoint.load_full()
     }
 
     /// Adds a mark.
-    pub async fn mark(&self, happening: Happening) {
-        let mark = Mark::new(happening, Now::read().wall);
-        // An error means that the writer is gone, and has said so.
-        let _ = self.messages.send(Message::Record(Record::Mark(mark), None)).await;
+    pub fn mark(&self, happening: Happening) {
+        let mut lines = Lines::default();
+        lines.add(&Record::Mark(&Mark::new(happening, Now::read().wall)));
+        self.state().send_what_is_gathered();
+        self.state().inbox.push(Message::Lines(lines));
     }
 
     /// Looks whether the file was moved away, and begins a new one then. What is not written yet goes to the new file.
@@ -184,9 +177,8 @@ impl AuditLog {
 
     async fn order(&self, what: Errand) -> io::Result<()> {
         let (done, finished) = oneshot::channel();
-        *lock(&self.state.order) = Some(Order { what, done });
-        // When there is no room for the message, the writer is awake.
-        let _ = self.messages.try_send(Message::Tick);
+        *lock(&self.state().order) = Some(Order { what, done });
+        self.state().inbox.nudge();
         match tokio::time::timeout(ORDER_TIMEOUT, finished).await {
             Ok(result) => result.unwrap_or_else(|_| Err(io::Error::other("the audit writer is gone"))),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
@@ -205,10 +197,22 @@ impl AuditLog {
 
     async fn wait_for(&self, message: impl FnOnce(oneshot::Sender<()>) -> Message) {
         let (done, finished) = oneshot::channel();
-        if self.messages.send(message(done)).await.is_ok() {
-            // An error means that the writer is gone, which it never is while there is a sender.
-            let _ = finished.await;
-        }
+        self.state().send_what_is_gathered();
+        self.state().inbox.push(message(done));
+        // An error means that the writer is gone, which it never is while this is there.
+        let _ = finished.await;
+    }
+
+    fn state(&self) -> &Arc<State> {
+        &self.0.state
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.state.send_what_is_gathered();
+        self.state.gatherings.all().iter().for_each(|gathering| gathering.close());
+        self.state.inbox.close();
     }
 }
 
@@ -218,6 +222,9 @@ impl State {
         Arc::new(Self {
             writable: AtomicBool::new(true),
             settings: ArcSwap::from_pointee(settings),
+            inbox: Arc::default(),
+            gatherings: PerWorker::new(Gathering::new),
+            slots: AtomicUsize::new(0),
             checkpoint: ArcSwapOption::empty(),
             sequence: AtomicU64::new(0),
             pulse: AtomicU64::new(0),
@@ -243,6 +250,20 @@ impl State {
         self.pulse.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// How many places for records are taken.
+    pub(super) fn slots_taken(&self) -> usize {
+        self.slots.load(Ordering::Relaxed)
+    }
+
+    /// The writer has come to so many records.
+    pub(super) fn free_slots(&self, count: usize) {
+        self.slots.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    fn send_what_is_gathered(&self) {
+        self.gatherings.all().iter().for_each(|gathering| gathering.send_now(&self.inbox));
+    }
+
     pub(super) fn take_order(&self) -> Option<Order> {
         lock(&self.order).take()
     }
@@ -250,16 +271,29 @@ impl State {
 
 impl Slot {
     /// Hands the record to the writer. What comes back tells when it is as safe as it has to be.
-    pub fn write(self, record: Record) -> Receipt {
-        let (waiting, written) = match self.durability {
-            Durability::Memory => (None, None),
-            Durability::Process | Durability::Disk => {
-                let (waiting, written) = oneshot::channel();
-                (Some(waiting), Some(written))
-            }
-        };
-        self.place.send(Message::Record(record, waiting));
-        Receipt { written, deadline: None }
+    ///
+    /// Records of calls go there with others of their thread. All others go at once: they stand before those of the calls that come
+    /// after them, whatever thread that is on.
+    pub fn write(mut self, record: &Record<'_>) -> Receipt {
+        self.is_used = true;
+        let state = self.log.state();
+        let gathering = state.gatherings.own();
+        let batch = gathering.add(record, &state.inbox);
+        if !matches!(record, Record::Call(_)) {
+            gathering.send_now(&state.inbox);
+        }
+        match self.durability {
+            Durability::Memory => Receipt::none(),
+            Durability::Process | Durability::Disk => Receipt::of(gathering, batch),
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if !self.is_used {
+            self.log.state().free_slots(1);
+        }
     }
 }
 
@@ -269,44 +303,14 @@ impl std::fmt::Debug for Slot {
     }
 }
 
-impl Receipt {
-    /// For what has no record to wait for.
-    pub fn none() -> Self {
-        Self { written: None, deadline: None }
-    }
-}
-
-impl Future for Receipt {
-    type Output = Result<(), AuditUnavailable>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let Some(written) = &mut this.written else { return Poll::Ready(Ok(())) };
-        if let Poll::Ready(written) = Pin::new(written).poll(cx) {
-            this.written = None;
-            return Poll::Ready(written.map_err(|_| AuditUnavailable));
-        }
-        let deadline = this.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(RECORD_TIMEOUT)));
-        ready!(deadline.as_mut().poll(cx));
-        this.written = None;
-        Poll::Ready(Err(AuditUnavailable))
-    }
-}
-
 /// Has the writer look around now and then, and has calls refused when it hangs: neither a full pipe nor a file system that is far
-/// away need ever say that they do not take a record. Ends with the last sender.
-pub(super) fn tick(
-    ticking: &mpsc::WeakSender<Message>,
-    state: &State,
-    metrics: &Metrics,
-    patience: Duration,
-) {
+/// away need ever say that they do not take a record. Ends with the trail.
+pub(super) fn tick(state: &State, metrics: &Metrics, patience: Duration) {
     let (mut pulse, mut silence, mut hangs) = (state.pulse.load(Ordering::Relaxed), Duration::ZERO, false);
-    // While there is no room for the message, the writer is awake.
-    while let Some(messages) = ticking.upgrade() {
-        let _ = messages.try_send(Message::Tick);
-        drop(messages);
+    while !state.inbox.is_closed() {
+        state.inbox.nudge();
         thread::sleep(TICK);
+        state.gatherings.all().iter().for_each(|gathering| gathering.give_up_after(patience));
         let now = state.pulse.load(Ordering::Relaxed);
         if now != pulse {
             (pulse, silence, hangs) = (now, Duration::ZERO, false);

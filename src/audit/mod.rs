@@ -10,6 +10,8 @@ mod authentication;
 pub mod checkpoint;
 mod deed;
 pub mod files;
+mod gathering;
+mod inbox;
 mod keyed;
 pub mod link;
 mod log;
@@ -26,8 +28,9 @@ pub use authentication::{
     Occasion, Revocation, Whom,
 };
 pub use deed::{Deed, DeedEnd, DeedKind, DeedServer, KnownPerson, PageVisit};
+pub use gathering::Receipt;
 pub use keyed::{AuditKey, Epoch, KEY_BYTES_MIN, Privacy};
-pub use log::{AuditLog, AuditUnavailable, Receipt, Slot};
+pub use log::{AuditLog, AuditUnavailable, Slot};
 pub use mark::{Happening, Mark, RotationReason};
 pub use ocsf::RECORD_BYTES_MAX;
 pub use record::{

@@ -305,17 +305,17 @@ pub struct CallRecord {
 }
 
 /// One record of a trail.
-#[derive(Clone, Debug)]
-pub enum Record {
+#[derive(Clone, Copy, Debug)]
+pub enum Record<'a> {
     /// Of a call.
-    Call(Box<CallRecord>),
+    Call(&'a CallRecord),
     /// Of what was done about somebody's tokens.
-    Authentication(Box<AuthenticationRecord>),
+    Authentication(&'a AuthenticationRecord),
     /// Of what happened to the trail itself.
-    Mark(Mark),
+    Mark(&'a Mark),
 }
 
-impl Record {
+impl Record<'_> {
     /// Its identifier.
     pub fn id(&self) -> RequestId {
         match self {

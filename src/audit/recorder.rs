@@ -222,7 +222,7 @@ impl Drop for Open {
             }
             record.duration = self.began.elapsed();
             // Nobody waits for it: the record of the call or page that it was made for comes later, and that is waited for.
-            drop(slot.write(Record::Authentication(record)));
+            drop(slot.write(&Record::Authentication(&record)));
         }
     }
 }

@@ -13,14 +13,13 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
-
 use super::archive::Archive;
 use super::files;
+use super::gathering::Gathering;
+use super::inbox::{Lines, Message};
 use super::link::{Chain, LineHash};
-use super::log::{Errand, Message, State};
+use super::log::{Errand, State};
 use super::mark::{Happening, Mark, RotationReason};
-use super::ocsf;
 use super::record::Record;
 use super::segment::{self, OpenError, Segment, Tail};
 use super::settings::{AuditFile, AuditSettings, Durability};
@@ -52,7 +51,7 @@ pub struct Writer {
     written: usize,
     records: u64,
     /// Who waits for what is pending.
-    waiting: Vec<oneshot::Sender<()>>,
+    waiting: Vec<(Arc<Gathering>, u64)>,
     trouble: Option<Trouble>,
     /// What there is no room for is not lost, but it is not begun either.
     shortage: Option<Trouble>,
@@ -62,8 +61,6 @@ pub struct Writer {
     kept_at: Option<Instant>,
     /// When the file could not be closed.
     rotation_failed_at: Option<Instant>,
-    /// Holds a place in the channel for each call under way.
-    messages: mpsc::WeakSender<Message>,
     state: Arc<State>,
     metrics: Arc<Metrics>,
 }
@@ -92,11 +89,7 @@ struct Trouble {
 
 impl Writer {
     /// Opens the trail, and recovers its end.
-    pub fn open(
-        state: Arc<State>,
-        messages: mpsc::WeakSender<Message>,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, OpenError> {
+    pub fn open(state: Arc<State>, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
         let (settings, now) = (state.settings(), Now::read());
         let (sink, tail) = match &settings.file {
             AuditFile::StandardOutput => {
@@ -131,7 +124,6 @@ impl Writer {
             clock: now,
             kept_at: None,
             rotation_failed_at: None,
-            messages,
             state,
             metrics,
         };
@@ -163,19 +155,16 @@ impl Writer {
         }
     }
 
-    /// Writes until nobody can send any more.
-    pub fn run(mut self, mut messages: mpsc::Receiver<Message>) {
-        let mut batch = Vec::with_capacity(BATCH_MAX);
-        while messages.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
+    /// Writes until nothing more can come.
+    pub fn run(mut self) {
+        let (mut batch, state) = (Vec::new(), Arc::clone(&self.state));
+        while state.inbox.take(&mut batch, BATCH_MAX) {
             self.state.beat();
             let mut settings = self.state.settings();
             let mut is_tick = false;
             for message in batch.drain(..) {
                 match message {
-                    Message::Record(record, waiting) => {
-                        self.add(&record);
-                        self.waiting.extend(waiting);
-                    }
+                    Message::Lines(lines) => self.add_lines(lines),
                     Message::Tick => is_tick = true,
                     Message::Flush(done) => {
                         self.settle(&settings);
@@ -203,16 +192,25 @@ impl Writer {
         }
     }
 
-    /// Formats a record and gives it its place.
-    fn add(&mut self, record: &Record) {
-        let start = self.pending.len();
-        ocsf::append(record, &mut self.pending);
-        self.chain.close(&mut self.pending, start);
-        self.records += 1;
+    /// Gives lines their places.
+    fn add_lines(&mut self, lines: Lines) {
+        for line in lines.iter() {
+            let start = self.pending.len();
+            self.pending.extend_from_slice(line);
+            self.chain.close(&mut self.pending, start);
+        }
+        self.records += lines.count() as u64;
+        // Marks take no places.
+        if lines.told.is_some() {
+            self.state.free_slots(lines.count());
+        }
+        self.waiting.extend(lines.told);
     }
 
     fn mark(&mut self, happening: Happening) {
-        self.add(&Record::Mark(Mark::new(happening, Now::read().wall)));
+        let mut lines = Lines::default();
+        lines.add(&Record::Mark(&Mark::new(happening, Now::read().wall)));
+        self.add_lines(lines);
     }
 
     /// Makes all that is pending as safe as it has to be, however long it takes, and tells whoever waits. While it fails, new
@@ -235,10 +233,7 @@ impl Writer {
                 None => break,
             }
         }
-        for waiting in self.waiting.drain(..) {
-            // Whoever waited may have left.
-            let _ = waiting.send(());
-        }
+        self.waiting.drain(..).for_each(|(gathering, batch)| gathering.is_safe_up_to(batch));
         let records = std::mem::take(&mut self.records);
         self.since_checkpoint += records;
         self.metrics.audit_records.inc_by(records);
@@ -296,9 +291,7 @@ impl Writer {
 
     /// Sees to it that there is room on the disk for the records of the calls under way, and some more.
     fn make_room(&mut self) {
-        let under_way =
-            self.messages.upgrade().map_or(0, |messages| messages.max_capacity() - messages.capacity());
-        let needed = ROOM_BYTES + ROOM_BYTES_EACH * under_way as u64;
+        let needed = ROOM_BYTES + ROOM_BYTES_EACH * self.state.slots_taken() as u64;
         let made = match &mut self.sink {
             Sink::Output(_) => Ok(()),
             Sink::Trail(trail) => trail.segment.make_room(needed),

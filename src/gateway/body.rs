@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 use tokio::time::Sleep;
 
 use super::call::Call;
+use super::forward::ConnectorStream;
 use super::mcp::screen::{Screen, ScreenError};
 use super::readers::Reader;
 use super::rewrite;
@@ -79,7 +79,7 @@ enum Source {
 
 /// What the connector sends, and what becomes of it.
 pub struct ConnectorBody {
-    body: Incoming,
+    body: ConnectorStream,
     idle: IdleDeadline,
     /// What an MCP server sends is looked at.
     screen: Option<Box<Screen>>,
@@ -93,7 +93,7 @@ pub struct ConnectorBody {
 
 impl ConnectorBody {
     /// A body that is passed on as it comes, as long as something comes at least every `idle_timeout`.
-    pub fn new(body: Incoming, idle_timeout: Duration) -> Self {
+    pub fn new(body: ConnectorStream, idle_timeout: Duration) -> Self {
         Self {
             body,
             idle: IdleDeadline::new(idle_timeout),
@@ -120,7 +120,7 @@ impl ConnectorBody {
     }
 
     /// The connector's own body, for whoever reads it whole.
-    pub fn into_incoming(self) -> Incoming {
+    pub fn into_stream(self) -> ConnectorStream {
         self.body
     }
 
@@ -331,13 +331,13 @@ impl HttpBody for Body {
 }
 
 /// Whether nothing more comes. HTTP/2 may say so in a frame of its own, after the last byte that was announced.
-fn is_over(body: &Incoming) -> bool {
+fn is_over(body: &ConnectorStream) -> bool {
     body.is_end_stream() || body.size_hint().exact() == Some(0)
 }
 
 /// Reads a body that nobody takes any more to its end, so that the connector is not told to stop. There are bounds: what
 /// goes beyond them is cut.
-pub fn read_on(mut body: Incoming, idle_timeout: Duration) {
+pub fn read_on(mut body: ConnectorStream, idle_timeout: Duration) {
     let Ok(permit) = READ_ON.try_acquire() else { return };
     tokio::spawn(async move {
         let _permit = permit;

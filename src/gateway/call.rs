@@ -225,7 +225,7 @@ impl Call {
         self.record.request_bytes = self.upload.as_ref().map_or(0, |upload| upload.bytes());
         self.tool_metrics.ended(self.record.outcome(), self.record.duration);
         self.metrics.calls_in_progress.dec();
-        slot.write(Record::Call(Box::new(self.record.clone())))
+        slot.write(&Record::Call(&self.record))
     }
 }
 

@@ -131,7 +131,7 @@ impl Gateway {
             duration: now.monotonic.elapsed(),
             what: Authentication::Revocation(revocation),
         };
-        let receipt = slot.write(Record::Authentication(Box::new(record)));
+        let receipt = slot.write(&Record::Authentication(&record));
         let forgotten = match failed {
             None => Ok(dropped),
             Some(source) => Err(PartlyForgotten { dropped, source }),

@@ -4,18 +4,15 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Response, StatusCode, Uri};
-use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnectorBuilder, MaybeHttpsStream};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, Error as ClientError};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::CertificateDer;
-use tokio::net::TcpStream;
 use tower::timeout::error::Elapsed;
 use tower::util::BoxCloneSyncService;
-use tower::{BoxError, ServiceBuilder};
+use tower::{BoxError, ServiceBuilder, ServiceExt as _};
 
 use super::rewrite::Delegated;
 use super::settings::{ConnectorSettings, ConnectorTimeouts};
@@ -23,11 +20,18 @@ use super::upload::{Upload, UploadBody, UploadEnd};
 use crate::checked_url::CheckedUrl;
 use crate::tls;
 
-/// How long a connection to a connector is kept when nobody uses it: less than the 60 seconds after which common
-/// servers close it, so that the gateway closes first.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
-/// Most idle connections kept for one connector: as many calls at a time need no new handshake.
-const POOL_IDLE_MAX: usize = 256;
+mod connection;
+mod pool;
+
+use connection::{Connection, Stream};
+use pool::Pool;
+
+pub use connection::ConnectorStream;
+
+/// How often an HTTP/2 connection is asked whether the connector is still there.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// How long the answer to that may take, after which the connection is given up.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Why the connector gave no answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -93,15 +97,22 @@ fn wanted(retry_after: &Option<Duration>) -> String {
 /// The way to one connector, with its pool of connections.
 #[derive(Clone)]
 pub struct Upstream {
-    client: Client<Connect, UploadBody>,
+    way: Arc<Way>,
+}
+
+struct Way {
+    connect: Connect,
+    pool: Arc<Pool>,
     scheme: Scheme,
     authority: Authority,
-    base_path: Arc<str>,
+    /// The authority as HTTP/1 has it.
+    host: HeaderValue,
+    base_path: String,
     settings: UpstreamSettings,
 }
 
 /// Makes connections, TLS included, within a deadline.
-type Connect = BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BoxError>;
+type Connect = BoxCloneSyncService<Uri, Stream, BoxError>;
 
 /// What shapes a way to a connector. While it stays the same, a reload keeps the connections.
 #[derive(Clone, PartialEq, Eq)]
@@ -134,7 +145,7 @@ impl Upstream {
             extra_roots: connector.extra_roots.clone(),
             timeouts: connector.timeouts,
         };
-        if let Some(previous) = previous.filter(|previous| previous.settings == settings) {
+        if let Some(previous) = previous.filter(|previous| previous.way.settings == settings) {
             return Ok(previous.clone());
         }
         let mut tcp = HttpConnector::new();
@@ -146,34 +157,32 @@ impl Upstream {
             .enable_all_versions()
             .wrap_connector(tcp);
         let connect = ServiceBuilder::new().timeout(settings.timeouts.connect).service(https);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .pool_max_idle_per_host(POOL_IDLE_MAX)
-            .build(Connect::new(connect));
         let address = settings.address.as_url();
         let authority = match address.port() {
             Some(port) => format!("{}:{port}", settings.address.host()),
             None => settings.address.host().to_owned(),
         };
-        Ok(Self {
-            client,
+        let authority: Authority = authority.parse()?;
+        let way = Way {
+            connect: Connect::new(connect),
+            pool: Pool::new(),
             scheme: if address.scheme() == "http" { Scheme::HTTP } else { Scheme::HTTPS },
-            authority: authority.parse()?,
-            base_path: address.path().trim_end_matches('/').into(),
+            host: HeaderValue::from_str(authority.as_str()).expect("an authority is plain ASCII"),
+            authority,
+            base_path: address.path().trim_end_matches('/').to_owned(),
             settings,
-        })
+        };
+        Ok(Self { way: Arc::new(way) })
     }
 
     /// Whether another way was made of the same settings.
     pub fn is_as(&self, other: &Self) -> bool {
-        self.settings == other.settings
+        self.way.settings == other.way.settings
     }
 
     /// How long to wait for the connector.
     pub fn timeouts(&self) -> ConnectorTimeouts {
-        self.settings.timeouts
+        self.way.settings.timeouts
     }
 
     /// Sends a request and waits for the head of the answer, for so much `time` from the last of the request on.
@@ -187,14 +196,14 @@ impl Upstream {
         body: UploadBody,
         upload: &Upload,
         time: Duration,
-    ) -> Result<Response<Incoming>, ForwardError> {
+    ) -> Result<Response<ConnectorStream>, ForwardError> {
         let mut request = Request::new(body);
         *request.method_mut() = delegated.method().clone();
-        *request.uri_mut() = self.address(delegated.target())?;
+        *request.uri_mut() = self.way.target(delegated.target())?;
         *request.headers_mut() = delegated.into_headers();
         let response = tokio::select! {
             biased;
-            answer = self.client.request(request) => answer.map_err(|error| classify(&error, upload))?,
+            answer = self.way.send(request) => answer.map_err(|error| error.classify(upload))?,
             () = response_deadline(upload, time) => {
                 return Err(ForwardError::ResponseTimedOut);
             }
@@ -204,19 +213,96 @@ impl Upstream {
             _ => Ok(response),
         }
     }
+}
 
-    /// The address of `target` on this connector.
-    fn address(&self, target: &str) -> Result<Uri, ForwardError> {
+impl Way {
+    /// Sends a request on a connection that is there, or on a new one. One that was closed before anything was sent is no answer:
+    /// the next one is tried.
+    async fn send(&self, mut request: Request<UploadBody>) -> Result<Response<ConnectorStream>, SendError> {
+        while let Some(connection) = self.pool.take() {
+            self.address(&mut request, &connection);
+            match connection.send(request, &self.pool).await {
+                Ok(response) => return Ok(response),
+                Err(mut error) => {
+                    request = error.take_message().ok_or_else(|| SendError::Broke(error.into_error()))?;
+                }
+            }
+        }
+        let connection = self.connect().await.map_err(SendError::Connect)?;
+        self.address(&mut request, &connection);
+        connection.send(request, &self.pool).await.map_err(|error| match error.message().is_some() {
+            true => SendError::Unsent(error.into_error()),
+            false => SendError::Broke(error.into_error()),
+        })
+    }
+
+    async fn connect(&self) -> Result<Connection, BoxError> {
+        let address = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
+        let stream = self.connect.clone().oneshot(address.path_and_query("/").build()?).await?;
+        let connection = Connection::open(stream).await?;
+        if let Connection::Http2(sender) = &connection {
+            self.pool.share(sender.clone());
+        }
+        Ok(connection)
+    }
+
+    /// The address of `target` on this connector, as HTTP/1 has it.
+    fn target(&self, target: &str) -> Result<Uri, ForwardError> {
         let target = match [&*self.base_path, target].concat() {
             empty if empty.is_empty() => "/".to_owned(),
             target => target,
         };
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(self.scheme.clone());
-        parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(PathAndQuery::try_from(target).map_err(|_| ForwardError::Address)?);
-        Uri::from_parts(parts).map_err(|_| ForwardError::Address)
+        PathAndQuery::try_from(target).map(Uri::from).map_err(|_| ForwardError::Address)
     }
+
+    /// Says where a request goes in the way of the connection that it is sent on: HTTP/1 has a `Host` (RFC 9112 section 3.2), HTTP/2
+    /// has it all in the target (RFC 9113 section 8.3.1).
+    fn address(&self, request: &mut Request<UploadBody>, connection: &Connection) {
+        let mut parts = http::uri::Parts::default();
+        parts.path_and_query = request.uri().path_and_query().cloned();
+        match connection {
+            Connection::Http1(_) => _ = request.headers_mut().insert(HOST, self.host.clone()),
+            Connection::Http2(_) => {
+                request.headers_mut().remove(HOST);
+                parts.scheme = Some(self.scheme.clone());
+                parts.authority = Some(self.authority.clone());
+            }
+        }
+        *request.uri_mut() =
+            Uri::from_parts(parts).expect("with a scheme comes an authority, and a path is there");
+    }
+}
+
+/// Why a connector gave no answer, as those say it who have asked.
+enum SendError {
+    /// There is no connection.
+    Connect(BoxError),
+    /// It was closed before anything was sent.
+    Unsent(hyper::Error),
+    /// It was closed, and nobody knows how much was sent.
+    Broke(hyper::Error),
+}
+
+impl SendError {
+    fn classify(self, upload: &Upload) -> ForwardError {
+        match (upload.end(), self) {
+            (Some(UploadEnd::Stalled), _) => ForwardError::UploadStalled,
+            (Some(UploadEnd::Broke), _) => ForwardError::UploadBroke,
+            (None, Self::Connect(error)) if error.is::<Elapsed>() => ForwardError::ConnectTimedOut,
+            (None, Self::Connect(error)) => ForwardError::Unreachable(plain_cause(&*error)),
+            (None, Self::Unsent(error)) => ForwardError::Unsent(plain_cause(&error)),
+            (None, Self::Broke(error)) => ForwardError::Broke(plain_cause(&error)),
+        }
+    }
+}
+
+/// The last cause is the plain one: "connection refused", not "tcp connect error".
+fn plain_cause(error: &dyn StdError) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
 }
 
 /// Ends when the connector has had its time to answer, counted from the last piece of the request. While the agent
@@ -229,28 +315,5 @@ async fn response_deadline(upload: &Upload, timeout: Duration) {
             Some(deadline) if deadline > now => tokio::time::sleep_until(deadline.into()).await,
             Some(_) | None => return,
         }
-    }
-}
-
-fn classify(error: &ClientError, upload: &Upload) -> ForwardError {
-    match upload.end() {
-        Some(UploadEnd::Stalled) => return ForwardError::UploadStalled,
-        Some(UploadEnd::Broke) => return ForwardError::UploadBroke,
-        None => {}
-    }
-    let causes = || std::iter::successors(Some(error as &(dyn StdError + 'static)), |&error| error.source());
-    if causes().any(|cause| cause.is::<Elapsed>()) {
-        return ForwardError::ConnectTimedOut;
-    }
-    // The last cause is the plain one: "connection refused", not "client error (Connect)".
-    let cause = causes().last().map(ToString::to_string).unwrap_or_default();
-    // Of a request that was not begun, hyper says that it was cancelled. On a connection that was used before, it has tried again.
-    let is_unsent = |cause: &(dyn StdError + 'static)| {
-        cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled)
-    };
-    match error.is_connect() {
-        true => ForwardError::Unreachable(cause),
-        false if causes().any(is_unsent) => ForwardError::Unsent(cause),
-        false => ForwardError::Broke(cause),
     }
 }

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, Method, Response};
-use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
 use super::body::{Body, ConnectorBody, read_on};
 use super::call::Call;
-use super::forward::{ForwardError, Upstream, UpstreamError};
+use super::forward::{ConnectorStream, ForwardError, Upstream, UpstreamError};
 use super::gate::Gate;
 use super::mcp::Served;
 use super::path::{CanonicalPath, ConnectorPath};
@@ -226,7 +225,7 @@ impl Connector {
         body: UploadBody,
         upload: Arc<Upload>,
         time: Duration,
-    ) -> Result<Response<Incoming>, ForwardError> {
+    ) -> Result<Response<ConnectorStream>, ForwardError> {
         let (upstream, idle_timeout) = (self.upstream.clone(), self.idle_timeout());
         let (answered, answer) = oneshot::channel();
         tokio::spawn(async move {

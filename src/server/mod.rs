@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::gateway::Gateway;
 use crate::identity::SecretToken;
 use crate::metrics::Metrics;
+use crate::worker::Workers;
 
 mod admin;
 mod connection;
@@ -89,6 +90,7 @@ pub struct Server {
     agents: TcpListener,
     admin: TcpListener,
     state: Arc<ServerState>,
+    workers: Arc<Workers>,
     stop: Stop,
     connections: TaskTracker,
 }
@@ -103,7 +105,7 @@ struct Stop {
 }
 
 impl Server {
-    /// Binds both listeners.
+    /// Binds both listeners. Connections of agents go to `workers`.
     ///
     /// # Errors
     ///
@@ -111,6 +113,7 @@ impl Server {
     pub async fn bind(
         settings: &ServerSettings,
         state: Arc<ServerState>,
+        workers: Arc<Workers>,
     ) -> Result<Self, (&'static str, io::Error)> {
         let bind = async |key: &'static str, address: SocketAddr| {
             TcpListener::bind(address).await.map_err(|error| (key, error))
@@ -119,6 +122,7 @@ impl Server {
             agents: bind("listen", settings.listen).await?,
             admin: bind("admin", settings.admin).await?,
             state,
+            workers,
             stop: Stop::default(),
             connections: TaskTracker::new(),
         })
@@ -155,11 +159,16 @@ impl Server {
                 accepted = accept(&self.agents, &permits) => accepted,
             };
             let Some((stream, address, permit)) = accepted else { continue };
-            let connection = connection::serve(stream, address, Arc::clone(&self.state), self.stop.clone());
-            self.connections.spawn(async move {
-                connection.await;
+            let (state, stop) = (Arc::clone(&self.state), self.stop.clone());
+            // It goes off this thread's list of sockets, and on that of a worker.
+            let stream = stream.into_std();
+            self.workers.spawn(self.connections.track_future(async move {
+                match stream.and_then(TcpStream::from_std) {
+                    Ok(stream) => connection::serve(stream, address, state, stop).await,
+                    Err(error) => tracing::warn!(%error, "Serving a connection failed"),
+                }
                 drop(permit);
-            });
+            }));
         }
         self.state.draining.store(true, Ordering::Relaxed);
         // Nobody connects any more; those who are connected finish what they have begun.
@@ -198,7 +207,7 @@ async fn cut(connections: &TaskTracker, stop: &Stop, state: &ServerState) -> usi
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<tokio::sync::Semaphore>,
-) -> Option<(tokio::net::TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
     let permit = Arc::clone(permits).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, address)) => Some((stream, address, permit)),

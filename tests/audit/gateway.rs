@@ -12,10 +12,10 @@ use obo_gateway::metrics::Metrics;
 
 use crate::bed::{instance, run, text, verify};
 
-fn record() -> Record {
+fn record() -> CallRecord {
     let request = http::Request::get("/mail").body(()).expect("a request of the test");
     let peer = Peer { address: ([127, 0, 0, 1], 1).into(), tls: false, certificate: None };
-    Record::Call(Box::new(CallRecord::begin(&request, peer, Duration::from_secs(1_795_860_000))))
+    CallRecord::begin(&request, peer, Duration::from_secs(1_795_860_000))
 }
 
 /// The run before lets go of the trail a little after its end.
@@ -45,9 +45,9 @@ async fn what_the_gateway_writes_is_whole_and_can_be_read() {
     for calls in [300, 100] {
         let log = open(&settings).await;
         let boot = Happening::Boot { configuration: "00".into(), durability: Durability::Process };
-        log.mark(boot).await;
+        log.mark(boot);
         for _ in 0..calls {
-            log.reserve().expect("a place").write(record()).await.expect("recorded");
+            log.reserve().expect("a place").write(&Record::Call(&record())).await.expect("recorded");
         }
         log.stop().await;
     }

@@ -25,8 +25,8 @@ use text::Texts;
 pub const RECORD_BYTES_MAX: usize = 131_072;
 
 /// Appends `record` to `line`.
-pub fn append(record: &Record, line: &mut Vec<u8>) {
-    append_or_name(record.id(), line, |line| match record {
+pub fn append(record: &Record<'_>, line: &mut Vec<u8>) {
+    append_or_name(record.id(), line, |line| match *record {
         Record::Call(call) => call::append(call, line),
         Record::Authentication(authentication) => authentication::append(authentication, line),
         Record::Mark(mark) => serde_json::to_writer(line, &mark::Event::of(mark)),

@@ -57,15 +57,21 @@ impl Bed {
     }
 }
 
-fn record() -> Record {
+fn record() -> CallRecord {
     let request = http::Request::get("/mail").body(()).expect("a request of the test");
     let peer = Peer { address: ([127, 0, 0, 1], 1).into(), tls: false, certificate: None };
-    Record::Call(Box::new(CallRecord::begin(&request, peer, Duration::ZERO)))
+    CallRecord::begin(&request, peer, Duration::ZERO)
+}
+
+fn lines() -> Lines {
+    let mut lines = Lines::default();
+    lines.add(&Record::Call(&record()));
+    lines
 }
 
 async fn write(log: &AuditLog, count: usize) {
     for _ in 0..count {
-        log.reserve().expect("a place").write(record()).await.expect("recorded");
+        log.reserve().expect("a place").write(&Record::Call(&record())).await.expect("recorded");
     }
 }
 
@@ -78,7 +84,7 @@ async fn every_record_is_a_line_that_holds_on_to_the_one_before() {
     let bed = Bed::new();
     let log = bed.open(bed.settings());
     let places: Vec<_> = (0..2_000).map(|_| log.reserve().expect("a place")).collect();
-    let receipts: Vec<_> = places.into_iter().map(|place| place.write(record())).collect();
+    let receipts: Vec<_> = places.into_iter().map(|place| place.write(&Record::Call(&record()))).collect();
     for receipt in receipts {
         receipt.await.expect("recorded");
     }
@@ -92,7 +98,7 @@ async fn a_record_is_in_the_file_before_its_receipt_comes() {
         let bed = Bed::new();
         let log = bed.open(AuditSettings { durability, ..bed.settings() });
         for number in 1..=50 {
-            log.reserve().expect("a place").write(record()).await.expect("recorded");
+            log.reserve().expect("a place").write(&Record::Call(&record())).await.expect("recorded");
             assert_eq!(count(&bed.path()), number, "{durability:?}");
         }
     }
@@ -254,15 +260,14 @@ async fn checkpoints_state_how_far_the_trail_has_come() {
 #[test]
 fn what_cannot_be_written_is_tried_again_and_calls_are_refused_meanwhile() {
     let bed = Bed::new();
-    let (messages, _receiver) = mpsc::channel(8);
     let (state, metrics) = (State::of(bed.settings()), Arc::clone(&bed.metrics));
-    let mut writer = Writer::open(Arc::clone(&state), messages.downgrade(), metrics).expect("a trail");
+    let mut writer = Writer::open(Arc::clone(&state), metrics).expect("a trail");
     // It takes nothing, as a full disk does.
     let full = OpenOptions::new().write(true).open("/dev/full").expect("a full disk");
     writer.sink = Sink::Output(full);
     let settings = state.settings();
     let writing = thread::spawn(move || {
-        writer.add(&record());
+        writer.add_lines(lines());
         writer.settle(&settings);
     });
     thread::sleep(Duration::from_millis(100));
@@ -340,15 +345,14 @@ async fn both_forms_of_a_file_are_deleted() {
 fn calls_are_refused_while_the_writer_hangs() {
     // What happened: whoever read the trail from standard output had stopped. Calls were forwarded, and their records waited.
     let bed = Bed::new();
-    let (messages, receiver) = mpsc::channel(1_024);
     let (state, metrics) = (State::of(bed.settings()), Arc::clone(&bed.metrics));
-    let writer = Writer::open(Arc::clone(&state), messages.downgrade(), Arc::clone(&metrics));
+    let writer = Writer::open(Arc::clone(&state), Arc::clone(&metrics));
     let mut writer = writer.expect("a trail");
     let (mut reader, output) = io::pipe().expect("a pipe");
     writer.sink = Sink::Output(File::from(std::os::fd::OwnedFd::from(output)));
-    thread::spawn(move || writer.run(receiver));
-    let (ticking, watched) = (messages.downgrade(), Arc::clone(&state));
-    thread::spawn(move || super::super::log::tick(&ticking, &watched, &metrics, Duration::from_millis(500)));
+    thread::spawn(move || writer.run());
+    let watched = Arc::clone(&state);
+    thread::spawn(move || super::super::log::tick(&watched, &metrics, Duration::from_millis(500)));
     let eventually = |writable: bool| {
         let due = Instant::now() + Duration::from_secs(20);
         while state.is_writable() != writable {
@@ -359,7 +363,7 @@ fn calls_are_refused_while_the_writer_hangs() {
     thread::sleep(Duration::from_millis(1_500));
     assert!(state.is_writable(), "it is idle, and hangs not");
     // More than a pipe holds.
-    (0..200).for_each(|_| messages.blocking_send(Message::Record(record(), None)).expect("sent"));
+    (0..200).for_each(|_| state.inbox.push(Message::Lines(lines())));
     eventually(false);
     assert_eq!(bed.metrics.audit_writable.get(), 0);
     thread::spawn(move || io::copy(&mut reader, &mut io::sink()));

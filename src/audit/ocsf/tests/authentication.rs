@@ -66,7 +66,7 @@ pub fn failed() -> ExchangeEnd {
 
 fn event(exchange: Exchange) -> Value {
     let record = record_of(Authentication::Exchange(exchange), Privacy::of_this_run());
-    let (line, value) = written(&Record::Authentication(Box::new(record)));
+    let (line, value) = written(&Record::Authentication(&record));
     assert!(!line.contains("canary"), "{line}");
     value
 }
@@ -165,7 +165,7 @@ fn an_exchange_names_nobody_under_pseudonyms() {
     for end in [issued(), end] {
         let exchange = Authentication::Exchange(exchange(ExchangeReason::Needed, end));
         let record = record_of(exchange, pseudonymous());
-        let (line, value) = written(&Record::Authentication(Box::new(record)));
+        let (line, value) = written(&Record::Authentication(&record));
         for named in ["o-1-ada", "sid-1", "uti-1", "Lovelace"] {
             assert!(!line.contains(named), "{named} in {line}");
         }
@@ -195,7 +195,7 @@ fn forgotten_but(
         path: "/forget".into(),
         user_agent: None,
     };
-    written(&Record::Authentication(Box::new(record_of(Authentication::Revocation(revocation), privacy))))
+    written(&Record::Authentication(&record_of(Authentication::Revocation(revocation), privacy)))
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn deed(kind: DeedKind, end: DeedEnd) -> Deed {
 }
 
 fn event_under(deed: Deed, privacy: Arc<Privacy>) -> (String, Value) {
-    written(&Record::Authentication(Box::new(record_of(Authentication::Deed(Box::new(deed)), privacy))))
+    written(&Record::Authentication(&record_of(Authentication::Deed(Box::new(deed)), privacy)))
 }
 
 fn event(deed: Deed) -> Value {
@@ -223,7 +223,7 @@ fn the_renewal_of_a_connection_is_an_exchange_of_its_person() {
         (pseudonymous(), pseudonymous().person("t-1", "o-1-ada")),
     ] {
         let record = record_of(Authentication::Exchange(renewal.clone()), privacy);
-        let (_, value) = written(&Record::Authentication(Box::new(record)));
+        let (_, value) = written(&Record::Authentication(&record));
         expect(&value, "/user/uid", json!(uid));
         expect(&value, "/activity_id", json!(5));
         expect(&value, "/unmapped/obo/grant", json!("refresh_token"));

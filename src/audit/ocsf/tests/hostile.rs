@@ -154,15 +154,15 @@ fn check_all(text: &str, count: usize) {
     let mut cut = Vec::new();
     for privacy in [Privacy::of_this_run(), pseudonymous()] {
         let record = CallRecord { privacy: Arc::clone(&privacy), ..call_of(text, count) };
-        cut.push(check(&Record::Call(Box::new(record))));
+        cut.push(check(&Record::Call(&record)));
         let record = record_of(exchange_of(text, count), Arc::clone(&privacy));
-        cut.push(check(&Record::Authentication(Box::new(record))));
+        cut.push(check(&Record::Authentication(&record)));
         let record = record_of(deed_of(text, count), privacy);
-        cut.push(check(&Record::Authentication(Box::new(record))));
+        cut.push(check(&Record::Authentication(&record)));
     }
     let at = Duration::from_millis(1_800_000_000_000);
     let trouble = Happening::SinkTrouble { error: text.to_owned(), lasted_ms: 1, failures: 1 };
-    cut.push(check(&Record::Mark(Mark::new(trouble, at))));
+    cut.push(check(&Record::Mark(&Mark::new(trouble, at))));
     for (line, value) in cut {
         assert_eq!(
             line.contains(CUT_MARK) && !text.contains(CUT_MARK),
@@ -193,7 +193,7 @@ fn long_lists_are_cut_and_marked() {
     for text in ["x", "\"", "\n", &"\"".repeat(2_000), &"é".repeat(2_000)] {
         check_all(text, 300);
     }
-    let (_, value) = check(&Record::Call(Box::new(call_of("x", 300))));
+    let (_, value) = check(&Record::Call(&call_of("x", 300)));
     for pointer in ["/unmapped/obo/scopes_granted", "/unmapped/obo/scopes_requested", "/authorizations"] {
         let list = value.pointer(pointer).and_then(Value::as_array).expect("a list");
         assert_eq!(list.len(), 65, "{pointer}");
@@ -212,7 +212,7 @@ fn what_is_cut_is_marked_and_what_disturbs_is_replaced() {
         user_agent: HeaderValue::from_bytes(b"a\xff\tb").ok(),
         ..refused("path_not_canonical", false)
     };
-    let (line, value) = check(&Record::Call(Box::new(record)));
+    let (line, value) = check(&Record::Call(&record));
     assert!(line.len() < 8_192, "{}", line.len());
     let detail = value["status_detail"].as_str().expect("a text");
     assert!(
@@ -237,7 +237,8 @@ fn every_mark_is_an_event() {
         Happening::Deleted { first: 1, last: 2, last_hash: hash.clone() },
     ] {
         let name = happening.name();
-        let (_, value) = check(&Record::Mark(Mark::new(happening, Duration::from_millis(1_800_000_000_000))));
+        let (_, value) =
+            check(&Record::Mark(&Mark::new(happening, Duration::from_millis(1_800_000_000_000))));
         expect(&value, "/unmapped/obo/mark", json!(name));
     }
 }
@@ -255,7 +256,7 @@ fn a_token_is_hidden_wherever_it_was_put() {
         let at = Duration::from_millis(1_800_000_000_123);
         let record = CallRecord { caller: None, ..CallRecord::begin(&request, peer(), at) };
         assert!(!format!("{record:?}").contains(token), "{record:?}");
-        let (line, value) = check(&Record::Call(Box::new(record)));
+        let (line, value) = check(&Record::Call(&record));
         assert!(!line.contains(token), "{line}");
         expect(&value, "/http_request/url/path", json!("/mail/[token]/x"));
         expect(&value, "/http_request/user_agent", json!("planner [token]"));
@@ -279,8 +280,8 @@ fn no_header_hides_what_a_call_was_about() {
     let at = Duration::from_millis(1_800_000_000_123);
     let known =
         CallRecord { token_headers: CallRecord::begin(&request, peer(), at).token_headers, ..answered() };
-    let (_, shown) = check(&Record::Call(Box::new(answered())));
-    let (_, value) = check(&Record::Call(Box::new(known)));
+    let (_, shown) = check(&Record::Call(&answered()));
+    let (_, value) = check(&Record::Call(&known));
     for pointer in
         ["/unmapped/obo/tool", "/resources", "/message", "/actor/user/uid", "/http_request/url/path"]
     {
@@ -289,7 +290,7 @@ fn no_header_hides_what_a_call_was_about() {
     // Whoever is not known is refused, and hides nothing that is as short as a name either.
     let unknown = CallRecord { caller: None, ..CallRecord::begin(&request, peer(), at) };
     let unknown = CallRecord { tool: answered().tool, ..unknown };
-    let (_, value) = check(&Record::Call(Box::new(unknown)));
+    let (_, value) = check(&Record::Call(&unknown));
     expect(&value, "/unmapped/obo/tool", json!("list_messages"));
 }
 
@@ -304,7 +305,7 @@ fn what_is_hidden_is_found_in_little_time() {
         .expect("a request of the test");
     let record = CallRecord::begin(&request, peer(), Duration::from_millis(1_800_000_000_123));
     let begun = std::time::Instant::now();
-    check(&Record::Call(Box::new(CallRecord { caller: None, ..record })));
+    check(&Record::Call(&CallRecord { caller: None, ..record }));
     assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
 }
 

@@ -1,0 +1,131 @@
+//! What the writer of a trail is told: lines to be written, and what else there is to do.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::gathering::Gathering;
+use super::ocsf;
+use super::record::Record;
+
+/// Something for the writer.
+pub enum Message {
+    /// To be written.
+    Lines(Lines),
+    /// Look after the file, the clock, and what is asked for.
+    Tick,
+    /// Write what came before, and say so.
+    Flush(oneshot::Sender<()>),
+    /// The same, with a mark and a checkpoint at the end.
+    Stop(oneshot::Sender<()>),
+}
+
+/// Records as lines, without their places in the trail.
+#[derive(Default)]
+pub struct Lines {
+    text: Vec<u8>,
+    /// Where each line ends.
+    ends: Vec<usize>,
+    /// Who is told once they are as safe as they have to be, and which batch of theirs this is.
+    pub told: Option<(Arc<Gathering>, u64)>,
+}
+
+impl Lines {
+    /// Adds a record.
+    pub fn add(&mut self, record: &Record<'_>) {
+        ocsf::append(record, &mut self.text);
+        self.ends.push(self.text.len());
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| &self.text[start..*end])
+    }
+}
+
+/// The messages, in the order in which they came.
+#[derive(Default)]
+pub struct Inbox {
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    messages: VecDeque<Message>,
+    /// Whether the writer sleeps until something comes.
+    is_awaited: bool,
+    is_closed: bool,
+}
+
+impl Inbox {
+    /// Adds a message.
+    pub fn push(&self, message: Message) {
+        let mut queue = self.queue();
+        queue.messages.push_back(message);
+        self.wake(queue);
+    }
+
+    /// Has the writer look around, if it has nothing else to do. When it has, it does so anyway.
+    pub fn nudge(&self) {
+        let mut queue = self.queue();
+        if queue.messages.is_empty() {
+            queue.messages.push_back(Message::Tick);
+            self.wake(queue);
+        }
+    }
+
+    /// Nothing more comes.
+    pub fn close(&self) {
+        let mut queue = self.queue();
+        queue.is_closed = true;
+        self.wake(queue);
+    }
+
+    /// Whether nothing more comes.
+    pub fn is_closed(&self) -> bool {
+        self.queue().is_closed
+    }
+
+    /// Waits for messages, and adds to `batch` what is there, with some `lines_max` lines at most. Returns whether there is any: no
+    /// longer, once it is closed and empty.
+    pub fn take(&self, batch: &mut Vec<Message>, lines_max: usize) -> bool {
+        let mut queue = self.queue();
+        while queue.messages.is_empty() && !queue.is_closed {
+            queue.is_awaited = true;
+            queue = self.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.is_awaited = false;
+        let mut lines = 0;
+        while lines < lines_max
+            && let Some(message) = queue.messages.pop_front()
+        {
+            if let Message::Lines(more) = &message {
+                lines += more.count();
+            }
+            batch.push(message);
+        }
+        !batch.is_empty()
+    }
+
+    /// To wake somebody costs a call of the system, so it is done only where somebody sleeps.
+    fn wake(&self, mut queue: MutexGuard<'_, Queue>) {
+        let is_awaited = std::mem::take(&mut queue.is_awaited);
+        drop(queue);
+        if is_awaited {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// It is whole after every change.
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

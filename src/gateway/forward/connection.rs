@@ -1,0 +1,181 @@
+//! One connection to a connector.
+//!
+//! Over HTTP/1 it is driven by the call that uses it, in the call's own task: nothing is handed to another task and back for a
+//! request. Over HTTP/2 many calls share one, and it has a task of its own.
+
+use std::future::Future as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper_rustls::MaybeHttpsStream;
+use hyper_util::client::legacy::connect::Connection as _;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+
+use super::pool::Pool;
+use super::{PING_INTERVAL, PING_TIMEOUT};
+use crate::gateway::upload::UploadBody;
+
+/// What connections are made of.
+pub type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// A connection that a request can be sent on.
+pub enum Connection {
+    /// HTTP/1.1: nobody else's meanwhile.
+    Http1(Http1),
+    /// HTTP/2: shared.
+    Http2(http2::SendRequest<UploadBody>),
+}
+
+/// An HTTP/1.1 connection. It goes on only while somebody drives it.
+pub struct Http1 {
+    sender: http1::SendRequest<UploadBody>,
+    driver: Box<http1::Connection<Stream, UploadBody>>,
+    /// Since when it has been there.
+    pub made_at: Instant,
+}
+
+impl Connection {
+    /// Speaks HTTP on a stream: the version that both sides agreed on.
+    pub async fn open(stream: Stream) -> hyper::Result<Self> {
+        if stream.connected().is_negotiated_h2() {
+            let (sender, driver) = http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .keep_alive_interval(PING_INTERVAL)
+                .keep_alive_timeout(PING_TIMEOUT)
+                .handshake(stream)
+                .await?;
+            // How it ends, each of its calls hears.
+            tokio::spawn(async move { _ = driver.await });
+            return Ok(Self::Http2(sender));
+        }
+        let (sender, driver) = http1::handshake(stream).await?;
+        Ok(Self::Http1(Http1 { sender, driver: Box::new(driver), made_at: Instant::now() }))
+    }
+
+    /// Sends a request and waits for the head of the answer. Once that has been read to its end, the connection goes back to `pool`,
+    /// if it can be used again.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no answer; with the request, when nothing of it was sent.
+    pub async fn send(
+        self,
+        request: Request<UploadBody>,
+        pool: &Arc<Pool>,
+    ) -> Result<Response<ConnectorStream>, TrySendError<Request<UploadBody>>> {
+        match self {
+            Self::Http1(connection) => connection.send(request, pool).await,
+            Self::Http2(mut sender) => {
+                let response = sender.try_send_request(request).await?;
+                Ok(response.map(|body| ConnectorStream { body, connection: None }))
+            }
+        }
+    }
+}
+
+impl Http1 {
+    async fn send(
+        mut self,
+        request: Request<UploadBody>,
+        pool: &Arc<Pool>,
+    ) -> Result<Response<ConnectorStream>, TrySendError<Request<UploadBody>>> {
+        let mut answer = std::pin::pin!(self.sender.try_send_request(request));
+        let mut is_open = true;
+        let response = std::future::poll_fn(|cx| {
+            is_open = is_open && self.is_open(cx);
+            // Only the connection brings the answer, so to be woken for the answer as well would be once too often.
+            answer.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        });
+        let response = response.await?;
+        let connection = is_open.then(|| Lent { connection: self, pool: Arc::clone(pool) });
+        Ok(response.map(|body| ConnectorStream::of(body, connection)))
+    }
+
+    /// Drives it. Returns whether it is still open.
+    fn is_open(&mut self, cx: &mut Context<'_>) -> bool {
+        Pin::new(&mut self.driver).poll(cx).is_pending()
+    }
+
+    /// Whether another request can be sent on it, as far as is known.
+    pub fn is_usable(&mut self) -> bool {
+        // It may have been closed meanwhile, and nobody has looked.
+        self.is_open(&mut Context::from_waker(Waker::noop())) && self.sender.is_ready()
+    }
+}
+
+/// A connection that a call has for as long as its answer is read.
+struct Lent {
+    connection: Http1,
+    pool: Arc<Pool>,
+}
+
+/// The body of a connector's answer. Dropped before its end, it takes the connection with it: nobody else gets one with bytes left
+/// in it.
+pub struct ConnectorStream {
+    body: Incoming,
+    /// What brings it, over HTTP/1.
+    connection: Option<Lent>,
+}
+
+impl ConnectorStream {
+    fn of(body: Incoming, connection: Option<Lent>) -> Self {
+        let mut stream = Self { body, connection };
+        stream.give_back_if_over();
+        stream
+    }
+
+    /// Gives the connection back once all of the answer has been read from it.
+    fn give_back_if_over(&mut self) {
+        if self.body.is_end_stream()
+            && let Some(Lent { mut connection, pool }) = self.connection.take()
+            && connection.is_usable()
+        {
+            pool.put(connection);
+        }
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let Some(Lent { connection, .. }) = &mut self.connection else {
+            return Pin::new(&mut self.body).poll_frame(cx);
+        };
+        let mut unwoken = Context::from_waker(Waker::noop());
+        // What is there already first: the connection is asked for more only when that is used up.
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(&mut unwoken) {
+            return Poll::Ready(frame);
+        }
+        if !connection.is_open(cx) {
+            self.connection = None;
+        }
+        Pin::new(&mut self.body).poll_frame(&mut unwoken)
+    }
+}
+
+impl HttpBody for ConnectorStream {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(self.poll_body(cx));
+        self.give_back_if_over();
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,138 @@
+//! The connections to one connector that nobody uses at the moment: for each worker its own.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use hyper::client::conn::http2;
+
+use super::connection::{Connection, Http1};
+use crate::gateway::upload::UploadBody;
+use crate::worker::PerWorker;
+
+/// How long a connection to a connector is kept when nobody uses it: less than the 60 seconds after which common
+/// servers close it, so that the gateway closes first.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+/// How long a connection is used. Whoever moves a connector to another address is followed by then.
+const AGE_MAX: Duration = Duration::from_secs(300);
+/// Most idle connections that a worker keeps for one connector: as many calls at a time need no new handshake.
+const IDLE_MAX: usize = 256;
+/// How often idle connections are looked at that have become too old, or that the connector has closed.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Idle connections.
+pub struct Pool {
+    idle: PerWorker<Mutex<Idle>>,
+    /// The last of `pool` itself, for the tasks that look after it.
+    this: Weak<Self>,
+}
+
+/// Those of one worker.
+#[derive(Default)]
+struct Idle {
+    /// The last one used is at the end.
+    http1: Vec<(Http1, Instant)>,
+    http2: Option<Shared>,
+    /// Whether a task looks after them.
+    is_watched: bool,
+}
+
+/// A connection that calls share.
+struct Shared {
+    sender: http2::SendRequest<UploadBody>,
+    made_at: Instant,
+    used_at: Instant,
+}
+
+impl Pool {
+    /// An empty one.
+    pub fn new() -> Arc<Self> {
+        Arc::new_cyclic(|this| Self { idle: PerWorker::new(Mutex::default), this: this.clone() })
+    }
+
+    /// A connection that can be used at once.
+    pub fn take(&self) -> Option<Connection> {
+        let mut idle = self.own();
+        let now = Instant::now();
+        if let Some(shared) = idle.http2.as_mut().filter(|shared| shared.is_usable(now)) {
+            shared.used_at = now;
+            return Some(Connection::Http2(shared.sender.clone()));
+        }
+        while let Some((mut connection, since)) = idle.http1.pop() {
+            if is_fresh(&connection, since, now) && connection.is_usable() {
+                return Some(Connection::Http1(connection));
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection that was used and can be used again.
+    pub fn put(&self, connection: Http1) {
+        let mut idle = self.own();
+        if idle.http1.len() < IDLE_MAX {
+            idle.http1.push((connection, Instant::now()));
+            self.watch(&mut idle);
+        }
+    }
+
+    /// Keeps a connection that others can use meanwhile.
+    pub fn share(&self, sender: http2::SendRequest<UploadBody>) {
+        let mut idle = self.own();
+        let now = Instant::now();
+        idle.http2 = Some(Shared { sender, made_at: now, used_at: now });
+        self.watch(&mut idle);
+    }
+
+    fn own(&self) -> MutexGuard<'_, Idle> {
+        lock(self.idle.own())
+    }
+
+    /// Sees to it that somebody looks after them.
+    fn watch(&self, idle: &mut Idle) {
+        if std::mem::replace(&mut idle.is_watched, true) {
+            return;
+        }
+        let pool = self.this.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(LOOK_INTERVAL).await;
+                let Some(pool) = pool.upgrade() else { return };
+                // This task stays on the worker that it began on.
+                let mut idle = pool.own();
+                idle.drop_what_is_over(Instant::now());
+                if idle.is_empty() {
+                    idle.is_watched = false;
+                    return;
+                }
+            }
+        });
+    }
+}
+
+impl Idle {
+    fn drop_what_is_over(&mut self, now: Instant) {
+        self.http1
+            .retain_mut(|(connection, since)| is_fresh(connection, *since, now) && connection.is_usable());
+        self.http2.take_if(|shared| !shared.is_usable(now));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.http1.is_empty() && self.http2.is_none()
+    }
+}
+
+impl Shared {
+    fn is_usable(&self, now: Instant) -> bool {
+        !self.sender.is_closed()
+            && now.duration_since(self.used_at) < IDLE_TIMEOUT
+            && now.duration_since(self.made_at) < AGE_MAX
+    }
+}
+
+fn is_fresh(connection: &Http1, idle_since: Instant, now: Instant) -> bool {
+    now.duration_since(idle_since) < IDLE_TIMEOUT && now.duration_since(connection.made_at) < AGE_MAX
+}
+
+/// It is whole after every change.
+fn lock(idle: &Mutex<Idle>) -> MutexGuard<'_, Idle> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
+}
