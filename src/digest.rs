@@ -10,12 +10,23 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     into_array(digest(&SHA256, bytes).as_ref())
 }
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 /// Bytes in hexadecimal, in lower case.
 pub struct Hex<'a>(pub &'a [u8]);
 
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let mut digits = [0; 64];
+        for bytes in self.0.chunks(digits.len() / 2) {
+            let digits = &mut digits[..2 * bytes.len()];
+            for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+                pair[0] = DIGITS[usize::from(byte >> 4)];
+                pair[1] = DIGITS[usize::from(byte & 15)];
+            }
+            f.write_str(std::str::from_utf8(digits).expect("digits are text"))?;
+        }
+        Ok(())
     }
 }
 

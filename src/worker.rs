@@ -69,8 +69,11 @@ impl Worker {
     fn start(number: usize, stop: CancellationToken) -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
+        let log = tracing::dispatcher::get_default(Clone::clone);
         thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
             NUMBER.set(number);
+            // It logs where whoever started it does.
+            let _log = tracing::dispatcher::set_default(&log);
             runtime.block_on(stop.cancelled());
             // Whatever still looks up a name or reads a file on a thread of its own is for nobody any more.
             runtime.shutdown_background();

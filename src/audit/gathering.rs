@@ -97,7 +97,8 @@ impl Gathering {
         if state.lines.count() == 0 {
             return;
         }
-        let mut lines = std::mem::take(&mut state.lines);
+        let next = Lines::as_large_as(&state.lines);
+        let mut lines = std::mem::replace(&mut state.lines, next);
         lines.told = Some((Arc::clone(self), state.batch));
         state.batch += 1;
         state.sent.get_or_insert_with(Instant::now);

@@ -32,6 +32,12 @@ pub struct Lines {
 }
 
 impl Lines {
+    /// None yet, with room for as much as these are.
+    pub fn as_large_as(others: &Self) -> Self {
+        let (text, ends) = (Vec::with_capacity(others.text.len()), Vec::with_capacity(others.ends.len()));
+        Self { text, ends, told: None }
+    }
+
     /// Adds a record.
     pub fn add(&mut self, record: &Record<'_>) {
         ocsf::append(record, &mut self.text);

@@ -1,12 +1,15 @@
 //! When the connector turns the delegated token away: another one, once, and what the agent hears when that is not
 //! enough.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use obo_gateway::demo::authorization_server::Endpoint;
 use obo_gateway::demo::script::Reply;
 use reqwest::{Method, Response};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::bed::{ANYTHING, Setup, TOOLS, TestBed, assert_refused, refusal};
 
@@ -65,10 +68,18 @@ async fn a_fresh_token_that_is_turned_away_is_not_replaced() {
 async fn callers_turned_away_together_share_one_new_token() {
     let bed = TestBed::start().await;
     assert_eq!(get(&bed).await.status(), 200);
-    for _ in 0..8 {
-        bed.connector.script().once(Reply::status(401));
-    }
-    let answers = futures_util::future::join_all((0..8).map(|_| get(&bed))).await;
+    // All of them have come to the connector before it answers any.
+    let all_there = CancellationToken::new();
+    let script = bed.connector.script();
+    script.times(8, &Reply::status(401).held_until(all_there.clone()));
+    let calls = futures_util::future::join_all((0..8).map(|_| get(&bed)));
+    let release = async {
+        while script.queued() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        all_there.cancel();
+    };
+    let (answers, ()) = tokio::join!(calls, release);
     assert!(answers.iter().all(|answer| answer.status() == 200), "{answers:?}");
     assert_eq!(bed.exchanges(), 2);
 }

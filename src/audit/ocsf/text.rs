@@ -46,14 +46,16 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 
 /// The texts of one record.
 #[derive(Default)]
-pub struct Texts {
+pub struct Texts<'r> {
     /// Whether something was cut.
     cut: Cell<bool>,
     /// What must not be seen, in lower case, and what stands in its place.
     hidden: Vec<(String, String)>,
+    /// Tokens that must not be seen. They are in every record and longer than most texts, so there is seldom anything to do for it.
+    tokens: Vec<&'r [u8]>,
 }
 
-impl Texts {
+impl<'r> Texts<'r> {
     /// The texts of a record that is about this caller, or about nobody who is known.
     pub fn about(caller: Option<&Caller>, privacy: &Privacy) -> Self {
         let mut texts = Self::default();
@@ -82,15 +84,9 @@ impl Texts {
     /// Puts a pseudonym in the place of what names somebody, wherever it stands, as it is or percent-encoded.
     pub fn hide(&mut self, named: Option<&str>, pseudonym: Option<String>) {
         let (Some(named), Some(pseudonym)) = (named, pseudonym) else { return };
-        if named.len() < HIDDEN_BYTES_MIN {
-            return;
+        if named.len() >= HIDDEN_BYTES_MIN {
+            self.hidden.extend(ways_to_write(named).map(|named| (named, pseudonym.clone())));
         }
-        // A token, which is long and in every record, has none to encode.
-        if !named.bytes().all(stands_as_it_is) {
-            let encoded = utf8_percent_encode(named, ENCODED).to_string();
-            self.hidden.push((encoded.to_ascii_lowercase(), pseudonym.clone()));
-        }
-        self.hidden.push((named.to_ascii_lowercase(), pseudonym));
     }
 
     /// Puts a mark in the place of the tokens that were sent in these headers, the caller's and the agent's own, wherever else
@@ -98,14 +94,14 @@ impl Texts {
     ///
     /// Nobody chooses the text of a token that was verified. What was not may be anything, such as the name of the tool that is
     /// called: where the caller is known it hides nothing, and of others, who are all refused, nothing that is short.
-    pub fn hide_tokens(&mut self, [callers, agents]: &[Option<HeaderValue>; 2], caller: Option<&Caller>) {
+    pub fn hide_tokens(&mut self, [callers, agents]: &'r [Option<HeaderValue>; 2], caller: Option<&Caller>) {
         let bytes_min = if caller.is_some() { HIDDEN_BYTES_MIN } else { UNVERIFIED_TOKEN_BYTES_MIN };
         let is_verified = caller.is_some_and(|caller| caller.actor_token().is_some());
         let agents = agents.as_ref().filter(|_| is_verified || caller.is_none());
         for header in callers.iter().chain(agents) {
-            let Ok(text) = header.to_str() else { continue };
-            let token = text.split_once(' ').map_or(text, |(_, token)| token.trim());
-            self.hide(Some(token).filter(|token| token.len() >= bytes_min), Some(TOKEN.to_owned()));
+            let header = header.as_bytes();
+            let scheme = header.iter().position(|byte| *byte == b' ').map_or(0, |space| space + 1);
+            self.tokens.extend(Some(header[scheme..].trim_ascii()).filter(|token| token.len() >= bytes_min));
         }
     }
 
@@ -171,7 +167,7 @@ impl Texts {
 
     /// A text of this many bytes at most, and the mark.
     pub fn within<'a>(&self, text: &'a str, bytes_max: usize) -> Cow<'a, str> {
-        let may_name = self.hidden.iter().any(|(named, _)| named.len() <= text.len());
+        let may_name = self.hidden_lengths().any(|length| length <= text.len());
         match text.len() <= bytes_max && !may_name && find_token(text).is_none() && !has_disturbing(text) {
             true => Cow::Borrowed(text),
             false => self.made_within(text.to_owned(), bytes_max),
@@ -180,7 +176,7 @@ impl Texts {
 
     fn made_within(&self, mut text: String, bytes_max: usize) -> Cow<'static, str> {
         // What stands farther behind is cut off, whatever it is.
-        let longest = self.hidden.iter().map(|(named, _)| named.len()).max().unwrap_or_default();
+        let longest = self.hidden_lengths().max().unwrap_or_default();
         let looked_at = text.floor_char_boundary(bytes_max.saturating_add(longest));
         let is_longer = looked_at < text.len();
         text.truncate(looked_at);
@@ -202,25 +198,57 @@ impl Texts {
 
     /// The text with pseudonyms in place of names, in whatever case their ASCII letters are. In linear time, since agents choose
     /// both the text and, where it is refused, what was sent as a token.
+    /// How long the shortest ways are to write what must not be seen.
+    fn hidden_lengths(&self) -> impl Iterator<Item = usize> {
+        let tokens = self.tokens.iter().map(|token| token.len());
+        self.hidden.iter().map(|(named, _)| named.len()).chain(tokens)
+    }
+
     fn without_names(&self, mut text: String, bytes_max: usize) -> String {
         for (named, pseudonym) in &self.hidden {
-            let lower = text.to_ascii_lowercase();
-            let (mut shown, mut from) = (String::new(), 0);
-            for (at, found) in lower.match_indices(named.as_str()) {
-                if shown.len() + (at - from) > bytes_max {
-                    break;
+            text = replaced(text, named, pseudonym, bytes_max);
+        }
+        for token in &self.tokens {
+            if token.len() <= text.len()
+                && let Ok(token) = std::str::from_utf8(token)
+            {
+                for token in ways_to_write(token) {
+                    text = replaced(text, &token, TOKEN, bytes_max);
                 }
-                shown.push_str(&text[from..at]);
-                shown.push_str(pseudonym);
-                from = at + found.len();
-            }
-            if from > 0 {
-                shown.push_str(&text[from..]);
-                text = shown;
             }
         }
         text
     }
+}
+
+/// The text as it is and percent-encoded, in lower case.
+fn ways_to_write(text: &str) -> impl Iterator<Item = String> {
+    let is_plain = text.bytes().all(stands_as_it_is);
+    let encoded = (!is_plain).then(|| utf8_percent_encode(text, ENCODED).to_string().to_ascii_lowercase());
+    encoded.into_iter().chain([text.to_ascii_lowercase()])
+}
+
+/// The text with `pseudonym` in the place of `named`, which is in lower case. What stands beyond `bytes_max` is cut off later.
+fn replaced(text: String, named: &str, pseudonym: &str, bytes_max: usize) -> String {
+    // To look for it would be to prepare for it first, and that takes longer than a look at all of a short text.
+    if named.len() > text.len() {
+        return text;
+    }
+    let lower = text.to_ascii_lowercase();
+    let (mut shown, mut from) = (String::new(), 0);
+    for (at, found) in lower.match_indices(named) {
+        if shown.len() + (at - from) > bytes_max {
+            break;
+        }
+        shown.push_str(&text[from..at]);
+        shown.push_str(pseudonym);
+        from = at + found.len();
+    }
+    if from == 0 {
+        return text;
+    }
+    shown.push_str(&text[from..]);
+    shown
 }
 
 /// Whether a byte stands in a path as it is.
