@@ -51,10 +51,11 @@ impl Workers {
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let tasks = |worker: &&Worker| worker.tasks.load(Ordering::Relaxed);
         let worker = self.workers.iter().min_by_key(tasks).expect("there is at least one core");
-        let task = (task, Counted::one_more(&worker.tasks));
+        // An `async` block would hold it twice: as what it was given, and as what it waits for.
+        let (task, counted) = (Box::pin(task), Counted::one_more(&worker.tasks));
         worker.runtime.spawn(async move {
-            let (task, _counted) = task;
             task.await;
+            drop(counted);
         });
     }
 }

@@ -168,7 +168,7 @@ impl Credentials {
     ) -> Result<Credential, ObtainError> {
         match ByMode::of(permit) {
             ByMode::OnBehalfOf(permit) => self.on_behalf_of.obtain(permit, call, now).await,
-            ByMode::Connection(permit) => self.connection.obtain(permit, call, now).await,
+            ByMode::Connection(permit) => Box::pin(self.connection.obtain(permit, call, now)).await,
             ByMode::AppOnly(permit) => self.app_only.obtain(permit, call, now).await,
         }
     }

@@ -89,7 +89,7 @@ impl OnBehalfOf {
         let Some(fields) = KeyFields::of(&permit, server) else {
             metrics.cache_looked_up(CacheLookup::Uncacheable);
             let reason = Reason::Needed;
-            return self.obtain_uncached(server, permit, &reason, call, now).await;
+            return Box::pin(self.obtain_uncached(server, permit, &reason, call, now)).await;
         };
         let key = fields.key();
         if let Some(entry) = self.shared.tokens.get(&key, &fields, now) {
@@ -124,7 +124,7 @@ impl OnBehalfOf {
         let reason = Reason::turned_away(claims);
         let (Source::Kept(old), Some(fields)) = (&turned_away.source, KeyFields::of(&permit, server)) else {
             return match claims {
-                Some(_) => self.obtain_uncached(server, permit, &reason, call, now).await.map(Some),
+                Some(_) => Box::pin(self.obtain_uncached(server, permit, &reason, call, now)).await.map(Some),
                 None => Ok(None),
             };
         };

@@ -228,7 +228,8 @@ impl Way {
                 }
             }
         }
-        let connection = self.connect().await.map_err(SendError::Connect)?;
+        // Seldom, and large: it is not to be carried about by every call.
+        let connection = Box::pin(self.connect()).await.map_err(SendError::Connect)?;
         self.address(&mut request, &connection);
         connection.send(request, &self.pool).await.map_err(|error| match error.message().is_some() {
             true => SendError::Unsent(error.into_error()),

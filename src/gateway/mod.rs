@@ -205,6 +205,8 @@ impl Gateway {
     }
 
     /// The story.
+    ///
+    /// What of it happens seldom is boxed where it is large: every call carries about the largest of what is not.
     async fn tell(
         &self,
         request: &Request<()>,
@@ -221,7 +223,7 @@ impl Gateway {
             let body = body.take().expect("a request's body is taken once: this one goes no further");
             call.record.is_page = true;
             let visitor = Visitor { request: call.request_id(), peer: call.peer() };
-            let mut response = pages.answer(request, rest, body, visitor, now).await;
+            let mut response = Box::pin(pages.answer(request, rest, body, visitor, now)).await;
             rewrite::set_request_id(response.headers_mut(), call.request_id());
             rewrite::leave_out_body_for_head(&mut response, request.method());
             return Ok(ConnectorAnswer::written(response));
@@ -267,15 +269,16 @@ impl Gateway {
             connector.forward(permit, || delegate(&credential), tool_call.body, attempts, call).await?;
         if let Some(turned_away) = TurnedAway::read(&answer.response) {
             let claims = turned_away.claims.as_deref();
-            let renewed =
-                self.credentials.renew(permit, &credential, claims, request_id, Now::read()).await?;
+            let renewed = self.credentials.renew(permit, &credential, claims, request_id, Now::read());
+            let renewed = Box::pin(renewed).await?;
             if let Some(renewed) = renewed {
                 let body = answer.take_request_body().ok_or(Refusal::NotRepeated)?;
                 let second_try = turned_away.second_try();
                 self.metrics.connector_retried(connector.name.as_str(), second_try.as_str());
                 call.record.second_try = Some(second_try);
                 call.carries(&renewed);
-                answer = connector.forward_again(permit, || delegate(&renewed), body, answer, call).await?;
+                let again = connector.forward_again(permit, || delegate(&renewed), body, answer, call);
+                answer = Box::pin(again).await?;
                 credential = renewed;
             }
             if let Some(claims) = TurnedAway::read(&answer.response).and_then(|again| again.claims)
@@ -462,8 +465,9 @@ fn is_to_be_read<B>(request: &Request<B>) -> bool {
 }
 
 /// What `work` comes to. A panic in it is a refusal, and ends nothing else.
-async fn contained<T>(work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
-    AssertUnwindSafe(work).catch_unwind().await.unwrap_or(Err(Refusal::Panicked))
+fn contained<T>(work: impl Future<Output = Result<T, Refusal>>) -> impl Future<Output = Result<T, Refusal>> {
+    // No `async fn`, which would hold the work twice: as what it was given, and as what it waits for.
+    AssertUnwindSafe(work).catch_unwind().map(|ended| ended.unwrap_or(Err(Refusal::Panicked)))
 }
 
 #[cfg(test)]

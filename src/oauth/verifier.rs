@@ -174,7 +174,7 @@ impl Verifier {
         possession::check(caller.confirmation(), presented, self.proofs.as_ref(), now)?;
         let exchange = server.settings().exchange.as_ref();
         match exchange.is_some_and(|exchange| exchange.grant.wants_agents_token()) {
-            true => self.acting(caller, server, presented.actor_token, now).await,
+            true => Box::pin(self.acting(caller, server, presented.actor_token, now)).await,
             false => Ok(Arc::clone(caller)),
         }
     }
@@ -207,6 +207,11 @@ impl Verifier {
             }
             self.remembered.invalidate(&digest);
         }
+        Box::pin(self.learn(token, digest, now)).await
+    }
+
+    /// What a token says that is not remembered.
+    async fn learn(&self, token: &str, digest: [u8; 32], now: Now) -> Result<Arc<Remembered>, VerifyError> {
         if let Some(introspector) = self.introspector.as_ref().filter(|_| is_opaque(token)) {
             let introspected = introspector.introspect(token, digest, now).await?;
             self.remembered.insert(digest, Arc::clone(&introspected));
