@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -12,7 +13,7 @@ mod fairness;
 const LINE: LineSettings = LineSettings { concurrent: 1, queue: 8, timeout: Duration::from_secs(5) };
 
 /// Turns with every place taken.
-fn busy(settings: LineSettings, now: Now) -> Turns<&'static str> {
+fn busy<T>(settings: LineSettings, now: Now) -> Turns<T> {
     let mut turns = Turns::new(settings, now.monotonic);
     while turns.is_free() {
         turns.take(now.monotonic);
@@ -286,6 +287,137 @@ async fn more_places_are_given_to_those_who_wait_and_fewer_take_nobodys() {
     check_shown(&metrics, 1, 1);
     drop(second);
     drop(third.turn().now_or_never().expect("its turn").expect("a place"));
+    check_shown(&metrics, 0, 0);
+}
+
+#[test]
+fn a_call_of_few_meets_no_lock_and_nobody_asks_whose_it_is() {
+    let (line, metrics) = line(LineSettings { concurrent: 3, ..LINE });
+    let locked = line.lock();
+    let (done, is_done) = std::sync::mpsc::channel();
+    let other = Arc::clone(&line);
+    std::thread::spawn(move || {
+        let who = || panic!("nobody needs to know");
+        let now = Instant::now();
+        other.has_room(who, now).expect("there is room");
+        let first = other.ask(who, now).expect("there is room");
+        let second = other.take_free(now);
+        done.send((matches!(first, Asked::Place(_)), second.is_some())).expect("the test listens");
+    });
+    assert_eq!(is_done.recv_timeout(Duration::from_secs(20)), Ok((true, true)), "it waits at a lock");
+    drop(locked);
+    check_shown(&metrics, 0, 0);
+}
+
+#[test]
+fn a_place_is_taken_once_more_where_one_is_free_and_otherwise_others_go_first() {
+    let (line, metrics) = line(LineSettings { concurrent: 2, ..LINE });
+    let (first, second) = (place(&line), line.take_free(Instant::now()));
+    assert!(second.is_some() && line.take_free(Instant::now()).is_none());
+    let waiting = waiting(&line);
+    drop(first);
+    // Its turn has come, though it has not noticed.
+    assert!(line.take_free(Instant::now()).is_none());
+    check_shown(&metrics, 2, 0);
+    drop((second, waiting));
+    drop(line.take_free(Instant::now()).expect("all are free"));
+    check_shown(&metrics, 0, 0);
+}
+
+#[test]
+fn a_line_that_is_gone_is_no_longer_shown() {
+    let (line, metrics) = line(LINE);
+    check_shown(&metrics, 0, 0);
+    drop(line);
+    let text = String::from_utf8(metrics.render().expect("metrics")).expect("text");
+    assert!(!text.contains("calls_in_progress{") && !text.contains("queue_entries{"), "{text}");
+}
+
+/// How many calls are at work at a time, for a connector with three places.
+#[derive(Default)]
+struct AtWork(AtomicUsize);
+
+impl AtWork {
+    const PLACES: usize = 3;
+
+    fn begin(&self) {
+        assert!(self.0.fetch_add(1, Ordering::SeqCst) < Self::PLACES, "one more than there are places");
+    }
+
+    fn end(&self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn there_are_never_more_calls_than_places_however_they_come_and_go() {
+    let settings = LineSettings { concurrent: AtWork::PLACES, queue: 0, ..LINE };
+    let (line, metrics) = line(settings);
+    let (at_work, who) = (AtWork::default(), who("ada", "planner"));
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                for round in 0..5_000 {
+                    let place = match round % 2 {
+                        0 => line.take_free(Instant::now()),
+                        _ => match line.ask(|| who, Instant::now()) {
+                            Ok(Asked::Place(place)) => Some(place),
+                            Ok(Asked::Waiting(_)) => panic!("none waits"),
+                            Err(_) => None,
+                        },
+                    };
+                    let Some(place) = place else { continue };
+                    at_work.begin();
+                    at_work.end();
+                    drop(place);
+                }
+            });
+        }
+        scope.spawn(|| {
+            for round in 0..500 {
+                line.set(LineSettings { concurrent: 1 + round % AtWork::PLACES, ..settings });
+            }
+            line.set(settings);
+        });
+    });
+    check_shown(&metrics, 0, 0);
+    let all: Vec<_> = (0..AtWork::PLACES).filter_map(|_| line.take_free(Instant::now())).collect();
+    assert!(all.len() == AtWork::PLACES && line.take_free(Instant::now()).is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_who_waits_is_missed_however_many_leave() {
+    const CALLS: usize = 100;
+    let (line, metrics) = line(LineSettings {
+        concurrent: AtWork::PLACES,
+        queue: 1_000,
+        timeout: Duration::from_secs(3_600),
+    });
+    let at_work = Arc::new(AtWork::default());
+    let callers = (0..32).map(|caller| {
+        let (line, at_work) = (Arc::clone(&line), Arc::clone(&at_work));
+        let who = who(&format!("person {caller}"), "planner");
+        tokio::spawn(async move {
+            for call in 0..CALLS {
+                let place = match line.ask(|| who, Instant::now()).expect("there is room for all") {
+                    Asked::Place(place) => place,
+                    // Some leave before their turn, or in the moment in which it comes.
+                    Asked::Waiting(waiting) if call % 3 == 0 => {
+                        tokio::task::yield_now().await;
+                        drop(waiting);
+                        continue;
+                    }
+                    Asked::Waiting(waiting) => waiting.turn().await.expect("its turn"),
+                };
+                at_work.begin();
+                tokio::task::yield_now().await;
+                at_work.end();
+                drop(place);
+            }
+        })
+    });
+    let all = futures_util::future::try_join_all(callers);
+    tokio::time::timeout(Duration::from_secs(60), all).await.expect("somebody waits for ever").expect("all well");
     check_shown(&metrics, 0, 0);
 }
 

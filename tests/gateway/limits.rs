@@ -2,6 +2,7 @@
 
 mod places;
 
+use obo_gateway::demo::script::Reply;
 use reqwest::Response;
 use serde_json::{Value, json};
 
@@ -70,6 +71,18 @@ async fn a_refused_call_costs_the_authorization_server_nothing() {
     check_served(&bed, "ada", 1).await;
     check_limited(&bed, "bob", "connectors.mail.limits.total").await;
     assert_eq!(bed.exchanges(), 1);
+}
+
+#[tokio::test]
+async fn who_is_throttled_by_the_connector_uses_up_no_limit() {
+    let bed = bed("{ total: { calls: 2, per: 1h } }").await;
+    bed.connector.script().once(Reply::too_many_requests(600));
+    for _ in 0..4 {
+        assert_refused(&refusal(get(&bed, "ada").await).await, 429, "connector_throttled");
+    }
+    assert_eq!(bed.connector.requests().len(), 1);
+    check_served(&bed, "bob", 1).await;
+    check_limited(&bed, "bob", "connectors.mail.limits.total").await;
 }
 
 #[tokio::test]

@@ -34,8 +34,45 @@ fn waits(heavy: usize, who: impl Fn(usize) -> Who, turn: fn(usize) -> usize) -> 
     waits
 }
 
+/// Thirty callers have three calls in each tenth of a second, of which the connector ends one: how many tenths those wait that it
+/// serves, in order, and how many are refused.
+fn overloaded(timeout: u64, queue: usize, who: impl Fn(usize) -> Who) -> (Vec<usize>, usize) {
+    let began = Now::read();
+    let settings = LineSettings { concurrent: CALLERS, queue, timeout: Duration::from_secs(timeout) };
+    let mut turns = busy(settings, began);
+    let (mut waits, mut refused) = (Vec::new(), 0);
+    for step in 0..STEPS {
+        let now = began.after(Duration::from_millis(100 * step as u64)).monotonic;
+        for call in 0..3 {
+            let identity = who((3 * step + call) % (3 * CALLERS));
+            match turns.has_room(&identity, now) {
+                Ok(()) => drop(turns.join(&identity, step)),
+                Err(_) => refused += 1,
+            }
+        }
+        turns.release(now);
+        waits.push(step + 1 - turns.next().expect("somebody waits, always"));
+    }
+    waits.sort_unstable();
+    (waits, refused)
+}
+
 fn p99(waits: &[usize]) -> usize {
     waits[waits.len() * 99 / 100]
+}
+
+#[test]
+fn at_three_times_what_a_connector_can_do_the_others_hear_so_before_they_wait() {
+    let agents = |caller: usize| who("ada", &format!("agent {caller}"));
+    let people = |caller: usize| who(&format!("person {caller}"), "planner");
+    // Where the line is long, the time bounds it: five seconds are fifty tenths. Where the time is long, the line does.
+    for (timeout, queue, most) in [(5, 1_000, 50), (3_600, 60, 60)] {
+        for (waits, refused) in [overloaded(timeout, queue, agents), overloaded(timeout, queue, people)] {
+            println!("{} in the middle, {} mostly, {:?} at most", waits[STEPS / 2], p99(&waits), waits.last());
+            assert!(p99(&waits) <= most, "{} of {most}", p99(&waits));
+            assert!((2 * STEPS - queue.min(50 * 3)..=2 * STEPS).contains(&refused), "{refused}");
+        }
+    }
 }
 
 fn at_once(_: usize) -> usize {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use obo_gateway::demo::authorization_server::Endpoint;
 use obo_gateway::demo::notes::CountEnd;
 use obo_gateway::demo::script::Reply;
 use reqwest::{Method, RequestBuilder, Response};
@@ -146,8 +147,9 @@ async fn a_place_is_free_again_however_a_call_ends() {
         (Reply::status(500), 500),
         (Reply::reset(), 502),
         (Reply::raw("garbage\r\n\r\n"), 502),
-        // One that is turned away is sent again, in the same place.
+        // One that is turned away is sent again, and so is one that is throttled.
         (Reply::status(401), 200),
+        (Reply::status(429), 200),
     ] {
         script.once(reply);
         let answer = get(&bed, "ada").await;
@@ -200,6 +202,109 @@ async fn what_waited_with_its_call_comes_to_the_connector_as_it_was_sent() {
             until(&bed, "mail", "calls_in_progress", 0.0).await;
         }
     }
+}
+
+#[tokio::test]
+async fn what_was_read_while_its_call_waited_can_be_sent_again() {
+    let bed = bed("{ concurrent: 1, queue: 1, queue_timeout: 1h }").await;
+    assert_eq!(get(&bed, "ada").await.status(), 200);
+    let (held, release) = held(&bed).await;
+    bed.connector.script().once(Reply::status(401));
+    let body = "x".repeat(50_000);
+    let waiting = sent(
+        bed.request(Method::POST, "/mail/echo").bearer_auth(bed.token("ada")).body(body.clone()),
+    );
+    until(&bed, "mail", "queue_entries", 1.0).await;
+    // Some of it is read while it waits.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    release.cancel();
+    held.await.expect("an answer");
+    assert_eq!(waiting.await.expect("an answer").status(), 200);
+    let requests = bed.connector.requests();
+    let sent: Vec<_> = requests[2..].iter().map(|sent| (sent.body_complete, sent.body_bytes)).collect();
+    assert_eq!(sent, [(true, 50_000); 2]);
+}
+
+#[tokio::test]
+async fn the_connectors_time_to_answer_begins_when_the_call_has_its_place() {
+    let bed = bed("{ concurrent: 1, queue: 1, queue_timeout: 1h }\n    timeouts: { response: 2s }").await;
+    let mut events = bed.get("/mail/events?count=10000&every_ms=20", &bed.token("ada")).await;
+    events.chunk().await.expect("an event").expect("an event");
+    let waiting = sent(call(&bed, "bob"));
+    until(&bed, "mail", "queue_entries", 1.0).await;
+    tokio::time::sleep(Duration::from_millis(2_200)).await;
+    drop(events);
+    assert_eq!(waiting.await.expect("an answer").status(), 200);
+}
+
+#[tokio::test]
+async fn a_call_that_is_to_be_sent_again_leaves_its_place_to_others_meanwhile_and_hears_the_last_answer() {
+    let bed = bed("{ concurrent: 1, queue: 1, queue_timeout: 1h }").await;
+    let release = CancellationToken::new();
+    let script = bed.connector.script();
+    script.once(Reply::status(503).header("retry-after", "3")).once(Reply::normal().held_until(release.clone()));
+    let pauses = sent(call(&bed, "ada"));
+    while bed.connector.requests().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    until(&bed, "mail", "calls_in_progress", 0.0).await;
+    let other = sent(call(&bed, "bob"));
+    let refused = refusal(pauses.await.expect("an answer")).await;
+    assert_refused(&refused, 503, "connector_not_ready");
+    assert_eq!(refused.2["retry_after_seconds"], 3);
+    release.cancel();
+    assert_eq!(other.await.expect("an answer").status(), 200);
+    assert_eq!(bed.connector.requests().len(), 2);
+    let retries = r#"obo_gateway_connector_retries_total{connector="mail",reason="unavailable"}"#;
+    assert_eq!(bed.metric(retries).await, None);
+    let refusals = r#"obo_gateway_limit_refusals_total{connector="mail",limit="queue_full"}"#;
+    assert_eq!(bed.metric(refusals).await, None, "it was not refused for that");
+    let records = bed.calls(2).await;
+    assert_eq!((records[0]["status_code"].as_str(), queue(&records[0])), (Some("connector_not_ready"), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_another_credential_leaves_its_place_to_others() {
+    let bed = bed("{ concurrent: 1, queue: 1, queue_timeout: 1h }").await;
+    for who in ["ada", "bob"] {
+        assert_eq!(get(&bed, who).await.status(), 200);
+    }
+    let (renewed, release) = (CancellationToken::new(), CancellationToken::new());
+    bed.authorization_server.script(Endpoint::Token).once(Reply::normal().held_until(renewed.clone()));
+    bed.connector.script().once(Reply::status(401)).once(Reply::normal().held_until(release.clone()));
+    let turned_away = sent(call(&bed, "ada"));
+    while bed.connector.requests().len() < 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    until(&bed, "mail", "calls_in_progress", 0.0).await;
+    let other = sent(call(&bed, "bob"));
+    until(&bed, "mail", "calls_in_progress", 1.0).await;
+    // And it has to wait for its turn then.
+    renewed.cancel();
+    until(&bed, "mail", "queue_entries", 1.0).await;
+    release.cancel();
+    for answer in [turned_away, other] {
+        assert_eq!(answer.await.expect("an answer").status(), 200);
+    }
+    let records = bed.calls(4).await;
+    let again = records.iter().find(|record| !record["unmapped"]["obo"]["second_try"].is_null());
+    assert_eq!(queue(again.expect("a second try"))["ended"], "served");
+}
+
+#[tokio::test]
+async fn a_list_that_is_read_whole_keeps_its_place_until_then() {
+    let bed = McpBed::with("    scopes: [Notes.Read]\n    limits: { concurrent: 1, queue: 0 }\n").await;
+    let list = json!({ "jsonrpc": "2.0", "id": 1, "result": { "tools": [] } });
+    bed.notes.script().once(Reply::json(200, &list).dripping(1, Duration::from_secs(5)));
+    let listing = sent(bed.modern("ada", "tools/list", json!({})));
+    until(&bed.bed, "notes", "calls_in_progress", 1.0).await;
+    for _ in 0..50 {
+        let (status, answer) = bed.modern_answer("ada", "tools/list", json!({})).await;
+        assert_eq!((status, &answer["error"]["data"]["code"]), (503, &json!("connector_busy")), "{answer}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    listing.abort();
+    until(&bed.bed, "notes", "calls_in_progress", 0.0).await;
 }
 
 #[tokio::test]
