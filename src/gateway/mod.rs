@@ -272,8 +272,9 @@ impl Gateway {
             rewrite::delegate(request, &onward, &connector.pass_headers, &cleared, credential, request_id)
         };
         let attempts = Attempts::of(tool_call.is_idempotent, tool_call.outlives_agent);
-        let mut answer =
-            connector.forward(permit, &admitted, || delegate(&credential), tool_call.body, attempts, call).await?;
+        let mut answer = connector
+            .forward(permit, &admitted, || delegate(&credential), tool_call.body, attempts, call)
+            .await?;
         if let Some(turned_away) = TurnedAway::read(&answer.response) {
             let claims = turned_away.claims.as_deref();
             // Others have the place while an authorization server is asked.

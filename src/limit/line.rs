@@ -165,7 +165,7 @@ impl Line {
         LineCounts { under_way, waiting: turns.waiting() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Turns<Ticket>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Turns<Ticket>> {
         // Numbers and lines are changed together, and nothing in between can panic.
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -85,7 +85,10 @@ mod tests {
         let places = Places::new(3);
         assert!(places.take());
         assert_eq!(places.close(), Some(1));
-        assert_eq!((places.close(), places.taken(), places.take(), places.give_back()), (None, None, false, false));
+        assert_eq!(
+            (places.close(), places.taken(), places.take(), places.give_back()),
+            (None, None, false, false)
+        );
         places.open(65_534, 65_536);
         assert_eq!((places.take(), places.take(), places.taken()), (true, false, Some(65_535)));
     }

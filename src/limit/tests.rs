@@ -388,11 +388,8 @@ fn there_are_never_more_calls_than_places_however_they_come_and_go() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nobody_who_waits_is_missed_however_many_leave() {
     const CALLS: usize = 100;
-    let (line, metrics) = line(LineSettings {
-        concurrent: AtWork::PLACES,
-        queue: 1_000,
-        timeout: Duration::from_secs(3_600),
-    });
+    let (line, metrics) =
+        line(LineSettings { concurrent: AtWork::PLACES, queue: 1_000, timeout: Duration::from_secs(3_600) });
     let at_work = Arc::new(AtWork::default());
     let callers = (0..32).map(|caller| {
         let (line, at_work) = (Arc::clone(&line), Arc::clone(&at_work));
@@ -417,7 +414,10 @@ async fn nobody_who_waits_is_missed_however_many_leave() {
         })
     });
     let all = futures_util::future::try_join_all(callers);
-    tokio::time::timeout(Duration::from_secs(60), all).await.expect("somebody waits for ever").expect("all well");
+    tokio::time::timeout(Duration::from_secs(60), all)
+        .await
+        .expect("somebody waits for ever")
+        .expect("all well");
     check_shown(&metrics, 0, 0);
 }
 

@@ -68,7 +68,12 @@ fn at_three_times_what_a_connector_can_do_the_others_hear_so_before_they_wait() 
     // Where the line is long, the time bounds it: five seconds are fifty tenths. Where the time is long, the line does.
     for (timeout, queue, most) in [(5, 1_000, 50), (3_600, 60, 60)] {
         for (waits, refused) in [overloaded(timeout, queue, agents), overloaded(timeout, queue, people)] {
-            println!("{} in the middle, {} mostly, {:?} at most", waits[STEPS / 2], p99(&waits), waits.last());
+            println!(
+                "{} in the middle, {} mostly, {:?} at most",
+                waits[STEPS / 2],
+                p99(&waits),
+                waits.last()
+            );
             assert!(p99(&waits) <= most, "{} of {most}", p99(&waits));
             assert!((2 * STEPS - queue.min(50 * 3)..=2 * STEPS).contains(&refused), "{refused}");
         }

@@ -211,9 +211,8 @@ async fn what_was_read_while_its_call_waited_can_be_sent_again() {
     let (held, release) = held(&bed).await;
     bed.connector.script().once(Reply::status(401));
     let body = "x".repeat(50_000);
-    let waiting = sent(
-        bed.request(Method::POST, "/mail/echo").bearer_auth(bed.token("ada")).body(body.clone()),
-    );
+    let waiting =
+        sent(bed.request(Method::POST, "/mail/echo").bearer_auth(bed.token("ada")).body(body.clone()));
     until(&bed, "mail", "queue_entries", 1.0).await;
     // Some of it is read while it waits.
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -242,7 +241,9 @@ async fn a_call_that_is_to_be_sent_again_leaves_its_place_to_others_meanwhile_an
     let bed = bed("{ concurrent: 1, queue: 1, queue_timeout: 1h }").await;
     let release = CancellationToken::new();
     let script = bed.connector.script();
-    script.once(Reply::status(503).header("retry-after", "3")).once(Reply::normal().held_until(release.clone()));
+    script
+        .once(Reply::status(503).header("retry-after", "3"))
+        .once(Reply::normal().held_until(release.clone()));
     let pauses = sent(call(&bed, "ada"));
     while bed.connector.requests().is_empty() {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -260,7 +261,10 @@ async fn a_call_that_is_to_be_sent_again_leaves_its_place_to_others_meanwhile_an
     let refusals = r#"obo_gateway_limit_refusals_total{connector="mail",limit="queue_full"}"#;
     assert_eq!(bed.metric(refusals).await, None, "it was not refused for that");
     let records = bed.calls(2).await;
-    assert_eq!((records[0]["status_code"].as_str(), queue(&records[0])), (Some("connector_not_ready"), &Value::Null));
+    assert_eq!(
+        (records[0]["status_code"].as_str(), queue(&records[0])),
+        (Some("connector_not_ready"), &Value::Null)
+    );
 }
 
 #[tokio::test]
