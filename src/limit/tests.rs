@@ -69,6 +69,53 @@ fn who_leaves_is_not_served_and_holds_nobody_up() {
     assert_eq!(served(&mut turns, now), ["a2"]);
 }
 
+#[test]
+fn who_leaves_and_comes_again_is_not_first_again() {
+    let now = Now::read();
+    let (ada, bob) = (who("ada", "planner"), who("bob", "helper"));
+    let mut turns = busy(LINE, now);
+    for (who, call) in [(&ada, "a1"), (&ada, "a2"), (&bob, "b1"), (&bob, "b2")] {
+        turns.join(who, call);
+    }
+    for expected in ["a1", "b1", "a2"] {
+        turns.release(now.monotonic);
+        assert_eq!(turns.next(), Some(expected));
+    }
+    let number = turns.join(&ada, "a3");
+    turns.leave(&ada, number);
+    turns.join(&ada, "a3");
+    turns.join(&who("cleo", "writer"), "c1");
+    assert_eq!(served(&mut turns, now), ["c1", "b2", "a3"]);
+}
+
+#[test]
+fn a_crowd_of_whom_each_comes_once_holds_nobody_up_for_ever_and_is_not_remembered() {
+    let now = Now::read();
+    for crowd in
+        [|call: usize| who(&format!("{call}"), "planner"), |call: usize| who("ada", &format!("{call}"))]
+    {
+        let mut turns = busy(LineSettings { queue: 1_000, ..LINE }, now);
+        let heavy = who("ada", "planner");
+        for _ in 0..10 {
+            turns.join(&heavy, "heavy");
+        }
+        let mut between = Vec::new();
+        let mut since = 0;
+        for call in 0..10_000 {
+            turns.join(&crowd(call), "one of many");
+            turns.release(now.monotonic);
+            since += 1;
+            if turns.next() == Some("heavy") {
+                between.push(since);
+                since = 0;
+            }
+        }
+        assert_eq!(between.len(), 10);
+        assert!(between.iter().all(|turns| *turns <= 17), "{between:?}");
+        assert!(turns.remembered() <= 100, "{}", turns.remembered());
+    }
+}
+
 /// How many calls of these may wait, one agent or person after the other, until there is no room for any.
 #[track_caller]
 fn check_room(queue: usize, callers: &[(&str, &str)], expected: &[usize]) {

@@ -2,9 +2,11 @@
 //!
 //! Those who wait stand in lines by agent and, within an agent's, by person. Each agent has a turn after the other, whatever they have
 //! waiting, and so has each person of an agent. Who comes along and had nothing waiting goes first, once in each round: so those with
-//! few calls hardly notice one with many, and it still has its turns (as new flows do in FQ-CoDel, RFC 8290 section 4.2). No agent takes up the whole room for waiting: one more of its calls may wait as long as
-//! it has fewer waiting than there is room left, and so with a person within that. One agent alone can fill half of the room, two a third
-//! each; whoever comes last always finds some. So nobody who waits is ever sent away for somebody else.
+//! few calls hardly notice one with many, and it still has its turns (as new flows do in FQ-CoDel, RFC 8290 section 4.2).
+//!
+//! No agent takes up the whole room for waiting: one more of its calls may wait as long as it has fewer waiting than there is room left,
+//! and so with a person within that. One agent alone can fill half of the room, two a third each; whoever comes last always finds some. So
+//! nobody who waits is ever sent away for somebody else.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -18,6 +20,9 @@ const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 /// How much of the pace is what it was before: short enough to follow a connector within some ten calls.
 const PACE_WEIGHT: u32 = 7;
+/// Most turns in a row of those who have just come, while others wait: a crowd of whom each comes once would otherwise hold up for
+/// ever whoever has two calls waiting, and those who were there would be remembered as long.
+const FRESH_IN_A_ROW_MAX: usize = 16;
 
 /// A call has no place at its connector.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -113,6 +118,12 @@ impl<T> Turns<T> {
         self.under_way
     }
 
+    /// How many agents and people it knows of.
+    #[cfg(test)]
+    pub fn remembered(&self) -> usize {
+        self.agents.lines.values().map(|agent| 1 + agent.people.lines.len()).sum()
+    }
+
     /// How many wait.
     pub fn waiting(&self) -> usize {
         self.waiting
@@ -157,12 +168,9 @@ impl<T> Turns<T> {
         if !fits {
             return Err(self.busy(BusyReason::Full));
         }
-        // How many turns there are until this one, itself included.
-        let of_agents = match agent {
-            None => 1,
-            Some(agent) => (of_agent + 1).min(agent.people.turns_until(&who.person, of_person + 1)),
-        };
-        let turns = (self.waiting + 1).min(self.agents.turns_until(&who.agent, of_agents));
+        // How many turns there are until this one, itself included, while the others go on as they do.
+        let of_agents = agent.map_or(1, |agent| agent.people.turns_until(&who.person, of_person + 1));
+        let turns = self.agents.turns_until(&who.agent, of_agents);
         let expected = self.pace.map(|pace| pace.saturating_mul(u32::try_from(turns).unwrap_or(u32::MAX)));
         let stands_still = now.saturating_duration_since(self.freed) >= timeout;
         if stands_still || expected.is_some_and(|expected| expected > timeout) {
@@ -190,11 +198,11 @@ impl<T> Turns<T> {
         person.retain(|ticket| ticket.number != number);
         let left = before - person.len();
         if person.is_empty() {
-            agent.people.remove(&who.person);
+            agent.people.leave(&who.person);
         }
         agent.waiting -= left;
         if agent.waiting == 0 {
-            self.agents.remove(&who.agent);
+            self.agents.leave(&who.agent);
         }
         self.waiting -= left;
     }
@@ -218,9 +226,9 @@ impl<T> Turns<T> {
             return None;
         }
         let ticket = self.agents.turn(|agent| {
-            let ticket = agent.people.turn(|tickets| (tickets.pop_front(), tickets.is_empty()));
+            let ticket = agent.people.turn(VecDeque::pop_front);
             agent.waiting -= usize::from(ticket.is_some());
-            (ticket, agent.waiting == 0)
+            ticket
         })?;
         self.waiting -= 1;
         self.under_way += 1;
@@ -239,24 +247,26 @@ impl<T> Turns<T> {
 struct Ring<V> {
     /// Those who have just come, and go first.
     fresh: VecDeque<Key>,
-    /// The others in their order. Who was fresh and is served stays there until its turn, though its line may be empty: so it is
-    /// not fresh again before all others have had theirs.
+    /// How many of them have had their turns since one of the others had.
+    in_a_row: usize,
+    /// The others in their order. Who has been served stays there until its next turn, though its line may be empty: so it is not
+    /// fresh again before all others have had theirs.
     order: VecDeque<Key>,
     lines: HashMap<Key, V>,
 }
 
 impl<V> Default for Ring<V> {
     fn default() -> Self {
-        Self { fresh: VecDeque::new(), order: VecDeque::new(), lines: HashMap::new() }
+        Self { fresh: VecDeque::new(), in_a_row: 0, order: VecDeque::new(), lines: HashMap::new() }
     }
 }
 
 impl<V: Default> Ring<V> {
-    /// How many turns there are at most until this line has had so many.
+    /// How many turns there are until this line has had so many, or if there is none, its first.
     fn turns_until(&self, key: &Key, count: usize) -> usize {
         match self.lines.contains_key(key) {
             true => self.lines.len() * count,
-            false => self.fresh.len() + 1 + (self.lines.len() + 1) * (count - 1),
+            false => self.fresh.len() + 1,
         }
     }
 
@@ -276,27 +286,27 @@ impl<V: Default> Ring<V> {
         })
     }
 
-    fn remove(&mut self, key: &Key) {
-        if self.lines.remove(key).is_some() {
-            self.fresh.retain(|other| other != key);
-            self.order.retain(|other| other != key);
+    /// Nobody waits in this line any more. One that is in the order stays there, or who left could come again and be first.
+    fn leave(&mut self, key: &Key) {
+        if let Some(place) = self.fresh.iter().position(|fresh| fresh == key) {
+            self.fresh.remove(place);
+            self.lines.remove(key);
         }
     }
 
-    /// What `take` takes from the line whose turn it is. It says beside whether nothing is left of the line.
-    fn turn<T>(&mut self, mut take: impl FnMut(&mut V) -> (Option<T>, bool)) -> Option<T> {
+    /// What `take` takes from the line whose turn it is.
+    fn turn<T>(&mut self, mut take: impl FnMut(&mut V) -> Option<T>) -> Option<T> {
         loop {
-            let fresh = self.fresh.pop_front();
+            let others_wait = self.in_a_row >= FRESH_IN_A_ROW_MAX && !self.order.is_empty();
+            let fresh = if others_wait { None } else { self.fresh.pop_front() };
             let key = fresh.or_else(|| self.order.pop_front())?;
-            let (taken, is_over) = take(self.lines.get_mut(&key)?);
-            if is_over && fresh.is_none() {
+            let Some(taken) = take(self.lines.get_mut(&key)?) else {
                 self.lines.remove(&key);
-            } else {
-                self.order.push_back(key);
-            }
-            if taken.is_some() {
-                return taken;
-            }
+                continue;
+            };
+            self.in_a_row = fresh.map_or(0, |_| self.in_a_row + 1);
+            self.order.push_back(key);
+            return Some(taken);
         }
     }
 }

@@ -164,6 +164,8 @@ fn keys_of_another_place_are_named() {
     );
     check_one(
         connector("{ total: 600 }"),
-        &["16: connectors.mail.limits.total: must be a mapping of keys and values (found text)"],
+        &[
+            "16: connectors.mail.limits.total: must be a mapping of keys and values, like `{ calls: …, per: …, … }` (found text)",
+        ],
     );
 }

@@ -74,7 +74,7 @@ fn at_three_times_what_a_connector_can_do_the_others_hear_so_before_they_wait() 
                 p99(&waits),
                 waits.last()
             );
-            assert!(p99(&waits) <= most, "{} of {most}", p99(&waits));
+            assert!(waits.last() <= Some(&most), "{waits:?} of {most}");
             assert!((2 * STEPS - queue.min(50 * 3)..=2 * STEPS).contains(&refused), "{refused}");
         }
     }

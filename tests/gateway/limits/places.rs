@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{bed, get, reload};
-use crate::bed::{TestBed, assert_refused, refusal};
+use crate::bed::{ANYTHING, PATIENT, Setup, TestBed, assert_refused, refusal};
 use crate::mcp::bed::{McpBed, request};
 
 fn call(bed: &TestBed, who: &str) -> RequestBuilder {
@@ -142,16 +142,17 @@ async fn nobody_waits_longer_than_calls_wait_and_then_nobody_waits_at_all() {
 async fn a_place_is_free_again_however_a_call_ends() {
     let bed = bed("{ concurrent: 1, queue: 0 }").await;
     let script = bed.connector.script();
-    for (reply, status) in [
-        (Reply::normal(), 200),
-        (Reply::status(500), 500),
-        (Reply::reset(), 502),
-        (Reply::raw("garbage\r\n\r\n"), 502),
-        // One that is turned away is sent again, and so is one that is throttled.
-        (Reply::status(401), 200),
-        (Reply::status(429), 200),
+    for (reply, times, status) in [
+        (Reply::normal(), 1, 200),
+        (Reply::status(500), 1, 500),
+        (Reply::reset(), 2, 502),
+        (Reply::raw("garbage\r\n\r\n"), 2, 502),
+        // One that is turned away is sent again, and so is one that is throttled or broke off.
+        (Reply::status(401), 1, 200),
+        (Reply::status(429), 1, 200),
+        (Reply::reset(), 1, 200),
     ] {
-        script.once(reply);
+        script.times(times, &reply);
         let answer = get(&bed, "ada").await;
         assert_eq!(answer.status(), status);
         drop(answer.bytes().await);
@@ -226,7 +227,14 @@ async fn what_was_read_while_its_call_waited_can_be_sent_again() {
 
 #[tokio::test]
 async fn the_connectors_time_to_answer_begins_when_the_call_has_its_place() {
-    let bed = bed("{ concurrent: 1, queue: 1, queue_timeout: 1h }\n    timeouts: { response: 2s }").await;
+    let bed = Setup::default()
+        .config(|parts| {
+            let limits = "limits: { concurrent: 1, queue: 1, queue_timeout: 1h }";
+            let mail = parts.mail(&format!("{ANYTHING}    {limits}\n"));
+            parts.whole(&parts.issuer(), &mail.replace(PATIENT, "{ response: 2s }"))
+        })
+        .start()
+        .await;
     let mut events = bed.get("/mail/events?count=10000&every_ms=20", &bed.token("ada")).await;
     events.chunk().await.expect("an event").expect("an event");
     let waiting = sent(call(&bed, "bob"));
