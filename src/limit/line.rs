@@ -74,11 +74,11 @@ impl Line {
     /// # Errors
     ///
     /// [`Busy`] when there is none, and none to be expected.
-    pub fn has_room(&self, who: impl FnOnce() -> Who, now: Instant) -> Result<(), Busy> {
+    pub fn has_room(&self, who: impl FnOnce() -> Who) -> Result<(), Busy> {
         if self.places.taken().is_some() {
             return Ok(());
         }
-        let who = who();
+        let (who, now) = (who(), Instant::now());
         self.change(|turns| if turns.is_free() { Ok(()) } else { turns.has_room(&who, now) })
     }
 
@@ -87,11 +87,11 @@ impl Line {
     /// # Errors
     ///
     /// [`Busy`] when there is none, and none to be expected in time.
-    pub fn ask(self: &Arc<Self>, who: impl FnOnce() -> Who, now: Instant) -> Result<Asked, Busy> {
+    pub fn ask(self: &Arc<Self>, who: impl FnOnce() -> Who) -> Result<Asked, Busy> {
         if self.places.take() {
             return Ok(Asked::Place(self.place()));
         }
-        let who = who();
+        let (who, now) = (who(), Instant::now());
         self.change(|turns| {
             // Whoever waits while a place is free has it already: it is given as soon as it is.
             if turns.is_free() {
@@ -107,12 +107,12 @@ impl Line {
     }
 
     /// Takes a place if one is free, which is to say that nobody waits.
-    pub fn take_free(self: &Arc<Self>, now: Instant) -> Option<Place> {
+    pub fn take_free(self: &Arc<Self>) -> Option<Place> {
         let is_taken = self.places.take()
             || self.change(|turns| {
                 let is_free = turns.is_free();
                 if is_free {
-                    turns.take(now);
+                    turns.take(Instant::now());
                 }
                 is_free
             });

@@ -167,7 +167,7 @@ impl Gatekeeper {
             self.count(limiters, &Who::of(caller), Instant::now())?;
         }
         if takes_place {
-            self.line.has_room(|| Who::of(caller), Instant::now()).map_err(|busy| self.refused(busy))?;
+            self.line.has_room(|| Who::of(caller)).map_err(|busy| self.refused(busy))?;
         }
         Ok(Admitted { gatekeeper: self, caller: Arc::clone(caller), takes_place })
     }
@@ -216,7 +216,7 @@ impl Admitted<'_> {
             return Ok(Asked::Place(Place::NONE));
         }
         let gatekeeper = &self.gatekeeper;
-        gatekeeper.line.ask(|| Who::of(&self.caller), Instant::now()).map_err(|busy| gatekeeper.refused(busy))
+        gatekeeper.line.ask(|| Who::of(&self.caller)).map_err(|busy| gatekeeper.refused(busy))
     }
 
     /// A place for sending the call again, where one is free. `None`: there is none, and others wait for one who have not had any.
@@ -224,7 +224,7 @@ impl Admitted<'_> {
         if !self.takes_place {
             return Some(Place::NONE);
         }
-        self.gatekeeper.line.take_free(Instant::now())
+        self.gatekeeper.line.take_free()
     }
 
     /// Waits for the turn.

@@ -225,7 +225,7 @@ fn line(settings: LineSettings) -> (Arc<Line>, Arc<Metrics>) {
 }
 
 fn ask(line: &Arc<Line>, person: &str) -> Result<Asked, Busy> {
-    line.ask(|| who(person, "planner"), Instant::now())
+    line.ask(|| who(person, "planner"))
 }
 
 #[track_caller]
@@ -316,7 +316,7 @@ async fn where_nobody_waits_the_answer_is_no_at_once() {
     let first = place(&line);
     let Err(busy) = ask(&line, "bob") else { panic!("there is no room") };
     assert_eq!(busy.reason, BusyReason::Full);
-    assert!(line.has_room(|| who("bob", "planner"), Instant::now()).is_err());
+    assert!(line.has_room(|| who("bob", "planner")).is_err());
     drop(first);
     drop(place(&line));
 }
@@ -340,15 +340,16 @@ async fn more_places_are_given_to_those_who_wait_and_fewer_take_nobodys() {
 #[test]
 fn a_call_of_few_meets_no_lock_and_nobody_asks_whose_it_is() {
     let (line, metrics) = line(LineSettings { concurrent: 3, ..LINE });
+    // All were taken a moment ago.
+    drop([place(&line), place(&line), place(&line)]);
     let locked = line.lock();
     let (done, is_done) = std::sync::mpsc::channel();
     let other = Arc::clone(&line);
     std::thread::spawn(move || {
         let who = || panic!("nobody needs to know");
-        let now = Instant::now();
-        other.has_room(who, now).expect("there is room");
-        let first = other.ask(who, now).expect("there is room");
-        let second = other.take_free(now);
+        other.has_room(who).expect("there is room");
+        let first = other.ask(who).expect("there is room");
+        let second = other.take_free();
         done.send((matches!(first, Asked::Place(_)), second.is_some())).expect("the test listens");
     });
     assert_eq!(is_done.recv_timeout(Duration::from_secs(20)), Ok((true, true)), "it waits at a lock");
@@ -359,15 +360,15 @@ fn a_call_of_few_meets_no_lock_and_nobody_asks_whose_it_is() {
 #[test]
 fn a_place_is_taken_once_more_where_one_is_free_and_otherwise_others_go_first() {
     let (line, metrics) = line(LineSettings { concurrent: 2, ..LINE });
-    let (first, second) = (place(&line), line.take_free(Instant::now()));
-    assert!(second.is_some() && line.take_free(Instant::now()).is_none());
+    let (first, second) = (place(&line), line.take_free());
+    assert!(second.is_some() && line.take_free().is_none());
     let waiting = waiting(&line);
     drop(first);
     // Its turn has come, though it has not noticed.
-    assert!(line.take_free(Instant::now()).is_none());
+    assert!(line.take_free().is_none());
     check_shown(&metrics, 2, 0);
     drop((second, waiting));
-    drop(line.take_free(Instant::now()).expect("all are free"));
+    drop(line.take_free().expect("all are free"));
     check_shown(&metrics, 0, 0);
 }
 
@@ -406,8 +407,8 @@ fn there_are_never_more_calls_than_places_however_they_come_and_go() {
             scope.spawn(|| {
                 for round in 0..5_000 {
                     let place = match round % 2 {
-                        0 => line.take_free(Instant::now()),
-                        _ => match line.ask(|| who, Instant::now()) {
+                        0 => line.take_free(),
+                        _ => match line.ask(|| who) {
                             Ok(Asked::Place(place)) => Some(place),
                             Ok(Asked::Waiting(_)) => panic!("none waits"),
                             Err(_) => None,
@@ -428,8 +429,8 @@ fn there_are_never_more_calls_than_places_however_they_come_and_go() {
         });
     });
     check_shown(&metrics, 0, 0);
-    let all: Vec<_> = (0..AtWork::PLACES).filter_map(|_| line.take_free(Instant::now())).collect();
-    assert!(all.len() == AtWork::PLACES && line.take_free(Instant::now()).is_none());
+    let all: Vec<_> = (0..AtWork::PLACES).filter_map(|_| line.take_free()).collect();
+    assert!(all.len() == AtWork::PLACES && line.take_free().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -443,7 +444,7 @@ async fn nobody_who_waits_is_missed_however_many_leave() {
         let who = who(&format!("person {caller}"), "planner");
         tokio::spawn(async move {
             for call in 0..CALLS {
-                let place = match line.ask(|| who, Instant::now()).expect("there is room for all") {
+                let place = match line.ask(|| who).expect("there is room for all") {
                     Asked::Place(place) => place,
                     // Some leave before their turn, or in the moment in which it comes.
                     Asked::Waiting(waiting) if call % 3 == 0 => {
