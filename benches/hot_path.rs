@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use divan::{AllocProfiler, Bencher, black_box};
 use futures_util::FutureExt as _;
@@ -16,6 +17,7 @@ use obo_gateway::clock::Now;
 use obo_gateway::credential::{CredentialCache, Credentials, KeyFields};
 use obo_gateway::demo::authorization_server::{self as demo, MAIL_AUDIENCE};
 use obo_gateway::identity::{Audience, Caller, IssuerName, Peer, RuleName, Scopes};
+use obo_gateway::limit::{Asked, Each, Level, LimitSettings, Limits, Rate, RateLimit};
 use obo_gateway::metrics::{CacheLookup, Metrics};
 use obo_gateway::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
 use obo_gateway::oauth::possession::Presented;
@@ -189,6 +191,28 @@ fn decide(bencher: Bencher<'_, '_>) {
     let caller = bed.remembered(now);
     bencher.bench(|| {
         bed.policy.decide(Arc::clone(&caller), Arc::clone(&bed.tool), circumstances(now)).expect("a permit")
+    });
+}
+
+/// What the limits add to a call, without rates and with one for its person and one for its agent: it is let through, has a place,
+/// and gives that back.
+#[divan::bench(args = ["without rates", "within rates"], threads = THREADS)]
+fn admit(bencher: Bencher<'_, '_>, limited: &str) {
+    let bed = &*BED;
+    let rate = Rate::new(Rate::CALLS_MAX, Duration::from_secs(1), Rate::CALLS_MAX);
+    let each =
+        |each: Each| Arc::new(RateLimit { name: each.as_str().into(), level: Level::Connector, each, rate });
+    let rates = match limited {
+        "within rates" => vec![each(Each::Person), each(Each::Agent)],
+        _ => Vec::new(),
+    };
+    let settings = LimitSettings { rates, ..LimitSettings::default() };
+    let limits = Limits::new([(&bed.tool.connector, &settings)], None, &Arc::default());
+    let gatekeeper = limits.of(&bed.tool.connector);
+    bencher.bench(|| match gatekeeper.admit(black_box(&bed.permit), true).map(|admitted| admitted.ask()) {
+        Ok(Ok(Asked::Place(place))) => drop(place),
+        // More than a million a second.
+        Ok(Ok(Asked::Waiting(_)) | Err(_)) | Err(_) => {}
     });
 }
 

@@ -18,6 +18,7 @@ pub mod forget;
 pub mod fuzzing;
 pub mod gateway;
 pub mod identity;
+pub mod limit;
 pub mod metrics;
 pub mod oauth;
 pub mod pages;

@@ -12,6 +12,10 @@ use prometheus::{
 use crate::identity::IssuerName;
 use crate::tool::Tool;
 
+mod lines;
+
+pub use lines::{LineCounts, LineMetrics, Lines};
+
 /// Edges for whole requests: from a cached read on the same machine to a long upload.
 const REQUEST_SECONDS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
@@ -20,6 +24,8 @@ const ADDED_SECONDS: &[f64] = &[
     0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0,
     10.0,
 ];
+/// Edges for calls that wait for a place at their connector, up to the longest that they commonly do.
+const QUEUE_SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// Edges for calls to an authorization server, up to the deadline after which it is given up.
 const EXCHANGE_SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// Label value where a request matched no connector or no tool.
@@ -142,6 +148,9 @@ pub struct Metrics {
     pub audit_writable: IntGauge,
     connection_events: IntCounterVec,
     confirmations: IntCounterVec,
+    limit_refusals: IntCounterVec,
+    /// The lines before connectors.
+    pub lines: Lines,
     vault_records: IntGauge,
     vault_faults: IntCounterVec,
     reload_success: IntGauge,
@@ -327,6 +336,29 @@ impl Metrics {
                 "What happened to calls that their person has to agree to, by connector and outcome: `asked`, `agreed`, `declined`, `expired` or `used`.",
                 &["connector", "outcome"],
             ),
+            limit_refusals: counters(
+                "limit_refusals_total",
+                "Calls refused by a limit, by connector and limit: `tool_`, `connector_` or `gateway_` with `per_person`, `per_agent` or `total`; `queue_full`, `queue_slow` or `queue_timeout`.",
+                &["connector", "limit"],
+            ),
+            lines: Lines::new(
+                gauges(
+                    "connector_calls_in_progress",
+                    "Calls under way at the connector that take one of its places.",
+                    &["connector"],
+                ),
+                gauges(
+                    "connector_queue_entries",
+                    "Calls that wait for a place at the connector.",
+                    &["connector"],
+                ),
+                histograms(
+                    "connector_queue_wait_seconds",
+                    "How long calls waited for a place at the connector, of those that had to.",
+                    &["connector"],
+                    QUEUE_SECONDS,
+                ),
+            ),
             vault_records: gauge("vault_records", "Records in the vault: people's connections."),
             vault_faults: counters(
                 "vault_faults_total",
@@ -463,6 +495,11 @@ impl Metrics {
         self.confirmations.with_label_values(&[connector, outcome]).inc();
     }
 
+    /// Counts a call that a limit refuses. `limit` is one of `limit::RateLimit::label` or `limit::BusyReason::label`.
+    pub fn limited(&self, connector: &str, limit: &'static str) {
+        self.limit_refusals.with_label_values(&[connector, limit]).inc();
+    }
+
     /// Says how many records the vault has.
     pub fn set_vault_records(&self, count: i64) {
         self.vault_records.set(count);
@@ -515,6 +552,7 @@ impl Metrics {
     ///
     /// When the encoder fails, which would be a defect.
     pub fn render(&self) -> prometheus::Result<Vec<u8>> {
+        self.lines.count();
         let mut text = Vec::with_capacity(16_384);
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)

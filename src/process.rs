@@ -287,7 +287,8 @@ impl Process {
             let failed = |source| StartError::AuditReopen { file: describe(&audit.file), source };
             previous.audit().reopen().await.map_err(failed)?;
         }
-        self.state.replace(gateway, &server_settings);
+        self.state.replace(Arc::clone(&gateway), &server_settings);
+        gateway.take_effect();
         if !is_same_trail {
             current.earlier_trails.retain(|trail| trail.settings().file != audit.file);
             current.earlier_trails.push(previous.audit().clone());

@@ -192,6 +192,37 @@ pub struct ConfirmationNote {
     pub agreed: Option<(Duration, &'static str)>,
 }
 
+/// How a call waited for a place at its connector.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct QueueNote {
+    /// How long.
+    pub waited: Duration,
+    /// How that ended.
+    pub end: QueueEnd,
+}
+
+/// How a call's waiting for a place at its connector ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum QueueEnd {
+    /// It had its turn.
+    Served,
+    /// Its turn did not come in time.
+    TimedOut,
+    /// The call was over before its turn: the agent left, or the gateway stopped.
+    Left,
+}
+
+impl QueueEnd {
+    /// As it stands in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Served => "served",
+            Self::TimedOut => "timed_out",
+            Self::Left => "left",
+        }
+    }
+}
+
 /// Why a call was sent a second time with another credential.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SecondTry {
@@ -268,6 +299,10 @@ pub struct CallRecord {
     /// Which rules and policies decided: those that said yes or, where policy said no, those that did. Empty: nothing has
     /// been decided, or nothing said anything.
     pub policies: Arc<[RuleName]>,
+    /// The limit that refused it: its place in the configuration.
+    pub limit: Option<Arc<str>>,
+    /// How it waited for a place at its connector, where it had to.
+    pub queue: Option<QueueNote>,
     /// The gateway's own client at the authorization server that the credential is from.
     pub client_id: Option<Arc<str>>,
     /// Where the credential came from.
@@ -374,6 +409,8 @@ impl CallRecord {
             arguments: Vec::new(),
             confirmation: None,
             policies: Arc::default(),
+            limit: None,
+            queue: None,
             client_id: None,
             lookup: None,
             exchange: None,

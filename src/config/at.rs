@@ -63,6 +63,11 @@ impl<'a> At<'a> {
             .is_some_and(|node| node.lost.iter().any(|lost| matches!(lost, Lost::Key(lost) if lost == key)))
     }
 
+    /// The place, as faults name it.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Whether there is something here, also when it was taken out.
     pub fn is_written(&self) -> bool {
         self.node.is_some() || self.hushed

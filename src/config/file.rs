@@ -9,6 +9,7 @@ mod client_auth;
 mod connectors;
 mod exchange;
 mod issuers;
+mod limits;
 mod named;
 mod people;
 mod policy;
@@ -25,6 +26,7 @@ pub use exchange::{
     ResourceAuthorizationServer, Reuse, Target,
 };
 pub use issuers::{Cloud, Issuer, IssuerKind, Profile};
+pub use limits::{ConnectorLimits, Limits, Rate};
 pub use named::Named;
 pub use people::{Connection, Pages, Vault, VaultKey};
 pub use policy::{Cedar, Policy, Rule};
@@ -64,6 +66,8 @@ pub struct File {
     pub admin_token_file: Option<String>,
     /// How long the gateway waits for things of its own.
     pub timeouts: Option<Timeouts>,
+    /// How many calls there may be in a time, of all connectors together.
+    pub limits: Option<Limits>,
     /// The authorization servers whose users may call, by a name of your choice.
     #[schemars(required)]
     pub issuers: Option<Named<Issuer>>,

@@ -1,11 +1,15 @@
 //! What a configuration comes to, for people.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::Config;
 use super::table::{Cell, table};
 use crate::gateway::Catalog;
-use crate::gateway::catalog::{CatalogConfirm, CatalogConnector, CatalogRule, CatalogSubjects, CatalogTool};
+use crate::gateway::catalog::{
+    CatalogConcurrency, CatalogConfirm, CatalogConnector, CatalogRule, CatalogSubjects, CatalogTool,
+};
+use crate::limit::{Level, LineSettings, shown_duration};
 use crate::tool::IdentityMode;
 
 /// Most people, groups, roles or agents that a cell names one by one.
@@ -49,8 +53,9 @@ pub fn summary(config: &Config, colour: bool) -> String {
     }
     let headings = ["CONNECTOR", "TOOL", "MATCH", "IDENTITY", "ALLOWED BY", "SCOPES"];
     format!(
-        "{}\n{}good: {}\n",
+        "{}{}\n{}good: {}\n",
         table(headings, &rows, colour),
+        limits(&catalog, colour),
         redirect_addresses(config),
         counted.join(", ")
     )
@@ -90,7 +95,47 @@ pub fn tools(catalog: &Catalog, colour: bool) -> String {
         rows.extend(said.map(|who| [blank(), blank(), blank(), blank(), blank(), blank(), who]));
     }
     let headings = ["CONNECTOR", "TOOL", "MATCH", "IDENTITY", "SCOPES", "CONFIRM", "WHO MAY CALL"];
-    table(headings, &rows, colour)
+    table(headings, &rows, colour) + &limits(catalog, colour)
+}
+
+/// A table of the limits after an empty line; nothing where there are none but what every connector has.
+fn limits(catalog: &Catalog, colour: bool) -> String {
+    let mut rows: Vec<[Cell; 4]> = Vec::new();
+    let mut shown = BTreeSet::new();
+    let mut of = |rows: &mut Vec<[Cell; 4]>, what: &str, tool: &CatalogTool, level: &str| {
+        for limit in tool.limits.iter().filter(|limit| limit.level == level) {
+            if shown.insert(limit.name.clone()) {
+                let at_once = limit.burst.to_string();
+                rows.push([what.into(), limit.whose().into(), limit.how_many().into(), at_once.into()]);
+            }
+        }
+    };
+    for (_, tool) in catalog.tools() {
+        of(&mut rows, "all connectors", tool, Level::Gateway.as_str());
+    }
+    for connector in &catalog.connectors {
+        for tool in &connector.tools {
+            of(&mut rows, &connector.name, tool, Level::Connector.as_str());
+        }
+        let CatalogConcurrency { concurrent, queue, queue_timeout_ms } = connector.concurrency;
+        if connector.concurrency != CatalogConcurrency::of(LineSettings::default()) {
+            let timeout = shown_duration(Duration::from_millis(queue_timeout_ms));
+            let waiting = match queue {
+                0 => "none waits".to_owned(),
+                queue => format!("{queue} wait, {timeout} at most"),
+            };
+            let name = connector.name.as_str();
+            rows.push([name.into(), "all callers".into(), waiting.into(), concurrent.to_string().into()]);
+        }
+        for tool in &connector.tools {
+            let name = format!("{}/{}", connector.name, tool.name);
+            of(&mut rows, &name, tool, Level::Tool.as_str());
+        }
+    }
+    match rows.is_empty() {
+        true => String::new(),
+        false => format!("\n{}", table(["LIMITED", "FOR", "CALLS", "AT A TIME"], &rows, colour)),
+    }
 }
 
 /// Whether the person has to agree to each call: everybody, on the gateway's page alone, or some people or to some calls.

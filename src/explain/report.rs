@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::audit::Fault;
 use crate::clock::Now;
 use crate::error_chain::ErrorChain;
+use crate::gateway::catalog::CatalogLimit;
 use crate::gateway::rehearsal::Obtained;
 use crate::gateway::{Catalog, Refusal};
 use crate::identity::{Caller, RuleName, Scopes};
@@ -143,6 +144,8 @@ pub struct ToolReport {
     /// What a request must look like to be it.
     #[serde(rename = "match")]
     pub matches: Option<String>,
+    /// How many calls of it there may be in a time. Only the running gateway knows how many there have been.
+    pub limits: Vec<CatalogLimit>,
 }
 
 /// Who the connector would see, and what its credential would be good for.
@@ -323,6 +326,7 @@ impl ToolReport {
             name: tool.name.to_string(),
             primitive: tool.primitive.as_str(),
             matches: row.map(|(_, row)| row.matches.clone()),
+            limits: row.map(|(_, row)| row.limits.clone()).unwrap_or_default(),
         }
     }
 

@@ -8,6 +8,8 @@ use super::report::{
 };
 use crate::unseen::disturbs;
 
+use crate::gateway::catalog::CatalogLimit;
+
 /// Where texts begin, to the right of what they are about.
 const GUTTER: usize = 10;
 /// Longest line, in characters. Tokens can hold names of a kilobyte each.
@@ -23,6 +25,7 @@ impl Report {
         }
         if let Some(tool) = &self.tool {
             page.stage("tool", &[tool_line(tool)]);
+            page.stage("limits", &limit_lines(tool));
         }
         if let Some(identity) = &self.identity {
             page.stage("identity", &identity_lines(identity));
@@ -117,6 +120,14 @@ fn caller_lines(caller: &CallerReport) -> Vec<String> {
 fn tool_line(tool: &ToolReport) -> String {
     let matches = tool.matches.as_ref().map(|matches| format!(", by {matches}"));
     format!("{}{}", tool.call_name(), matches.unwrap_or_default())
+}
+
+fn limit_lines(tool: &ToolReport) -> Vec<String> {
+    let line = |limit: &CatalogLimit| {
+        let (whose, how_many, burst, name) = (limit.whose(), limit.how_many(), limit.burst, &limit.name);
+        format!("{whose}: {how_many}, {burst} at once ({name})")
+    };
+    tool.limits.iter().map(line).collect()
 }
 
 fn identity_lines(identity: &IdentityReport) -> Vec<String> {

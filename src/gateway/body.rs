@@ -22,6 +22,7 @@ use super::readers::Reader;
 use super::rewrite;
 use super::upload::IdleDeadline;
 use crate::audit::{AuditUnavailable, Ending, Receipt};
+use crate::limit::Place;
 
 /// Most bodies that are read at a time though nobody takes them: a connection each.
 static READ_ON: Semaphore = Semaphore::const_new(1_024);
@@ -85,6 +86,8 @@ pub struct ConnectorBody {
     screen: Option<Box<Screen>>,
     /// When the stream ends: the caller's token does.
     until: Option<Pin<Box<Sleep>>>,
+    /// The connector is at work until it has been read.
+    place: Place,
     /// It is read to its end though nobody takes it: to hang up would tell the connector to stop.
     outlives_agent: bool,
     /// Nothing more comes from the connector.
@@ -92,16 +95,24 @@ pub struct ConnectorBody {
 }
 
 impl ConnectorBody {
-    /// A body that is passed on as it comes, as long as something comes at least every `idle_timeout`.
-    pub fn new(body: ConnectorStream, idle_timeout: Duration) -> Self {
+    /// A body that is passed on as it comes, as long as something comes at least every `idle_timeout`. It holds its `place` until the connector
+    /// has said all.
+    pub fn new(body: ConnectorStream, idle_timeout: Duration, place: Place) -> Self {
+        let place = if is_over(&body) { Place::NONE } else { place };
         Self {
             body,
             idle: IdleDeadline::new(idle_timeout),
             screen: None,
             until: None,
+            place,
             outlives_agent: false,
             over: None,
         }
+    }
+
+    /// Gives its place back before its end.
+    pub fn leave_place(&mut self) {
+        self.place = Place::NONE;
     }
 
     /// It goes through `screen` on its way.
@@ -119,9 +130,9 @@ impl ConnectorBody {
         self.outlives_agent = true;
     }
 
-    /// The connector's own body, for whoever reads it whole.
-    pub fn into_stream(self) -> ConnectorStream {
-        self.body
+    /// The connector's own body, for whoever reads it whole, and its place until then.
+    pub fn into_parts(self) -> (ConnectorStream, Place) {
+        (self.body, self.place)
     }
 
     /// Whether nothing more comes. HTTP/2 may say so in a frame of its own, after the last byte that was announced.
@@ -134,6 +145,10 @@ impl ConnectorBody {
         match polled {
             Ok(Poll::Ready(frame)) => {
                 self.idle.restart();
+                // The end may still have to wait for the call's record, and nobody else for that.
+                if matches!(frame, None | Some(Err(_))) || is_over(&self.body) {
+                    self.leave_place();
+                }
                 Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broke)))
             }
             Ok(Poll::Pending) => {
@@ -243,10 +258,11 @@ impl Body {
 impl Drop for Body {
     fn drop(&mut self) {
         let source = std::mem::replace(&mut self.source, Source::Whole(None));
-        if let Source::Connector(ConnectorBody { body, idle, over: None, outlives_agent: true, .. }) = source
+        let Source::Connector(body) = source else { return };
+        if let ConnectorBody { body, idle, over: None, outlives_agent: true, place, .. } = body
             && !is_over(&body)
         {
-            read_on(body, idle.timeout);
+            read_on(body, idle.timeout, place);
         }
     }
 }
@@ -336,11 +352,11 @@ fn is_over(body: &ConnectorStream) -> bool {
 }
 
 /// Reads a body that nobody takes any more to its end, so that the connector is not told to stop. There are bounds: what
-/// goes beyond them is cut.
-pub fn read_on(mut body: ConnectorStream, idle_timeout: Duration) {
+/// goes beyond them is cut. As long as it takes, the connector is at work, and its place is taken.
+pub fn read_on(mut body: ConnectorStream, idle_timeout: Duration, place: Place) {
     let Ok(permit) = READ_ON.try_acquire() else { return };
     tokio::spawn(async move {
-        let _permit = permit;
+        let (_permit, _place) = (permit, place);
         let reading = async {
             let mut bytes = 0;
             while let Ok(Some(Ok(frame))) = tokio::time::timeout(idle_timeout, body.frame()).await {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Method, Request, StatusCode};
 use tokio_util::task::TaskTracker;
@@ -13,7 +13,9 @@ use super::gate::Gate;
 use super::mcp::McpCall;
 use super::tool_call::ToolCall;
 use super::upload::Upload;
-use crate::audit::{CallRecord, Ending, Privacy, Receipt, Record, RefusalNote, RequestId, Slot};
+use crate::audit::{
+    CallRecord, Ending, Privacy, QueueEnd, QueueNote, Receipt, Record, RefusalNote, RequestId, Slot,
+};
 use crate::clock::Now;
 use crate::credential::Credential;
 use crate::identity::{Caller, Peer};
@@ -33,8 +35,10 @@ pub struct Call {
     slot: Option<Slot>,
     peer: Peer,
     arrived: Now,
-    /// How long it waited for its person, which is nobody's latency.
-    with_person: Duration,
+    /// How long it waited for its person, or for a place at its connector, which is not the gateway's latency.
+    waited: Duration,
+    /// Since when it waits for a place at its connector.
+    waits_since: Option<Instant>,
     upload: Option<Arc<Upload>>,
     tool_metrics: Arc<ToolMetrics>,
     metrics: Arc<Metrics>,
@@ -86,7 +90,8 @@ impl Call {
             slot: Some(slot),
             peer,
             arrived,
-            with_person: Duration::ZERO,
+            waited: Duration::ZERO,
+            waits_since: None,
             upload: None,
             tool_metrics,
             metrics,
@@ -148,7 +153,22 @@ impl Call {
 
     /// It has waited for its person for so long.
     pub fn waited_for_person(&mut self, waited: Duration) {
-        self.with_person = waited;
+        self.waited += waited;
+    }
+
+    /// It waits for a place at its connector.
+    pub fn waits_for_place(&mut self) {
+        self.waits_since = Some(Instant::now());
+    }
+
+    /// It does so no more.
+    pub fn waited_for_place(&mut self, end: QueueEnd) {
+        let Some(since) = self.waits_since.take() else { return };
+        let waited = since.elapsed();
+        self.waited += waited;
+        // A call that is sent again with another credential may wait again.
+        let before = self.record.queue.map_or(Duration::ZERO, |queue| queue.waited);
+        self.record.queue = Some(QueueNote { waited: before + waited, end });
     }
 
     /// There is a credential for it.
@@ -179,7 +199,7 @@ impl Call {
     pub fn answered(&mut self, status: StatusCode, connector_latency: Duration) {
         self.record.status = Some(status);
         self.record.connector_latency = Some(connector_latency);
-        let not_ours = connector_latency.saturating_add(self.with_person);
+        let not_ours = connector_latency.saturating_add(self.waited);
         self.tool_metrics.added(self.elapsed().saturating_sub(not_ours));
     }
 
@@ -220,6 +240,7 @@ impl Call {
         } else if self.record.ending == Ending::AgentLeft && self.calls.cut.load(Ordering::Relaxed) {
             self.record.ending = Ending::GatewayStopped;
         }
+        self.waited_for_place(QueueEnd::Left);
         self.record.duration = self.elapsed();
         self.record.operation = self.mcp.as_ref().and_then(McpCall::operation);
         self.record.request_bytes = self.upload.as_ref().map_or(0, |upload| upload.bytes());

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::settings::{ConnectorSettings, McpTools, Tools};
+use crate::limit::{LineSettings, RateLimit, shown_duration};
 use crate::policy::{Policy, Rule, ToolPattern};
 use crate::tool::{Annotations, Confirm, Primitive, RequiredSignIn, Tool};
 
@@ -30,6 +32,8 @@ pub struct CatalogConnector {
     pub path: String,
     /// Where calls go.
     pub upstream: String,
+    /// How many calls of it there are at a time.
+    pub concurrency: CatalogConcurrency,
     /// What can be called on it.
     pub tools: Vec<CatalogTool>,
 }
@@ -63,6 +67,8 @@ pub struct CatalogTool {
     pub required_scopes: Vec<String>,
     /// How the person must have signed in.
     pub required_sign_in: Option<CatalogSignIn>,
+    /// How many calls there may be in a time: what counts for the tool, its connector and all.
+    pub limits: Vec<CatalogLimit>,
     /// Whether the person has to agree to each call, as the configuration says it: `false`, `true`, or `page`.
     pub confirm: CatalogConfirm,
     /// What it does, as its declaration says.
@@ -75,6 +81,70 @@ pub struct CatalogTool {
     pub denied_by: Vec<CatalogRule>,
     /// By what else the person may have to agree to a call.
     pub confirmed_by: Vec<CatalogRule>,
+}
+
+/// How many calls of a connector there are at a time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct CatalogConcurrency {
+    /// Calls under way.
+    pub concurrent: usize,
+    /// Calls that wait for one of these to end.
+    pub queue: usize,
+    /// How long each of them waits.
+    pub queue_timeout_ms: u64,
+}
+
+impl CatalogConcurrency {
+    /// As the configuration says it.
+    pub fn of(settings: LineSettings) -> Self {
+        let LineSettings { concurrent, queue, timeout } = settings;
+        let queue_timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        Self { concurrent, queue, queue_timeout_ms }
+    }
+}
+
+/// How many calls there may be in a time.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct CatalogLimit {
+    /// Its place in the configuration.
+    pub name: String,
+    /// What it is of: `tool`, `connector` or `gateway`.
+    pub level: &'static str,
+    /// Whose calls are counted together: each `person`'s, each `agent`'s, or all (`total`).
+    pub each: &'static str,
+    /// How many calls.
+    pub calls: u32,
+    /// In which time.
+    pub per_seconds: u64,
+    /// How many at once.
+    pub burst: u32,
+}
+
+impl CatalogLimit {
+    fn of(limit: &RateLimit) -> Self {
+        let RateLimit { name, level, each, rate } = limit;
+        Self {
+            name: name.to_string(),
+            level: level.as_str(),
+            each: each.as_str(),
+            calls: rate.calls(),
+            per_seconds: rate.per().as_secs(),
+            burst: rate.burst(),
+        }
+    }
+
+    /// Whose calls are counted together, in words.
+    pub fn whose(&self) -> String {
+        match self.each {
+            "total" => "all callers".to_owned(),
+            each => format!("each {each}"),
+        }
+    }
+
+    /// How many in which time, in words.
+    pub fn how_many(&self) -> String {
+        format!("{} in {}", self.calls, shown_duration(Duration::from_secs(self.per_seconds)))
+    }
 }
 
 /// Whether the person has to agree to each call of a tool.
@@ -179,7 +249,7 @@ impl Catalog {
 }
 
 fn connector(settings: &ConnectorSettings, policy: &Policy) -> CatalogConnector {
-    let (kind, tools) = match &settings.tools {
+    let (kind, mut tools) = match &settings.tools {
         Tools::Any(any) => ("rest", vec![tool(any, "* /…".to_owned(), policy)]),
         Tools::Listed(listed) => (
             "rest",
@@ -187,11 +257,16 @@ fn connector(settings: &ConnectorSettings, policy: &Policy) -> CatalogConnector 
         ),
         Tools::Mcp(served) => ("mcp", mcp_tools(served, policy)),
     };
+    for tool in &mut tools {
+        let own = if tool.primitive == Primitive::Tool.as_str() { tool.name.as_str() } else { ANY_NAME };
+        tool.limits = settings.limits.rates_of(own).map(|limit| CatalogLimit::of(limit)).collect();
+    }
     CatalogConnector {
         name: settings.name.to_string(),
         kind,
         path: settings.path.as_str().to_owned(),
         upstream: settings.upstream.to_string(),
+        concurrency: CatalogConcurrency::of(settings.limits.line),
         tools,
     }
 }
@@ -232,6 +307,7 @@ fn row(tool: &Tool, matches: String, said: Said) -> CatalogTool {
         issuers: tool.issuers.iter().map(ToString::to_string).collect(),
         required_scopes: tool.required_scopes.iter().map(str::to_owned).collect(),
         required_sign_in: sign_in(&tool.required_sign_in),
+        limits: Vec::new(),
         confirm: CatalogConfirm::of(tool),
         annotations: annotations_of(*annotations),
         arguments: arguments.iter().map(|(name, kind)| (name.to_string(), kind.as_str())).collect(),

@@ -94,6 +94,8 @@ impl Gateway {
         };
         self.handles.forget(&person);
         self.routes.connectors().for_each(|connector| connector.resilience.forget(&person));
+        let issuers = self.servers.values().map(|server| server.settings());
+        self.limits.forget(&person, issuers.map(|settings| (settings.issuer.clone(), settings.tenant())));
         let sessions = self.browsers.forget(&person);
         self.questions.forget(&person);
         let connectors = match &self.connections {

@@ -18,6 +18,7 @@ use super::rewrite::Delegated;
 use super::settings::{ConnectorSettings, ConnectorTimeouts};
 use super::upload::{Upload, UploadBody, UploadEnd};
 use crate::checked_url::CheckedUrl;
+use crate::limit::Busy;
 use crate::tls;
 
 mod connection;
@@ -71,7 +72,7 @@ pub enum ForwardError {
     },
     /// It cannot serve for a while.
     #[error("the connector does not serve for {retry_after:?}, as it says")]
-    Busy {
+    NotReady {
         /// For how long, as it says.
         retry_after: Duration,
     },
@@ -81,6 +82,9 @@ pub enum ForwardError {
         /// For how long still.
         retry_after: Duration,
     },
+    /// It has too many calls already, and this one was not sent.
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// The agent stopped sending.
     #[error("the agent's body stalled")]
     UploadStalled,

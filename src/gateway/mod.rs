@@ -20,6 +20,7 @@ use crate::confirmation::Questions;
 use crate::connections::Connections;
 use crate::credential::{Credential, CredentialCache, Credentials};
 use crate::identity::{Caller, IssuerName, Peer};
+use crate::limit::Limits;
 use crate::metrics::{Metrics, ToolMetrics};
 use crate::oauth::authorization_server::AuthorizationServers;
 
@@ -28,6 +29,7 @@ use crate::pages::{Browsers, Pages, Visitor};
 use crate::policy::{Circumstances, Denial, Permit, Policy};
 use crate::tool::{Arguments, Confirm, ConnectorName, Tool};
 
+mod admission;
 mod answer;
 mod asking;
 mod authenticate;
@@ -102,6 +104,7 @@ pub struct Gateway {
     browsers: Arc<Browsers>,
     questions: Arc<Questions>,
     routes: Routes,
+    limits: Limits,
     policy: Arc<Policy>,
     handles: Arc<Handles>,
     states: Arc<StateKey>,
@@ -150,6 +153,11 @@ impl Gateway {
         let mut names: Vec<_> = open.map(|connector| &connector.name).collect();
         names.sort();
         names
+    }
+
+    /// It serves from now on: how many calls there are at a time is as its configuration says.
+    pub fn take_effect(&self) {
+        self.limits.take_effect();
     }
 
     /// The calls under way.
@@ -252,6 +260,7 @@ impl Gateway {
         call.decided(&permit);
         connector.resilience.check(&permit)?;
         let now = self.heed(&permit, call).await?;
+        let admitted = admission::admit(connector, &permit, call)?;
 
         let request_id = call.request_id();
         call.record.client_id = self.credentials.client_id(&permit).cloned();
@@ -265,10 +274,13 @@ impl Gateway {
             rewrite::delegate(request, &onward, &connector.pass_headers, &cleared, credential, request_id)
         };
         let attempts = Attempts::of(tool_call.is_idempotent, tool_call.outlives_agent);
-        let mut answer =
-            connector.forward(permit, || delegate(&credential), tool_call.body, attempts, call).await?;
+        let mut answer = connector
+            .forward(permit, &admitted, || delegate(&credential), tool_call.body, attempts, call)
+            .await?;
         if let Some(turned_away) = TurnedAway::read(&answer.response) {
             let claims = turned_away.claims.as_deref();
+            // Others have the place while an authorization server is asked.
+            answer.response.body_mut().leave_place();
             let renewed = self.credentials.renew(permit, &credential, claims, request_id, Now::read());
             let renewed = Box::pin(renewed).await?;
             if let Some(renewed) = renewed {
@@ -277,7 +289,8 @@ impl Gateway {
                 self.metrics.connector_retried(connector.name.as_str(), second_try.as_str());
                 call.record.second_try = Some(second_try);
                 call.carries(&renewed);
-                let again = connector.forward_again(permit, || delegate(&renewed), body, answer, call);
+                let (attempts, delegate) = (answer.attempts(), || delegate(&renewed));
+                let again = connector.forward_again(permit, &admitted, delegate, body, attempts, call);
                 answer = Box::pin(again).await?;
                 credential = renewed;
             }

@@ -23,6 +23,7 @@ use crate::audit::{AuditUnavailable, Fault, RefusalNote, RequestId};
 use crate::credential::ObtainError;
 use crate::error_chain::ErrorChain;
 use crate::identity::{Caller, Scopes};
+use crate::limit::LimitError;
 use crate::oauth::claims::ClaimsError;
 use crate::oauth::error_response::ErrorResponse;
 use crate::oauth::exchange::ExchangeError;
@@ -33,6 +34,7 @@ use crate::tool::ConnectorName;
 mod authentication;
 mod confirmation;
 mod forwarding;
+mod limit;
 mod mcp;
 mod obtaining;
 mod rest;
@@ -40,6 +42,7 @@ mod rest;
 use authentication::{answer_to_authentication, answer_to_claims};
 use confirmation::answer_to_confirmation;
 use forwarding::answer_to_forwarding;
+use limit::answer_to_limit;
 pub use mcp::Asks;
 use mcp::{answer_to_mcp, mcp_response};
 use obtaining::{answer_to_obtaining, wish};
@@ -81,6 +84,9 @@ pub enum Refusal {
     /// The request is none that an MCP connector takes, or its answer none that can be judged.
     #[error(transparent)]
     Mcp(#[from] McpError),
+    /// There are too many calls.
+    #[error(transparent)]
+    Limited(#[from] LimitError),
     /// There is no credential.
     #[error(transparent)]
     Obtain(#[from] ObtainError),
@@ -138,6 +144,7 @@ impl Refusal {
             Self::Rest(error) => answer_to_rest(error),
             Self::Mcp(error) => answer_to_mcp(error),
             Self::Denied(denial) | Self::Hidden(denial) => answer_to_denial(denial, caller),
+            Self::Limited(error) => answer_to_limit(error),
             Self::Obtain(error) => answer_to_obtaining(error, caller),
             Self::Unconfirmed(error) => answer_to_confirmation(error),
             Self::Forward(error) => answer_to_forwarding(error),
@@ -192,6 +199,7 @@ impl Refusal {
             | Self::Denied(_)
             | Self::Hidden(_)
             | Self::Mcp(_)
+            | Self::Limited(_)
             | Self::Forward(_)
             | Self::ClaimsDemanded { .. }
             | Self::NotRepeated

@@ -24,6 +24,7 @@ use crate::clock::Now;
 use crate::credential::{CredentialCache, Credentials};
 use crate::error_chain::ErrorChain;
 use crate::identity::{Caller, IssuerName, RuleName, Scopes};
+use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::oauth::authorization_server::AuthorizationServers;
 use crate::oauth::keys::Keys;
@@ -176,7 +177,9 @@ impl Rehearsal {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, (ConnectorName, UpstreamError)> {
         let gate = |connector: &ConnectorSettings| Gate::new(connector, &servers, public);
-        let routes = Routes::new(connectors, gate, metrics, None)?;
+        let limited = connectors.iter().map(|connector| (&connector.name, &connector.limits));
+        let limits = Limits::new(limited, None, metrics);
+        let routes = Routes::new(connectors, gate, &limits, metrics, None)?;
         let cache = Arc::new(CredentialCache::new(Arc::clone(metrics)));
         let credentials =
             Credentials::new(Arc::clone(&servers), cache, Recorder::for_rehearsal(), Arc::clone(metrics));

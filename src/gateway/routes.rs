@@ -23,6 +23,7 @@ use super::settings::{ConnectorSettings, Tools};
 use super::tool_call::CountedTool;
 use super::upload::{Upload, UploadBody};
 use crate::audit::{Destination, Ending};
+use crate::limit::{Gatekeeper, Limits, Place};
 use crate::metrics::{Metrics, ToolMetrics};
 use crate::tool::ConnectorName;
 
@@ -46,6 +47,8 @@ pub struct Connector {
     pub metrics: Arc<ToolMetrics>,
     /// What stands before it.
     pub gate: Arc<Gate>,
+    /// How many calls there may be.
+    pub gatekeeper: Arc<Gatekeeper>,
     /// The path under which agents call it.
     pub path: ConnectorPath,
     /// Where it is, for records.
@@ -62,7 +65,7 @@ pub enum ConnectorTools {
 }
 
 impl Routes {
-    /// The routes to these connectors, with a gate before each. What `previous` has of connections and knows of troubles is taken
+    /// The routes to these connectors, with a gate and limits before each. What `previous` has of connections and knows of troubles is taken
     /// over where nothing has changed.
     ///
     /// # Errors
@@ -71,6 +74,7 @@ impl Routes {
     pub fn new(
         connectors: Vec<ConnectorSettings>,
         gate: impl Fn(&ConnectorSettings) -> Gate,
+        limits: &Limits,
         metrics: &Metrics,
         previous: Option<&Self>,
     ) -> Result<Self, (ConnectorName, UpstreamError)> {
@@ -88,6 +92,7 @@ impl Routes {
                 resilience,
                 repeats: settings.repeats,
                 gate: Arc::new(gate(&settings)),
+                gatekeeper: limits.of(&settings.name),
                 metrics: metrics.no_tool(settings.name.as_str()),
                 tools: ConnectorTools::new(settings.tools, metrics),
                 name: settings.name,
@@ -192,7 +197,8 @@ impl Connector {
         self.upstream.timeouts().response
     }
 
-    /// Sends a request once, and waits for the head of the answer for so much `time`. How often that is done, `forward` decides.
+    /// Sends a request once, and waits for the head of the answer for so much `time`. How often that is done, `forward` decides. The
+    /// call has its `place` until the answer has been read, or there is none.
     ///
     /// # Errors
     ///
@@ -204,13 +210,14 @@ impl Connector {
         upload: &Arc<Upload>,
         time: Duration,
         outlives_agent: bool,
+        place: Place,
     ) -> Result<Response<AnswerBody>, ForwardError> {
-        let response = match outlives_agent {
-            true => self.send_detached(delegated, body, Arc::clone(upload), time).await?,
-            false => self.upstream.send(delegated, body, upload, time).await?,
+        let (response, place) = match outlives_agent {
+            true => self.send_detached(delegated, body, Arc::clone(upload), time, place).await?,
+            false => (self.upstream.send(delegated, body, upload, time).await?, place),
         };
         Ok(response.map(|body| {
-            let mut body = ConnectorBody::new(body, self.idle_timeout());
+            let mut body = ConnectorBody::new(body, self.idle_timeout(), place);
             if outlives_agent {
                 body.outlives_agent();
             }
@@ -218,20 +225,21 @@ impl Connector {
         }))
     }
 
-    /// Sends a request that goes on though the agent leaves while it waits.
+    /// Sends a request that goes on though the agent leaves while it waits, and keeps its place then.
     async fn send_detached(
         &self,
         delegated: Delegated,
         body: UploadBody,
         upload: Arc<Upload>,
         time: Duration,
-    ) -> Result<Response<ConnectorStream>, ForwardError> {
+        place: Place,
+    ) -> Result<(Response<ConnectorStream>, Place), ForwardError> {
         let (upstream, idle_timeout) = (self.upstream.clone(), self.idle_timeout());
         let (answered, answer) = oneshot::channel();
         tokio::spawn(async move {
             let response = upstream.send(delegated, body, &upload, time).await;
-            if let Err(Ok(response)) = answered.send(response) {
-                read_on(response.into_body(), idle_timeout);
+            if let Err(Ok((response, place))) = answered.send(response.map(|response| (response, place))) {
+                read_on(response.into_body(), idle_timeout, place);
             }
         });
         answer.await.unwrap_or_else(|_| Err(ForwardError::Broke("the request's task failed".to_owned())))
@@ -253,6 +261,16 @@ pub enum AnswerBody {
     Connector(ConnectorBody),
     /// It was read, and this was written anew from it.
     Written(Bytes),
+}
+
+impl AnswerBody {
+    /// Gives its place back, though it has not been read: nothing more is wanted of the connector.
+    pub fn leave_place(&mut self) {
+        match self {
+            Self::Connector(body) => body.leave_place(),
+            Self::Written(_) => {}
+        }
+    }
 }
 
 impl ConnectorAnswer {

@@ -11,6 +11,7 @@ use super::origin::Origin;
 use super::path::ConnectorPath;
 use super::rest::ToolMatch;
 use crate::checked_url::CheckedUrl;
+use crate::limit::LimitSettings;
 use crate::pages::PagesSettings;
 use crate::tool::{ConnectorName, Target, Tool};
 
@@ -35,6 +36,8 @@ pub struct ConnectorSettings {
     pub timeouts: ConnectorTimeouts,
     /// Whether calls that may be repeated are, where it throttles or fails.
     pub repeats: bool,
+    /// How many calls there may be.
+    pub limits: LimitSettings,
 }
 
 /// How agents reach the gateway, and what they can prove on the way.

@@ -10,6 +10,7 @@ use crate::audit::{AuditLog, Exchanges, Privacy, Recorder};
 use crate::confirmation::Questions;
 use crate::connections::Connections;
 use crate::credential::{CredentialCache, Credentials};
+use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::oauth::authorization_server::AuthorizationServers;
 use crate::oauth::dpop::{ProofChecker, ProofMemory};
@@ -89,7 +90,10 @@ impl Gateway {
         let proofs = public.public_url.as_ref().map(|url| ProofChecker::new(url, requires_nonce, memory));
         let gate = |connector: &ConnectorSettings| Gate::new(connector, &servers, &public);
         let catalog = Catalog::of(&connectors, &policy);
-        let routes = Routes::new(connectors, gate, &metrics, previous.map(|previous| &previous.routes))?;
+        let limited = connectors.iter().map(|connector| (&connector.name, &connector.limits));
+        let limits = Limits::new(limited, previous.map(|previous| &previous.limits), &metrics);
+        let routes =
+            Routes::new(connectors, gate, &limits, &metrics, previous.map(|previous| &previous.routes))?;
         let pages = public.pages.map(|settings| {
             let (servers, browsers, questions) =
                 (Arc::clone(&servers), Arc::clone(&browsers), Arc::clone(&questions));
@@ -101,6 +105,7 @@ impl Gateway {
             browsers,
             questions,
             routes,
+            limits,
             verifier: Verifier::new(Arc::clone(&servers), proofs),
             policy: Arc::new(policy),
             handles,

@@ -1,5 +1,6 @@
 //! The agent's body on its way to the connector: streamed, never collected, and watched.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -40,7 +41,7 @@ pub struct Upload {
     kept: Mutex<Kept>,
 }
 
-/// A copy of what has been passed on, as long as it is small.
+/// A copy of what has come from the agent, as long as it is small.
 #[derive(Debug)]
 enum Kept {
     /// So far.
@@ -117,6 +118,10 @@ impl Upload {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn keeps_more(&self) -> bool {
+        matches!(*self.kept(), Kept::Part(_))
+    }
+
     fn keep(&self, data: &[u8], is_last: bool) {
         let mut kept = self.kept();
         if let Kept::Part(part) = &mut *kept {
@@ -169,7 +174,8 @@ pub struct UploadBody {
 
 /// Where the body comes from.
 enum Source {
-    Agent(Incoming),
+    /// From the agent. What was read ahead goes before the rest.
+    Agent { ahead: VecDeque<Bytes>, rest: Incoming },
     /// It was read before, and this goes on in its place.
     Read(Option<Bytes>),
     /// The copy that was kept of it.
@@ -180,7 +186,7 @@ impl UploadBody {
     /// Streams `body`, as long as something comes at least every `idle_timeout`.
     pub fn new(body: Incoming, idle_timeout: Duration) -> (Self, Arc<Upload>) {
         let kept = if body.is_end_stream() { Kept::Whole(Bytes::new()) } else { Kept::Part(Vec::new()) };
-        Self::from(Source::Agent(body), kept, idle_timeout)
+        Self::from(Source::Agent { ahead: VecDeque::new(), rest: body }, kept, idle_timeout)
     }
 
     /// Sends a body that has been read.
@@ -199,6 +205,33 @@ impl UploadBody {
         let upload = Upload::new(kept);
         (Self { body, idle: IdleDeadline::new(idle_timeout), upload: Arc::clone(&upload) }, upload)
     }
+
+    /// Reads the agent's body ahead while its call waits, as far as it is kept: a message or a form is all there then, and what comes next on
+    /// the connection is that the agent leaves. Over HTTP/1 nobody would notice that otherwise before the body is wanted.
+    ///
+    /// It ends when the agent breaks off, and then alone.
+    pub async fn read_ahead(&mut self) {
+        if let Source::Agent { ahead, rest } = &mut self.body {
+            while self.upload.keeps_more() {
+                match rest.frame().await {
+                    Some(Ok(frame)) => {
+                        if let Ok(data) = frame.into_data() {
+                            self.upload.keep(&data, rest.is_end_stream());
+                            ahead.push_back(data);
+                        }
+                    }
+                    Some(Err(_)) => return self.upload.ended(UploadEnd::Broke),
+                    None => self.upload.keep(&[], true),
+                }
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// The call has waited: the connector's time begins.
+    pub fn set_out(&self) {
+        self.upload.progressed(0);
+    }
 }
 
 impl HttpBody for UploadBody {
@@ -211,7 +244,13 @@ impl HttpBody for UploadBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         let body = match &mut this.body {
-            Source::Agent(body) => body,
+            Source::Agent { ahead, rest } => {
+                if let Some(data) = ahead.pop_front() {
+                    this.upload.progressed(data.len());
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                rest
+            }
             Source::Read(body) => {
                 let body = body.take();
                 this.upload.progressed(body.as_ref().map_or(0, Bytes::len));
@@ -253,14 +292,20 @@ impl HttpBody for UploadBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.body {
-            Source::Agent(body) => body.is_end_stream(),
+            Source::Agent { ahead, rest } => ahead.is_empty() && rest.is_end_stream(),
             Source::Read(body) | Source::Kept(body) => body.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.body {
-            Source::Agent(body) => body.size_hint(),
+            Source::Agent { ahead, rest } => {
+                let ahead = ahead.iter().map(|data| data.len() as u64).sum::<u64>();
+                let (rest, mut hint) = (rest.size_hint(), SizeHint::new());
+                hint.set_lower(rest.lower().saturating_add(ahead));
+                rest.upper().into_iter().for_each(|upper| hint.set_upper(upper.saturating_add(ahead)));
+                hint
+            }
             Source::Read(body) | Source::Kept(body) => {
                 SizeHint::with_exact(body.as_ref().map_or(0, Bytes::len) as u64)
             }

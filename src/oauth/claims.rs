@@ -104,10 +104,7 @@ pub fn check_agent_alone(
     Ok(VerifiedClaims {
         issuer_name: settings.name.clone(),
         issuer: settings.issuer.clone(),
-        tenant: match &settings.kind {
-            IssuerKind::Entra { tenant } => tenant.clone(),
-            IssuerKind::Oidc => Tenant::Sole,
-        },
+        tenant: settings.tenant(),
         subject: Subject::new(actor.as_str()),
         actor: Some(actor),
         may_act: None,

@@ -82,6 +82,14 @@ pub struct IssuerSettings {
 }
 
 impl IssuerSettings {
+    /// The tenant of its people.
+    pub fn tenant(&self) -> Tenant {
+        match &self.kind {
+            IssuerKind::Entra { tenant } => tenant.clone(),
+            IssuerKind::Oidc => Tenant::Sole,
+        }
+    }
+
     /// Where its people's identifiers mean something: the tenant, or where there is none, the issuer.
     pub fn realm(&self) -> &str {
         match &self.kind {

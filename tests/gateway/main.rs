@@ -25,6 +25,7 @@ mod http;
 mod http2;
 mod id_jag;
 mod lifecycle;
+mod limits;
 mod log;
 mod mcp;
 mod metadata;

@@ -208,7 +208,7 @@ async fn the_application_is_throttled_for_all_who_use_it_and_nobody_as_a_person(
 async fn a_service_that_names_the_time_when_it_is_back_is_believed_and_asked_by_the_next_call() {
     let bed = TestBed::start().await;
     bed.connector.script().once(Reply::status(503).header("retry-after", "120").body("maintenance"));
-    assert_eq!(delay(get(&bed, "ada").await, 503, "connector_busy").await, 120);
+    assert_eq!(delay(get(&bed, "ada").await, 503, "connector_not_ready").await, 120);
     assert_eq!(get(&bed, "ada").await.status(), 200, "it says nothing about her");
 
     bed.connector.script().always(Reply::status(503).body("it is broken"));

@@ -255,6 +255,7 @@ fn configuration(
     issuers: [{issuers}]
     audience: {audience}
     timeouts: {{ connect: 60s, response: {response}s, idle: 60s }}
+    limits: {{ concurrent: 65536 }}
     tools:
 ",
                 entry = connector_name(name, grant),

@@ -70,6 +70,12 @@ pub struct Delegation<'a> {
     /// What the person was asked, and where they agreed.
     #[serde(skip_serializing_if = "Option::is_none")]
     confirmation: Option<Confirmation<'a>>,
+    /// The limit that refused the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<Cow<'a, str>>,
+    /// How it waited for a place at its connector.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<Queue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     authenticated_after_us: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,6 +101,14 @@ struct Confirmation<'a> {
     /// `page` or `form`.
     #[serde(skip_serializing_if = "Option::is_none")]
     agreed_by: Option<&'static str>,
+}
+
+/// How a call waited for a place at its connector.
+#[derive(Serialize)]
+struct Queue {
+    waited_us: u64,
+    /// `served`, `timed_out` or `left`.
+    ended: &'static str,
 }
 
 /// The value of an argument.
@@ -145,6 +159,10 @@ impl<'a> Delegation<'a> {
                 agreed_at: note.agreed.map(|(at, _)| u64::try_from(at.as_millis()).unwrap_or(u64::MAX)),
                 agreed_by: note.agreed.map(|(_, by)| by),
             }),
+            limit: record.limit.as_deref().map(|limit| texts.name(limit)),
+            queue: record
+                .queue
+                .map(|queue| Queue { waited_us: microseconds(queue.waited), ended: queue.end.as_str() }),
             authenticated_after_us: stages.authenticated.map(microseconds),
             identified_after_us: stages.identified.map(microseconds),
             decided_after_us: stages.decided.map(microseconds),

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::{append, append_or_name};
 use crate::audit::keyed::{AuditKey, Epoch, KEY_BYTES_MIN, Privacy};
 use crate::audit::record::{
-    CallRecord, Destination, Ending, Fault, McpOperation, Record, RefusalNote, RequestId, StageTimes,
+    CallRecord, Destination, Ending, Fault, McpOperation, QueueEnd, QueueNote, Record, RefusalNote,
+    RequestId, StageTimes,
 };
 use crate::identity::{
     Actor, Audience, Authentication as SignIn, Caller, Peer, RuleName, Scopes, SecretToken, Tenant,
@@ -445,6 +446,23 @@ fn what_is_broken_is_found() {
             "{required}: {faults:?}"
         );
     }
+}
+
+#[test]
+fn a_record_says_which_limit_refused_the_call_and_how_it_waited() {
+    let (_, limited) = call(&CallRecord {
+        limit: Some("connectors.mail.limits.per_person".into()),
+        ..refused("rate_limited", false)
+    });
+    expect(&limited, "/unmapped/obo/limit", json!("connectors.mail.limits.per_person"));
+    for (end, ended) in
+        [(QueueEnd::Served, "served"), (QueueEnd::TimedOut, "timed_out"), (QueueEnd::Left, "left")]
+    {
+        let queue = Some(QueueNote { waited: Duration::from_micros(1_234), end });
+        let (_, value) = call(&CallRecord { queue, ..answered() });
+        expect(&value, "/unmapped/obo/queue", json!({ "waited_us": 1_234, "ended": ended }));
+    }
+    assert_eq!(call(&answered()).1.pointer("/unmapped/obo/queue"), None);
 }
 
 #[test]

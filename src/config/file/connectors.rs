@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Confirm, Connection, DURATION, Named, Tool};
+use super::{Confirm, Connection, ConnectorLimits, DURATION, Named, Tool};
 
 /// A system that agents call.
 #[derive(Deserialize, JsonSchema)]
@@ -76,6 +76,8 @@ pub struct Connector {
     /// off, where that cannot do a thing twice: GET, HEAD, PUT, DELETE and OPTIONS, lists and reads of MCP, and tools whose
     /// `annotations` say `read_only` or `idempotent`. Default: true.
     pub retries: Option<bool>,
+    /// How many calls of it there may be, in a time and at a time.
+    pub limits: Option<ConnectorLimits>,
     /// MCP: what an agent gets that asks for a list without a person, with a token of its own. `refuse`: nothing.
     /// `app_only`: the server's list, got with the application's identity. `configured`: the tools that are written
     /// here. Default: `refuse`.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-use super::{DURATION, Identity, Named};
+use super::{DURATION, Identity, Limits, Named};
 
 /// One operation that agents can call.
 #[derive(Clone, Default, Deserialize, JsonSchema)]
@@ -33,6 +33,8 @@ pub struct Tool {
     /// How long ago the caller may have signed in (`auth_time`), such as `15m` or `12h`, in place of the connector's setting.
     #[schemars(regex(pattern = DURATION))]
     pub max_age: Option<String>,
+    /// How many calls of it there may be in a time, beside what its connector and the gateway say.
+    pub limits: Option<Limits>,
     /// What the tool does, in a sentence: for people, and for a list that is served from configuration.
     pub description: Option<String>,
     /// What the tool does, for policies. What an MCP server says of itself is not relied on.
@@ -59,6 +61,7 @@ impl Tool {
             required_acrs: this.required_acrs.or(other.required_acrs),
             required_acr: this.required_acr.or(other.required_acr),
             max_age: this.max_age.or(other.max_age),
+            limits: this.limits.or(other.limits),
             description: this.description.or(other.description),
             annotations: match (this.annotations, other.annotations) {
                 (Some(this), Some(other)) => Some(this.over(other)),

@@ -1,18 +1,20 @@
 //! `connectors`: what agents can call, and where it is.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::files::authorities;
 use super::issuers::{Issuers, KnownIssuer};
 use super::target::TargetNames;
 use super::tools::{Host, Ways};
-use super::{headers, modes, origins, target, tools, values};
+use super::{headers, limits, modes, origins, target, tools, values};
 use crate::checked_url::CheckedUrl;
 use crate::config::at::At;
 use crate::config::file::{self, ConnectorKind, File, Identity};
 use crate::config::nearest::suggestion;
 use crate::gateway::path::{CanonicalPath, ConnectorPath};
 use crate::gateway::{ConnectorSettings, ConnectorTimeouts, Origin};
+use crate::limit::RateLimit;
 use crate::tool::ConnectorName;
 
 /// Checks all connectors.
@@ -27,6 +29,8 @@ pub fn settings(file: &File, root: &At<'_>, issuers: &Issuers) -> Option<Vec<Con
         Some(origins) => origins::origins(&origins_at, origins),
         None => (!origins_at.is_written()).then(Vec::new),
     };
+    let gateways_limits = limits::of_gateway(file.limits.as_ref(), &root.key("limits"));
+    let gateways = Gateways { origins: gateways_origins.as_deref(), limits: gateways_limits.as_deref() };
     let publishes = issuers.settings.iter().any(|issuer| issuer.publication.is_some());
     let mut paths: HashMap<ConnectorPath, &str> = HashMap::new();
     let mut checked = Vec::new();
@@ -45,9 +49,15 @@ pub fn settings(file: &File, root: &At<'_>, issuers: &Issuers) -> Option<Vec<Con
         {
             at.key("path").fault_found("lies under /issuers, where `publish_metadata` publishes metadata");
         }
-        checked.push(connector_settings(name, connector, &at, path, gateways_origins.as_deref(), issuers));
+        checked.push(connector_settings(name, connector, &at, path, &gateways, issuers));
     }
     checked.into_iter().collect()
+}
+
+/// What the gateway says of all connectors. `None` when it has faults.
+struct Gateways<'a> {
+    origins: Option<&'a [Origin]>,
+    limits: Option<&'a [Arc<RateLimit>]>,
 }
 
 fn connector_settings(
@@ -55,7 +65,7 @@ fn connector_settings(
     connector: &file::Connector,
     at: &At<'_>,
     path: Option<ConnectorPath>,
-    gateways_origins: Option<&[Origin]>,
+    gateways: &Gateways<'_>,
     issuers: &Issuers,
 ) -> Option<ConnectorSettings> {
     let kind = at.key("kind").required(connector.kind, "`rest` for an HTTP API, `mcp` for an MCP server");
@@ -66,7 +76,7 @@ fn connector_settings(
     let allowed_origins = match &connector.allowed_origins {
         Some(own) => origins::origins(&at.key("allowed_origins"), own),
         None if at.key("allowed_origins").is_written() => None,
-        None => gateways_origins.map(<[_]>::to_vec),
+        None => gateways.origins.map(<[_]>::to_vec),
     };
     let issuers = issuers_of(connector, at, issuers);
     let names = TargetNames::of(connector, at, upstream.as_ref());
@@ -74,6 +84,7 @@ fn connector_settings(
     let listed = kind.and_then(|kind| tools::of(connector, kind, at));
     let listed = listed.as_ref().map(Option::as_deref);
     modes::check(connector, listed.flatten(), at);
+    let limits = limits::of_connector(connector, listed.flatten(), at, gateways.limits);
     let uses = |mode| {
         let listed = kind.zip(listed);
         listed.is_some_and(|(kind, tools)| modes::in_use(connector, tools, kind).any(|used| used == mode))
@@ -115,6 +126,7 @@ fn connector_settings(
         allowed_origins: allowed_origins?,
         timeouts: timeouts?,
         repeats: connector.retries.unwrap_or(true),
+        limits: limits?,
     })
 }
 

@@ -12,6 +12,7 @@ mod exchange;
 mod files;
 mod headers;
 mod issuers;
+mod limits;
 mod modes;
 mod openapi;
 mod origins;

@@ -78,7 +78,8 @@ pub fn size(at: &At<'_>, text: Option<&str>, bytes_min: u64) -> Option<Option<u6
     }
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+/// The duration that such a text stands for.
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().ok()?;

@@ -49,6 +49,7 @@ fn json_says_all_that_is_declared_for_a_tool() {
             "issuers": ["contoso"],
             "required_scopes": ["send"],
             "required_sign_in": { "acrs": ["c1"], "acr": [], "max_age_seconds": 900 },
+            "limits": [],
             "confirm": false,
             "annotations": { "read_only": false, "destructive": true },
             "arguments": {},

@@ -154,6 +154,29 @@ fn id_jag() {
 }
 
 #[test]
+fn limits() {
+    let files = Files::new();
+    files.pair("gateway", &PKCS_RSA_SHA256, [2026, 2036]);
+    files.pair("client", &PKCS_RSA_SHA256, [2026, 2036]);
+    check_example(
+        "limits.yaml",
+        &files,
+        &[],
+        "CONNECTOR  TOOL           MATCH          IDENTITY      ALLOWED BY                    SCOPES\n\
+         crm        list_contacts  GET /contacts  on_behalf_of  everyone works with contacts  api://crm/Contacts.Read\n\
+         \x20          export         GET /export    on_behalf_of  everyone works with contacts  api://crm/Contacts.Read\n\
+         \n\
+         LIMITED         FOR          CALLS                 AT A TIME\n\
+         all connectors  each person  600 in 1m             100\n\
+         all connectors  each agent   6000 in 1m            6000\n\
+         crm             all callers  100 in 1s             100\n\
+         crm             all callers  128 wait, 5s at most  64\n\
+         crm/export      each person  5 in 1h               5\n\
+         \ngood: 1 issuer, 1 connector, 2 tools, 1 rule\n",
+    );
+}
+
+#[test]
 fn openapi() {
     let files = Files::new();
     files.write("keycloak-client-secret", "change-me\n");
@@ -232,6 +255,7 @@ fn each_example_has_a_test() {
         "id-jag.yaml",
         "keycloak.yaml",
         "library-api.json",
+        "limits.yaml",
         "mcp.yaml",
         "openapi.yaml",
         "policies.cedar",

@@ -14,6 +14,7 @@ mod examples;
 mod exchange;
 mod files;
 mod issuers;
+mod limits;
 mod openapi;
 mod pages;
 mod policy;

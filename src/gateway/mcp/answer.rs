@@ -206,7 +206,7 @@ impl Answering<'_> {
 }
 
 async fn collect(body: ConnectorBody, idle_timeout: Duration) -> Result<Bytes, McpError> {
-    let mut body = body.into_stream();
+    let (mut body, _place) = body.into_parts();
     let mut read = BytesMut::new();
     loop {
         let frame = tokio::time::timeout(idle_timeout, body.frame()).await;

@@ -131,6 +131,12 @@ impl Method {
         }
     }
 
+    /// Whether it is work for the server, as far as how much there is of that at a time goes: no look whether it is there, no end of
+    /// other work, and no stream that is kept open to hear of news.
+    pub const fn is_work(self) -> bool {
+        !matches!(self, Self::Ping | Self::TasksCancel | Self::SubscriptionsListen)
+    }
+
     /// Whether it may be answered with a question to the person, since 2026-07-28 (Multi Round-Trip Requests).
     pub const fn may_want_input(self) -> bool {
         matches!(self, Self::ToolsCall | Self::PromptsGet | Self::ResourcesRead)

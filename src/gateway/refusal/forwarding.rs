@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::RETRY_AFTER_DEFAULT;
+use super::limit::answer_to_busy;
 use crate::audit::Fault;
 use crate::gateway::answer::Answer;
 use crate::gateway::forward::ForwardError;
@@ -47,9 +48,10 @@ pub fn answer_to_forwarding(error: &ForwardError) -> Answer {
         ),
         ForwardError::Throttled { retry_after } => throttled(retry_after.unwrap_or(RETRY_AFTER_DEFAULT)),
         ForwardError::LeftAlone { retry_after } => throttled(*retry_after),
-        ForwardError::Busy { retry_after } => Answer::later(
+        ForwardError::Busy(busy) => answer_to_busy(*busy),
+        ForwardError::NotReady { retry_after } => Answer::later(
             StatusCode::SERVICE_UNAVAILABLE,
-            "connector_busy",
+            "connector_not_ready",
             Fault::Connector,
             "The service behind this tool cannot serve anybody at the moment; try again when the time that it asks for is over.",
             *retry_after,

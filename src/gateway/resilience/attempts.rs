@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::only_a_delay;
+use crate::gateway::admission;
 use crate::gateway::call::Call;
 use crate::gateway::forward::ForwardError;
 use crate::gateway::refusal::Refusal;
@@ -16,6 +17,7 @@ use crate::gateway::rewrite::Delegated;
 use crate::gateway::routes::{AnswerBody, Connector, ConnectorAnswer};
 use crate::gateway::tool_call::CallBody;
 use crate::gateway::upload::{Upload, UploadBody};
+use crate::limit::Admitted;
 use crate::policy::Permit;
 use crate::sparing::{pause_before, retry_after};
 
@@ -75,7 +77,8 @@ impl Setback {
                 | ForwardError::UploadStalled
                 | ForwardError::UploadBroke
                 | ForwardError::Throttled { .. }
-                | ForwardError::Busy { .. }
+                | ForwardError::NotReady { .. }
+                | ForwardError::Busy(_)
                 | ForwardError::LeftAlone { .. }
                 | ForwardError::CircuitOpen { .. },
             ) => None,
@@ -145,8 +148,8 @@ impl Attempts {
 }
 
 impl Connector {
-    /// Forwards a request with this body, and waits for the head of the answer; where the connector throttles or fails, more than
-    /// once, within `attempts`. `delegate` makes the request, anew each time.
+    /// Forwards a request with this body when it has a place at the connector, and waits for the head of the answer; where the connector
+    /// throttles or fails, more than once, within `attempts`. `delegate` makes the request, anew each time.
     ///
     /// # Errors
     ///
@@ -154,6 +157,7 @@ impl Connector {
     pub async fn forward(
         &self,
         permit: &Permit,
+        admitted: &Admitted<'_>,
         delegate: impl Fn() -> Result<Delegated, RequestError>,
         body: CallBody,
         attempts: Attempts,
@@ -165,10 +169,10 @@ impl Connector {
         };
         call.track_upload(&upload);
         self.resilience.retries.save();
-        self.attempt(permit, delegate, body, upload, attempts, call).await
+        self.attempt(permit, admitted, delegate, (body, upload), attempts, call).await
     }
 
-    /// Forwards a request with another credential, and the copy of its body that was kept; `turned_away` is the answer before.
+    /// Forwards a request with another credential, and the copy of its body that was kept, after so many `attempts` without it.
     ///
     /// # Errors
     ///
@@ -176,24 +180,25 @@ impl Connector {
     pub async fn forward_again(
         &self,
         permit: &Permit,
+        admitted: &Admitted<'_>,
         delegate: impl Fn() -> Result<Delegated, RequestError>,
         body: Bytes,
-        turned_away: ConnectorAnswer,
+        attempts: Attempts,
         call: &mut Call,
     ) -> Result<ConnectorAnswer, Refusal> {
-        let (body, upload) = UploadBody::again(body);
-        self.attempt(permit, delegate, body, upload, turned_away.attempts(), call).await
+        self.attempt(permit, admitted, delegate, UploadBody::again(body), attempts, call).await
     }
 
     async fn attempt(
         &self,
         permit: &Permit,
+        admitted: &Admitted<'_>,
         delegate: impl Fn() -> Result<Delegated, RequestError>,
-        mut body: UploadBody,
-        mut upload: Arc<Upload>,
+        (mut body, mut upload): (UploadBody, Arc<Upload>),
         mut attempts: Attempts,
         call: &mut Call,
     ) -> Result<ConnectorAnswer, Refusal> {
+        let mut place = admission::place(admitted, &mut body, call).await?;
         let (began, time) = (Instant::now(), self.response_timeout());
         let mut left = time;
         let result = loop {
@@ -201,7 +206,7 @@ impl Connector {
             let probe = self.resilience.admit(permit)?;
             attempts.made += 1;
             call.record.attempts += 1;
-            let result = self.send(delegated, body, &upload, left, attempts.outlives_agent).await;
+            let mut result = self.send(delegated, body, &upload, left, attempts.outlives_agent, place).await;
             self.resilience.judge(permit, probe, &result);
             let Some((setback, pause)) = self.before_another(&attempts, &result, permit, began) else {
                 break result;
@@ -209,11 +214,17 @@ impl Connector {
             let Some(kept) = upload.take_whole().filter(|_| self.resilience.retries.spend()) else {
                 break result;
             };
-            drop(result);
-            self.resilience.metrics.retried(setback.as_str());
+            // Others have the place meanwhile; and where one of them has it still, the connector has answered all that it can.
+            if let Ok(response) = &mut result {
+                response.body_mut().leave_place();
+            }
             tokio::time::sleep(pause).await;
             attempts.paused += pause;
             call.record.paused += pause;
+            let Some(again) = admitted.again() else { break result };
+            place = again;
+            drop(result);
+            self.resilience.metrics.retried(setback.as_str());
             left = time.saturating_sub(began.elapsed());
             (body, upload) = UploadBody::again(kept);
         };

@@ -165,10 +165,11 @@ impl ForwardError {
         match self {
             Self::Unreachable(_) | Self::ConnectTimedOut | Self::Unsent(_) => Blame::Connector,
             Self::ResponseTimedOut | Self::Broke(_) => Blame::ConnectorOrRequest,
-            Self::Upgraded | Self::Throttled { .. } | Self::Busy { .. } => Blame::Nothing,
+            Self::Upgraded | Self::Throttled { .. } | Self::NotReady { .. } => Blame::Nothing,
             Self::Address
             | Self::UploadStalled
             | Self::UploadBroke
+            | Self::Busy(_)
             | Self::LeftAlone { .. }
             | Self::CircuitOpen { .. } => Blame::Agent,
         }
@@ -180,7 +181,7 @@ fn only_a_delay<B>(response: &Response<B>) -> Option<ForwardError> {
     let delay = retry_after(response.headers()).map(|delay| delay.min(RETRY_AFTER_MAX));
     match (response.status(), delay) {
         (StatusCode::TOO_MANY_REQUESTS, retry_after) => Some(ForwardError::Throttled { retry_after }),
-        (StatusCode::SERVICE_UNAVAILABLE, Some(retry_after)) => Some(ForwardError::Busy { retry_after }),
+        (StatusCode::SERVICE_UNAVAILABLE, Some(retry_after)) => Some(ForwardError::NotReady { retry_after }),
         _ => None,
     }
 }

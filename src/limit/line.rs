@@ -1,0 +1,214 @@
+//! The line before a connector: places, and those who wait for one.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::places::Places;
+use super::settings::LineSettings;
+use super::turns::{Busy, BusyReason, Turns};
+use super::who::Who;
+use crate::metrics::{LineCounts, LineMetrics, Metrics};
+
+type Ticket = oneshot::Sender<Place>;
+
+/// The line before one connector. It outlives reloads, as the calls do that are under way.
+pub struct Line {
+    places: Places,
+    /// Of those under way it knows only while `places` leave them to it.
+    turns: Mutex<Turns<Ticket>>,
+    metrics: LineMetrics,
+}
+
+/// A place at a connector, until it is dropped. `None`: the call needs none.
+pub struct Place(Option<Arc<Line>>);
+
+impl Place {
+    /// What is held by a call that needs no place.
+    pub const NONE: Self = Self(None);
+}
+
+/// What came of asking for a place.
+pub enum Asked {
+    /// One was free.
+    Place(Place),
+    /// None was.
+    Waiting(Waiting),
+}
+
+/// A call that waits for its turn, until it is dropped.
+pub struct Waiting {
+    line: Arc<Line>,
+    who: Who,
+    /// By which it leaves the line. `None`: it has had its turn.
+    number: Option<u64>,
+    timeout: Duration,
+    turn: oneshot::Receiver<Place>,
+}
+
+impl Line {
+    /// Nobody is there yet. The metrics show how many there are as long as the line exists.
+    pub fn new(settings: LineSettings, connector: &str, metrics: &Metrics) -> Arc<Self> {
+        let line = Arc::new(Self {
+            places: Places::new(settings.concurrent),
+            turns: Mutex::new(Turns::new(settings, Instant::now())),
+            metrics: metrics.lines.of(connector),
+        });
+        let watched = Arc::downgrade(&line);
+        metrics.lines.watch(connector, move || watched.upgrade().map(|line| line.counts()));
+        line
+    }
+
+    /// Other settings.
+    pub fn set(self: &Arc<Self>, settings: LineSettings) {
+        let tickets: Vec<_> = self.change(|turns| {
+            turns.set(settings, Instant::now());
+            std::iter::from_fn(|| turns.next()).collect()
+        });
+        tickets.into_iter().for_each(|ticket| self.hand_over(ticket));
+    }
+
+    /// Whether a call that asks now could get a place in time.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`] when there is none, and none to be expected.
+    pub fn has_room(&self, who: impl FnOnce() -> Who) -> Result<(), Busy> {
+        if self.places.taken().is_some() {
+            return Ok(());
+        }
+        let (who, now) = (who(), Instant::now());
+        self.change(|turns| if turns.is_free() { Ok(()) } else { turns.has_room(&who, now) })
+    }
+
+    /// Takes a place, or stands in line for one.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`] when there is none, and none to be expected in time.
+    pub fn ask(self: &Arc<Self>, who: impl FnOnce() -> Who) -> Result<Asked, Busy> {
+        if self.places.take() {
+            return Ok(Asked::Place(self.place()));
+        }
+        let (who, now) = (who(), Instant::now());
+        self.change(|turns| {
+            // Whoever waits while a place is free has it already: it is given as soon as it is.
+            if turns.is_free() {
+                turns.take(now);
+                return Ok(Asked::Place(self.place()));
+            }
+            turns.has_room(&who, now)?;
+            let (ticket, turn) = oneshot::channel();
+            let number = Some(turns.join(&who, ticket));
+            let timeout = turns.timeout();
+            Ok(Asked::Waiting(Waiting { line: Arc::clone(self), who, number, timeout, turn }))
+        })
+    }
+
+    /// Takes a place if one is free, which is to say that nobody waits.
+    pub fn take_free(self: &Arc<Self>) -> Option<Place> {
+        let is_taken = self.places.take()
+            || self.change(|turns| {
+                let is_free = turns.is_free();
+                if is_free {
+                    turns.take(Instant::now());
+                }
+                is_free
+            });
+        is_taken.then(|| self.place())
+    }
+
+    fn place(self: &Arc<Self>) -> Place {
+        Place(Some(Arc::clone(self)))
+    }
+
+    /// Gives a place back, and on to whose turn it is. In between nobody else can take it.
+    fn release(&self) -> Option<Ticket> {
+        if self.places.give_back() {
+            return None;
+        }
+        self.change(|turns| {
+            turns.release(Instant::now());
+            turns.next()
+        })
+    }
+
+    /// Whoever has left since gets nothing, and the next one does.
+    fn hand_over(self: &Arc<Self>, ticket: Ticket) {
+        let mut next = Some(ticket);
+        while let Some(ticket) = next.take() {
+            if let Err(mut unwanted) = ticket.send(self.place()) {
+                unwanted.0 = None;
+                next = self.release();
+            }
+        }
+    }
+
+    /// Changes what the line knows. From before that until a place is free that nobody waits for, it alone counts places.
+    fn change<T>(&self, change: impl FnOnce(&mut Turns<Ticket>) -> T) -> T {
+        let mut turns = self.lock();
+        if let Some(taken) = self.places.close() {
+            turns.begin(taken);
+        }
+        let changed = change(&mut turns);
+        if turns.is_free() {
+            self.places.open(turns.under_way(), turns.concurrent());
+        }
+        changed
+    }
+
+    /// How many calls have a place, and how many wait for one.
+    fn counts(&self) -> LineCounts {
+        let turns = self.lock();
+        let under_way = self.places.taken().unwrap_or_else(|| turns.under_way());
+        LineCounts { under_way, waiting: turns.waiting() }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Turns<Ticket>> {
+        // Numbers and lines are changed together, and nothing in between can panic.
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(line) = self.0.take() else { return };
+        if let Some(next) = line.release() {
+            line.hand_over(next);
+        }
+    }
+}
+
+impl Waiting {
+    /// Waits for the turn, and no longer than calls wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`] when it does not come in time.
+    pub async fn turn(mut self) -> Result<Place, Busy> {
+        let began = Instant::now();
+        let turn = match tokio::time::timeout(self.timeout, &mut self.turn).await {
+            Ok(turn) => turn.ok(),
+            // It may have come at the last moment.
+            Err(_) => {
+                self.turn.close();
+                self.turn.try_recv().ok()
+            }
+        };
+        self.line.metrics.waited(began.elapsed());
+        let Some(place) = turn else {
+            return Err(self.line.change(|turns| turns.busy(BusyReason::TimedOut)));
+        };
+        self.number = None;
+        Ok(place)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.line.change(|turns| turns.leave(&self.who, number));
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Whose turn it is at a connector that takes so many calls at a time.
+//!
+//! Those who wait stand in lines by agent and, within an agent's, by person. Each agent has a turn after the other, whatever they have
+//! waiting, and so has each person of an agent. Who comes along and had nothing waiting goes first, once in each round: so those with
+//! few calls hardly notice one with many, and it still has its turns (as new flows do in FQ-CoDel, RFC 8290 section 4.2).
+//!
+//! No agent takes up the whole room for waiting: one more of its calls may wait as long as it has fewer waiting than there is room left,
+//! and so with a person within that. One agent alone can fill half of the room, two a third each; whoever comes last always finds some. So
+//! nobody who waits is ever sent away for somebody else.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::settings::LineSettings;
+use super::who::{Key, Who};
+
+/// What an agent waits that was sent away, while nobody knows how long the connector takes.
+const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
+/// The longest that it is told to wait. A connector that hangs may be well again by then.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+/// How much of the pace is what it was before: short enough to follow a connector within some ten calls.
+const PACE_WEIGHT: u32 = 7;
+/// Most turns in a row of those who have just come, while others wait: a crowd of whom each comes once would otherwise hold up for
+/// ever whoever has two calls waiting, and those who were there would be remembered as long.
+const FRESH_IN_A_ROW_MAX: usize = 16;
+
+/// A call has no place at its connector.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct Busy {
+    /// Why.
+    pub reason: BusyReason,
+    /// When to come back.
+    pub retry_after: Duration,
+}
+
+/// Why a call has no place at its connector.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum BusyReason {
+    /// There is no room to wait, for this agent and person.
+    #[error("the connector has as many calls under way as it may, and as many of this caller wait as may")]
+    Full,
+    /// The turn would not come in time.
+    #[error("the connector has as many calls under way as it may, and ends them too slowly to wait")]
+    Slow,
+    /// The turn did not come in time.
+    #[error("the connector had as many calls under way as it may, for as long as calls wait")]
+    TimedOut,
+}
+
+impl BusyReason {
+    /// As it stands in metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Full => "queue_full",
+            Self::Slow => "queue_slow",
+            Self::TimedOut => "queue_timeout",
+        }
+    }
+}
+
+/// The calls of one connector: those under way, by number, and those that wait, with a ticket each.
+pub struct Turns<T> {
+    settings: LineSettings,
+    under_way: usize,
+    waiting: usize,
+    agents: Ring<OfAgent<T>>,
+    next_number: u64,
+    /// When a place was last free or became so.
+    freed: Instant,
+    /// How long it takes until the next one is, while all are taken.
+    pace: Option<Duration>,
+}
+
+/// The waiting calls of one agent.
+struct OfAgent<T> {
+    waiting: usize,
+    people: Ring<VecDeque<Ticket<T>>>,
+}
+
+impl<T> Default for OfAgent<T> {
+    fn default() -> Self {
+        Self { waiting: 0, people: Ring::default() }
+    }
+}
+
+struct Ticket<T> {
+    number: u64,
+    bears: T,
+}
+
+impl<T> Turns<T> {
+    /// Nobody is there yet.
+    pub fn new(settings: LineSettings, now: Instant) -> Self {
+        Self {
+            settings,
+            under_way: 0,
+            waiting: 0,
+            agents: Ring::default(),
+            next_number: 0,
+            freed: now,
+            pace: None,
+        }
+    }
+
+    /// So many are under way: they were counted elsewhere until now.
+    pub fn begin(&mut self, under_way: usize) {
+        self.under_way = under_way;
+    }
+
+    /// How many there are at a time.
+    pub fn concurrent(&self) -> usize {
+        self.settings.concurrent
+    }
+
+    /// How many are under way.
+    pub fn under_way(&self) -> usize {
+        self.under_way
+    }
+
+    /// How many agents and people it knows of.
+    #[cfg(test)]
+    pub fn remembered(&self) -> usize {
+        self.agents.lines.values().map(|agent| 1 + agent.people.lines.len()).sum()
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// How long each of them waits.
+    pub fn timeout(&self) -> Duration {
+        self.settings.timeout
+    }
+
+    /// Other settings. Places that there are more then are given by [`next`](Self::next).
+    pub fn set(&mut self, settings: LineSettings, now: Instant) {
+        self.settings = settings;
+        (self.freed, self.pace) = (now, None);
+    }
+
+    /// Whether a place is free.
+    pub fn is_free(&self) -> bool {
+        self.under_way < self.settings.concurrent
+    }
+
+    /// Takes a place that is free.
+    pub fn take(&mut self, now: Instant) {
+        self.under_way += 1;
+        if !self.is_free() {
+            (self.freed, self.pace) = (now, None);
+        }
+    }
+
+    /// Whether one more call may wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`] when there is no room for it, or its turn would not come in time.
+    pub fn has_room(&self, who: &Who, now: Instant) -> Result<(), Busy> {
+        let LineSettings { queue, timeout, .. } = self.settings;
+        let agent = self.agents.get(&who.agent);
+        let of_agent = agent.map_or(0, |agent| agent.waiting);
+        let of_person = agent.and_then(|agent| agent.people.get(&who.person)).map_or(0, VecDeque::len);
+        let room = queue.saturating_sub(self.waiting);
+        let fits = of_agent < room && of_person < room - of_agent;
+        if !fits {
+            return Err(self.busy(BusyReason::Full));
+        }
+        // How many turns there are until this one, itself included, while the others go on as they do.
+        let of_agents = agent.map_or(1, |agent| agent.people.turns_until(&who.person, of_person + 1));
+        let turns = self.agents.turns_until(&who.agent, of_agents);
+        let expected = self.pace.map(|pace| pace.saturating_mul(u32::try_from(turns).unwrap_or(u32::MAX)));
+        let stands_still = now.saturating_duration_since(self.freed) >= timeout;
+        if stands_still || expected.is_some_and(|expected| expected > timeout) {
+            return Err(self.busy(BusyReason::Slow));
+        }
+        Ok(())
+    }
+
+    /// Puts a call in line, for which there is room. The number is what it leaves by.
+    pub fn join(&mut self, who: &Who, bears: T) -> u64 {
+        let number = self.next_number;
+        self.next_number += 1;
+        let agent = self.agents.entry(who.agent);
+        agent.people.entry(who.person).push_back(Ticket { number, bears });
+        agent.waiting += 1;
+        self.waiting += 1;
+        number
+    }
+
+    /// Takes a call out of the line, unless it has had its turn.
+    pub fn leave(&mut self, who: &Who, number: u64) {
+        let Some(agent) = self.agents.get_mut(&who.agent) else { return };
+        let Some(person) = agent.people.get_mut(&who.person) else { return };
+        let before = person.len();
+        person.retain(|ticket| ticket.number != number);
+        let left = before - person.len();
+        if person.is_empty() {
+            agent.people.leave(&who.person);
+        }
+        agent.waiting -= left;
+        if agent.waiting == 0 {
+            self.agents.leave(&who.agent);
+        }
+        self.waiting -= left;
+    }
+
+    /// Gives a place back.
+    pub fn release(&mut self, now: Instant) {
+        if !self.is_free() {
+            let took = now.saturating_duration_since(self.freed);
+            self.pace = Some(match self.pace {
+                Some(pace) => (pace * PACE_WEIGHT + took) / (PACE_WEIGHT + 1),
+                None => took,
+            });
+            self.freed = now;
+        }
+        self.under_way -= 1;
+    }
+
+    /// Gives a place that is free to whose turn it is. `None`: none is free, or nobody waits.
+    pub fn next(&mut self) -> Option<T> {
+        if !self.is_free() {
+            return None;
+        }
+        let ticket = self.agents.turn(|agent| {
+            let ticket = agent.people.turn(VecDeque::pop_front);
+            agent.waiting -= usize::from(ticket.is_some());
+            ticket
+        })?;
+        self.waiting -= 1;
+        self.under_way += 1;
+        Some(ticket.bears)
+    }
+
+    /// What is told to who has no place.
+    pub fn busy(&self, reason: BusyReason) -> Busy {
+        let waiting = u32::try_from(self.waiting).unwrap_or(u32::MAX).max(1);
+        let retry_after = self.pace.map_or(RETRY_AFTER_DEFAULT, |pace| pace.saturating_mul(waiting));
+        Busy { reason, retry_after: retry_after.clamp(RETRY_AFTER_DEFAULT, RETRY_AFTER_MAX) }
+    }
+}
+
+/// Lines that take turns.
+struct Ring<V> {
+    /// Those who have just come, and go first.
+    fresh: VecDeque<Key>,
+    /// How many of them have had their turns since one of the others had.
+    in_a_row: usize,
+    /// The others in their order. Who has been served stays there until its next turn, though its line may be empty: so it is not
+    /// fresh again before all others have had theirs.
+    order: VecDeque<Key>,
+    lines: HashMap<Key, V>,
+}
+
+impl<V> Default for Ring<V> {
+    fn default() -> Self {
+        Self { fresh: VecDeque::new(), in_a_row: 0, order: VecDeque::new(), lines: HashMap::new() }
+    }
+}
+
+impl<V: Default> Ring<V> {
+    /// How many turns there are until this line has had so many, or if there is none, its first.
+    fn turns_until(&self, key: &Key, count: usize) -> usize {
+        match self.lines.contains_key(key) {
+            true => self.lines.len() * count,
+            false => self.fresh.len() + 1,
+        }
+    }
+
+    fn get(&self, key: &Key) -> Option<&V> {
+        self.lines.get(key)
+    }
+
+    fn get_mut(&mut self, key: &Key) -> Option<&mut V> {
+        self.lines.get_mut(key)
+    }
+
+    /// The line of this key.
+    fn entry(&mut self, key: Key) -> &mut V {
+        self.lines.entry(key).or_insert_with(|| {
+            self.fresh.push_back(key);
+            V::default()
+        })
+    }
+
+    /// Nobody waits in this line any more. One that is in the order stays there, or who left could come again and be first.
+    fn leave(&mut self, key: &Key) {
+        if let Some(place) = self.fresh.iter().position(|fresh| fresh == key) {
+            self.fresh.remove(place);
+            self.lines.remove(key);
+        }
+    }
+
+    /// What `take` takes from the line whose turn it is.
+    fn turn<T>(&mut self, mut take: impl FnMut(&mut V) -> Option<T>) -> Option<T> {
+        loop {
+            let others_wait = self.in_a_row >= FRESH_IN_A_ROW_MAX && !self.order.is_empty();
+            let fresh = if others_wait { None } else { self.fresh.pop_front() };
+            let key = fresh.or_else(|| self.order.pop_front())?;
+            let Some(taken) = take(self.lines.get_mut(&key)?) else {
+                self.lines.remove(&key);
+                continue;
+            };
+            self.in_a_row = fresh.map_or(0, |_| self.in_a_row + 1);
+            self.order.push_back(key);
+            return Some(taken);
+        }
+    }
+}
