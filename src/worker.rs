@@ -1,7 +1,7 @@
 //! The threads that calls run on: one for each core, each with a runtime of its own.
 //!
-//! A connection stays on the thread it was given to, and so does everything that its calls do: nothing is handed from core to core
-//! on the way, and what each thread has for itself (`PerWorker`) is locked by nobody else.
+//! A connection stays on the thread it was given to, and its calls run there. What every call needs, each thread has for itself
+//! (`PerWorker`); what calls share (an exchange under way, the trail's writer) may be elsewhere.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -51,7 +51,7 @@ impl Workers {
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let tasks = |worker: &&Worker| worker.tasks.load(Ordering::Relaxed);
         let worker = self.workers.iter().min_by_key(tasks).expect("there is at least one core");
-        // An `async` block would hold it twice: as what it was given, and as what it waits for.
+        // An `async` block would hold the task twice, as its capture and as what it awaits.
         let (task, counted) = (Box::pin(task), Counted::one_more(&worker.tasks));
         worker.runtime.spawn(async move {
             task.await;

@@ -1,7 +1,7 @@
 //! The records of one thread on their way to the writer, and whoever waits for them.
 //!
 //! Records that end in the same moment go together: the writer is woken once for all of them, and so is the thread once they are
-//! written. What tells those who wait (`carry`) is a task of that thread, since to wake somebody there costs next to nothing.
+//! written. What tells those who wait ([`Carry`]) is a task of that thread, since to wake somebody there costs next to nothing.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -114,7 +114,7 @@ impl Gathering {
         });
     }
 
-    /// Has nobody wait any more for what was sent too long ago.
+    /// When the oldest batch that was sent has waited too long, has nobody wait any more for any that was sent.
     pub fn give_up_after(&self, patience: Duration) {
         if self.state().sent.is_some_and(|sent| sent.elapsed() >= patience) {
             self.tell(|state| {

@@ -100,8 +100,8 @@ impl Inbox {
         self.queue().is_closed
     }
 
-    /// Waits for messages, and adds to `batch` what is there, with some `lines_max` lines at most. Returns whether there is any: no
-    /// longer, once it is closed and empty.
+    /// Waits for messages, and adds to `batch` what is there, until it has `lines_max` lines or more. Returns `false` once it is closed
+    /// and empty.
     pub fn take(&self, batch: &mut Vec<Message>, lines_max: usize) -> bool {
         let mut queue = self.queue();
         while queue.messages.is_empty() && !queue.is_closed {

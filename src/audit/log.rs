@@ -34,6 +34,7 @@ const RECORD_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct AuditLog(Arc<Opened>);
 
+/// Closes the trail with the last copy of it.
 struct Opened {
     state: Arc<State>,
 }

@@ -26,7 +26,7 @@ use super::settings::{AuditFile, AuditSettings, Durability};
 use crate::clock::Now;
 use crate::metrics::Metrics;
 
-/// Most records formatted before they are written: enough to make writing cheap, little enough to stay in a cache.
+/// About how many lines are taken before they are written: enough to make writing cheap, little enough to stay in a cache.
 const BATCH_MAX: usize = 512;
 /// How long to wait before what failed is tried again. People wait for it, and it costs next to nothing.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
@@ -45,7 +45,7 @@ const KEEP_INTERVAL: Duration = Duration::from_secs(3_600);
 pub struct Writer {
     sink: Sink,
     chain: Chain,
-    /// Lines that are formatted, and not as safe yet as they have to be.
+    /// Lines that have their places, and are not as safe yet as they have to be.
     pending: Vec<u8>,
     /// How much of that is written.
     written: usize,

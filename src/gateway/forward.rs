@@ -214,7 +214,8 @@ impl Upstream {
         };
         match response.status() {
             StatusCode::SWITCHING_PROTOCOLS => Err(ForwardError::Upgraded),
-            _ => Ok(response),
+            _ if upload.is_over() => Ok(response),
+            _ => Ok(response.map(ConnectorStream::while_request_goes_on)),
         }
     }
 }
@@ -232,7 +233,7 @@ impl Way {
                 }
             }
         }
-        // Seldom, and large: it is not to be carried about by every call.
+        // Seldom, and large: the future of a call must not have room for it.
         let connection = Box::pin(self.connect()).await.map_err(SendError::Connect)?;
         self.address(&mut request, &connection);
         connection.send(request, &self.pool).await.map_err(|error| match error.message().is_some() {

@@ -214,7 +214,7 @@ impl Gateway {
 
     /// The story.
     ///
-    /// What of it happens seldom is boxed where it is large: every call carries about the largest of what is not.
+    /// Branches that are seldom taken are boxed where they are large: the future of every call is as large as its largest branch.
     async fn tell(
         &self,
         request: &Request<()>,
@@ -479,7 +479,7 @@ fn is_to_be_read<B>(request: &Request<B>) -> bool {
 
 /// What `work` comes to. A panic in it is a refusal, and ends nothing else.
 fn contained<T>(work: impl Future<Output = Result<T, Refusal>>) -> impl Future<Output = Result<T, Refusal>> {
-    // No `async fn`, which would hold the work twice: as what it was given, and as what it waits for.
+    // An `async fn` would hold the work twice, as its argument and as what it awaits.
     AssertUnwindSafe(work).catch_unwind().map(|ended| ended.unwrap_or(Err(Refusal::Panicked)))
 }
 

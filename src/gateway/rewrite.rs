@@ -122,8 +122,8 @@ const KEPT_BACK: [HeaderName; 18] = [
     HeaderName::from_static("access-control-allow-private-network"),
 ];
 
-/// All that is taken off an answer: also what says something that only the gateway says.
-static STAYS_BEHIND: LazyLock<HashSet<HeaderName>> =
+/// Every header that is removed from an answer: those of one hop, those kept back, and those that are the gateway's own to set.
+static REMOVED_FROM_ANSWERS: LazyLock<HashSet<HeaderName>> =
     LazyLock::new(|| HOP_BY_HOP.into_iter().chain(KEPT_BACK).chain([IDENTITY_MODE, REQUEST_ID]).collect());
 
 /// Headers that a message of MCP has no use for, and with which a server might answer a part of it, or something else.
@@ -257,10 +257,10 @@ pub fn clean_response(headers: &mut HeaderMap) {
         .flat_map(|list| list.split(','))
         .filter_map(|name| name.trim().parse().ok())
         .collect();
-    // An answer has fewer headers than there are that stay behind.
-    let is_off = |name: &&HeaderName| STAYS_BEHIND.contains(*name) || named.contains(name);
-    let off: Vec<HeaderName> = headers.keys().filter(is_off).cloned().collect();
-    off.iter().for_each(|name| _ = headers.remove(name));
+    // An answer has fewer headers than this list.
+    let is_removed = |name: &&HeaderName| REMOVED_FROM_ANSWERS.contains(*name) || named.contains(name);
+    let removed: Vec<HeaderName> = headers.keys().filter(is_removed).cloned().collect();
+    removed.iter().for_each(|name| _ = headers.remove(name));
 }
 
 /// Makes the connector's answer ours: cleaned, and marked with whose identity it was made with.

@@ -1,6 +1,5 @@
 //! The agent's body on its way to the connector: streamed, never collected, and watched.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -8,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -38,6 +37,8 @@ pub struct Upload {
     /// Whether it is the agent that everybody waits for, and not the connector.
     waits_for_agent: AtomicBool,
     end: OnceLock<UploadEnd>,
+    /// Whether nobody passes it on any more: all of it has been, or nobody wants it.
+    over: AtomicBool,
     kept: Mutex<Kept>,
 }
 
@@ -72,6 +73,7 @@ impl Upload {
             last_progress: AtomicU64::new(0),
             waits_for_agent: AtomicBool::new(false),
             end: OnceLock::new(),
+            over: AtomicBool::new(false),
         })
     }
 
@@ -94,6 +96,11 @@ impl Upload {
     /// How it ended, when it did not come whole.
     pub fn end(&self) -> Option<UploadEnd> {
         self.end.get().copied()
+    }
+
+    /// Whether nobody passes it on any more: all of it has been, or nobody wants it.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 
     /// The whole body, for sending it a second time; `None` when it was not kept.
@@ -175,7 +182,7 @@ pub struct UploadBody {
 /// Where the body comes from.
 enum Source {
     /// From the agent. What was read ahead goes before the rest.
-    Agent { ahead: VecDeque<Bytes>, rest: Incoming },
+    Agent { ahead: BytesMut, rest: Incoming },
     /// It was read before, and this goes on in its place.
     Read(Option<Bytes>),
     /// The copy that was kept of it.
@@ -186,7 +193,7 @@ impl UploadBody {
     /// Streams `body`, as long as something comes at least every `idle_timeout`.
     pub fn new(body: Incoming, idle_timeout: Duration) -> (Self, Arc<Upload>) {
         let kept = if body.is_end_stream() { Kept::Whole(Bytes::new()) } else { Kept::Part(Vec::new()) };
-        Self::from(Source::Agent { ahead: VecDeque::new(), rest: body }, kept, idle_timeout)
+        Self::from(Source::Agent { ahead: BytesMut::new(), rest: body }, kept, idle_timeout)
     }
 
     /// Sends a body that has been read.
@@ -217,7 +224,8 @@ impl UploadBody {
                     Some(Ok(frame)) => {
                         if let Ok(data) = frame.into_data() {
                             self.upload.keep(&data, rest.is_end_stream());
-                            ahead.push_back(data);
+                            // In one piece: many small ones would take many times what they hold.
+                            ahead.extend_from_slice(&data);
                         }
                     }
                     Some(Err(_)) => return self.upload.ended(UploadEnd::Broke),
@@ -234,6 +242,12 @@ impl UploadBody {
     }
 }
 
+impl Drop for UploadBody {
+    fn drop(&mut self) {
+        self.upload.over.store(true, Ordering::Relaxed);
+    }
+}
+
 impl HttpBody for UploadBody {
     type Data = Bytes;
     type Error = BodyError;
@@ -245,7 +259,8 @@ impl HttpBody for UploadBody {
         let this = &mut *self;
         let body = match &mut this.body {
             Source::Agent { ahead, rest } => {
-                if let Some(data) = ahead.pop_front() {
+                if !ahead.is_empty() {
+                    let data = ahead.split().freeze();
                     this.upload.progressed(data.len());
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
@@ -300,7 +315,7 @@ impl HttpBody for UploadBody {
     fn size_hint(&self) -> SizeHint {
         match &self.body {
             Source::Agent { ahead, rest } => {
-                let ahead = ahead.iter().map(|data| data.len() as u64).sum::<u64>();
+                let ahead = ahead.len() as u64;
                 let (rest, mut hint) = (rest.size_hint(), SizeHint::new());
                 hint.set_lower(rest.lower().saturating_add(ahead));
                 rest.upper().into_iter().for_each(|upper| hint.set_upper(upper.saturating_add(ahead)));

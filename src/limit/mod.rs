@@ -70,6 +70,8 @@ pub struct Gatekeeper {
 /// Proof that the limits let a call through, and that it may ask for a place at its connector.
 pub struct Admitted<'a> {
     gatekeeper: &'a Gatekeeper,
+    /// What it was counted by.
+    limiters: &'a [Arc<Limiter>],
     caller: Arc<Caller>,
     takes_place: bool,
 }
@@ -162,14 +164,15 @@ impl Gatekeeper {
     /// [`LimitError`] when a limit is used up, or the call could not be expected to get a place in time.
     pub fn admit(&self, permit: &Permit, takes_place: bool) -> Result<Admitted<'_>, LimitError> {
         let caller = permit.caller();
+        // First, since a call that is refused for want of a place counts towards no limit.
+        if takes_place {
+            self.line.has_room(|| Who::of(caller)).map_err(|busy| self.refused(busy))?;
+        }
         let limiters = self.limiters_of(permit.tool());
         if !limiters.is_empty() {
             self.count(limiters, &Who::of(caller), Instant::now())?;
         }
-        if takes_place {
-            self.line.has_room(|| Who::of(caller)).map_err(|busy| self.refused(busy))?;
-        }
-        Ok(Admitted { gatekeeper: self, caller: Arc::clone(caller), takes_place })
+        Ok(Admitted { gatekeeper: self, limiters, caller: Arc::clone(caller), takes_place })
     }
 
     fn limiters_of(&self, tool: &Tool) -> &[Arc<Limiter>] {
@@ -216,7 +219,7 @@ impl Admitted<'_> {
             return Ok(Asked::Place(Place::NONE));
         }
         let gatekeeper = &self.gatekeeper;
-        gatekeeper.line.ask(|| Who::of(&self.caller)).map_err(|busy| gatekeeper.refused(busy))
+        gatekeeper.line.ask(|| Who::of(&self.caller)).map_err(|busy| self.refused(busy))
     }
 
     /// A place for sending the call again, where one is free. `None`: there is none, and others wait for one who have not had any.
@@ -233,6 +236,13 @@ impl Admitted<'_> {
     ///
     /// [`Busy`] when it does not come in time.
     pub async fn wait(&self, waiting: Waiting) -> Result<Place, Busy> {
-        waiting.turn().await.map_err(|busy| self.gatekeeper.refused(busy))
+        waiting.turn().await.map_err(|busy| self.refused(busy))
+    }
+
+    /// There is no place for it after all, so it counts towards no limit.
+    fn refused(&self, busy: Busy) -> Busy {
+        let who = Who::of(&self.caller);
+        self.limiters.iter().for_each(|limiter| limiter.give_back(&who));
+        self.gatekeeper.refused(busy)
     }
 }

@@ -207,11 +207,16 @@ impl Verifier {
             }
             self.remembered.invalidate(&digest);
         }
-        Box::pin(self.learn(token, digest, now)).await
+        Box::pin(self.verify_anew(token, digest, now)).await
     }
 
-    /// What a token says that is not remembered.
-    async fn learn(&self, token: &str, digest: [u8; 32], now: Now) -> Result<Arc<Remembered>, VerifyError> {
+    /// Verifies a token that is not remembered, and remembers what it says.
+    async fn verify_anew(
+        &self,
+        token: &str,
+        digest: [u8; 32],
+        now: Now,
+    ) -> Result<Arc<Remembered>, VerifyError> {
         if let Some(introspector) = self.introspector.as_ref().filter(|_| is_opaque(token)) {
             let introspected = introspector.introspect(token, digest, now).await?;
             self.remembered.insert(digest, Arc::clone(&introspected));

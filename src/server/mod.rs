@@ -160,7 +160,7 @@ impl Server {
             };
             let Some((stream, address, permit)) = accepted else { continue };
             let (state, stop) = (Arc::clone(&self.state), self.stop.clone());
-            // It goes off this thread's list of sockets, and on that of a worker.
+            // It leaves this runtime's reactor, and joins its worker's.
             let stream = stream.into_std();
             self.workers.spawn(self.connections.track_future(async move {
                 match stream.and_then(TcpStream::from_std) {

@@ -53,6 +53,7 @@ impl Way {
 
     /// Walks it, on a gateway that sees nothing else; says what was not as it should be.
     async fn walk(&self) -> Result<(), String> {
+        let (_panics, _subscribed) = panics::Panics::here();
         let bed = bed(self.deadlines).await;
         (self.happen)(&bed).await;
         bed.bed.outcomes(1).await;
@@ -101,7 +102,7 @@ fn however_a_call_ends_there_is_exactly_one_record_of_it() {
         for _ in 0..LANES {
             scope.spawn(|| {
                 while let Some(way) = left.lock().ok().and_then(|mut left| left.next()) {
-                    // A runtime of one thread, so that a subscriber of this thread sees this gateway alone.
+                    // A runtime of one thread, so that this thread's subscriber sees this gateway alone: its workers have it from here.
                     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                     let walk = || runtime.expect("a runtime").block_on(way.walk());
                     let walked = catch_unwind(AssertUnwindSafe(walk));

@@ -32,6 +32,7 @@ mod metadata;
 mod pages;
 #[cfg(feature = "cedar")]
 mod policy;
+mod pools;
 mod possession;
 mod records;
 mod resilience;

@@ -100,13 +100,13 @@ async fn a_person_signs_in_and_out() {
 
 #[tokio::test]
 async fn a_panic_in_a_page_ends_that_one_alone_and_is_recorded() {
+    let (panics, _subscribed) = Panics::here();
     let bed = bed().await;
     let mut adas = browser(&bed);
     let back = way_back(&mut adas, &bed).await;
     let (server, release) = (&bed.authorization_server, CancellationToken::new());
     server.script(Endpoint::Token).once(Reply::normal().held_until(release.clone()));
     let before = bed.records().await.len();
-    let (panics, _subscribed) = Panics::here();
     let panicking = async {
         while server.fetches(Endpoint::Token) == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -34,7 +34,7 @@ pub fn append(record: &Record<'_>, line: &mut Vec<u8>) {
 }
 
 /// Appends what `write` writes. Writing into memory does not fail and the types have no failing parts; were it to fail or to panic
-/// all the same, the record still has a line that names it, and the one writer of the trail lives on.
+/// all the same, the record still has a line that names it, and neither the call nor the trail is the worse for it.
 fn append_or_name(
     id: RequestId,
     line: &mut Vec<u8>,

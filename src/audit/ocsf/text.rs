@@ -175,8 +175,9 @@ impl<'r> Texts<'r> {
     }
 
     fn made_within(&self, mut text: String, bytes_max: usize) -> Cow<'static, str> {
-        // What stands farther behind is cut off, whatever it is.
-        let longest = self.hidden_lengths().max().unwrap_or_default();
+        // What stands farther behind is cut off, whatever it is. Percent-encoded, a token may be three times as long.
+        let tokens = self.tokens.iter().map(|token| 3 * token.len());
+        let longest = self.hidden_lengths().chain(tokens).max().unwrap_or_default();
         let looked_at = text.floor_char_boundary(bytes_max.saturating_add(longest));
         let is_longer = looked_at < text.len();
         text.truncate(looked_at);
@@ -196,14 +197,14 @@ impl<'r> Texts<'r> {
         Cow::Owned(kept)
     }
 
-    /// The text with pseudonyms in place of names, in whatever case their ASCII letters are. In linear time, since agents choose
-    /// both the text and, where it is refused, what was sent as a token.
     /// How long the shortest ways are to write what must not be seen.
     fn hidden_lengths(&self) -> impl Iterator<Item = usize> {
         let tokens = self.tokens.iter().map(|token| token.len());
         self.hidden.iter().map(|(named, _)| named.len()).chain(tokens)
     }
 
+    /// The text with pseudonyms in place of names and tokens, in whatever case their ASCII letters are. In linear time, since agents
+    /// choose both the text and, where it is refused, what was sent as a token.
     fn without_names(&self, mut text: String, bytes_max: usize) -> String {
         for (named, pseudonym) in &self.hidden {
             text = replaced(text, named, pseudonym, bytes_max);

@@ -18,6 +18,7 @@ use hyper_rustls::MaybeHttpsStream;
 use hyper_util::client::legacy::connect::Connection as _;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::task::unconstrained;
 
 use super::pool::Pool;
 use super::{PING_INTERVAL, PING_TIMEOUT};
@@ -37,7 +38,8 @@ pub enum Connection {
 /// An HTTP/1.1 connection. It goes on only while somebody drives it.
 pub struct Http1 {
     sender: http1::SendRequest<UploadBody>,
-    driver: Box<http1::Connection<Stream, UploadBody>>,
+    /// `None`: it was closed.
+    driver: Option<Box<http1::Connection<Stream, UploadBody>>>,
     /// Since when it has been there.
     pub made_at: Instant,
 }
@@ -57,7 +59,7 @@ impl Connection {
             return Ok(Self::Http2(sender));
         }
         let (sender, driver) = http1::handshake(stream).await?;
-        Ok(Self::Http1(Http1 { sender, driver: Box::new(driver), made_at: Instant::now() }))
+        Ok(Self::Http1(Http1 { sender, driver: Some(Box::new(driver)), made_at: Instant::now() }))
     }
 
     /// Sends a request and waits for the head of the answer. Once that has been read to its end, the connection goes back to `pool`,
@@ -87,11 +89,12 @@ impl Http1 {
         request: Request<UploadBody>,
         pool: &Arc<Pool>,
     ) -> Result<Response<ConnectorStream>, TrySendError<Request<UploadBody>>> {
-        let mut answer = std::pin::pin!(self.sender.try_send_request(request));
+        // Only the connection brings the answer, so to be woken for the answer as well would be once too often. Nor does the answer have a
+        // budget of its own, by which it could have somebody wait.
+        let mut answer = std::pin::pin!(unconstrained(self.sender.try_send_request(request)));
         let mut is_open = true;
         let response = std::future::poll_fn(|cx| {
-            is_open = is_open && self.is_open(cx);
-            // Only the connection brings the answer, so to be woken for the answer as well would be once too often.
+            is_open = drive(&mut self.driver, cx);
             answer.as_mut().poll(&mut Context::from_waker(Waker::noop()))
         });
         let response = response.await?;
@@ -99,22 +102,34 @@ impl Http1 {
         Ok(response.map(|body| ConnectorStream::of(body, connection)))
     }
 
-    /// Drives it. Returns whether it is still open.
-    fn is_open(&mut self, cx: &mut Context<'_>) -> bool {
-        Pin::new(&mut self.driver).poll(cx).is_pending()
-    }
-
     /// Whether another request can be sent on it, as far as is known.
     pub fn is_usable(&mut self) -> bool {
-        // It may have been closed meanwhile, and nobody has looked.
-        self.is_open(&mut Context::from_waker(Waker::noop())) && self.sender.is_ready()
+        // It may have been closed meanwhile, and nobody has looked. A look is no work, whatever else the task has done before.
+        let look = std::pin::pin!(unconstrained(std::future::poll_fn(|cx| {
+            Poll::Ready(drive(&mut self.driver, cx) && self.sender.is_ready())
+        })));
+        look.poll(&mut Context::from_waker(Waker::noop())) == Poll::Ready(true)
     }
+}
+
+/// Drives a connection. Returns whether it is still open. One that is not is dropped, by which it hands back what it has not sent.
+fn drive(driver: &mut Option<Box<http1::Connection<Stream, UploadBody>>>, cx: &mut Context<'_>) -> bool {
+    driver.take_if(|driver| Pin::new(driver).poll(cx).is_ready());
+    driver.is_some()
 }
 
 /// A connection that a call has for as long as its answer is read.
 struct Lent {
     connection: Http1,
     pool: Arc<Pool>,
+}
+
+impl Lent {
+    fn give_back(mut self) {
+        if self.connection.is_usable() {
+            self.pool.put(self.connection);
+        }
+    }
 }
 
 /// The body of a connector's answer. Dropped before its end, it takes the connection with it: nobody else gets one with bytes left
@@ -128,18 +143,32 @@ pub struct ConnectorStream {
 impl ConnectorStream {
     fn of(body: Incoming, connection: Option<Lent>) -> Self {
         let mut stream = Self { body, connection };
-        stream.give_back_if_over();
+        if stream.body.is_end_stream() {
+            stream.give_back();
+        }
         stream
     }
 
-    /// Gives the connection back once all of the answer has been read from it.
-    fn give_back_if_over(&mut self) {
-        if self.body.is_end_stream()
-            && let Some(Lent { mut connection, pool }) = self.connection.take()
-            && connection.is_usable()
-        {
-            pool.put(connection);
+    /// Has the rest of the request sent whether or not anybody reads the answer meanwhile, for a connector that answers before it has all
+    /// of it.
+    pub fn while_request_goes_on(mut self) -> Self {
+        if let Some(mut lent) = self.connection.take() {
+            tokio::spawn(async move {
+                std::future::poll_fn(|cx| {
+                    let Http1 { sender, driver, .. } = &mut lent.connection;
+                    let is_under_way = drive(driver, cx) && !sender.is_ready();
+                    if is_under_way { Poll::Pending } else { Poll::Ready(()) }
+                })
+                .await;
+                lent.give_back();
+            });
         }
+        self
+    }
+
+    /// All of the answer has been read from the connection: others can have it.
+    fn give_back(&mut self) {
+        self.connection.take().into_iter().for_each(Lent::give_back);
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
@@ -151,7 +180,7 @@ impl ConnectorStream {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(&mut unwoken) {
             return Poll::Ready(frame);
         }
-        if !connection.is_open(cx) {
+        if !drive(&mut connection.driver, cx) {
             self.connection = None;
         }
         Pin::new(&mut self.body).poll_frame(&mut unwoken)
@@ -167,7 +196,11 @@ impl HttpBody for ConnectorStream {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = ready!(self.poll_body(cx));
-        self.give_back_if_over();
+        // One of unknown length is over with its trailers, or when there is nothing more.
+        let is_last = frame.as_ref().is_none_or(|frame| frame.as_ref().is_ok_and(Frame::is_trailers));
+        if is_last || self.body.is_end_stream() {
+            self.give_back();
+        }
         Poll::Ready(frame)
     }
 

@@ -1,4 +1,4 @@
-//! The connections to one connector that nobody uses at the moment: for each worker its own.
+//! The connections to one connector that a call can be sent on: idle ones, and over HTTP/2 one that is shared. Each worker has its own.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -12,17 +12,17 @@ use crate::worker::PerWorker;
 /// How long a connection to a connector is kept when nobody uses it: less than the 60 seconds after which common
 /// servers close it, so that the gateway closes first.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
-/// How long a connection is used. Whoever moves a connector to another address is followed by then.
+/// How long new calls are sent on a connection. Whoever moves a connector to another address is followed by then.
 const AGE_MAX: Duration = Duration::from_secs(300);
 /// Most idle connections that a worker keeps for one connector: as many calls at a time need no new handshake.
 const IDLE_MAX: usize = 256;
 /// How often idle connections are looked at that have become too old, or that the connector has closed.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Idle connections.
 pub struct Pool {
     idle: PerWorker<Mutex<Idle>>,
-    /// The last of `pool` itself, for the tasks that look after it.
+    /// Itself, for the tasks that sweep it.
     this: Weak<Self>,
 }
 
@@ -94,7 +94,7 @@ impl Pool {
         let pool = self.this.clone();
         tokio::spawn(async move {
             loop {
-                tokio::time::sleep(LOOK_INTERVAL).await;
+                tokio::time::sleep(SWEEP_INTERVAL).await;
                 let Some(pool) = pool.upgrade() else { return };
                 // This task stays on the worker that it began on.
                 let mut idle = pool.own();

@@ -1,6 +1,7 @@
 //! Ends that a fault of ours brings about. There is no hook for it in the gateway: what panics is the test's own subscriber to
 //! what the gateway tells about a call, which runs in the middle of it.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -24,11 +25,21 @@ const TOLD: u8 = 2;
 #[derive(Clone, Default)]
 pub struct Panics(Arc<AtomicU8>);
 
+thread_local! {
+    static HERE: RefCell<Panics> = RefCell::default();
+}
+
 impl Panics {
-    /// Hears what the gateways of this thread tell, from here on.
+    /// Hears what the gateways tell that are started on this thread, from here on.
     pub fn here() -> (Self, DefaultGuard) {
         let panics = Self::default();
+        HERE.set(panics.clone());
         (panics.clone(), tracing::subscriber::set_default(panics))
+    }
+
+    /// What hears the gateways that were started on this thread.
+    fn of_this_thread() -> Self {
+        HERE.with_borrow(Self::clone)
     }
 
     pub fn at(&self, moment: u8) {
@@ -69,7 +80,7 @@ impl Subscriber for Panics {
 pub(super) const WAYS: &[Way] = &[
     Way::new("the gateway panics in the middle of its story", &["panicked"], |bed| {
         Box::pin(async {
-            let (panics, _subscribed) = Panics::here();
+            let panics = Panics::of_this_thread();
             let (server, release) = (&bed.bed.authorization_server, CancellationToken::new());
             server.script(Endpoint::Token).once(Reply::normal().held_until(release.clone()));
             let call = bed.bed.request(Method::GET, "/mail/me").bearer_auth(bed.bed.token("ada"));
@@ -84,7 +95,7 @@ pub(super) const WAYS: &[Way] = &[
     }),
     Way::new("the gateway panics while it refuses", &["panicked"], |bed| {
         Box::pin(async {
-            let (panics, _subscribed) = Panics::here();
+            let panics = Panics::of_this_thread();
             panics.at(TOLD);
             let call = bed.bed.request(Method::GET, "/mail/me");
             assert!(call.send().await.is_err(), "the connection goes with it");
