@@ -510,6 +510,14 @@ fn a_call_counts_in_every_limit_or_in_none() {
 }
 
 #[test]
+fn what_is_somebodys_own_is_asked_before_what_is_common() {
+    let limits = limits(&[limit(Each::Total, 1), limit(Each::Agent, 1), limit(Each::Person, 1)], &[], None);
+    let gatekeeper = limits.of(&ConnectorName::new("crm"));
+    let asked: Vec<_> = gatekeeper.limiters.iter().map(|limiter| limiter.limit().each).collect();
+    assert_eq!(asked, [Each::Person, Each::Agent, Each::Total]);
+}
+
+#[test]
 fn who_comes_back_when_told_is_let_through_by_every_limit() {
     let limits = limits(&[limit(Each::Person, 60), limit(Each::Agent, 60), limit(Each::Total, 1)], &[], None);
     let now = Instant::now();

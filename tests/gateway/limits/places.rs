@@ -257,6 +257,7 @@ async fn a_call_that_is_to_be_sent_again_leaves_its_place_to_others_meanwhile_an
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     until(&bed, "mail", "calls_in_progress", 0.0).await;
+    assert!(!pauses.is_finished(), "it has no place while it pauses");
     let other = sent(call(&bed, "bob"));
     let refused = refusal(pauses.await.expect("an answer")).await;
     assert_refused(&refused, 503, "connector_not_ready");
