@@ -212,3 +212,29 @@ impl Drop for Waiting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::limit::testing::who;
+
+    #[tokio::test]
+    async fn who_gives_up_in_the_moment_of_its_turn_is_passed_over() {
+        let settings = LineSettings { concurrent: 1, ..LineSettings::default() };
+        let line = Line::new(settings, "crm", &Metrics::new());
+        let waiting = || match line.ask(|| who("ada", "planner")) {
+            Ok(Asked::Waiting(waiting)) => waiting,
+            Ok(Asked::Place(_)) | Err(_) => panic!("the place is taken, and there is room"),
+        };
+        let first = line.take_free().expect("a place");
+        let (mut gives_up, stays) = (waiting(), waiting());
+        gives_up.turn.close();
+        drop(first);
+        assert_eq!(line.counts(), LineCounts { under_way: 1, waiting: 0 });
+        drop(stays.turn().now_or_never().expect("its turn").expect("a place"));
+        drop(gives_up);
+        assert_eq!(line.counts(), LineCounts { under_way: 0, waiting: 0 });
+    }
+}

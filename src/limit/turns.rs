@@ -20,6 +20,9 @@ const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 /// How much of the pace is what it was before: short enough to follow a connector within some ten calls.
 const PACE_WEIGHT: u32 = 7;
+/// How much of the time for which calls wait theirs may be expected to take. The rest is for what nobody foresees: others who come
+/// and go first, and a connector that takes longer than it did.
+const EXPECTED_MAX: (u32, u32) = (3, 4);
 /// Most turns in a row of those who have just come, while others wait: a crowd of whom each comes once would otherwise hold up for
 /// ever whoever has two calls waiting, and those who were there would be remembered as long.
 const FRESH_IN_A_ROW_MAX: usize = 16;
@@ -173,7 +176,9 @@ impl<T> Turns<T> {
         let turns = self.agents.turns_until(&who.agent, of_agents);
         let expected = self.pace.map(|pace| pace.saturating_mul(u32::try_from(turns).unwrap_or(u32::MAX)));
         let stands_still = now.saturating_duration_since(self.freed) >= timeout;
-        if stands_still || expected.is_some_and(|expected| expected > timeout) {
+        if stands_still
+            || expected.is_some_and(|expected| expected > timeout * EXPECTED_MAX.0 / EXPECTED_MAX.1)
+        {
             return Err(self.busy(BusyReason::Slow));
         }
         Ok(())

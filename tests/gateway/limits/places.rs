@@ -148,8 +148,8 @@ async fn a_place_is_free_again_however_a_call_ends() {
         (Reply::reset(), 2, 502),
         (Reply::raw("garbage\r\n\r\n"), 2, 502),
         // One that is turned away is sent again, and so is one that is throttled or broke off.
-        (Reply::status(401), 1, 200),
-        (Reply::status(429), 1, 200),
+        (Reply::status(401).body("no"), 1, 200),
+        (Reply::status(429).body("no"), 1, 200),
         (Reply::reset(), 1, 200),
     ] {
         script.times(times, &reply);
@@ -250,13 +250,14 @@ async fn a_call_that_is_to_be_sent_again_leaves_its_place_to_others_meanwhile_an
     let release = CancellationToken::new();
     let script = bed.connector.script();
     script
-        .once(Reply::status(503).header("retry-after", "3"))
+        .once(Reply::status(503).header("retry-after", "3").body("no"))
         .once(Reply::normal().held_until(release.clone()));
     let pauses = sent(call(&bed, "ada"));
     while bed.connector.requests().is_empty() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     until(&bed, "mail", "calls_in_progress", 0.0).await;
+    assert!(!pauses.is_finished(), "it has no place while it pauses");
     let other = sent(call(&bed, "bob"));
     let refused = refusal(pauses.await.expect("an answer")).await;
     assert_refused(&refused, 503, "connector_not_ready");
@@ -283,7 +284,8 @@ async fn a_call_that_waits_for_another_credential_leaves_its_place_to_others() {
     }
     let (renewed, release) = (CancellationToken::new(), CancellationToken::new());
     bed.authorization_server.script(Endpoint::Token).once(Reply::normal().held_until(renewed.clone()));
-    bed.connector.script().once(Reply::status(401)).once(Reply::normal().held_until(release.clone()));
+    let no = Reply::status(401).body("no");
+    bed.connector.script().once(no).once(Reply::normal().held_until(release.clone()));
     let turned_away = sent(call(&bed, "ada"));
     while bed.connector.requests().len() < 3 {
         tokio::time::sleep(Duration::from_millis(5)).await;
