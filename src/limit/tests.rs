@@ -351,7 +351,9 @@ fn a_call_of_few_meets_no_lock_and_nobody_asks_whose_it_is() {
         other.has_room(who).expect("there is room");
         let first = other.ask(who).expect("there is room");
         let second = other.take_free();
-        done.send((matches!(first, Asked::Place(_)), second.is_some())).expect("the test listens");
+        let were_free = (matches!(first, Asked::Place(_)), second.is_some());
+        drop((first, second));
+        done.send(were_free).expect("the test listens");
     });
     assert_eq!(is_done.recv_timeout(Duration::from_secs(20)), Ok((true, true)), "it waits at a lock");
     drop(locked);

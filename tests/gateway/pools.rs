@@ -150,8 +150,12 @@ async fn an_agent_may_send_all_before_it_reads_though_the_connector_answers_at_o
     );
     let whole = async {
         agent.write_all(head.as_bytes()).await.expect("written");
-        agent.write_all(&vec![b'x'; BYTES]).await.expect("written");
+        let written = agent.write_all(&vec![b'x'; BYTES]).await;
         let (mut read, mut seen) = (vec![0; 1_048_576], 0);
+        if let Err(error) = written {
+            let count = agent.read(&mut read).await.unwrap_or_default();
+            panic!("{error}, and the answer is {}", String::from_utf8_lossy(&read[..count.min(512)]));
+        }
         while seen < BYTES {
             match agent.read(&mut read).await.expect("read") {
                 0 => break,
