@@ -220,6 +220,18 @@ impl Process {
         self.admin_address
     }
 
+    /// What connections are served with.
+    #[cfg(any(fuzzing, test))]
+    pub(crate) fn state(&self) -> &Arc<ServerState> {
+        &self.state
+    }
+
+    /// The metrics.
+    #[cfg(any(fuzzing, test))]
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
     /// The audit trail.
     pub fn audit(&self) -> AuditLog {
         self.state.gateway().audit().clone()

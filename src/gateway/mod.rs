@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use http::header::EXPECT;
+use http::header::{CONNECTION, EXPECT};
 use http::{HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 use tracing::Instrument as _;
@@ -451,6 +451,9 @@ impl Gateway {
             Some(_) | None => self.told(refusal, &answer, &note, &call),
         };
         rewrite::set_request_id(response.headers_mut(), request_id);
+        if refusal.ends_connection() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         call.refused(note, response.status(), ending);
         rewrite::leave_out_body_for_head(&mut response, &call.record.method);
         response.map(|bytes| Body::whole(bytes, Some(call)))

@@ -124,6 +124,11 @@ impl Refusal {
         }
     }
 
+    /// Whether nothing more can be read on its connection: nobody knows where its request ends (RFC 9112 section 6.3).
+    pub fn ends_connection(&self) -> bool {
+        matches!(self, Self::Request(RequestError::Framing))
+    }
+
     /// What the agent hears. There is no catch-all: a new refusal does not compile until someone has chosen its
     /// answer. `caller` is whom it is told, where that is known.
     pub fn answer(&self, caller: Option<&Caller>) -> Answer {

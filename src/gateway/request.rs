@@ -16,7 +16,8 @@ pub enum RequestError {
     /// A token in the address, where it would be logged on its way and sent on (RFC 6750 section 2.3).
     #[error("the address carries an access token")]
     TokenMisplaced,
-    /// Two ways to tell where the body ends, or one that is not known (RFC 9112 section 6).
+    /// Two ways to tell where the body ends, or one that is not known (RFC 9112 section 6). What follows on the connection is then
+    /// anybody's guess, and nobody reads it.
     #[error("the request does not say in one way where its body ends")]
     Framing,
     /// It comes from a page in a browser that may not call.
@@ -70,9 +71,21 @@ fn check_host<B>(request: &Request<B>) -> Result<(), RequestError> {
         (None, Some(host)) => host,
         (Some(_) | None, None) => return Err(RequestError::Host),
     };
-    match named.as_str().contains('@') {
-        true => Err(RequestError::Host),
-        false => Ok(()),
+    match is_host_and_port(&named) {
+        true => Ok(()),
+        false => Err(RequestError::Host),
+    }
+}
+
+/// Whether an authority is a host, or a host and a port that there can be. Userinfo has no place in a request, and whoever
+/// cannot read the port may read another host.
+fn is_host_and_port(authority: &Authority) -> bool {
+    let host = authority.host();
+    match authority.as_str().strip_prefix(host).map(|port| port.strip_prefix(':')) {
+        _ if host.is_empty() => false,
+        Some(Some(port)) => port.bytes().all(|byte| byte.is_ascii_digit()) && authority.port_u16().is_some(),
+        Some(None) => authority.as_str() == host,
+        None => false,
     }
 }
 
@@ -135,7 +148,10 @@ mod tests {
         check_request("GET", "/a", &[("host", "a"), ("host", "a")], Err(RequestError::Host));
         check_request("GET", "/a", &[("host", "a, b")], Err(RequestError::Host));
         check_request("GET", "/a", &[("host", "me@gw.example")], Err(RequestError::Host));
-        check_request("GET", "/a", &[("host", "")], Err(RequestError::Host));
+        check_request("GET", "/a", &[("host", "[::1]:8443")], Ok(()));
+        for host in ["", "gw.example:", "gw.example:99999", "gw.example:x", "gw.example:+80", ":80", "[::1"] {
+            check_request("GET", "/a", &[("host", host)], Err(RequestError::Host));
+        }
         check_request("GET", "http://evil.example/a", &[("host", "gw.example")], Err(RequestError::Host));
         check_request("GET", "http://gw.example/a", &[], Err(RequestError::Host));
     }

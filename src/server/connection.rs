@@ -70,19 +70,7 @@ where
         let (gateway, readers) = (state.gateway(), Arc::clone(&readers));
         async move { Ok::<_, Infallible>(gateway.handle(request, peer, &readers).await) }
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .max_headers(HEADERS_MAX)
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(HEAD_BYTES_MAX as u32)
-        .max_concurrent_streams(STREAMS_MAX)
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT);
+    let builder = builder();
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
@@ -102,6 +90,30 @@ where
     }
 }
 
+/// Serves a connection that is no socket, in plain HTTP.
+#[cfg(any(fuzzing, test))]
+pub async fn serve_in_memory(stream: tokio::io::DuplexStream, peer: Peer, state: &Arc<ServerState>) {
+    serve_http(Deadlines::new(stream), peer, state, Stop::default()).await;
+}
+
+/// What tells HTTP/1 from HTTP/2 and reads either, within its bounds. Its deadlines are silently off without a timer.
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .max_concurrent_streams(STREAMS_MAX)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder
+}
+
 /// Ends when one of the connection's answers has been left unread for too long.
 async fn unread(readers: &Readers) {
     let mut look = tokio::time::interval(WRITE_TIMEOUT / 4);
@@ -110,5 +122,71 @@ async fn unread(readers: &Readers) {
         if readers.longest_wait(Instant::now()) > WRITE_TIMEOUT {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+
+    /// A connection whose every request is answered with 200. The clock of these tests goes on when everybody waits.
+    fn connection() -> (DuplexStream, tokio::task::JoinHandle<()>) {
+        let (client, server) = tokio::io::duplex(4_096);
+        let serving = tokio::spawn(async move {
+            let answer = service_fn(|_: http::Request<Incoming>| async {
+                Ok::<_, Infallible>(http::Response::new(Full::new(Bytes::from_static(b"ok"))))
+            });
+            let io = TokioIo::new(Deadlines::new(server));
+            // How it ends is for the test to see.
+            let _ = builder().serve_connection(io, answer).await;
+        });
+        (client, serving)
+    }
+
+    /// Writes a byte a second until nobody takes them any more, and says how many.
+    async fn drip(client: &mut DuplexStream, bytes: &[u8]) -> usize {
+        for (count, byte) in bytes.iter().enumerate() {
+            if client.write_all(&[*byte]).await.is_err() {
+                return count;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        bytes.len()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_drips_ends_in_time() {
+        let (mut client, serving) = connection();
+        let begun = tokio::time::Instant::now();
+        let head = format!("GET / HTTP/1.1\r\nhost: gw\r\nx: {}\r\n\r\n", "y".repeat(100));
+        client.write_all(&head.as_bytes()[..24]).await.expect("the first words");
+        assert!(drip(&mut client, &head.as_bytes()[24..]).await < 50, "it came whole");
+        serving.await.expect("no panic");
+        assert!(begun.elapsed() <= HEAD_TIMEOUT + Duration::from_secs(2), "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_next_request_ends_in_time() {
+        let (mut client, serving) = connection();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: gw\r\n\r\n").await.expect("sent");
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.expect("an answer, and the end");
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{answer:?}");
+        serving.await.expect("no panic");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_http2_connection_on_which_nobody_answers_pings_ends_in_time() {
+        let (mut client, serving) = connection();
+        client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.expect("sent");
+        let begun = tokio::time::Instant::now();
+        let mut answers = Vec::new();
+        client.read_to_end(&mut answers).await.expect("settings, a ping, and the end");
+        serving.await.expect("no panic");
+        let longest = PING_INTERVAL + PING_TIMEOUT + Duration::from_secs(2);
+        assert!(begun.elapsed() <= longest, "{:?}", begun.elapsed());
     }
 }

@@ -21,6 +21,9 @@ mod connection;
 mod deadlines;
 mod forget;
 
+#[cfg(any(fuzzing, test))]
+pub(crate) use connection::serve_in_memory;
+
 /// Most connections from agents at a time. Each takes a file descriptor, and another towards a connector.
 const CONNECTIONS_MAX: usize = 16_384;
 /// How long to wait after an accept that failed, which is when descriptors or memory have run out.
