@@ -6,13 +6,17 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 /// How long the answer to a path that ends with `/large` is: longer than a window that nobody opens further.
-pub const LARGE_BYTES: usize = 1_048_576;
+pub const LARGE_BYTES: usize = 16 * 1_048_576;
+
+/// How long it is between two pieces of an answer to a path that ends with `/drip`.
+const DRIP_PAUSE: Duration = Duration::from_millis(20);
 
 /// One request, as it came.
 #[derive(Clone, Default, Debug)]
@@ -51,7 +55,8 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Listens, and answers whatever comes with 200; but nothing to a path that ends with `/never`.
+    /// Listens, and answers whatever comes with 200; but nothing to a path that ends with `/never`, and without an end to one
+    /// that ends with `/drip`.
     ///
     /// # Errors
     ///
@@ -150,9 +155,28 @@ impl Connection {
             },
         }
         lock(seen).is_whole = true;
-        match self.stream.write_all(&answer(&head).await).await {
-            Ok(()) => Ok(()),
-            Err(_) => Err(End::Closed),
+        self.answer(&head).await.map_err(|_| End::Closed)
+    }
+
+    async fn answer(&mut self, head: &str) -> io::Result<()> {
+        let mut line = head.split(' ');
+        let (method, path) = (line.next().unwrap_or_default(), line.next().unwrap_or_default());
+        if path.ends_with("/never") {
+            std::future::pending::<()>().await;
+        }
+        if path.ends_with("/drip") {
+            self.stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await?;
+            loop {
+                self.stream.write_all(b"1\r\n.\r\n").await?;
+                tokio::time::sleep(DRIP_PAUSE).await;
+            }
+        }
+        let body = if path.ends_with("/large") { vec![b'x'; LARGE_BYTES] } else { b"ok".to_vec() };
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+        self.stream.write_all(head.as_bytes()).await?;
+        match method {
+            "HEAD" => Ok(()),
+            _ => self.stream.write_all(&body).await,
         }
     }
 
@@ -250,19 +274,5 @@ fn framing(head: &str) -> Result<Framing, String> {
             length.parse().map(Framing::Length).map_err(|error| format!("{error}: {head:?}"))
         }
         _ => fault("not one way to tell where the body ends"),
-    }
-}
-
-async fn answer(head: &str) -> Vec<u8> {
-    let mut line = head.split(' ');
-    let (method, path) = (line.next().unwrap_or_default(), line.next().unwrap_or_default());
-    if path.ends_with("/never") {
-        std::future::pending::<()>().await;
-    }
-    let body = if path.ends_with("/large") { vec![b'x'; LARGE_BYTES] } else { b"ok".to_vec() };
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
-    match method {
-        "HEAD" => head.into_bytes(),
-        _ => [head.into_bytes(), body].concat(),
     }
 }

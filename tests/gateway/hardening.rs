@@ -16,6 +16,7 @@ use crate::bed::{ANYTHING, Setup, TestBed};
 use upstream::{Seen, Upstream};
 
 mod answers;
+mod bounds;
 mod frames;
 mod http1;
 mod http2;
@@ -40,11 +41,24 @@ struct HardenedBed {
 
 impl HardenedBed {
     async fn start() -> Self {
+        Self::within("drain: 2s", "streams: 256").await
+    }
+
+    /// With these timeouts and bounds.
+    async fn within(timeouts: &'static str, bounds: &'static str) -> Self {
+        Self::configured(move |config| {
+            let written = format!("timeouts: {{ {timeouts} }}\nbounds: {{ {bounds} }}");
+            config.replace("timeouts: { drain: 2s }", &written)
+        })
+        .await
+    }
+
+    async fn configured(change: impl Fn(String) -> String + Send + 'static) -> Self {
         let upstream = Upstream::start().await.expect("a connector");
         let address = format!("http://{}", upstream.address());
         let setup = Setup::default().config(move |parts| {
             let whole = parts.whole(&parts.issuer(), &parts.mail(ANYTHING));
-            whole.replace(&parts.connector.base_url(), &address)
+            change(whole.replace(&parts.connector.base_url(), &address))
         });
         let bed = setup.start().await;
         let (ada, bob) = (bed.token("ada"), bed.token("bob"));

@@ -96,12 +96,12 @@ impl Attack {
 }
 
 /// A whole request, with these fields beside those that every one has.
-fn call(bed: &HardenedBed, stream: u32, method: &str, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
+pub fn call(bed: &HardenedBed, stream: u32, method: &str, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
     frame(HEADERS, END_STREAM | END_HEADERS, stream, &fields(bed, method, path, more))
 }
 
 /// The same, whose body is still to come.
-fn begin(bed: &HardenedBed, stream: u32, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
+pub fn begin(bed: &HardenedBed, stream: u32, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, &fields(bed, "POST", path, more))
 }
 
@@ -476,7 +476,7 @@ async fn whatever_frames_come_end_a_stream_or_a_connection_and_nothing_else() {
 }
 
 /// Frames behind the opening of a connection, and what came back once it was enough.
-async fn answers(
+pub async fn answers(
     bed: &HardenedBed,
     frames: &[u8],
     enough: impl Fn(&Answers) -> bool,
