@@ -1,4 +1,5 @@
-//! What fuzzing runs: one function for each of the readers that strangers and other servers reach first.
+//! What fuzzing runs: one function for each of the readers that strangers and other servers reach first, and one for the whole
+//! way in (`connection`).
 //!
 //! Each takes any bytes, asserts what must hold of whatever is accepted, and says in a word what came of it. The targets
 //! in `fuzz/fuzz_targets` call these functions, and so does the test below for every file of `fuzz/corpus`: in a corpus,
@@ -40,11 +41,19 @@ use crate::trail::record::Record;
 use crate::trail::verify::Notes;
 use crate::unseen::clean;
 
+mod connection;
+#[cfg(test)]
+mod mutation;
+mod upstream;
+
+pub use connection::connection;
+
 /// A fuzz target: its name, and what it runs.
 pub type FuzzTarget = (&'static str, fn(&[u8]) -> &'static str);
 
 /// Every fuzz target.
-pub const TARGETS: [FuzzTarget; 11] = [
+pub const TARGETS: [FuzzTarget; 12] = [
+    ("connection", connection),
     ("bearer_header", bearer_header),
     ("token", token),
     ("key_set", key_set),

@@ -220,6 +220,18 @@ impl Process {
         self.admin_address
     }
 
+    /// What connections are served with.
+    #[cfg(any(fuzzing, test))]
+    pub(crate) fn state(&self) -> &Arc<ServerState> {
+        &self.state
+    }
+
+    /// The metrics.
+    #[cfg(any(fuzzing, test))]
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
     /// The audit trail.
     pub fn audit(&self) -> AuditLog {
         self.state.gateway().audit().clone()
@@ -381,8 +393,8 @@ async fn build(
     };
     fetch_first_keys(&servers).await;
     let (connectors, policy) = (config.connectors, config.policy);
-    let (public, privacy) = (config.public, config.privacy);
-    let setup = Setup { servers, connectors, policy, public, privacy, connections };
+    let (public, bounds, privacy) = (config.public, config.bounds, config.privacy);
+    let setup = Setup { servers, connectors, policy, public, bounds, privacy, connections };
     Gateway::new(setup, shared, previous)
         .map_err(|(connector, source)| StartError::Connector { connector, source })
 }

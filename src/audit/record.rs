@@ -101,6 +101,8 @@ pub enum Ending {
     ConnectorBroke,
     /// The caller's token expired, and with it a stream that was under way.
     TokenExpired,
+    /// The call had all the time that a call has, and was cut within its answer.
+    CallTimedOut,
     /// The gateway stopped, and the call outlasted the deadline for that.
     GatewayStopped,
     /// The gateway's own code failed.
@@ -116,6 +118,7 @@ impl Ending {
             Self::AgentLeft => "agent_left",
             Self::ConnectorBroke => "answer_broke_off",
             Self::TokenExpired => "stream_expired",
+            Self::CallTimedOut => "call_timeout",
             Self::GatewayStopped => "gateway_stopped",
             Self::Panicked => "panicked",
         }

@@ -5,6 +5,7 @@
 //! all faults are reported at once. `#[schemars(required)]` tells the schema.
 
 mod audit;
+mod bounds;
 mod client_auth;
 mod connectors;
 mod exchange;
@@ -19,6 +20,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use audit::{Audit, AuditKey, Checkpoints, Durability, Keep, Rotate};
+pub use bounds::{Bounds, Timeouts};
 pub use client_auth::{AssertionAlgorithm, ClientAuth, KeyName, SecretMethod};
 pub use connectors::{Connector, ConnectorKind, Identity, ListWithoutPerson, OpenApi};
 pub use exchange::{
@@ -64,8 +66,10 @@ pub struct File {
     /// File with the bearer token by which someone on another machine may have a person forgotten at the admin
     /// endpoints. Without it, only this machine may.
     pub admin_token_file: Option<String>,
-    /// How long the gateway waits for things of its own.
+    /// How long the gateway waits for agents, and how long they may have it wait.
     pub timeouts: Option<Timeouts>,
+    /// How much agents may have open, and how much they may send at once.
+    pub bounds: Option<Bounds>,
     /// How many calls there may be in a time, of all connectors together.
     pub limits: Option<Limits>,
     /// The authorization servers whose users may call, by a name of your choice.
@@ -112,14 +116,7 @@ pub enum ClientCertificates {
     Required,
 }
 
-/// How long the gateway waits for things of its own.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Timeouts {
-    /// How long running calls may take to finish when the gateway stops. Default: `30s`.
-    #[schemars(regex(pattern = DURATION))]
-    pub drain: Option<String>,
-}
-
 /// As `resolve` reads it, for editors.
 const DURATION: &str = r"^[0-9]+(ms|s|m|h)$";
+/// The same of sizes.
+const SIZE: &str = r"^[0-9]+(KiB|MiB|GiB)$";

@@ -48,6 +48,8 @@ pub struct Config {
     pub server: crate::server::ServerSettings,
     /// How agents reach the gateway.
     pub public: crate::gateway::PublicSettings,
+    /// What a call may be at most.
+    pub bounds: crate::gateway::CallBounds,
     /// Whose users may call: one for each issuer, and for Entra one for each tenant. Never empty.
     pub issuers: Vec<crate::oauth::IssuerSettings>,
     /// What agents can call, in the order of the file. Never empty.

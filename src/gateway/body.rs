@@ -40,6 +40,9 @@ pub enum BodyError {
     /// Nothing came for too long.
     #[error("nothing came for {0:?}")]
     Stalled(Duration),
+    /// It has had all the time that a call has.
+    #[error("the call has taken too long")]
+    TimedOut,
     /// An MCP server sent what cannot be read.
     #[error(transparent)]
     Unreadable(#[from] ScreenError),
@@ -88,6 +91,8 @@ pub struct ConnectorBody {
     until: Option<Pin<Box<Sleep>>>,
     /// The connector is at work until it has been read.
     place: Place,
+    /// When it is cut: a call has no more time than that.
+    deadline: Option<Instant>,
     /// It is read to its end though nobody takes it: to hang up would tell the connector to stop.
     outlives_agent: bool,
     /// Nothing more comes from the connector.
@@ -105,6 +110,7 @@ impl ConnectorBody {
             screen: None,
             until: None,
             place,
+            deadline: None,
             outlives_agent: false,
             over: None,
         }
@@ -125,6 +131,13 @@ impl ConnectorBody {
         self.until = Some(Box::pin(tokio::time::sleep_until(until.into())));
     }
 
+    /// It breaks off at this moment, if it has not ended by then.
+    #[must_use]
+    pub fn cut_at(mut self, deadline: Instant) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
     /// It is read to its end though the agent leaves.
     pub fn outlives_agent(&mut self) {
         self.outlives_agent = true;
@@ -141,6 +154,11 @@ impl ConnectorBody {
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let now = Instant::now();
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(now));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Poll::Ready(Some(Err(BodyError::TimedOut)));
+        }
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.body).poll_frame(cx)));
         match polled {
             Ok(Poll::Ready(frame)) => {
@@ -152,8 +170,13 @@ impl ConnectorBody {
                 Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broke)))
             }
             Ok(Poll::Pending) => {
-                ready!(self.idle.poll(cx));
-                Poll::Ready(Some(Err(BodyError::Stalled(self.idle.timeout))))
+                ready!(self.idle.poll_within(left.unwrap_or(Duration::MAX), cx));
+                Poll::Ready(Some(Err(
+                    match self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                        true => BodyError::TimedOut,
+                        false => BodyError::Stalled(self.idle.timeout),
+                    },
+                )))
             }
             Err(_) => Poll::Ready(Some(Err(BodyError::Panicked))),
         }
@@ -319,6 +342,7 @@ impl HttpBody for Body {
                     BodyError::Broke(_) | BodyError::Stalled(_) | BodyError::Unreadable(_) => {
                         Ending::ConnectorBroke
                     }
+                    BodyError::TimedOut => Ending::CallTimedOut,
                     BodyError::Panicked | BodyError::Unrecorded(_) => Ending::Panicked,
                 }));
                 Poll::Ready(Some(Err(error)))

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use http::header::EXPECT;
+use http::header::{CONNECTION, EXPECT};
 use http::{HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 use tracing::Instrument as _;
@@ -77,7 +77,7 @@ pub use origin::{Origin, OriginError};
 pub use readers::Readers;
 pub use refusal::Refusal;
 pub use settings::{
-    ConnectorSettings, ConnectorTimeouts, ListWithoutPerson, McpTools, PublicSettings, Tools,
+    CallBounds, ConnectorSettings, ConnectorTimeouts, ListWithoutPerson, McpTools, PublicSettings, Tools,
 };
 pub use setup::{Setup, Shared};
 
@@ -111,6 +111,7 @@ pub struct Gateway {
     credentials: Credentials,
     connections: Option<Arc<Connections>>,
     cache: Arc<CredentialCache>,
+    bounds: CallBounds,
     audit: AuditLog,
     recorder: Recorder,
     metrics: Arc<Metrics>,
@@ -194,13 +195,16 @@ impl Gateway {
         let span = tracing::debug_span!("call", request_id = %call.request_id());
         let (head, body) = request.into_parts();
         let (request, mut body) = (Request::from_parts(head, ()), Some(body));
-        let told = contained(self.tell(&request, &mut body, &mut call).instrument(span)).await;
+        let deadline = call.arrived().monotonic + self.bounds.call_timeout;
+        let story = contained(self.tell(&request, &mut body, &mut call).instrument(span));
+        let told = tokio::time::timeout_at(deadline.into(), story).await;
+        let told = told.unwrap_or(Err(Refusal::CallTimedOut(self.bounds.call_timeout)));
         if let Some(body) = body.filter(|_| is_to_be_read(&request)) {
             upload::read_rest(body).await;
         }
         let cors = call.cors.clone();
         let mut response = match told {
-            Ok(answer) => answer.into_response(call, reader),
+            Ok(answer) => answer.into_response(call, reader, deadline),
             Err(refusal) => self.refuse(&refusal, call),
         };
         cors.mark(response.headers_mut());
@@ -222,7 +226,7 @@ impl Gateway {
         call: &mut Call,
     ) -> Result<ConnectorAnswer, Refusal> {
         let now = call.arrived();
-        request::check(request)?;
+        request::check(request, &self.bounds)?;
         let path = CanonicalPath::parse(request.uri().path())?;
         if let Some(metadata) = self.well_known.answer(path, request, call) {
             return metadata.map(ConnectorAnswer::written);
@@ -378,7 +382,7 @@ impl Gateway {
         caller: &Caller,
         call: &mut Call,
     ) -> Result<ToolCall, Refusal> {
-        let idle_timeout = connector.idle_timeout();
+        let idle_timeout = connector.body_timeout();
         let served = match connector.tools() {
             ConnectorTools::Rest(tools) => {
                 let path = connector.path_within(path);
@@ -451,6 +455,9 @@ impl Gateway {
             Some(_) | None => self.told(refusal, &answer, &note, &call),
         };
         rewrite::set_request_id(response.headers_mut(), request_id);
+        if refusal.ends_connection() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         call.refused(note, response.status(), ending);
         rewrite::leave_out_body_for_head(&mut response, &call.record.method);
         response.map(|bytes| Body::whole(bytes, Some(call)))

@@ -108,6 +108,9 @@ pub enum Refusal {
     /// The call cannot be recorded.
     #[error(transparent)]
     Audit(#[from] AuditUnavailable),
+    /// The call has had all the time that a call has.
+    #[error("the call has not been answered in {0:?}")]
+    CallTimedOut(Duration),
     /// The gateway's own code failed.
     #[error("the call ended in a panic")]
     Panicked,
@@ -122,6 +125,11 @@ impl Refusal {
             true => Self::Denied(denial),
             false => Self::Hidden(denial),
         }
+    }
+
+    /// Whether nothing more can be read on its connection: nobody knows where its request ends (RFC 9112 section 6.3).
+    pub fn ends_connection(&self) -> bool {
+        matches!(self, Self::Request(RequestError::Framing))
     }
 
     /// What the agent hears. There is no catch-all: a new refusal does not compile until someone has chosen its
@@ -157,6 +165,12 @@ impl Refusal {
                 Duration::from_secs(1),
             ),
             Self::Audit(AuditUnavailable) => audit_unavailable(),
+            Self::CallTimedOut(_) => Answer::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "call_timeout",
+                Fault::Connector,
+                "The call took longer than any may; check whether it took effect before repeating it.",
+            ),
             Self::Panicked => internal_error(),
         }
     }
@@ -204,6 +218,7 @@ impl Refusal {
             | Self::ClaimsDemanded { .. }
             | Self::NotRepeated
             | Self::Audit(_)
+            | Self::CallTimedOut(_)
             | Self::Panicked => None,
         }
     }
@@ -309,6 +324,18 @@ fn answer_to_request(error: RequestError) -> Answer {
         RequestError::Framing => Answer::bad_request(
             "framing_invalid",
             "The agent has to send either a Content-Length or `Transfer-Encoding: chunked`, and nothing else of that kind.",
+        ),
+        RequestError::TargetTooLong { .. } => Answer::new(
+            StatusCode::URI_TOO_LONG,
+            "target_too_long",
+            Fault::Agent,
+            "The agent has to send a shorter address; what is long belongs into a body.",
+        ),
+        RequestError::HeadersTooMany { .. } => Answer::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "headers_too_many",
+            Fault::Agent,
+            "The agent has to send fewer header lines.",
         ),
         RequestError::Origin => Answer::forbidden(
             "origin_not_allowed",

@@ -4,6 +4,8 @@ use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Version};
 
+use super::settings::CallBounds;
+
 /// Why a request is refused before anybody looks at what it wants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RequestError {
@@ -16,9 +18,22 @@ pub enum RequestError {
     /// A token in the address, where it would be logged on its way and sent on (RFC 6750 section 2.3).
     #[error("the address carries an access token")]
     TokenMisplaced,
-    /// Two ways to tell where the body ends, or one that is not known (RFC 9112 section 6).
+    /// Two ways to tell where the body ends, or one that is not known (RFC 9112 section 6). What follows on the connection is then
+    /// anybody's guess, and nobody reads it.
     #[error("the request does not say in one way where its body ends")]
     Framing,
+    /// Its target is longer than is read.
+    #[error("the address is longer than {max} bytes")]
+    TargetTooLong {
+        /// How long it may be.
+        max: usize,
+    },
+    /// It has more header lines than are read. Over HTTP/2 nothing else counts them.
+    #[error("the request has more than {max} header lines")]
+    HeadersTooMany {
+        /// How many there may be.
+        max: usize,
+    },
     /// It comes from a page in a browser that may not call.
     #[error("the request is from a page whose origin is not allowed")]
     Origin,
@@ -34,16 +49,28 @@ pub enum RequestError {
 pub const METHODS: [Method; 7] =
     [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
 
-/// Checks method, host, query and framing.
+/// Checks size, method, host, query and framing.
 ///
 /// # Errors
 ///
 /// [`RequestError`] for what two readers could take differently.
-pub fn check<B>(request: &Request<B>) -> Result<(), RequestError> {
+pub fn check<B>(request: &Request<B>, bounds: &CallBounds) -> Result<(), RequestError> {
+    check_size(request, bounds)?;
     check_method(request.method())?;
     check_host(request)?;
     check_query(request.uri().query().unwrap_or_default())?;
     check_framing(request.headers())
+}
+
+fn check_size<B>(request: &Request<B>, bounds: &CallBounds) -> Result<(), RequestError> {
+    let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+    if target.len() > bounds.target_bytes_max {
+        return Err(RequestError::TargetTooLong { max: bounds.target_bytes_max });
+    }
+    if request.headers().len() > bounds.headers_max {
+        return Err(RequestError::HeadersTooMany { max: bounds.headers_max });
+    }
+    Ok(())
 }
 
 fn check_method(method: &Method) -> Result<(), RequestError> {
@@ -70,9 +97,21 @@ fn check_host<B>(request: &Request<B>) -> Result<(), RequestError> {
         (None, Some(host)) => host,
         (Some(_) | None, None) => return Err(RequestError::Host),
     };
-    match named.as_str().contains('@') {
-        true => Err(RequestError::Host),
-        false => Ok(()),
+    match is_host_and_port(&named) {
+        true => Ok(()),
+        false => Err(RequestError::Host),
+    }
+}
+
+/// Whether an authority is a host, or a host and a port that there can be. Userinfo has no place in a request, and whoever
+/// cannot read the port may read another host.
+fn is_host_and_port(authority: &Authority) -> bool {
+    let host = authority.host();
+    match authority.as_str().strip_prefix(host).map(|port| port.strip_prefix(':')) {
+        _ if host.is_empty() => false,
+        Some(Some(port)) => port.bytes().all(|byte| byte.is_ascii_digit()) && authority.port_u16().is_some(),
+        Some(None) => authority.as_str() == host,
+        None => false,
     }
 }
 
@@ -124,7 +163,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let request = request.body(()).expect("a request of the test");
-        assert_eq!(check(&request), expected, "{method} {target} {headers:?}");
+        assert_eq!(check(&request, &CallBounds::DEFAULT), expected, "{method} {target} {headers:?}");
     }
 
     #[test]
@@ -135,7 +174,10 @@ mod tests {
         check_request("GET", "/a", &[("host", "a"), ("host", "a")], Err(RequestError::Host));
         check_request("GET", "/a", &[("host", "a, b")], Err(RequestError::Host));
         check_request("GET", "/a", &[("host", "me@gw.example")], Err(RequestError::Host));
-        check_request("GET", "/a", &[("host", "")], Err(RequestError::Host));
+        check_request("GET", "/a", &[("host", "[::1]:8443")], Ok(()));
+        for host in ["", "gw.example:", "gw.example:99999", "gw.example:x", "gw.example:+80", ":80", "[::1"] {
+            check_request("GET", "/a", &[("host", host)], Err(RequestError::Host));
+        }
         check_request("GET", "http://evil.example/a", &[("host", "gw.example")], Err(RequestError::Host));
         check_request("GET", "http://gw.example/a", &[], Err(RequestError::Host));
     }
@@ -144,9 +186,9 @@ mod tests {
     fn an_http2_request_names_its_host_in_the_target() {
         let mut request = Request::get("https://gw.example/a").body(()).expect("a request of the test");
         *request.version_mut() = Version::HTTP_2;
-        assert_eq!(check(&request), Ok(()));
+        assert_eq!(check(&request, &CallBounds::DEFAULT), Ok(()));
         request.headers_mut().insert(HOST, "other.example".parse().expect("a host of the test"));
-        assert_eq!(check(&request), Err(RequestError::Host));
+        assert_eq!(check(&request, &CallBounds::DEFAULT), Err(RequestError::Host));
     }
 
     #[test]
@@ -158,6 +200,19 @@ mod tests {
             check_request("GET", &target, &[("host", "a")], Err(RequestError::TokenMisplaced));
         }
         check_request("GET", "/a?my_access_token=x&q=access_token", &[("host", "a")], Ok(()));
+    }
+
+    #[test]
+    fn targets_and_heads_have_bounds() {
+        let CallBounds { target_bytes_max, headers_max, .. } = CallBounds::DEFAULT;
+        let target = |bytes| format!("/a?{}", "x".repeat(bytes - 3));
+        check_request("GET", &target(target_bytes_max), &[("host", "a")], Ok(()));
+        let too_long = Err(RequestError::TargetTooLong { max: target_bytes_max });
+        check_request("GET", &target(target_bytes_max + 1), &[("host", "a")], too_long);
+        let lines = |count| [vec![("host", "a")], vec![("x", "y"); count - 1]].concat();
+        check_request("GET", "/a", &lines(headers_max), Ok(()));
+        let too_many = Err(RequestError::HeadersTooMany { max: headers_max });
+        check_request("GET", "/a", &lines(headers_max + 1), too_many);
     }
 
     #[test]

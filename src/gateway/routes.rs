@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderName, Method, Response};
@@ -187,7 +187,12 @@ impl Connector {
         }
     }
 
-    /// How long nothing may come of a body.
+    /// How long nothing may come of an agent's body.
+    pub fn body_timeout(&self) -> Duration {
+        self.upstream.timeouts().body
+    }
+
+    /// How long nothing may come of an answer's body.
     pub fn idle_timeout(&self) -> Duration {
         self.upstream.timeouts().idle
     }
@@ -311,12 +316,17 @@ impl ConnectorAnswer {
     }
 
     /// The answer for the agent. Its body carries the call to its end.
-    pub fn into_response(self, mut call: Box<Call>, reader: Option<Reader>) -> Response<Body> {
+    pub fn into_response(
+        self,
+        mut call: Box<Call>,
+        reader: Option<Reader>,
+        deadline: Instant,
+    ) -> Response<Body> {
         call.answered(self.response.status(), self.attempts.latency());
         // Nothing is sent again from here on, and the answer may be a stream of hours.
         drop(self.upload.take_whole());
         self.response.map(|body| match body {
-            AnswerBody::Connector(body) => Body::from_connector(body, call, reader),
+            AnswerBody::Connector(body) => Body::from_connector(body.cut_at(deadline), call, reader),
             AnswerBody::Written(bytes) => {
                 call.end(Ending::Answered);
                 Body::whole(bytes, Some(call))

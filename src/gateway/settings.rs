@@ -100,6 +100,28 @@ pub enum ListWithoutPerson {
     Configured,
 }
 
+/// What a call may be at most, and how long it may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CallBounds {
+    /// Longest target: path and query.
+    pub target_bytes_max: usize,
+    /// Most header lines, also where they come in a form that HTTP itself does not count.
+    pub headers_max: usize,
+    /// From its arrival to the end of its answer.
+    pub call_timeout: Duration,
+}
+
+impl CallBounds {
+    /// What holds unless the configuration says otherwise.
+    pub const DEFAULT: Self = Self {
+        // Twice what common servers take, since queries of OData are long.
+        target_bytes_max: 16_384,
+        headers_max: 128,
+        // As long as tokens commonly live.
+        call_timeout: Duration::from_secs(3_600),
+    };
+}
+
 /// How long to wait for a connector.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ConnectorTimeouts {
@@ -107,8 +129,10 @@ pub struct ConnectorTimeouts {
     pub connect: Duration,
     /// From the last byte of the request to the first of the answer.
     pub response: Duration,
-    /// Between two pieces of a body, in either direction.
+    /// Between two pieces of the answer's body.
     pub idle: Duration,
+    /// Between two pieces of the agent's body.
+    pub body: Duration,
 }
 
 impl Default for ConnectorTimeouts {
@@ -120,6 +144,8 @@ impl Default for ConnectorTimeouts {
             response: Duration::from_secs(60),
             // Longer than the keep-alive comments that event streams send, commonly every 15 to 60 seconds.
             idle: Duration::from_secs(300),
+            // An agent may send on what it gets from somewhere else, piece by piece.
+            body: Duration::from_secs(300),
         }
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::gate::Gate;
 use super::routes::Routes;
 use super::well_known::WellKnown;
-use super::{Calls, Catalog, ConnectorSettings, Gateway, Handles, PublicSettings, StateKey, UpstreamError};
+use super::{
+    CallBounds, Calls, Catalog, ConnectorSettings, Gateway, Handles, PublicSettings, StateKey, UpstreamError,
+};
 use crate::audit::{AuditLog, Exchanges, Privacy, Recorder};
 use crate::confirmation::Questions;
 use crate::connections::Connections;
@@ -55,6 +57,8 @@ pub struct Setup {
     pub policy: Policy,
     /// How the gateway is reached.
     pub public: PublicSettings,
+    /// What a call may be at most.
+    pub bounds: CallBounds,
     /// What records say of people.
     pub privacy: Arc<Privacy>,
     /// People's own connections; `None`: there is no vault.
@@ -72,7 +76,7 @@ impl Gateway {
         shared: Shared,
         previous: Option<&Self>,
     ) -> Result<Self, (ConnectorName, UpstreamError)> {
-        let Setup { servers, connectors, policy, public, privacy, connections } = setup;
+        let Setup { servers, connectors, policy, public, bounds, privacy, connections } = setup;
         let Shared {
             cache,
             audit,
@@ -119,6 +123,7 @@ impl Gateway {
             .with_connections(Arc::clone(&servers), connections.clone()),
             connections,
             cache,
+            bounds,
             audit,
             recorder,
             no_connector: metrics.no_connector(),

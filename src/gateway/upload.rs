@@ -363,7 +363,12 @@ impl IdleDeadline {
 
     /// Whether nothing has come for too long.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let timeout = self.timeout;
+        self.poll_within(Duration::MAX, cx)
+    }
+
+    /// The same, where there is only so much time left when something begins to be waited for.
+    pub fn poll_within(&mut self, left: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        let timeout = self.timeout.min(left);
         self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout))).as_mut().poll(cx)
     }
 }

@@ -17,10 +17,12 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tower::{ServiceBuilder, ServiceExt as _};
 
+use super::activity::Activity;
+use super::bounds::ConnectionBounds;
 use super::deadlines::Deadlines;
+use super::room::Room;
 use super::{ServerState, accept, forget};
 use crate::audit::Receipt;
 use crate::metrics::Metrics;
@@ -50,17 +52,21 @@ pub async fn serve(listener: TcpListener, state: Arc<ServerState>) {
                 }
             },
         );
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let room = Arc::new(Room::for_up_to(CONNECTIONS_MAX));
     loop {
-        let Some((stream, peer, permit)) = accept(&listener, &permits).await else { continue };
+        let Some((stream, peer, place)) = accept(&listener, &room).await else { continue };
         let service = TowerToHyperService::new(service.clone().map_request(move |request| (request, peer)));
         tokio::spawn(async move {
-            // HTTP/1 has deadlines for whoever says nothing; nobody needs more here.
+            // HTTP/1 has deadlines for whoever says nothing; nobody needs more here. Its own is that of heads as well, so for
+            // `Deadlines` there is always something under way.
             let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
             builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+            let activity = Activity::new();
+            let _busy = activity.begin();
+            let stream = Deadlines::new(stream, ConnectionBounds::DEFAULT, activity);
             // A scraper that leaves early is no news.
-            let _ = builder.serve_connection(TokioIo::new(Deadlines::new(stream)), service).await;
-            drop(permit);
+            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            drop(place);
         });
     }
 }

@@ -16,13 +16,21 @@ use crate::identity::SecretToken;
 use crate::metrics::Metrics;
 use crate::worker::Workers;
 
+mod activity;
 mod admin;
+mod bounds;
 mod connection;
 mod deadlines;
 mod forget;
+mod room;
 
-/// Most connections from agents at a time. Each takes a file descriptor, and another towards a connector.
-const CONNECTIONS_MAX: usize = 16_384;
+#[cfg(any(fuzzing, test))]
+pub(crate) use connection::serve_in_memory;
+
+pub use bounds::ConnectionBounds;
+
+use room::{Place, Room};
+
 /// How long to wait after an accept that failed, which is when descriptors or memory have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -42,6 +50,8 @@ pub struct ServerSettings {
     pub admin_token: Option<SecretToken>,
     /// How long running calls may take to finish when the gateway stops.
     pub drain_timeout: Duration,
+    /// How much connections of agents may be, and how long what on them.
+    pub bounds: ConnectionBounds,
 }
 
 /// What connections look at anew each time, so that a reload reaches them.
@@ -50,6 +60,8 @@ pub struct ServerState {
     tls: ArcSwapOption<rustls::ServerConfig>,
     admin_token: ArcSwapOption<SecretToken>,
     drain_timeout: ArcSwap<Duration>,
+    bounds: ArcSwap<ConnectionBounds>,
+    room: Arc<Room>,
     draining: AtomicBool,
     metrics: Arc<Metrics>,
 }
@@ -62,6 +74,8 @@ impl ServerState {
             tls: ArcSwapOption::new(settings.tls.clone()),
             admin_token: ArcSwapOption::new(settings.admin_token.clone().map(Arc::new)),
             drain_timeout: ArcSwap::from_pointee(settings.drain_timeout),
+            bounds: ArcSwap::from_pointee(settings.bounds),
+            room: Arc::new(Room::for_up_to(settings.bounds.connections_max)),
             draining: AtomicBool::new(false),
             metrics,
         }
@@ -78,6 +92,8 @@ impl ServerState {
         self.tls.store(settings.tls.clone());
         self.admin_token.store(settings.admin_token.clone().map(Arc::new));
         self.drain_timeout.store(Arc::new(settings.drain_timeout));
+        self.bounds.store(Arc::new(settings.bounds));
+        self.room.is_for_up_to(settings.bounds.connections_max);
     }
 
     fn is_draining(&self) -> bool {
@@ -151,14 +167,13 @@ impl Server {
     /// connections were cut.
     pub async fn serve(self, drain: CancellationToken, at_once: CancellationToken) -> usize {
         let admin = tokio::spawn(admin::serve(self.admin, Arc::clone(&self.state)));
-        let permits = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = drain.cancelled() => break,
-                accepted = accept(&self.agents, &permits) => accepted,
+                accepted = accept(&self.agents, &self.state.room) => accepted,
             };
-            let Some((stream, address, permit)) = accepted else { continue };
+            let Some((stream, address, place)) = accepted else { continue };
             let (state, stop) = (Arc::clone(&self.state), self.stop.clone());
             // It leaves this runtime's reactor, and joins its worker's.
             let stream = stream.into_std();
@@ -167,7 +182,7 @@ impl Server {
                     Ok(stream) => connection::serve(stream, address, state, stop).await,
                     Err(error) => tracing::warn!(%error, "Serving a connection failed"),
                 }
-                drop(permit);
+                drop(place);
             }));
         }
         self.state.draining.store(true, Ordering::Relaxed);
@@ -204,13 +219,10 @@ async fn cut(connections: &TaskTracker, stop: &Stop, state: &ServerState) -> usi
 }
 
 /// The next connection, once there is room for one.
-async fn accept(
-    listener: &TcpListener,
-    permits: &Arc<tokio::sync::Semaphore>,
-) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = Arc::clone(permits).acquire_owned().await.ok()?;
+async fn accept(listener: &TcpListener, room: &Arc<Room>) -> Option<(TcpStream, SocketAddr, Place)> {
+    let place = room.enter().await;
     match listener.accept().await {
-        Ok((stream, address)) => Some((stream, address, permit)),
+        Ok((stream, address)) => Some((stream, address, place)),
         Err(error) => {
             tracing::warn!(%error, "Accepting a connection failed");
             tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -21,6 +21,7 @@ mod endings;
 mod exchange;
 mod explain;
 mod forgetting;
+mod hardening;
 mod http;
 mod http2;
 mod id_jag;

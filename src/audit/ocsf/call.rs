@@ -312,6 +312,7 @@ fn message(record: &CallRecord, actor: &Actor<'_>, operation: &str, texts: &Text
         Ending::AgentLeft => "the agent left".to_owned(),
         Ending::ConnectorBroke => "the connector broke off".to_owned(),
         Ending::TokenExpired => "it ended with the caller's token".to_owned(),
+        Ending::CallTimedOut => "it took too long".to_owned(),
         Ending::GatewayStopped => "the gateway stopped".to_owned(),
         Ending::Panicked => "the gateway failed".to_owned(),
     };
@@ -367,7 +368,8 @@ fn type_name(activity_id: u32) -> &'static str {
 fn severity(record: &CallRecord) -> u32 {
     match (record.ending, record.refusal.as_ref().map(|refusal| refusal.fault)) {
         (Ending::Panicked, _) | (_, Some(Fault::Gateway)) => 4,
-        (Ending::ConnectorBroke, _) | (_, Some(Fault::AuthorizationServer | Fault::Connector)) => 3,
+        (Ending::ConnectorBroke | Ending::CallTimedOut, _)
+        | (_, Some(Fault::AuthorizationServer | Fault::Connector)) => 3,
         (Ending::Refused, _) => 2,
         (Ending::Answered | Ending::AgentLeft | Ending::TokenExpired | Ending::GatewayStopped, _) => 1,
     }

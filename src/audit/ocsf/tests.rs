@@ -241,6 +241,7 @@ fn each_ending_is_an_event() {
         Ending::AgentLeft,
         Ending::ConnectorBroke,
         Ending::TokenExpired,
+        Ending::CallTimedOut,
         Ending::GatewayStopped,
         Ending::Panicked,
     ] {

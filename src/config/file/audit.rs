@@ -3,10 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::DURATION;
-
-/// As `resolve` reads it, for editors.
-const SIZE: &str = r"^[0-9]+(KiB|MiB|GiB)$";
+use super::{DURATION, SIZE};
 
 /// Where the record of every call goes, and how the trail of them is kept.
 #[derive(Deserialize, JsonSchema)]

@@ -7,7 +7,7 @@ use super::files::authorities;
 use super::issuers::{Issuers, KnownIssuer};
 use super::target::TargetNames;
 use super::tools::{Host, Ways};
-use super::{headers, limits, modes, origins, target, tools, values};
+use super::{bounds, headers, limits, modes, origins, target, tools, values};
 use crate::checked_url::CheckedUrl;
 use crate::config::at::At;
 use crate::config::file::{self, ConnectorKind, File, Identity};
@@ -31,6 +31,7 @@ pub fn settings(file: &File, root: &At<'_>, issuers: &Issuers) -> Option<Vec<Con
     };
     let gateways_limits = limits::of_gateway(file.limits.as_ref(), &root.key("limits"));
     let gateways = Gateways { origins: gateways_origins.as_deref(), limits: gateways_limits.as_deref() };
+    let body_timeout = bounds::body_timeout(file, root);
     let publishes = issuers.settings.iter().any(|issuer| issuer.publication.is_some());
     let mut paths: HashMap<ConnectorPath, &str> = HashMap::new();
     let mut checked = Vec::new();
@@ -51,7 +52,12 @@ pub fn settings(file: &File, root: &At<'_>, issuers: &Issuers) -> Option<Vec<Con
         }
         checked.push(connector_settings(name, connector, &at, path, &gateways, issuers));
     }
-    checked.into_iter().collect()
+    let mut checked: Vec<_> = checked.into_iter().collect::<Option<_>>()?;
+    let body_timeout = body_timeout?;
+    for ConnectorSettings { timeouts, .. } in &mut checked {
+        timeouts.body = timeouts.idle.min(body_timeout);
+    }
+    Some(checked)
 }
 
 /// What the gateway says of all connectors. `None` when it has faults.
@@ -170,7 +176,9 @@ fn timeouts(connector: &file::Connector, at: &At<'_>) -> Option<ConnectorTimeout
     let connect = values::duration(&at.key("connect"), connect, defaults.connect);
     let response = values::duration(&at.key("response"), response, defaults.response);
     let idle = values::duration(&at.key("idle"), idle, defaults.idle);
-    Some(ConnectorTimeouts { connect: connect?, response: response?, idle: idle? })
+    let idle = idle?;
+    // What the gateway says of agents' bodies comes in at the end.
+    Some(ConnectorTimeouts { connect: connect?, response: response?, idle, body: idle })
 }
 
 /// The issuers whose users may call a connector.

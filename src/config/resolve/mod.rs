@@ -3,6 +3,7 @@
 mod application;
 mod arguments;
 mod audit;
+mod bounds;
 #[cfg(feature = "cedar")]
 mod cedar;
 mod confirm;
@@ -82,6 +83,7 @@ pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> O
     if let Some(connectors) = &connectors {
         application::keep_where_used(&mut issuers.settings, connectors);
     }
+    let bounds = bounds::of_calls(file, root, server.as_ref().map(|server| server.bounds.headers_max));
     let (mut public, pages) = (public?, pages?);
     let links = public.public_url.as_ref().zip(pages.as_ref());
     let links = links.map(|(public_url, pages)| Links::new(public_url, pages.path()));
@@ -89,6 +91,7 @@ pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> O
     Some(Config {
         server: server?,
         public,
+        bounds: bounds?,
         issuers: issuers.settings,
         connectors: connectors?,
         policy: policy?,

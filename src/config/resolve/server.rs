@@ -1,4 +1,4 @@
-//! `listen`, `tls`, `plain_http`, `public_url`, `admin` and `timeouts`.
+//! `listen`, `tls`, `plain_http`, `public_url`, `admin` and `timeouts.drain`.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use rustls::server::danger::ClientCertVerifier;
 use url::Url;
 
 use super::files::{self, NamedFile};
-use super::{Surroundings, values};
+use super::{Surroundings, bounds, values};
 use crate::checked_url::{CheckedUrl, PlainHttp, UrlError};
 use crate::config::at::At;
 use crate::config::file::{self, ConnectorKind, File, Tls};
@@ -33,6 +33,7 @@ pub fn settings(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> 
     let at = root.key("timeouts").key("drain");
     let drain = file.timeouts.as_ref().and_then(|timeouts| timeouts.drain.as_deref());
     let drain_timeout = values::duration(&at, drain, DRAIN_TIMEOUT);
+    let bounds = bounds::of_connections(file, root);
     let admin_token_at = root.key("admin_token_file");
     let admin_token = match file.admin_token_file.as_deref() {
         Some(path) => Some(files::secret(NamedFile { at: &admin_token_at, path })?),
@@ -44,6 +45,7 @@ pub fn settings(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> 
         admin: admin?,
         admin_token,
         drain_timeout: drain_timeout?,
+        bounds: bounds?,
     };
     if is_same(settings.listen, settings.admin) {
         root.key("admin").fault("is the same address as `listen`: agents must not reach the admin endpoints");

@@ -1,6 +1,7 @@
 //! Values that mean the same wherever they stand: durations, addresses, names, scopes.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::checked_url::{CheckedUrl, PlainHttp, UrlError};
@@ -54,7 +55,11 @@ pub fn long_duration(at: &At<'_>, text: Option<&str>) -> Option<Option<Duration>
 
 /// Reads a size, like `64KiB`, `16MiB` or `1GiB`, in bytes.
 pub fn size(at: &At<'_>, text: Option<&str>, bytes_min: u64) -> Option<Option<u64>> {
-    const MAX: u64 = 1 << 40;
+    size_within(at, text, bytes_min..=1 << 40)
+}
+
+/// Reads a size that has a bound above, too.
+pub fn size_within(at: &At<'_>, text: Option<&str>, range: RangeInclusive<u64>) -> Option<Option<u64>> {
     let Some(text) = text else { return Some(None) };
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -67,11 +72,15 @@ pub fn size(at: &At<'_>, text: Option<&str>, bytes_min: u64) -> Option<Option<u6
     let bytes =
         number.parse().ok().zip(shift).and_then(|(number, shift)| u64::checked_mul(number, 1 << shift));
     match bytes {
-        Some(bytes) if (bytes_min..=MAX).contains(&bytes) => Some(Some(bytes)),
+        Some(bytes) if range.contains(&bytes) => Some(Some(bytes)),
         _ => {
-            let least = bytes_min / 1_024;
+            let least = range.start() / 1_024;
+            let most = match range.end() >> 30 {
+                0 => format!("{}KiB", range.end() >> 10),
+                gibibytes => format!("{gibibytes}GiB"),
+            };
             at.fault_found(format_args!(
-                "must be a whole number with a unit, like `64MiB`: at least `{least}KiB`, at most `1024GiB`"
+                "must be a whole number with a unit, like `64MiB`: at least `{least}KiB`, at most `{most}`"
             ));
             None
         }

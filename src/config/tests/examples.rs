@@ -42,6 +42,9 @@ fn entra_graph() {
          \ngood: 1 issuer, 1 connector, 3 tools, 2 rules\n",
     );
     assert!(config.server.tls.is_some());
+    // What the example calls the defaults are these.
+    assert_eq!(config.server.bounds, crate::server::ConnectionBounds::DEFAULT);
+    assert_eq!(config.bounds, crate::gateway::CallBounds::DEFAULT);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod app_only;
 mod arguments;
+mod bounds;
 mod catalog;
 #[cfg(feature = "cedar")]
 mod cedar;

@@ -105,7 +105,7 @@ async fn body(
         CallBody::Streamed(body) => {
             // What could not be shown anyway is not waited for.
             kind(headers)?;
-            json_body::collect(body, BODY_BYTES_MAX, connector.idle_timeout()).await.map_err(refused_body)?
+            json_body::collect(body, BODY_BYTES_MAX, connector.body_timeout()).await.map_err(refused_body)?
         }
         CallBody::Read(read) => read,
     };

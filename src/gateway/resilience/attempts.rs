@@ -164,7 +164,7 @@ impl Connector {
         call: &mut Call,
     ) -> Result<ConnectorAnswer, Refusal> {
         let (body, upload) = match body {
-            CallBody::Streamed(body) => UploadBody::new(body, self.idle_timeout()),
+            CallBody::Streamed(body) => UploadBody::new(body, self.body_timeout()),
             CallBody::Read(body) => UploadBody::read(body),
         };
         call.track_upload(&upload);

@@ -1,0 +1,137 @@
+//! Whether a connection has calls under way: one that has none is not kept for long.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
+
+/// The calls of one connection.
+pub struct Activity {
+    running: AtomicUsize,
+    begun: AtomicU64,
+    /// When something last happened that was no call.
+    last: Mutex<Instant>,
+}
+
+/// A call under way, to the end of its answer.
+pub struct Busy(Arc<Activity>);
+
+impl Activity {
+    /// Of a connection that has just come.
+    pub fn new() -> Arc<Self> {
+        let last = Mutex::new(Instant::now());
+        Arc::new(Self { running: AtomicUsize::new(0), begun: AtomicU64::new(0), last })
+    }
+
+    /// A call begins.
+    pub fn begin(self: &Arc<Self>) -> Busy {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        Busy(Arc::clone(self))
+    }
+
+    /// How many calls have begun so far.
+    pub fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Whether no call is under way.
+    pub fn is_idle(&self) -> bool {
+        self.running.load(Ordering::Relaxed) == 0
+    }
+
+    /// The agent has something to say.
+    pub fn heard(&self) {
+        *self.last() = Instant::now();
+    }
+
+    /// Ends when there has been no call for so long.
+    pub async fn is_over(&self, idle_timeout: Duration) {
+        loop {
+            let waited = if self.is_idle() { self.last().elapsed() } else { Duration::ZERO };
+            match idle_timeout.checked_sub(waited) {
+                Some(left) if !left.is_zero() => tokio::time::sleep(left).await,
+                Some(_) | None => return,
+            }
+        }
+    }
+
+    /// Every change leaves it whole.
+    fn last(&self) -> MutexGuard<'_, Instant> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        // First the time, so that nobody sees an idle connection with an old one.
+        self.0.heard();
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The body of an answer, with its call.
+pub struct BusyBody<B> {
+    body: B,
+    _busy: Busy,
+}
+
+impl<B> BusyBody<B> {
+    /// The call lasts as long as this body.
+    pub fn new(body: B, busy: Busy) -> Self {
+        Self { body, _busy: busy }
+    }
+}
+
+impl<B: Body + Unpin> Body for BusyBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(30);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_over_when_it_has_had_no_call_for_long_enough() {
+        let (activity, begun) = (Activity::new(), Instant::now());
+        let busy = activity.begin();
+        let long_call = tokio::time::sleep(10 * IDLE);
+        tokio::select! {
+            () = activity.is_over(IDLE) => panic!("a call is under way"),
+            () = long_call => drop(busy),
+        }
+        activity.is_over(IDLE).await;
+        assert!((10 * IDLE + IDLE..12 * IDLE).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_that_has_something_to_say_is_heard() {
+        let (activity, begun) = (Activity::new(), Instant::now());
+        tokio::time::sleep(IDLE / 2).await;
+        activity.heard();
+        activity.is_over(IDLE).await;
+        assert_eq!(begun.elapsed(), IDLE / 2 + IDLE);
+    }
+}
