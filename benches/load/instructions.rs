@@ -4,7 +4,8 @@
 //! and start, exchanges and end are left out. A count hardly depends on the machine or on what else runs there, so it is
 //! held against a figure that is committed.
 
-use std::path::{Path, PathBuf};
+use std::collections::HashSet;
+use std::path::Path;
 
 use obo_gateway::demo::jws::Algorithm;
 
@@ -40,22 +41,24 @@ pub async fn measure(scenario: &'static Scenario, world: &World) -> Outcome<Find
             eprintln!("{}: {calls} {name} calls", scenario.name);
             counts.push(count_gateway(world, call, tokens, calls).await?);
         }
-        let count = per_call(&counts);
-        let committed = committed(name)?;
+        let (count, committed) = (Count::per_call(&counts[0], &counts[1]), committed(name)?);
+        let change = count.total / committed - 1.0;
         rows.push(vec![
             name.to_owned(),
-            thousands(count),
+            thousands(count.total),
+            thousands(count.sha256),
             thousands(committed),
-            format!("{:+.1} %", (count / committed - 1.0) * 100.0),
+            format!("{:+.1} %", change * 100.0),
         ]);
-        if (count / committed - 1.0).abs() > ROOM {
+        if change.abs() > ROOM {
             finding.faults.push(format!(
-                "{name}: {count:.0} instructions per request, and {committed:.0} are committed: find out why, or write \
-                 `{name} {count:.0}` into benches/load/instructions.committed"
+                "{name}: {total:.0} instructions per request, and {committed:.0} are committed: find out why, or write \
+                 `{name} {total:.0}` into benches/load/instructions.committed",
+                total = count.total,
             ));
         }
         if call == Call::ListMessages {
-            finding.figures.insert(Goal::Instructions, count);
+            finding.figures.insert(Goal::Instructions, count.total);
         }
     }
     let mut counts = Vec::new();
@@ -63,29 +66,35 @@ pub async fn measure(scenario: &'static Scenario, world: &World) -> Outcome<Find
         eprintln!("{}: {calls} calls of nginx", scenario.name);
         counts.push(count_nginx(world, &tokens[0], calls).await?);
     }
-    rows.push(vec!["plain, nginx".to_owned(), thousands(per_call(&counts)), String::new(), String::new()]);
+    let nginx = thousands(Count::per_call(&counts[0], &counts[1]).total);
+    rows.push(vec!["plain, nginx".to_owned(), nginx, String::new(), String::new(), String::new()]);
     let heading = format!("One connection, {} people, {CALLS} calls", tokens.len());
-    finding.tables.push(Table::new(heading, &["", "instructions/request", "committed", "change"], rows));
+    let columns = ["", "instructions/request", "of these SHA-256", "committed", "change"];
+    finding.tables.push(Table::new(heading, &columns, rows));
+    finding.notes.push(
+        "Valgrind shows programs a processor without instructions for SHA-256. With them it takes about a tenth.".to_owned(),
+    );
     Ok(finding)
 }
 
-async fn count_gateway(world: &World, call: Call, tokens: &[String], calls: usize) -> Outcome<f64> {
+async fn count_gateway(world: &World, call: Call, tokens: &[String], calls: usize) -> Outcome<Count> {
     let folder = world.folder().join(format!("callgrind-gateway-{}-{calls}", call.method()));
     let out = folder.join("callgrind.out");
     let setup = Setup { under: Under::Callgrind(&out), ..Setup::usual(world) };
     let proxy = setup.start(&folder).await?;
     // One call for each person first, which exchanges their token.
     call_in_turn(proxy, call, tokens, tokens.len() + calls).await?;
-    total(&folder)
+    Count::read(&out)
 }
 
-async fn count_nginx(world: &World, token: &str, calls: usize) -> Outcome<f64> {
+async fn count_nginx(world: &World, token: &str, calls: usize) -> Outcome<Count> {
     let folder = world.folder().join(format!("callgrind-nginx-{calls}"));
     std::fs::create_dir(&folder)?;
-    let under = Under::Callgrind(&folder.join("callgrind.out"));
+    let out = folder.join("callgrind.out");
+    let under = Under::Callgrind(&out);
     let proxy = nginx::start_proxy(&folder, world.upstream.address, None, world.cores.proxy, under).await?;
     call_in_turn(proxy, Call::ListMessages, &[token.to_owned()], calls).await?;
-    total(&folder)
+    Count::read(&out)
 }
 
 /// Makes so many calls, one after another, and stops the proxy.
@@ -102,26 +111,50 @@ async fn call_in_turn(proxy: Proxy, call: Call, tokens: &[String], calls: usize)
     proxy.running.stop().await
 }
 
-fn per_call(counts: &[f64]) -> f64 {
-    (counts[1] - counts[0]) / CALLS as f64
+/// What callgrind counted.
+struct Count {
+    total: f64,
+    /// Of these, what SHA-256 took. Valgrind knows no processor with instructions for that, so it is done without them.
+    sha256: f64,
 }
 
-/// All instructions that the files of callgrind in this folder tell of.
-fn total(folder: &Path) -> Outcome<f64> {
-    let mut sum = 0.0;
-    for entry in std::fs::read_dir(folder)? {
-        let path: PathBuf = entry?.path();
-        if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("callgrind.out")) {
-            continue;
+impl Count {
+    fn read(path: &Path) -> Outcome<Self> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| format!("callgrind left nothing at {}: {error}", path.display()))?;
+        let total = text.lines().find_map(|line| line.strip_prefix("totals: ")?.trim().parse().ok());
+        let total = total.ok_or_else(|| format!("{} has no total", path.display()))?;
+        Ok(Self { total, sha256: cost_of(&text, "sha256_block") })
+    }
+
+    /// What each call took more in the second run, which had twice as many.
+    fn per_call(once: &Self, twice: &Self) -> Self {
+        let each = |of: fn(&Self) -> f64| (of(twice) - of(once)) / CALLS as f64;
+        Self { total: each(|count| count.total), sha256: each(|count| count.sha256) }
+    }
+}
+
+/// What functions with such a name took themselves, by the profile in callgrind's format.
+fn cost_of(profile: &str, name: &str) -> f64 {
+    let (mut known, mut within, mut called, mut cost) = (HashSet::new(), false, false, 0.0);
+    for line in profile.lines() {
+        if let Some(function) = line.strip_prefix("fn=") {
+            // "(12) name" once, and "(12)" from then on.
+            let (number, named) = function.split_once(' ').unwrap_or((function, ""));
+            if named.contains(name) {
+                known.insert(number);
+            }
+            within = known.contains(number);
+        } else if line.starts_with("calls=") {
+            // What follows is what the called function took.
+            called = true;
+        } else if line.starts_with(|first: char| first.is_ascii_digit() || "+-*".contains(first)) {
+            let own = if within && !called { line.split(' ').nth(1) } else { None };
+            cost += own.and_then(|cost| cost.parse::<f64>().ok()).unwrap_or(0.0);
+            called = false;
         }
-        let text = std::fs::read_to_string(&path)?;
-        let total = text.lines().find_map(|line| line.strip_prefix("totals: ")?.trim().parse::<f64>().ok());
-        sum += total.ok_or_else(|| format!("{} has no total", path.display()))?;
     }
-    match sum > 0.0 {
-        true => Ok(sum),
-        false => Err(format!("callgrind left nothing in {}", folder.display()).into()),
-    }
+    cost
 }
 
 fn committed(name: &str) -> Outcome<f64> {

@@ -21,7 +21,7 @@ const CALLS_OF_A_CLIENT: usize = 200;
 /// Calls, one after another, until it is time to stop.
 pub async fn work(stage: &Stage, notes: &Notes, mut random: Random, until: Instant) -> Outcome<()> {
     while Instant::now() < until {
-        let client = stage.client()?;
+        let client = stage.client(random.once_in(2))?;
         for _ in 0..CALLS_OF_A_CLIENT {
             if Instant::now() >= until {
                 break;
@@ -37,7 +37,7 @@ pub async fn work(stage: &Stage, notes: &Notes, mut random: Random, until: Insta
 
 /// Calls for one person after another. Returns how many calls were answered.
 pub async fn call_for_everybody(stage: &Stage, notes: &Notes, calls: usize) -> Outcome<usize> {
-    let (client, mut random, mut answered) = (stage.client()?, Random::new(0, 0), 0);
+    let (client, mut random, mut answered) = (stage.client(true)?, Random::new(0, 0), 0);
     for _ in 0..calls {
         let lane = any_lane(stage, &mut random);
         answered += usize::from(call(stage, notes, &client, lane, false).await);
@@ -49,7 +49,7 @@ pub async fn call_for_everybody(stage: &Stage, notes: &Notes, calls: usize) -> O
 pub async fn burst(stage: &Arc<Stage>, notes: &Arc<Notes>, random: &mut Random, calls: usize) -> Outcome<()> {
     let mut calling = tokio::task::JoinSet::new();
     for _ in 0..calls {
-        let (stage, notes, client) = (Arc::clone(stage), Arc::clone(notes), stage.client()?);
+        let (stage, notes, client) = (Arc::clone(stage), Arc::clone(notes), stage.client(random.once_in(2))?);
         let lane = any_lane(&stage, random);
         calling.spawn(async move { call(&stage, &notes, &client, lane, false).await });
     }
@@ -60,7 +60,7 @@ pub async fn burst(stage: &Arc<Stage>, notes: &Arc<Notes>, random: &mut Random, 
 /// Calls, and goes away after a moment, wherever the call is then.
 pub async fn leave(stage: &Arc<Stage>, notes: &Arc<Notes>, random: &mut Random, calls: usize) -> Outcome<()> {
     let mut calling = tokio::task::JoinSet::new();
-    let client = stage.client()?;
+    let client = stage.client(random.once_in(2))?;
     for _ in 0..calls {
         let (stage, notes, client) = (Arc::clone(stage), Arc::clone(notes), client.clone());
         let (lane, patience) = (any_lane(&stage, random), Duration::from_micros(random.below(12_000) as u64));
@@ -107,6 +107,8 @@ async fn converse(
     let target = stage.world.target(&lane, number);
     let answer = match client.get(stage.url(&target)).bearer_auth(token).send().await {
         Ok(answer) => answer,
+        // By HTTP/2, an answer that is broken off right after its head can be lost with it.
+        Err(error) if was_reset(&error) => return End::Failed("answer_broken_off".to_owned()),
         Err(error) => return End::Failed(format!("no answer: {error:?}")),
     };
     let (status, headers) = (answer.status(), answer.headers().clone());
@@ -123,6 +125,12 @@ async fn converse(
     let code = problem.as_ref().and_then(|problem| problem["code"].as_str());
     // What the connector says itself is passed on.
     End::Failed(code.map_or_else(|| format!("connector_said_{}", status.as_u16()), str::to_owned))
+}
+
+/// Whether the gateway gave up the stream, and not the connection.
+fn was_reset(error: &reqwest::Error) -> bool {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.into_iter().any(|cause| cause.to_string().contains("stream error received"))
 }
 
 /// Whether an answer is for whom the call was.

@@ -12,9 +12,10 @@ use crate::road::Condition;
 use crate::stage::Stage;
 use crate::{Outcome, agents, crowd};
 
-/// Longest that a fault lasts, and longest pause after it, in milliseconds.
-const LASTS_MAX: usize = 3_000;
-const PAUSE_MAX: usize = 2_500;
+/// How long a fault lasts at least and at most, and the longest pause after it, in milliseconds.
+const LASTS_MIN: usize = 300;
+const LASTS_MAX: usize = 2_500;
+const PAUSE_MAX: usize = 1_500;
 /// Connections of a crowd that says half a sentence and then nothing.
 const CROWD: usize = 150;
 /// Calls at once, each on a connection of its own.
@@ -123,14 +124,32 @@ impl Fault {
     }
 }
 
-/// Picks one, brings it about, waits until it is over, and a moment longer.
-pub async fn inject(stage: &Arc<Stage>, notes: &Arc<Notes>, random: &mut Random) -> Outcome<()> {
-    let fault = *random.one_of(&Fault::ALL);
-    let number = notes.inject(fault);
-    bring_about(fault, stage, notes, random).await?;
-    notes.over(number);
-    tokio::time::sleep(Duration::from_millis(random.below(PAUSE_MAX) as u64)).await;
-    Ok(())
+/// The faults in a random order, again and again: none is left out for long.
+#[derive(Default)]
+pub struct Deck(Vec<Fault>);
+
+impl Deck {
+    fn draw(&mut self, random: &mut Random) -> Fault {
+        if self.0.is_empty() {
+            self.0.extend(Fault::ALL);
+        }
+        self.0.swap_remove(random.below(self.0.len()))
+    }
+
+    /// Draws one, brings it about, waits until it is over, and a moment longer.
+    pub async fn inject(
+        &mut self,
+        stage: &Arc<Stage>,
+        notes: &Arc<Notes>,
+        random: &mut Random,
+    ) -> Outcome<()> {
+        let fault = self.draw(random);
+        let number = notes.inject(fault);
+        bring_about(fault, stage, notes, random).await?;
+        notes.over(number);
+        tokio::time::sleep(Duration::from_millis(random.below(PAUSE_MAX) as u64)).await;
+        Ok(())
+    }
 }
 
 async fn bring_about(
@@ -139,7 +158,7 @@ async fn bring_about(
     notes: &Arc<Notes>,
     random: &mut Random,
 ) -> Outcome<()> {
-    let lasts = Duration::from_millis(500 + random.below(LASTS_MAX) as u64);
+    let lasts = Duration::from_millis((LASTS_MIN + random.below(LASTS_MAX - LASTS_MIN)) as u64);
     let road = random.one_of(&stage.roads);
     let server = &random.one_of(&stage.world.tenants).server;
     let while_it = async |condition| {

@@ -37,8 +37,10 @@ mod road;
 mod stage;
 mod trail;
 #[path = "../isolation/world.rs"]
+#[expect(dead_code, reason = "the isolation tests ask more of it")]
 mod world;
 
+use faults::Deck;
 use memory::Memory;
 use notes::Notes;
 use random::Random;
@@ -121,9 +123,9 @@ async fn drill(options: &Options, seed: u64) -> Outcome<Lines> {
         // They go on until everything is well again.
         working.spawn(async move { agents::work(&stage, &notes, random, until + RECOVERY).await });
     }
-    let mut random = Random::new(seed, 0);
+    let (mut deck, mut random) = (Deck::default(), Random::new(seed, 0));
     while Instant::now() < until {
-        faults::inject(&stage, &notes, &mut random).await?;
+        deck.inject(&stage, &notes, &mut random).await?;
     }
     while let Some(ended) = working.join_next().await {
         ended??;

@@ -39,6 +39,8 @@ pub struct Stage {
     /// Which of the certificates is shown, and how often the configuration has changed.
     shown: AtomicUsize,
     variant: AtomicUsize,
+    /// Requests that only looked at the certificate, and are recorded like any other.
+    pub looks: AtomicUsize,
     /// Files of the trail that were moved elsewhere.
     moved: Mutex<Vec<PathBuf>>,
     folder: TempDir,
@@ -74,7 +76,7 @@ impl Stage {
             operator.get(&readiness).send().await.is_ok_and(|answer| answer.status() == 200)
         })
         .await?;
-        let (shown, variant) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (shown, variant, looks) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
         let (moved, resident) = (Mutex::default(), Mutex::default());
         Ok(Self {
             world,
@@ -88,6 +90,7 @@ impl Stage {
             operator,
             shown,
             variant,
+            looks,
             moved,
             folder,
             resident,
@@ -99,9 +102,10 @@ impl Stage {
         format!("https://localhost:{}{target}", self.agents.port())
     }
 
-    /// An agent's way to the gateway, of its own.
-    pub fn client(&self) -> Outcome<reqwest::Client> {
+    /// An agent's way to the gateway, of its own: by HTTP/2, or by HTTP/1.1.
+    pub fn client(&self, by_http2: bool) -> Outcome<reqwest::Client> {
         let builder = reqwest::Client::builder().no_proxy().timeout(ANSWER_TIMEOUT);
+        let builder = if by_http2 { builder } else { builder.http1_only() };
         Ok(builder.tls_certs_only(self.certificates.authorities()?).build()?)
     }
 
@@ -128,6 +132,7 @@ impl Stage {
             let client = builder.tls_certs_only([self.certificates.authority(number)?]).build()?;
             // No connector's path, so that it is no call of anybody's.
             if client.get(self.url("/.well-known/oauth-protected-resource")).send().await.is_ok() {
+                self.looks.fetch_add(1, Ordering::Relaxed);
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

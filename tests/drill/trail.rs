@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use obo_gateway::audit::files;
 use serde::Deserialize;
@@ -80,9 +81,9 @@ pub fn tell(
     }
     faults.same("records of calls that have an id of their own", records.len(), all);
     faults.same("records of calls, and calls that the gateway counted", all as u64, counted);
-    let (calls, left) = (notes.calls(), notes.left());
+    let (calls, left) = (notes.calls() + stage.looks.load(Ordering::Relaxed), notes.left());
     faults.holds(all <= calls && calls - all <= left, || {
-        format!("{all} records of {calls} calls, of which {left} were left by their agent")
+        format!("{all} records of {calls} requests, of which {left} were left by their agent")
     });
     let begun = notes.all_begun();
     let wrong: Vec<String> = begun.iter().filter_map(|call| mismatch(call, &records, stage)).collect();
