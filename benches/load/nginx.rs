@@ -60,9 +60,9 @@ async fn start_under(
 ) -> Outcome<Running> {
     std::fs::create_dir_all(folder)?;
     let path = folder.join("nginx.conf");
-    // A worker of root's nginx gives up its rights, and could not write what was counted.
-    let alone = if matches!(under, Under::Nothing) { "" } else { "master_process off;\n" };
-    std::fs::write(&path, format!("{alone}{}", config(folder, http)))?;
+    // A worker of root's nginx gives up its rights, and could then not write what was counted.
+    let user = if matches!(under, Under::Nothing) { "" } else { "user root root;\n" };
+    std::fs::write(&path, format!("{user}{}", config(folder, http)))?;
     let mut command = under.command(pin, "nginx");
     // `-e`: the log until the configuration is read, which would else be one that only root may write.
     command.arg("-e").arg("stderr").arg("-p").arg(folder).arg("-c").arg(path);

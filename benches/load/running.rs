@@ -23,7 +23,8 @@ const LOOK: Duration = Duration::from_millis(20);
 #[derive(Clone, Copy)]
 pub enum Under<'a> {
     Nothing,
-    /// Counts instructions, and writes them to this file when the program ends.
+    /// Counts instructions, and writes them here when the program ends; each process to a file of its own, whose name goes on
+    /// with a number.
     Callgrind(&'a Path),
 }
 
@@ -33,8 +34,8 @@ impl Under<'_> {
             Self::Nothing => pin.command(program),
             Self::Callgrind(out) => {
                 let mut command = pin.command("valgrind");
-                command.args(["--tool=callgrind", "--quiet"]);
-                command.arg(format!("--callgrind-out-file={}", out.display())).arg(program);
+                command.args(["--tool=callgrind", "--trace-children=yes", "--quiet"]);
+                command.arg(format!("--callgrind-out-file={}.%p", out.display())).arg(program);
                 command
             }
         }

@@ -107,8 +107,8 @@ async fn converse(
     let target = stage.world.target(&lane, number);
     let answer = match client.get(stage.url(&target)).bearer_auth(token).send().await {
         Ok(answer) => answer,
-        // By HTTP/2, an answer that is broken off right after its head can be lost with it.
-        Err(error) if was_reset(&error) => return End::Failed("answer_broken_off".to_owned()),
+        // An answer that is broken off right after its head can be lost with it.
+        Err(error) if was_broken_off(&error) => return End::Failed("broken_off_before_its_head".to_owned()),
         Err(error) => return End::Failed(format!("no answer: {error:?}")),
     };
     let (status, headers) = (answer.status(), answer.headers().clone());
@@ -127,10 +127,13 @@ async fn converse(
     End::Failed(code.map_or_else(|| format!("connector_said_{}", status.as_u16()), str::to_owned))
 }
 
-/// Whether the gateway gave up the stream, and not the connection.
-fn was_reset(error: &reqwest::Error) -> bool {
+/// Whether the gateway gave up the stream (HTTP/2), or the connection (HTTP/1.1).
+fn was_broken_off(error: &reqwest::Error) -> bool {
     let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    causes.into_iter().any(|cause| cause.to_string().contains("stream error received"))
+    let said = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    said.contains("stream error received")
+        || said.contains("peer closed connection")
+        || said.contains("message completed")
 }
 
 /// Whether an answer is for whom the call was.

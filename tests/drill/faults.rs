@@ -99,14 +99,25 @@ impl Fault {
     /// The failures of calls that it explains. What is on nobody's list should not happen at all.
     pub const fn causes(self) -> &'static [&'static str] {
         match self {
-            Self::ConnectorKilled => {
-                &["connector_unreachable", "connector_broke", "connector_unavailable", "answer_broken_off"]
-            }
+            Self::ConnectorKilled => &[
+                "connector_unreachable",
+                "connector_broke",
+                "connector_unavailable",
+                "answer_broken_off",
+                "broken_off_before_its_head",
+            ],
             Self::ConnectorThrottles => &["connector_throttled"],
             Self::ConnectorUnavailable => &["connector_said_503", "connector_busy", "connector_unavailable"],
-            Self::ConnectorBreaksOff => &["connector_broke", "connector_unavailable", "answer_broken_off"],
+            Self::ConnectorBreaksOff => &[
+                "connector_broke",
+                "connector_unavailable",
+                "answer_broken_off",
+                "broken_off_before_its_head",
+            ],
             // What is under way when its connection is closed may have been done already.
-            Self::ConnectorClosesConnections => &["connector_broke", "answer_broken_off"],
+            Self::ConnectorClosesConnections => {
+                &["connector_broke", "answer_broken_off", "broken_off_before_its_head"]
+            }
             Self::IssuerDown | Self::IssuerFails => &["issuer_unavailable"],
             Self::IssuerThrottles => &["issuer_throttled", "issuer_unavailable"],
             Self::ConnectorSlow
