@@ -94,10 +94,9 @@ pub async fn measure(scenario: &'static Scenario, world: &World, options: &Optio
     if held < people as f64 {
         finding
             .notes
-            .push("Not all of them fit into the gateway's cache, so the goals are not measured.".to_owned());
+            .push("Not all of them fit into the gateway's cache, so the goal is not measured.".to_owned());
     } else {
         finding.figures.insert(Goal::People, ratio(&samples[2]));
-        finding.figures.insert(Goal::KeptBytes, each);
     }
     for proxy in [few, many] {
         proxy.running.stop().await?;
