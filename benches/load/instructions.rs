@@ -152,13 +152,17 @@ impl Count {
 fn cost_of(profile: &str, name: &str) -> f64 {
     let (mut known, mut within, mut called, mut cost) = (HashSet::new(), false, false, 0.0);
     for line in profile.lines() {
-        if let Some(function) = line.strip_prefix("fn=") {
-            // "(12) name" once, and "(12)" from then on.
+        // "(12) name" where a function is named first, and "(12)" from then on.
+        let function = line.strip_prefix("fn=").or_else(|| line.strip_prefix("cfn="));
+        if let Some(function) = function {
             let (number, named) = function.split_once(' ').unwrap_or((function, ""));
             if named.contains(name) {
                 known.insert(number);
             }
-            within = known.contains(number);
+            // The other kind tells who is called.
+            if line.starts_with("fn=") {
+                within = known.contains(number);
+            }
         } else if line.starts_with("calls=") {
             // What follows is what the called function took.
             called = true;

@@ -21,8 +21,9 @@ use crate::{Options, Outcome, haproxy, nginx};
 
 /// How long proxies have to finish with what the load left behind, before their clocks are read.
 const SETTLE: Duration = Duration::from_millis(100);
-/// As many connections as the goals for memory speak of.
+/// As many connections, and people, as the goals for memory speak of.
 const MANY_CONNECTIONS: u32 = 256;
+const PEOPLE_WEIGHED: u32 = 1_000;
 /// What the columns show.
 const COLUMNS: [&str; 7] = ["", "CPU µs/request", "ratio", "requests/s", "p50 µs", "p99 µs", "busy"];
 
@@ -52,10 +53,12 @@ pub async fn measure(
     let connections = options.connections_of(proxied.connections);
     let most = connections.iter().copied().max().unwrap_or(1);
 
+    // The goals for memory are for so many people.
+    let weighed = proxied.weighed && options.people == PEOPLE_WEIGHED;
     let mut runners = Vec::new();
     for &contender in proxied.contenders {
         let mut runner = Runner::start(contender, proxied, world, &folder).await?;
-        if let Some(resident) = runner.resident_if(proxied.weighed)? {
+        if let Some(resident) = runner.resident_if(weighed)? {
             finding.figures.insert(Goal::IdleMemory, resident);
         }
         runner.call_for_each(&tokens).await?;
@@ -73,9 +76,7 @@ pub async fn measure(
             for runner in &mut runners {
                 let sample = runner.run(&load).await?;
                 runner.samples.entry(connections).or_default().push(sample);
-                if let Some(resident) =
-                    runner.resident_if(proxied.weighed && connections == MANY_CONNECTIONS)?
-                {
+                if let Some(resident) = runner.resident_if(weighed && connections == MANY_CONNECTIONS)? {
                     let most = finding.figures.entry(Goal::BusyMemory).or_default();
                     *most = most.max(resident);
                 }
@@ -94,10 +95,13 @@ pub async fn measure(
     for judged in proxied.judged.iter().filter(|judged| connections.contains(&judged.connections)) {
         finding.figures.insert(judged.goal, compared.figure(judged.figure, judged.connections));
     }
-    finding.notes.push(format!(
-        "Medians of {} runs of {} s each; ratios are medians of those between runs that followed each other.",
-        options.repeats, options.seconds
-    ));
+    finding.notes.push(match options.repeats {
+        1 => format!("One run of {} s.", options.seconds),
+        repeats => format!(
+            "Medians of {repeats} runs of {} s each; ratios are medians of those between runs that followed each other.",
+            options.seconds
+        ),
+    });
     let mut expected = 0;
     for runner in runners {
         expected += if runner.is_gateway() { tokens.len() } else { 0 };
