@@ -48,23 +48,19 @@ impl World {
 
     /// A token for each of the people, signed like this.
     pub fn tokens(&self, signed: Algorithm) -> Vec<String> {
-        let people = &self.authorization_server.settings().people;
-        people.iter().enumerate().map(|(number, person)| self.token(number, person, signed)).collect()
-    }
-
-    fn token(&self, number: usize, person: &Person, signed: Algorithm) -> String {
-        let token = |groups: usize| {
+        let people = || self.authorization_server.settings().people.iter().enumerate();
+        let token = |number: usize, person: &Person, groups: usize| {
             let groups: Vec<String> = (0..groups).map(|group| group_id(number, group)).collect();
             let token = self.authorization_server.subject_token(&person.oid).claim("groups", json!(groups));
             match signed {
-                Algorithm::Es256 => token.es256(),
-                Algorithm::Rs256 | Algorithm::Ps256 => token.rs256(),
+                Algorithm::Es256 => token.es256().mint(),
+                Algorithm::Rs256 | Algorithm::Ps256 => token.rs256().mint(),
             }
         };
         // Each group takes 39 bytes of JSON, and base64 makes 52 of them.
-        let short = token(1).mint();
-        let missing = TOKEN_BYTES.saturating_sub(short.len()).div_ceil(52);
-        token(1 + missing).mint()
+        let short = people().next().map_or(0, |(number, person)| token(number, person, 0).len());
+        let groups = TOKEN_BYTES.saturating_sub(short).div_ceil(52);
+        people().map(|(number, person)| token(number, person, groups)).collect()
     }
 
     /// Writes a token a line, and gives the file.
