@@ -89,7 +89,7 @@ impl Gateway {
     /// The lines of its log that tell of a panic.
     pub fn panics(&self) -> Outcome<Vec<String>> {
         let lines = self.log()?;
-        Ok(lines.lines().filter(|line| line.to_lowercase().contains("panic")).map(str::to_owned).collect())
+        Ok(lines.lines().filter(|line| line.contains("panicked at")).map(str::to_owned).collect())
     }
 
     fn log(&self) -> Outcome<String> {
