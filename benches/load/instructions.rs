@@ -58,7 +58,7 @@ pub async fn measure(scenario: &'static Scenario, world: &World) -> Outcome<Find
             ));
         }
         if call == Call::ListMessages {
-            finding.figures.insert(Goal::Instructions, count.total);
+            finding.figures.insert(Goal::Instructions, count.total - count.sha256);
         }
     }
     let mut counts = Vec::new();
@@ -72,7 +72,9 @@ pub async fn measure(scenario: &'static Scenario, world: &World) -> Outcome<Find
     let columns = ["", "instructions/request", "of these SHA-256", "committed", "change"];
     finding.tables.push(Table::new(heading, &columns, rows));
     finding.notes.push(
-        "Valgrind shows programs a processor without instructions for SHA-256. With them it takes about a tenth.".to_owned(),
+        "Valgrind shows programs a processor without instructions for SHA-256, so it counts some 2,000 for 64 bytes that \
+         processors of today hash with some 150. The goal is about the others."
+            .to_owned(),
     );
     Ok(finding)
 }
