@@ -31,8 +31,11 @@ use tokio::runtime::Runtime;
 
 #[path = "support/issuer.rs"]
 mod issuer;
+#[path = "support/keys.rs"]
+mod keys;
 
-use issuer::{issuer_settings, until_keys_are_known};
+use issuer::issuer_settings;
+use keys::until_keys_are_known;
 
 /// Counts what each stage allocates.
 #[global_allocator]

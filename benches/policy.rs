@@ -24,8 +24,11 @@ use obo_gateway::tool::{
 
 #[path = "support/issuer.rs"]
 mod issuer;
+#[path = "support/keys.rs"]
+mod keys;
 
-use issuer::{issuer_settings, until_keys_are_known};
+use issuer::issuer_settings;
+use keys::until_keys_are_known;
 
 const COUNTS: [usize; 3] = [10, 100, 1_000];
 /// Groups that the person is in.

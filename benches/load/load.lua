@@ -1,10 +1,22 @@
--- The load, for wrk: the people of a file call in turn, each with their own token. Prints one JSON line at the end.
+-- The load, for wrk: the people of a file call in turn, each with their own token. Arguments: the file with a token a
+-- line, and the one with the call. Prints one JSON line at the end.
 
 local requests, turn = {}, 0
 
 function init(arguments)
+  local file = assert(io.open(arguments[2], "rb"))
+  local method = file:read("*l")
+  local headers = {}
+  for line in file:lines() do
+    if line == "" then break end
+    local name, value = line:match("^([^:]+): (.*)$")
+    headers[name] = value
+  end
+  local body = file:read("*a")
+  if body == "" then body = nil end
   for token in io.lines(arguments[1]) do
-    requests[#requests + 1] = wrk.format("GET", nil, { Authorization = "Bearer " .. token })
+    headers["Authorization"] = "Bearer " .. token
+    requests[#requests + 1] = wrk.format(method, nil, headers, body)
   end
 end
 

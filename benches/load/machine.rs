@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::process::Command;
 
-use crate::Outcome;
+use crate::{Outcome, haproxy};
 
 /// What the figures were measured on.
 pub struct Machine {
@@ -12,6 +12,7 @@ pub struct Machine {
     cores: usize,
     kernel: String,
     nginx: String,
+    haproxy: String,
     load_average: String,
 }
 
@@ -26,6 +27,7 @@ impl Machine {
             cores: std::thread::available_parallelism()?.get(),
             kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
             nginx: version.trim().rsplit('/').next().unwrap_or_default().to_owned(),
+            haproxy: haproxy::version().unwrap_or_else(|why| format!("(none: {why})")),
             load_average: read("/proc/loadavg")?.split(' ').next().unwrap_or_default().to_owned(),
         })
     }
@@ -33,12 +35,12 @@ impl Machine {
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cpu, cores, kernel, nginx, load_average } = self;
+        let Self { cpu, cores, kernel, nginx, haproxy, load_average } = self;
         writeln!(
             f,
             "Machine: {cpu}, {cores} cores, Linux {kernel}; load average {load_average} at the start"
         )?;
-        write!(f, "Against: obo-gateway {}, nginx {nginx}", env!("CARGO_PKG_VERSION"))
+        write!(f, "Against: obo-gateway {}, nginx {nginx}, haproxy {haproxy}", env!("CARGO_PKG_VERSION"))
     }
 }
 
@@ -89,6 +91,25 @@ impl Pin {
                 command
             }
             None => Command::new(program),
+        }
+    }
+}
+
+impl Cores {
+    /// Has this process, which puts on some of the load itself, keep off the proxy's core.
+    pub fn keep_off_the_proxys(&self) -> Outcome<()> {
+        let Some(core) = self.load.0 else { return Ok(()) };
+        let mut command = Command::new("taskset");
+        command.args([
+            "--all-tasks",
+            "--cpu-list",
+            "--pid",
+            &core.to_string(),
+            &std::process::id().to_string(),
+        ]);
+        match command.stdout(std::process::Stdio::null()).status()?.success() {
+            true => Ok(()),
+            false => Err("this process cannot be moved to another core".into()),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Programs that run beside the benchmark, and never longer than it.
 
+use std::ffi::OsStr;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -7,15 +8,39 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::Outcome;
+use crate::machine::Pin;
 
 /// Length of a clock tick in `/proc`: `USER_HZ` is 100 on every architecture that Linux has today.
 const TICK: Duration = Duration::from_millis(10);
-/// How long a program may take to listen, or to stop.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a program may take to listen, or to stop; under callgrind that takes a while.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a program may take to stop when all is over anyway.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
 /// How often it is looked whether something has happened.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// What a program runs under.
+#[derive(Clone, Copy)]
+pub enum Under<'a> {
+    Nothing,
+    /// Counts instructions, and writes them here when the program ends; each process to a file of its own, whose name goes on
+    /// with a number.
+    Callgrind(&'a Path),
+}
+
+impl Under<'_> {
+    pub fn command(self, pin: Pin, program: impl AsRef<OsStr>) -> Command {
+        match self {
+            Self::Nothing => pin.command(program),
+            Self::Callgrind(out) => {
+                let mut command = pin.command("valgrind");
+                command.args(["--tool=callgrind", "--trace-children=yes", "--quiet"]);
+                command.arg(format!("--callgrind-out-file={}.%p", out.display())).arg(program);
+                command
+            }
+        }
+    }
+}
 
 /// A program with its children, in a process group of its own. All of them are stopped when it is dropped.
 pub struct Running {
@@ -72,6 +97,26 @@ impl Running {
             true => Ok(()),
             false => Err(format!("{} ended with {status}", self.name).into()),
         }
+    }
+
+    /// The memory that the program and its children hold, in bytes.
+    ///
+    /// What forked processes share counts for each of them; the gateway is one process.
+    pub fn resident(&self) -> Outcome<u64> {
+        let mut bytes = None;
+        for entry in std::fs::read_dir("/proc")? {
+            let folder = entry?.path();
+            let Ok(stat) = std::fs::read_to_string(folder.join("stat")) else { continue };
+            if ticks_in_group(&stat, self.child.id()).is_none() {
+                continue;
+            }
+            let status = std::fs::read_to_string(folder.join("status"))?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+            let kibibytes: u64 =
+                line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(0);
+            bytes = Some(bytes.unwrap_or(0) + kibibytes * 1_024);
+        }
+        bytes.ok_or_else(|| format!("{} does not run any more", self.name).into())
     }
 
     /// Signals the program and its children, as far as they are still there.

@@ -15,11 +15,14 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/load/load.lua
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// So many connections, each sending its next request as soon as the last is answered, for so long.
+#[derive(Clone)]
 pub struct Load {
     pub connections: u32,
     pub seconds: u64,
     /// A file with a token a line.
     pub tokens: PathBuf,
+    /// The file with the call.
+    pub call: PathBuf,
     pub core: Pin,
 }
 
@@ -35,6 +38,16 @@ pub struct Done {
     failed: u64,
 }
 
+impl Done {
+    /// What came of calls that all succeeded, with the latency of each.
+    pub fn of(mut latencies: Vec<f64>, took: Duration) -> Self {
+        latencies.sort_by(f64::total_cmp);
+        let at = |percent: usize| latencies.get(latencies.len() * percent / 100).copied().unwrap_or(0.0);
+        let (p50, p99) = (at(50), at(99));
+        Self { answers: latencies.len() as u64, micros: took.as_secs_f64() * 1e6, p50, p99, failed: 0 }
+    }
+}
+
 impl Load {
     /// Puts it on this address.
     ///
@@ -43,7 +56,7 @@ impl Load {
         let mut command = self.core.command("wrk");
         command.arg("--threads=1").arg(format!("--connections={}", self.connections));
         command.arg(format!("--duration={}", self.seconds));
-        command.args(["--timeout=5s", "--script", SCRIPT, url]).arg(&self.tokens);
+        command.args(["--timeout=5s", "--script", SCRIPT, url]).arg(&self.tokens).arg(&self.call);
         let log = self.tokens.with_file_name("wrk");
         let status =
             Running::start("wrk", command, &log)?.ends(Duration::from_secs(self.seconds) + PATIENCE).await?;

@@ -1,17 +1,11 @@
 //! The development authorization server as an issuer whose tokens a benchmark verifies.
 
-use std::time::Duration;
-
 use obo_gateway::checked_url::{CheckedUrl, PlainHttp};
 use obo_gateway::demo::authorization_server as demo;
 use obo_gateway::identity::{Audience, Issuer, IssuerName, Scopes, SecretToken, Tenant};
-use obo_gateway::oauth::authorization_server::AuthorizationServer;
 use obo_gateway::oauth::{
     ClaimNames, ClientAuth, Endpoints, ExchangeSettings, Grant, IssuerKind, IssuerSettings, Profile, Reuse,
 };
-
-/// How often the key set is looked for before the benchmark gives up, a hundredth of a second apart.
-const KEY_SET_TRIES: usize = 3_000;
 
 /// Its settings, under the name `contoso`.
 pub fn issuer_settings(demo: &demo::AuthorizationServer) -> IssuerSettings {
@@ -51,15 +45,4 @@ pub fn issuer_settings(demo: &demo::AuthorizationServer) -> IssuerSettings {
         application: None,
         sign_in: None,
     }
-}
-
-/// Waits for its keys.
-pub async fn until_keys_are_known(server: &AuthorizationServer) {
-    for _ in 0..KEY_SET_TRIES {
-        if server.key_set().is_known() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the keys of the development authorization server cannot be fetched");
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use self::tenant::{Condition, Tenant};
 use super::host::{Host, Socket};
+use super::jws::Algorithm;
 use super::lock;
 use super::people::Person;
 use super::script::Script;
@@ -94,6 +95,11 @@ impl AuthorizationServer {
     /// Where the key set is.
     pub fn jwks_uri(&self) -> String {
         self.tenant.jwks_uri()
+    }
+
+    /// The public key that verifies this algorithm at the moment, in PEM, for who reads no key sets.
+    pub fn public_pem(&self, algorithm: Algorithm) -> String {
+        self.tenant.keys().signing(algorithm).public_pem()
     }
 
     /// The token endpoint.

@@ -162,7 +162,9 @@ impl Seen {
                 Response::new(BoxBody::new(StreamBody::new(begun.chain(broken))))
             }
             None => {
-                let echo = serde_json::to_vec(&Echo { call, whom }).expect("it is plain text");
+                let filler = part("filler").and_then(|(_, bytes)| bytes.parse().ok()).unwrap_or(0);
+                let echo = Echo { call, whom, filler: "x".repeat(filler) };
+                let echo = serde_json::to_vec(&echo).expect("it is plain text");
                 Response::new(full(echo))
             }
         }

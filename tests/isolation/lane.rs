@@ -84,4 +84,7 @@ pub struct Echo {
     pub call: usize,
     /// Whom its token was for.
     pub whom: Whom,
+    /// What makes it long, where the call asks for that.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub filler: String,
 }
