@@ -107,7 +107,9 @@ impl Fault {
                 "broken_off_before_its_head",
             ],
             Self::ConnectorThrottles => &["connector_throttled"],
-            Self::ConnectorUnavailable => &["connector_said_503", "connector_not_ready", "connector_unavailable"],
+            Self::ConnectorUnavailable => {
+                &["connector_said_503", "connector_not_ready", "connector_unavailable"]
+            }
             Self::ConnectorBreaksOff => &[
                 "connector_broke",
                 "connector_unavailable",
