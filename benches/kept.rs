@@ -32,6 +32,7 @@ use obo_gateway::tool::{
 };
 
 #[path = "load/authority.rs"]
+#[allow(dead_code, reason = "the load bench needs more of it")]
 mod authority;
 #[path = "support/keys.rs"]
 mod keys;
