@@ -60,6 +60,8 @@ pub struct Body {
     call: Option<Box<Call>>,
     reader: Option<Reader>,
     last: Option<Last>,
+    /// Why it breaks off. It is said a moment later: what came before it, the head among it, is written first.
+    broken: Option<BodyError>,
 }
 
 /// The end of an answer, held back until the call's record is safe: its last piece, or that there is none any more.
@@ -221,7 +223,7 @@ impl ConnectorBody {
 impl Body {
     /// A body of ours. The call ends when it has been handed over.
     pub fn whole(bytes: Bytes, call: Option<Box<Call>>) -> Self {
-        Self { source: Source::Whole(Some(bytes)), call, reader: None, last: None }
+        Self { source: Source::Whole(Some(bytes)), call, reader: None, last: None, broken: None }
     }
 
     /// The connector's body. The call ends when it does. `reader` is watched where nothing else would tell that the
@@ -231,7 +233,7 @@ impl Body {
         if body.is_over() || call.has_bodyless_answer() {
             call.end(Ending::Answered);
         }
-        Self { source: Source::Connector(body), call: Some(call), reader, last: None }
+        Self { source: Source::Connector(body), call: Some(call), reader, last: None, broken: None }
     }
 
     /// Waits for the call's record, where nothing more can happen to the call: an answer of ours, or one without a body.
@@ -299,6 +301,9 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if let Some(error) = this.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         if this.last.is_some() {
             return this.poll_last(cx);
         }
@@ -345,7 +350,9 @@ impl HttpBody for Body {
                     BodyError::TimedOut => Ending::CallTimedOut,
                     BodyError::Panicked | BodyError::Unrecorded(_) => Ending::Panicked,
                 }));
-                Poll::Ready(Some(Err(error)))
+                this.broken = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
         }
     }
