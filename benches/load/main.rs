@@ -157,6 +157,7 @@ async fn measure(options: &Options) -> Outcome<()> {
             Kind::Kept => kept::tell(scenario, options)?,
             Kind::Instructions => instructions::measure(scenario, &world).await?,
         };
+        world.clean_up(scenario.name)?;
         // Shown at once: the last of them is minutes away.
         print!("{}", finding.text());
         report.findings.push(finding);

@@ -1,6 +1,7 @@
 //! What stands around the proxies: people with their tokens, their authorization server, and the upstream.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use obo_gateway::demo::authorization_server::{
     AuthorizationServer, Consent, Endpoint, MAIL_AUDIENCE, NOTES_AUDIENCE, Settings,
@@ -39,6 +40,18 @@ impl World {
     /// A folder for what runs.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Deletes the files of a scenario, and waits until the disk has the rest: the next one's records are not to wait for these.
+    pub fn clean_up(&self, scenario: &str) -> Outcome<()> {
+        let folder = self.folder().join(scenario);
+        if folder.exists() {
+            std::fs::remove_dir_all(folder)?;
+        }
+        match Command::new("sync").status()?.success() {
+            true => Ok(()),
+            false => Err("the disk does not have everything".into()),
+        }
     }
 
     /// How many tokens have been exchanged.
