@@ -211,8 +211,8 @@ fn admit(bencher: Bencher<'_, '_>, limited: &str) {
     };
     let settings = LimitSettings { rates, ..LimitSettings::default() };
     let limits = Limits::new([(&bed.tool.connector, &settings)], None, &Arc::default());
-    let gatekeeper = limits.of(&bed.tool.connector);
-    bencher.bench(|| match gatekeeper.admit(black_box(&bed.permit), true).map(|admitted| admitted.ask()) {
+    let of_connector = limits.of(&bed.tool.connector);
+    bencher.bench(|| match of_connector.admit(black_box(&bed.permit), true).map(|admitted| admitted.ask()) {
         Ok(Ok(Asked::Place(place))) => drop(place),
         // More than a million a second.
         Ok(Ok(Asked::Waiting(_)) | Err(_)) | Err(_) => {}

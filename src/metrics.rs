@@ -12,9 +12,9 @@ use prometheus::{
 use crate::identity::IssuerName;
 use crate::tool::Tool;
 
-mod lines;
+mod queues;
 
-pub use lines::{LineCounts, LineMetrics, Lines};
+pub use queues::{QueueCounts, QueueMetrics, Queues};
 
 /// Edges for whole requests: from a cached read on the same machine to a long upload.
 const REQUEST_SECONDS: &[f64] =
@@ -149,8 +149,8 @@ pub struct Metrics {
     connection_events: IntCounterVec,
     confirmations: IntCounterVec,
     limit_refusals: IntCounterVec,
-    /// The lines before connectors.
-    pub lines: Lines,
+    /// The queues before connectors.
+    pub queues: Queues,
     vault_records: IntGauge,
     vault_faults: IntCounterVec,
     reload_success: IntGauge,
@@ -341,7 +341,7 @@ impl Metrics {
                 "Calls refused by a limit, by connector and limit: `tool_`, `connector_` or `gateway_` with `per_person`, `per_agent` or `total`; `queue_full`, `queue_slow` or `queue_timeout`.",
                 &["connector", "limit"],
             ),
-            lines: Lines::new(
+            queues: Queues::new(
                 gauges(
                     "connector_calls_in_progress",
                     "Calls under way at the connector that take one of its places.",
@@ -552,7 +552,7 @@ impl Metrics {
     ///
     /// When the encoder fails, which would be a defect.
     pub fn render(&self) -> prometheus::Result<Vec<u8>> {
-        self.lines.count();
+        self.queues.count();
         let mut text = Vec::with_capacity(16_384);
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)

@@ -18,6 +18,7 @@ use super::record::Record;
 /// The records of one thread.
 pub struct Gathering {
     state: Mutex<State>,
+    inbox: Arc<Inbox>,
 }
 
 struct State {
@@ -47,8 +48,8 @@ enum Carrier {
 }
 
 impl Gathering {
-    /// Of nothing.
-    pub fn new() -> Arc<Self> {
+    /// Of nothing, on its way to `inbox`.
+    pub fn new(inbox: Arc<Inbox>) -> Arc<Self> {
         let state = State {
             lines: Lines::default(),
             batch: 1,
@@ -59,41 +60,34 @@ impl Gathering {
             carrier: Carrier::None,
             is_closed: false,
         };
-        Arc::new(Self { state: Mutex::new(state) })
+        Arc::new(Self { state: Mutex::new(state), inbox })
     }
 
-    /// Adds a record, which goes to `inbox` soon, with others. Returns the number of their batch.
-    pub fn add(self: &Arc<Self>, record: &Record<'_>, inbox: &Arc<Inbox>) -> u64 {
+    /// Adds a record, which goes to the writer soon, with others. Returns the number of their batch.
+    pub fn add(self: &Arc<Self>, record: &Record<'_>) -> u64 {
         let mut state = self.state();
         state.lines.add(record);
         let batch = state.batch;
-        match std::mem::replace(&mut state.carrier, Carrier::Awake) {
-            Carrier::Awake => {}
-            Carrier::Asleep(carrier) => {
-                drop(state);
-                carrier.wake();
-            }
-            Carrier::None => match Handle::try_current() {
+        if let Err(mut state) = wake_carrier(state) {
+            match Handle::try_current() {
                 Ok(runtime) => {
+                    state.carrier = Carrier::Awake;
                     drop(state);
-                    runtime.spawn(Carry { gathering: Arc::clone(self), inbox: Arc::clone(inbox) });
+                    runtime.spawn(Carry(Arc::clone(self)));
                 }
                 // Nobody can wait here.
-                Err(_) => {
-                    state.carrier = Carrier::None;
-                    self.send(&mut state, inbox);
-                }
-            },
+                Err(_) => self.send(&mut state),
+            }
         }
         batch
     }
 
     /// Sends what has been gathered at once.
-    pub fn send_now(self: &Arc<Self>, inbox: &Inbox) {
-        self.send(&mut self.state(), inbox);
+    pub fn send_now(self: &Arc<Self>) {
+        self.send(&mut self.state());
     }
 
-    fn send(self: &Arc<Self>, state: &mut State, inbox: &Inbox) {
+    fn send(self: &Arc<Self>, state: &mut State) {
         if state.lines.count() == 0 {
             return;
         }
@@ -102,11 +96,11 @@ impl Gathering {
         lines.told = Some((Arc::clone(self), state.batch));
         state.batch += 1;
         state.sent.get_or_insert_with(Instant::now);
-        inbox.push(Message::Lines(lines));
+        self.inbox.push(Message::Lines(lines));
     }
 
     /// Every batch up to this one is as safe as it has to be.
-    pub fn is_safe_up_to(&self, batch: u64) {
+    pub fn safe_up_to(&self, batch: u64) {
         self.tell(|state| {
             state.safe = state.safe.max(batch);
             // What has been sent since is not much younger.
@@ -133,16 +127,8 @@ impl Gathering {
     fn tell(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state();
         change(&mut state);
-        match std::mem::replace(&mut state.carrier, Carrier::Awake) {
-            Carrier::Awake => {}
-            Carrier::Asleep(carrier) => {
-                drop(state);
-                carrier.wake();
-            }
-            Carrier::None => {
-                state.carrier = Carrier::None;
-                state.wake_those_done();
-            }
+        if let Err(mut state) = wake_carrier(state) {
+            state.wake_those_done();
         }
     }
 
@@ -159,19 +145,30 @@ impl State {
     }
 }
 
-/// Carries batches, and tells those who wait, for as long as records may come.
-struct Carry {
-    gathering: Arc<Gathering>,
-    inbox: Arc<Inbox>,
+/// Has the carrier look, if there is one; otherwise gives back what is locked.
+fn wake_carrier(mut state: MutexGuard<'_, State>) -> Result<(), MutexGuard<'_, State>> {
+    match std::mem::replace(&mut state.carrier, Carrier::None) {
+        Carrier::None => return Err(state),
+        Carrier::Awake => state.carrier = Carrier::Awake,
+        Carrier::Asleep(carrier) => {
+            state.carrier = Carrier::Awake;
+            drop(state);
+            carrier.wake();
+        }
+    }
+    Ok(())
 }
+
+/// Carries batches, and tells those who wait, for as long as records may come.
+struct Carry(Arc<Gathering>);
 
 impl Future for Carry {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { gathering, inbox } = &*self;
+        let Self(gathering) = &*self;
         let mut state = gathering.state();
-        gathering.send(&mut state, inbox);
+        gathering.send(&mut state);
         state.wake_those_done();
         if state.is_closed && state.waiting.is_empty() {
             return Poll::Ready(());
@@ -184,9 +181,9 @@ impl Future for Carry {
 impl Drop for Carry {
     fn drop(&mut self) {
         // It may be the runtime that ends, and not the trail.
-        let mut state = self.gathering.state();
+        let mut state = self.0.state();
         state.carrier = Carrier::None;
-        self.gathering.send(&mut state, &self.inbox);
+        self.0.send(&mut state);
     }
 }
 

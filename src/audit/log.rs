@@ -220,11 +220,12 @@ impl Drop for Opened {
 impl State {
     /// Of a trail that is just being opened.
     pub(super) fn of(settings: AuditSettings) -> Arc<Self> {
+        let inbox = Arc::<Inbox>::default();
         Arc::new(Self {
             writable: AtomicBool::new(true),
             settings: ArcSwap::from_pointee(settings),
-            inbox: Arc::default(),
-            gatherings: PerWorker::new(Gathering::new),
+            gatherings: PerWorker::new(|| Gathering::new(Arc::clone(&inbox))),
+            inbox,
             slots: AtomicUsize::new(0),
             checkpoint: ArcSwapOption::empty(),
             sequence: AtomicU64::new(0),
@@ -262,7 +263,7 @@ impl State {
     }
 
     fn send_what_is_gathered(&self) {
-        self.gatherings.all().iter().for_each(|gathering| gathering.send_now(&self.inbox));
+        self.gatherings.all().iter().for_each(|gathering| gathering.send_now());
     }
 
     pub(super) fn take_order(&self) -> Option<Order> {
@@ -279,9 +280,9 @@ impl Slot {
         self.is_used = true;
         let state = self.log.state();
         let gathering = state.gatherings.own();
-        let batch = gathering.add(record, &state.inbox);
+        let batch = gathering.add(record);
         if !matches!(record, Record::Call(_)) {
-            gathering.send_now(&state.inbox);
+            gathering.send_now();
         }
         match self.durability {
             Durability::Memory => Receipt::none(),

@@ -233,7 +233,7 @@ impl Writer {
                 None => break,
             }
         }
-        self.waiting.drain(..).for_each(|(gathering, batch)| gathering.is_safe_up_to(batch));
+        self.waiting.drain(..).for_each(|(gathering, batch)| gathering.safe_up_to(batch));
         let records = std::mem::take(&mut self.records);
         self.since_checkpoint += records;
         self.metrics.audit_records.inc_by(records);

@@ -9,7 +9,7 @@ use crate::gateway::Catalog;
 use crate::gateway::catalog::{
     CatalogConcurrency, CatalogConfirm, CatalogConnector, CatalogRule, CatalogSubjects, CatalogTool,
 };
-use crate::limit::{Level, LineSettings, shown_duration};
+use crate::limit::{ConcurrencySettings, Level, shown_duration};
 use crate::tool::IdentityMode;
 
 /// Most people, groups, roles or agents that a cell names one by one.
@@ -118,7 +118,7 @@ fn limits(catalog: &Catalog, colour: bool) -> String {
             of(&mut rows, &connector.name, tool, Level::Connector.as_str());
         }
         let CatalogConcurrency { concurrent, queue, queue_timeout_ms } = connector.concurrency;
-        if connector.concurrency != CatalogConcurrency::of(LineSettings::default()) {
+        if connector.concurrency != CatalogConcurrency::of(ConcurrencySettings::default()) {
             let timeout = shown_duration(Duration::from_millis(queue_timeout_ms));
             let waiting = match queue {
                 0 => "none waits".to_owned(),

@@ -19,7 +19,7 @@ pub fn admit<'a>(
     permit: &Permit,
     call: &mut Call,
 ) -> Result<Admitted<'a>, LimitError> {
-    let admitted = connector.gatekeeper.admit(permit, takes_place(call));
+    let admitted = connector.limits.admit(permit, takes_place(call));
     if let Err(LimitError::Used { limit, .. }) = &admitted {
         call.record.limit = Some(limit.name.clone());
     }

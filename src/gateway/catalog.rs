@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::settings::{ConnectorSettings, McpTools, Tools};
-use crate::limit::{LineSettings, RateLimit, shown_duration};
+use crate::limit::{ConcurrencySettings, RateLimit, shown_duration};
 use crate::policy::{Policy, Rule, ToolPattern};
 use crate::tool::{Annotations, Confirm, Primitive, RequiredSignIn, Tool};
 
@@ -96,8 +96,8 @@ pub struct CatalogConcurrency {
 
 impl CatalogConcurrency {
     /// As the configuration says it.
-    pub fn of(settings: LineSettings) -> Self {
-        let LineSettings { concurrent, queue, timeout } = settings;
+    pub fn of(settings: ConcurrencySettings) -> Self {
+        let ConcurrencySettings { concurrent, queue, timeout } = settings;
         let queue_timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         Self { concurrent, queue, queue_timeout_ms }
     }
@@ -266,7 +266,7 @@ fn connector(settings: &ConnectorSettings, policy: &Policy) -> CatalogConnector 
         kind,
         path: settings.path.as_str().to_owned(),
         upstream: settings.upstream.to_string(),
-        concurrency: CatalogConcurrency::of(settings.limits.line),
+        concurrency: CatalogConcurrency::of(settings.limits.concurrency),
         tools,
     }
 }

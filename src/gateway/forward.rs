@@ -15,7 +15,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder, ServiceExt as _};
 
 use super::rewrite::Delegated;
-use super::settings::{ConnectorSettings, ConnectorTimeouts};
+use super::settings::ConnectorSettings;
 use super::upload::{Upload, UploadBody, UploadEnd};
 use crate::checked_url::CheckedUrl;
 use crate::limit::Busy;
@@ -98,13 +98,8 @@ fn wanted(retry_after: &Option<Duration>) -> String {
     retry_after.map(|delay| format!(", for {delay:?} as it says")).unwrap_or_default()
 }
 
-/// The way to one connector, with its pool of connections.
-#[derive(Clone)]
+/// One connector over the network, with its pool of connections.
 pub struct Upstream {
-    way: Arc<Way>,
-}
-
-struct Way {
     connect: Connect,
     pool: Arc<Pool>,
     scheme: Scheme,
@@ -118,15 +113,15 @@ struct Way {
 /// Makes connections, TLS included, within a deadline.
 type Connect = BoxCloneSyncService<Uri, Stream, BoxError>;
 
-/// What shapes a way to a connector. While it stays the same, a reload keeps the connections.
-#[derive(Clone, PartialEq, Eq)]
+/// What shapes connections to a connector. While it stays the same, a reload keeps them.
+#[derive(PartialEq, Eq)]
 struct UpstreamSettings {
     address: CheckedUrl,
     extra_roots: Vec<CertificateDer<'static>>,
-    timeouts: ConnectorTimeouts,
+    connect_timeout: Duration,
 }
 
-/// Why a way to a connector cannot be made.
+/// Why no connections to a connector can be made.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
     /// One of its certificate authorities cannot be used.
@@ -138,19 +133,22 @@ pub enum UpstreamError {
 }
 
 impl Upstream {
-    /// The way to a connector; `previous` is taken over when nothing about it has changed.
+    /// That of a connector; `previous` is taken over when nothing has changed that shapes its connections.
     ///
     /// # Errors
     ///
     /// [`UpstreamError`] when its address or certificate authorities cannot be used.
-    pub fn new(connector: &ConnectorSettings, previous: Option<&Self>) -> Result<Self, UpstreamError> {
+    pub fn of(
+        connector: &ConnectorSettings,
+        previous: Option<&Arc<Self>>,
+    ) -> Result<Arc<Self>, UpstreamError> {
         let settings = UpstreamSettings {
             address: connector.upstream.clone(),
             extra_roots: connector.extra_roots.clone(),
-            timeouts: connector.timeouts,
+            connect_timeout: connector.timeouts.connect,
         };
-        if let Some(previous) = previous.filter(|previous| previous.way.settings == settings) {
-            return Ok(previous.clone());
+        if let Some(previous) = previous.filter(|previous| previous.settings == settings) {
+            return Ok(Arc::clone(previous));
         }
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
@@ -160,14 +158,14 @@ impl Upstream {
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(tcp);
-        let connect = ServiceBuilder::new().timeout(settings.timeouts.connect).service(https);
+        let connect = ServiceBuilder::new().timeout(settings.connect_timeout).service(https);
         let address = settings.address.as_url();
         let authority = match address.port() {
             Some(port) => format!("{}:{port}", settings.address.host()),
             None => settings.address.host().to_owned(),
         };
         let authority: Authority = authority.parse()?;
-        let way = Way {
+        Ok(Arc::new(Self {
             connect: Connect::new(connect),
             pool: Pool::new(),
             scheme: if address.scheme() == "http" { Scheme::HTTP } else { Scheme::HTTPS },
@@ -175,18 +173,7 @@ impl Upstream {
             authority,
             base_path: address.path().trim_end_matches('/').to_owned(),
             settings,
-        };
-        Ok(Self { way: Arc::new(way) })
-    }
-
-    /// Whether another way was made of the same settings.
-    pub fn is_as(&self, other: &Self) -> bool {
-        self.way.settings == other.way.settings
-    }
-
-    /// How long to wait for the connector.
-    pub fn timeouts(&self) -> ConnectorTimeouts {
-        self.way.settings.timeouts
+        }))
     }
 
     /// Sends a request and waits for the head of the answer, for so much `time` from the last of the request on.
@@ -203,11 +190,11 @@ impl Upstream {
     ) -> Result<Response<ConnectorStream>, ForwardError> {
         let mut request = Request::new(body);
         *request.method_mut() = delegated.method().clone();
-        *request.uri_mut() = self.way.target(delegated.target())?;
+        *request.uri_mut() = self.target(delegated.target())?;
         *request.headers_mut() = delegated.into_headers();
         let response = tokio::select! {
             biased;
-            answer = self.way.send(request) => answer.map_err(|error| error.classify(upload))?,
+            answer = self.send_on_some_connection(request) => answer.map_err(|error| error.classify(upload))?,
             () = response_deadline(upload, time) => {
                 return Err(ForwardError::ResponseTimedOut);
             }
@@ -218,14 +205,15 @@ impl Upstream {
             _ => Ok(response.map(ConnectorStream::while_request_goes_on)),
         }
     }
-}
 
-impl Way {
     /// Sends a request on a connection that is there, or on a new one. One that was closed before anything was sent is no answer:
     /// the next one is tried.
-    async fn send(&self, mut request: Request<UploadBody>) -> Result<Response<ConnectorStream>, SendError> {
+    async fn send_on_some_connection(
+        &self,
+        mut request: Request<UploadBody>,
+    ) -> Result<Response<ConnectorStream>, SendError> {
         while let Some(connection) = self.pool.take() {
-            self.address(&mut request, &connection);
+            self.address_for(&connection, &mut request);
             match connection.send(request, &self.pool).await {
                 Ok(response) => return Ok(response),
                 Err(mut error) => {
@@ -235,7 +223,7 @@ impl Way {
         }
         // Seldom, and large: the future of a call must not have room for it.
         let connection = Box::pin(self.connect()).await.map_err(SendError::Connect)?;
-        self.address(&mut request, &connection);
+        self.address_for(&connection, &mut request);
         connection.send(request, &self.pool).await.map_err(|error| match error.message().is_some() {
             true => SendError::Unsent(error.into_error()),
             false => SendError::Broke(error.into_error()),
@@ -263,7 +251,7 @@ impl Way {
 
     /// Says where a request goes in the way of the connection that it is sent on: HTTP/1 has a `Host` (RFC 9112 section 3.2), HTTP/2
     /// has it all in the target (RFC 9113 section 8.3.1).
-    fn address(&self, request: &mut Request<UploadBody>, connection: &Connection) {
+    fn address_for(&self, connection: &Connection, request: &mut Request<UploadBody>) {
         let mut parts = http::uri::Parts::default();
         parts.path_and_query = request.uri().path_and_query().cloned();
         match connection {

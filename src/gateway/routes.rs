@@ -19,11 +19,11 @@ use super::resilience::{Attempts, Resilience};
 use super::rest::Operations;
 use super::rest::identify::{RestTool, RestTools};
 use super::rewrite::Delegated;
-use super::settings::{ConnectorSettings, Tools};
+use super::settings::{ConnectorSettings, ConnectorTimeouts, Tools};
 use super::tool_call::CountedTool;
 use super::upload::{Upload, UploadBody};
 use crate::audit::{Destination, Ending};
-use crate::limit::{Gatekeeper, Limits, Place};
+use crate::limit::{ConnectorLimits, Limits, Place};
 use crate::metrics::{Metrics, ToolMetrics};
 use crate::tool::ConnectorName;
 
@@ -36,7 +36,9 @@ pub struct Routes {
 pub struct Connector {
     /// Its name.
     pub name: ConnectorName,
-    upstream: Upstream,
+    upstream: Arc<Upstream>,
+    timeouts: ConnectorTimeouts,
+    body_timeout: Duration,
     /// What is known of its troubles.
     pub resilience: Arc<Resilience>,
     /// Whether a call that may be repeated is, where it throttles or fails.
@@ -48,7 +50,7 @@ pub struct Connector {
     /// What stands before it.
     pub gate: Arc<Gate>,
     /// How many calls there may be.
-    pub gatekeeper: Arc<Gatekeeper>,
+    pub limits: Arc<ConnectorLimits>,
     /// The path under which agents call it.
     pub path: ConnectorPath,
     /// Where it is, for records.
@@ -81,18 +83,20 @@ impl Routes {
         let mut by_path = HashMap::with_capacity(connectors.len());
         for settings in connectors {
             let before = previous.and_then(|routes| routes.named(&settings.name));
-            let upstream = Upstream::new(&settings, before.map(|connector| &connector.upstream))
+            let upstream = Upstream::of(&settings, before.map(|connector| &connector.upstream))
                 .map_err(|error| (settings.name.clone(), error))?;
-            let resilience = match before.filter(|before| before.upstream.is_as(&upstream)) {
+            let resilience = match before.filter(|before| Arc::ptr_eq(&before.upstream, &upstream)) {
                 Some(before) => Arc::clone(&before.resilience),
                 None => Arc::new(Resilience::new(metrics.connector(settings.name.as_str()))),
             };
             let connector = Connector {
                 upstream,
+                timeouts: settings.timeouts,
+                body_timeout: settings.body_timeout,
                 resilience,
                 repeats: settings.repeats,
                 gate: Arc::new(gate(&settings)),
-                gatekeeper: limits.of(&settings.name),
+                limits: limits.of(&settings.name),
                 metrics: metrics.no_tool(settings.name.as_str()),
                 tools: ConnectorTools::new(settings.tools, metrics),
                 name: settings.name,
@@ -189,17 +193,17 @@ impl Connector {
 
     /// How long nothing may come of an agent's body.
     pub fn body_timeout(&self) -> Duration {
-        self.upstream.timeouts().body
+        self.body_timeout
     }
 
     /// How long nothing may come of an answer's body.
     pub fn idle_timeout(&self) -> Duration {
-        self.upstream.timeouts().idle
+        self.timeouts.idle
     }
 
     /// How long it has for its answer.
     pub fn response_timeout(&self) -> Duration {
-        self.upstream.timeouts().response
+        self.timeouts.response
     }
 
     /// Sends a request once, and waits for the head of the answer for so much `time`. How often that is done, `forward` decides. The
@@ -239,7 +243,7 @@ impl Connector {
         time: Duration,
         place: Place,
     ) -> Result<(Response<ConnectorStream>, Place), ForwardError> {
-        let (upstream, idle_timeout) = (self.upstream.clone(), self.idle_timeout());
+        let (upstream, idle_timeout) = (Arc::clone(&self.upstream), self.idle_timeout());
         let (answered, answer) = oneshot::channel();
         tokio::spawn(async move {
             let response = upstream.send(delegated, body, &upload, time).await;

@@ -36,6 +36,8 @@ pub struct ConnectorSettings {
     pub timeouts: ConnectorTimeouts,
     /// Whether calls that may be repeated are, where it throttles or fails.
     pub repeats: bool,
+    /// Between two pieces of an agent's body.
+    pub body_timeout: Duration,
     /// How many calls there may be.
     pub limits: LimitSettings,
 }
@@ -131,8 +133,6 @@ pub struct ConnectorTimeouts {
     pub response: Duration,
     /// Between two pieces of the answer's body.
     pub idle: Duration,
-    /// Between two pieces of the agent's body.
-    pub body: Duration,
 }
 
 impl Default for ConnectorTimeouts {
@@ -144,8 +144,6 @@ impl Default for ConnectorTimeouts {
             response: Duration::from_secs(60),
             // Longer than the keep-alive comments that event streams send, commonly every 15 to 60 seconds.
             idle: Duration::from_secs(300),
-            // An agent may send on what it gets from somewhere else, piece by piece.
-            body: Duration::from_secs(300),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! How much one may call: so many calls in a time, for each person, for each agent and together, and so many at a time at each
-//! connector. Who has to wait for a place there stands in a line that takes turns between agents, and between their people.
+//! connector. Who has to wait for a place there stands in a queue that takes turns between agents, and between their people.
 //!
 //! Identities are counted, never tokens. No HTTP, and nothing is locked while somebody waits.
 
@@ -13,11 +13,11 @@ use crate::policy::Permit;
 use crate::tool::{ConnectorName, Primitive, Tool, ToolName};
 
 mod bucket;
+mod fair_queue;
 mod limiter;
-mod line;
 mod places;
+mod queue;
 mod settings;
-mod turns;
 mod who;
 
 #[cfg(test)]
@@ -25,12 +25,12 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use line::{Asked, Place, Waiting};
-pub use settings::{Each, Level, LimitSettings, LineSettings, Rate, RateLimit, shown_duration};
-pub use turns::{Busy, BusyReason};
+pub use fair_queue::{Busy, BusyReason};
+pub use queue::{Asked, Place, Waiting};
+pub use settings::{ConcurrencySettings, Each, Level, LimitSettings, Rate, RateLimit, shown_duration};
 
 use limiter::Limiter;
-use line::Line;
+use queue::Queue;
 use who::{Who, person_key};
 
 /// Why a call is not let through, for now.
@@ -52,24 +52,24 @@ pub enum LimitError {
 /// The limits of one configuration, with what has been counted.
 pub struct Limits {
     limiters: BTreeMap<Arc<str>, Arc<Limiter>>,
-    connectors: HashMap<ConnectorName, Arc<Gatekeeper>>,
+    connectors: HashMap<ConnectorName, Arc<ConnectorLimits>>,
 }
 
 /// The limits that calls of one connector come under.
-pub struct Gatekeeper {
+pub struct ConnectorLimits {
     connector: ConnectorName,
     /// What counts for every call of it, in the order in which it is asked.
     limiters: Box<[Arc<Limiter>]>,
     /// The same for tools that have limits of their own.
     by_tool: HashMap<ToolName, Box<[Arc<Limiter>]>>,
-    line: Arc<Line>,
-    settings: LineSettings,
+    queue: Arc<Queue>,
+    settings: ConcurrencySettings,
     metrics: Arc<Metrics>,
 }
 
 /// Proof that the limits let a call through, and that it may ask for a place at its connector.
 pub struct Admitted<'a> {
-    gatekeeper: &'a Gatekeeper,
+    limits: &'a ConnectorLimits,
     /// What it was counted by.
     limiters: &'a [Arc<Limiter>],
     caller: Arc<Caller>,
@@ -77,7 +77,7 @@ pub struct Admitted<'a> {
 }
 
 impl Limits {
-    /// The limits of these connectors. Of `previous`, limits that have not changed keep their counts, and connectors their lines, with
+    /// The limits of these connectors. Of `previous`, limits that have not changed keep their counts, and connectors their queues, with
     /// the calls that are under way there.
     pub fn new<'a>(
         connectors: impl IntoIterator<Item = (&'a ConnectorName, &'a LimitSettings)>,
@@ -86,10 +86,10 @@ impl Limits {
     ) -> Self {
         let mut limits = Self { limiters: BTreeMap::new(), connectors: HashMap::new() };
         for (name, settings) in connectors {
-            let line = previous.and_then(|previous| previous.connectors.get(name));
-            let line = match line {
-                Some(before) => Arc::clone(&before.line),
-                None => Line::new(settings.line, name.as_str(), metrics),
+            let queue = previous.and_then(|previous| previous.connectors.get(name));
+            let queue = match queue {
+                Some(before) => Arc::clone(&before.queue),
+                None => Queue::new(settings.concurrency, name.as_str(), metrics),
             };
             let mut limiters = |rates: &[Arc<RateLimit>]| limits.limiters(rates, previous);
             let by_tool = settings.tools.iter().map(|(tool, own)| {
@@ -97,15 +97,15 @@ impl Limits {
                 (tool.clone(), limiters(&all))
             });
             let by_tool = by_tool.collect();
-            let gatekeeper = Gatekeeper {
+            let of_connector = ConnectorLimits {
                 connector: name.clone(),
                 limiters: limiters(&settings.rates),
                 by_tool,
-                line,
-                settings: settings.line,
+                queue,
+                settings: settings.concurrency,
                 metrics: Arc::clone(metrics),
             };
-            limits.connectors.insert(name.clone(), Arc::new(gatekeeper));
+            limits.connectors.insert(name.clone(), Arc::new(of_connector));
         }
         limits
     }
@@ -133,14 +133,14 @@ impl Limits {
     /// # Panics
     ///
     /// When it is none that this was made for.
-    pub fn of(&self, connector: &ConnectorName) -> Arc<Gatekeeper> {
+    pub fn of(&self, connector: &ConnectorName) -> Arc<ConnectorLimits> {
         Arc::clone(self.connectors.get(connector).expect("each connector was given with its limits"))
     }
 
     /// From now on this configuration says how many calls there are at a time. Whoever has a place keeps it.
     pub fn take_effect(&self) {
-        for gatekeeper in self.connectors.values() {
-            gatekeeper.line.set(gatekeeper.settings);
+        for limits in self.connectors.values() {
+            limits.queue.set(limits.settings);
         }
     }
 
@@ -155,7 +155,7 @@ impl Limits {
     }
 }
 
-impl Gatekeeper {
+impl ConnectorLimits {
     /// Lets a permitted call through, or says why not. `takes_place`: it is work for the connector, and not just a sign to it or a
     /// stream that is kept open to hear of news.
     ///
@@ -166,13 +166,13 @@ impl Gatekeeper {
         let caller = permit.caller();
         // First, since a call that is refused for want of a place counts towards no limit.
         if takes_place {
-            self.line.has_room(|| Who::of(caller)).map_err(|busy| self.refused(busy))?;
+            self.queue.has_room(|| Who::of(caller)).map_err(|busy| self.refused(busy))?;
         }
         let limiters = self.limiters_of(permit.tool());
         if !limiters.is_empty() {
             self.count(limiters, &Who::of(caller), Instant::now())?;
         }
-        Ok(Admitted { gatekeeper: self, limiters, caller: Arc::clone(caller), takes_place })
+        Ok(Admitted { limits: self, limiters, caller: Arc::clone(caller), takes_place })
     }
 
     fn limiters_of(&self, tool: &Tool) -> &[Arc<Limiter>] {
@@ -218,8 +218,8 @@ impl Admitted<'_> {
         if !self.takes_place {
             return Ok(Asked::Place(Place::NONE));
         }
-        let gatekeeper = &self.gatekeeper;
-        gatekeeper.line.ask(|| Who::of(&self.caller)).map_err(|busy| self.refused(busy))
+        let limits = self.limits;
+        limits.queue.ask(|| Who::of(&self.caller)).map_err(|busy| self.refused(busy))
     }
 
     /// A place for sending the call again, where one is free. `None`: there is none, and others wait for one who have not had any.
@@ -227,7 +227,7 @@ impl Admitted<'_> {
         if !self.takes_place {
             return Some(Place::NONE);
         }
-        self.gatekeeper.line.take_free()
+        self.limits.queue.take_free()
     }
 
     /// Waits for the turn.
@@ -243,6 +243,6 @@ impl Admitted<'_> {
     fn refused(&self, busy: Busy) -> Busy {
         let who = Who::of(&self.caller);
         self.limiters.iter().for_each(|limiter| limiter.give_back(&who));
-        self.gatekeeper.refused(busy)
+        self.limits.refused(busy)
     }
 }

@@ -2,14 +2,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The line says who has a place: all are taken, or it is being changed.
+/// The queue says who has a place: all are taken, or it is being changed.
 const BY_LINE: u64 = 1 << 63;
 /// Where the number of all places begins. Below is how many of them are taken.
 const ALL_SHIFT: u32 = 32;
 
 /// How many places there are, and how many of them are taken.
 ///
-/// The last one is never taken here. From then on, until there is one again that nobody waits for, the line counts, under its lock.
+/// The last one is never taken here. From then on, until there is one again that nobody waits for, the queue counts, under its lock.
 pub struct Places(AtomicU64);
 
 impl Places {
@@ -18,17 +18,17 @@ impl Places {
         Self(AtomicU64::new(packed(0, all)))
     }
 
-    /// Takes one, unless it is the last, or the line says who has one.
+    /// Takes one, unless it is the last, or the queue says who has one.
     pub fn take(&self) -> bool {
         self.change(|state| (is_open(state) && taken(state) + 1 < all(state)).then(|| state + 1))
     }
 
-    /// Gives one back, unless the line says who has it next.
+    /// Gives one back, unless the queue says who has it next.
     pub fn give_back(&self) -> bool {
         self.change(|state| is_open(state).then(|| state - 1))
     }
 
-    /// Leaves it to the line who has one. How many are taken, where it was not up to the line already.
+    /// Leaves it to the queue who has one. How many are taken, where it was not up to the queue already.
     pub fn close(&self) -> Option<usize> {
         let before = self.0.fetch_or(BY_LINE, Ordering::AcqRel);
         is_open(before).then(|| taken(before))
@@ -39,7 +39,7 @@ impl Places {
         self.0.store(packed(taken, all), Ordering::Release);
     }
 
-    /// How many are taken. `None`: the line says.
+    /// How many are taken. `None`: the queue says.
     pub fn taken(&self) -> Option<usize> {
         let state = self.0.load(Ordering::Acquire);
         is_open(state).then(|| taken(state))

@@ -15,12 +15,12 @@ pub struct LimitSettings {
     /// Those that single tools have beside.
     pub tools: BTreeMap<ToolName, Vec<Arc<RateLimit>>>,
     /// How many calls there are at a time.
-    pub line: LineSettings,
+    pub concurrency: ConcurrencySettings,
 }
 
 /// How many calls of a connector there are at a time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LineSettings {
+pub struct ConcurrencySettings {
     /// Calls under way at the connector.
     pub concurrent: usize,
     /// Calls that wait for a place.
@@ -36,7 +36,7 @@ impl LimitSettings {
     }
 }
 
-impl LineSettings {
+impl ConcurrencySettings {
     /// Calls under way at one connector, where nothing is configured. One that hangs then takes up a sixteenth of the
     /// connections that agents can have, and leaves the others theirs.
     pub const CONCURRENT: usize = 1_024;
@@ -46,7 +46,7 @@ impl LineSettings {
     pub const TIMEOUT: Duration = Duration::from_secs(5);
 }
 
-impl Default for LineSettings {
+impl Default for ConcurrencySettings {
     fn default() -> Self {
         Self { concurrent: Self::CONCURRENT, queue: Self::QUEUE, timeout: Self::TIMEOUT }
     }

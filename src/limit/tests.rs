@@ -3,18 +3,19 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
+use super::fair_queue::FairQueue;
 use super::testing::{caller, limit, who};
-use super::turns::Turns;
 use super::*;
 use crate::clock::Now;
 
 mod fairness;
 
-const LINE: LineSettings = LineSettings { concurrent: 1, queue: 8, timeout: Duration::from_secs(5) };
+const CONCURRENCY: ConcurrencySettings =
+    ConcurrencySettings { concurrent: 1, queue: 8, timeout: Duration::from_secs(5) };
 
-/// Turns with every place taken.
-fn busy<T>(settings: LineSettings, now: Now) -> Turns<T> {
-    let mut turns = Turns::new(settings, now.monotonic);
+/// FairQueue with every place taken.
+fn busy<T>(settings: ConcurrencySettings, now: Now) -> FairQueue<T> {
+    let mut turns = FairQueue::new(settings, now.monotonic);
     while turns.is_free() {
         turns.take(now.monotonic);
     }
@@ -22,7 +23,7 @@ fn busy<T>(settings: LineSettings, now: Now) -> Turns<T> {
 }
 
 /// Whose turn it is, one after the other, as the calls before them end.
-fn served(turns: &mut Turns<&'static str>, now: Now) -> Vec<&'static str> {
+fn served(turns: &mut FairQueue<&'static str>, now: Now) -> Vec<&'static str> {
     let mut served = Vec::new();
     loop {
         turns.release(now.monotonic);
@@ -36,7 +37,7 @@ fn served(turns: &mut Turns<&'static str>, now: Now) -> Vec<&'static str> {
 #[test]
 fn agents_take_turns_and_so_do_the_people_of_each() {
     let now = Now::read();
-    let mut turns = busy(LINE, now);
+    let mut turns = busy(CONCURRENCY, now);
     for (person, agent, call) in [
         ("ada", "planner", "a1"),
         ("ada", "planner", "a2"),
@@ -55,7 +56,7 @@ fn agents_take_turns_and_so_do_the_people_of_each() {
 #[test]
 fn who_leaves_is_not_served_and_holds_nobody_up() {
     let now = Now::read();
-    let mut turns = busy(LINE, now);
+    let mut turns = busy(CONCURRENCY, now);
     let (ada, bob) = (who("ada", "planner"), who("bob", "planner"));
     let first = turns.join(&ada, "a1");
     turns.join(&ada, "a2");
@@ -73,7 +74,7 @@ fn who_leaves_is_not_served_and_holds_nobody_up() {
 fn who_leaves_and_comes_again_is_not_first_again() {
     let now = Now::read();
     let (ada, bob) = (who("ada", "planner"), who("bob", "helper"));
-    let mut turns = busy(LINE, now);
+    let mut turns = busy(CONCURRENCY, now);
     for (who, call) in [(&ada, "a1"), (&ada, "a2"), (&bob, "b1"), (&bob, "b2")] {
         turns.join(who, call);
     }
@@ -94,7 +95,7 @@ fn a_crowd_of_whom_each_comes_once_holds_nobody_up_for_ever_and_is_not_remembere
     for crowd in
         [|call: usize| who(&format!("{call}"), "planner"), |call: usize| who("ada", &format!("{call}"))]
     {
-        let mut turns = busy(LineSettings { queue: 1_000, ..LINE }, now);
+        let mut turns = busy(ConcurrencySettings { queue: 1_000, ..CONCURRENCY }, now);
         let heavy = who("ada", "planner");
         for _ in 0..10 {
             turns.join(&heavy, "heavy");
@@ -120,7 +121,7 @@ fn a_crowd_of_whom_each_comes_once_holds_nobody_up_for_ever_and_is_not_remembere
 #[track_caller]
 fn check_room(queue: usize, callers: &[(&str, &str)], expected: &[usize]) {
     let now = Now::read();
-    let mut turns = busy(LineSettings { queue, ..LINE }, now);
+    let mut turns = busy(ConcurrencySettings { queue, ..CONCURRENCY }, now);
     let mut counts = vec![0; callers.len()];
     loop {
         let before = turns.waiting();
@@ -147,7 +148,7 @@ fn nobody_takes_up_all_the_room() {
     check_room(128, &[("ada", "planner"), ("bob", "helper")], &[32, 32]);
     // Whoever comes last finds some.
     let now = Now::read();
-    let mut turns = busy(LineSettings { queue: 128, ..LINE }, now);
+    let mut turns = busy(ConcurrencySettings { queue: 128, ..CONCURRENCY }, now);
     let heavy = who("ada", "planner");
     while turns.has_room(&heavy, now.monotonic).is_ok() {
         turns.join(&heavy, "call");
@@ -160,9 +161,9 @@ fn nobody_takes_up_all_the_room() {
 #[test]
 fn nobody_is_let_wait_in_vain() {
     let began = Now::read();
-    let mut turns = busy(LINE, began);
+    let mut turns = busy(CONCURRENCY, began);
     let ada = who("ada", "planner");
-    let room = |turns: &Turns<_>, after: u64| {
+    let room = |turns: &FairQueue<_>, after: u64| {
         let now = began.after(Duration::from_millis(after)).monotonic;
         turns.has_room(&ada, now).map_err(|busy| (busy.reason, busy.retry_after.as_secs()))
     };
@@ -184,11 +185,12 @@ fn nobody_is_let_wait_in_vain() {
 #[test]
 fn with_fewer_places_than_calls_a_turn_is_waited_for_as_before() {
     let began = Now::read();
-    let mut turns: Turns<&str> = Turns::new(LineSettings { concurrent: 3, ..LINE }, began.monotonic);
+    let mut turns: FairQueue<&str> =
+        FairQueue::new(ConcurrencySettings { concurrent: 3, ..CONCURRENCY }, began.monotonic);
     turns.take(began.monotonic);
     turns.take(began.monotonic);
     let later = began.after(Duration::from_secs(3_600)).monotonic;
-    turns.set(LINE, later);
+    turns.set(CONCURRENCY, later);
     let ada = who("ada", "planner");
     assert!(!turns.is_free());
     assert_eq!(turns.has_room(&ada, later), Ok(()), "an hour ago nobody waited");
@@ -202,7 +204,7 @@ fn with_fewer_places_than_calls_a_turn_is_waited_for_as_before() {
 #[test]
 fn a_line_is_as_long_as_can_be_served_in_time() {
     let began = Now::read();
-    let mut turns = busy(LineSettings { queue: 100, ..LINE }, began);
+    let mut turns = busy(ConcurrencySettings { queue: 100, ..CONCURRENCY }, began);
     let (ada, bob) = (who("ada", "planner"), who("bob", "helper"));
     turns.join(&ada, "a0");
     // One second each.
@@ -220,18 +222,18 @@ fn a_line_is_as_long_as_can_be_served_in_time() {
     assert_eq!(turns.has_room(&bob, now), Ok(()));
 }
 
-fn line(settings: LineSettings) -> (Arc<Line>, Arc<Metrics>) {
+fn queue(settings: ConcurrencySettings) -> (Arc<Queue>, Arc<Metrics>) {
     let metrics = Arc::<Metrics>::default();
-    (Line::new(settings, "crm", &metrics), metrics)
+    (Queue::new(settings, "crm", &metrics), metrics)
 }
 
-fn ask(line: &Arc<Line>, person: &str) -> Result<Asked, Busy> {
-    line.ask(|| who(person, "planner"))
+fn ask(queue: &Arc<Queue>, person: &str) -> Result<Asked, Busy> {
+    queue.ask(|| who(person, "planner"))
 }
 
 #[track_caller]
-fn place(line: &Arc<Line>) -> Place {
-    match ask(line, "ada") {
+fn place(queue: &Arc<Queue>) -> Place {
+    match ask(queue, "ada") {
         Ok(Asked::Place(place)) => place,
         Ok(Asked::Waiting(_)) => panic!("a place was free"),
         Err(busy) => panic!("{busy}"),
@@ -239,8 +241,8 @@ fn place(line: &Arc<Line>) -> Place {
 }
 
 #[track_caller]
-fn waiting(line: &Arc<Line>) -> Waiting {
-    match ask(line, "bob") {
+fn waiting(queue: &Arc<Queue>) -> Waiting {
+    match ask(queue, "bob") {
         Ok(Asked::Waiting(waiting)) => waiting,
         Ok(Asked::Place(_)) => panic!("no place was free"),
         Err(busy) => panic!("{busy}"),
@@ -259,9 +261,9 @@ fn check_shown(metrics: &Metrics, under_way: usize, waiting: usize) {
 
 #[tokio::test]
 async fn a_place_that_is_given_back_goes_to_whose_turn_it_is() {
-    let (line, metrics) = line(LINE);
-    let first = place(&line);
-    let (mut second, third) = (Box::pin(waiting(&line).turn()), waiting(&line));
+    let (queue, metrics) = queue(CONCURRENCY);
+    let first = place(&queue);
+    let (mut second, third) = (Box::pin(waiting(&queue).turn()), waiting(&queue));
     check_shown(&metrics, 1, 2);
     assert!(second.as_mut().now_or_never().is_none(), "it is still held");
     drop(first);
@@ -274,11 +276,11 @@ async fn a_place_that_is_given_back_goes_to_whose_turn_it_is() {
 
 #[tokio::test]
 async fn who_hangs_up_while_waiting_leaves_the_line_at_once() {
-    let (line, metrics) = line(LINE);
-    let first = place(&line);
-    let mut leaves = Box::pin(waiting(&line).turn());
+    let (queue, metrics) = queue(CONCURRENCY);
+    let first = place(&queue);
+    let mut leaves = Box::pin(waiting(&queue).turn());
     assert!(leaves.as_mut().now_or_never().is_none());
-    let stays = waiting(&line);
+    let stays = waiting(&queue);
     drop(leaves);
     check_shown(&metrics, 1, 1);
     drop(first);
@@ -288,9 +290,9 @@ async fn who_hangs_up_while_waiting_leaves_the_line_at_once() {
 
 #[tokio::test]
 async fn a_place_that_nobody_takes_any_more_goes_on() {
-    let (line, metrics) = line(LINE);
-    let first = place(&line);
-    let (leaves, stays) = (waiting(&line), waiting(&line));
+    let (queue, metrics) = queue(CONCURRENCY);
+    let first = place(&queue);
+    let (leaves, stays) = (waiting(&queue), waiting(&queue));
     // It has its turn, and has not noticed.
     drop(first);
     check_shown(&metrics, 1, 1);
@@ -301,10 +303,10 @@ async fn a_place_that_nobody_takes_any_more_goes_on() {
 
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_longer_than_calls_wait() {
-    let (line, metrics) = line(LINE);
-    let first = place(&line);
+    let (queue, metrics) = queue(CONCURRENCY);
+    let first = place(&queue);
     let began = tokio::time::Instant::now();
-    let Err(busy) = waiting(&line).turn().await else { panic!("no place was free") };
+    let Err(busy) = waiting(&queue).turn().await else { panic!("no place was free") };
     assert_eq!((busy.reason, began.elapsed().as_secs()), (BusyReason::TimedOut, 5));
     check_shown(&metrics, 1, 0);
     drop(first);
@@ -313,24 +315,24 @@ async fn nobody_waits_longer_than_calls_wait() {
 
 #[tokio::test]
 async fn where_nobody_waits_the_answer_is_no_at_once() {
-    let (line, _) = line(LineSettings { queue: 0, ..LINE });
-    let first = place(&line);
-    let Err(busy) = ask(&line, "bob") else { panic!("there is no room") };
+    let (queue, _) = queue(ConcurrencySettings { queue: 0, ..CONCURRENCY });
+    let first = place(&queue);
+    let Err(busy) = ask(&queue, "bob") else { panic!("there is no room") };
     assert_eq!(busy.reason, BusyReason::Full);
-    assert!(line.has_room(|| who("bob", "planner")).is_err());
+    assert!(queue.has_room(|| who("bob", "planner")).is_err());
     drop(first);
-    drop(place(&line));
+    drop(place(&queue));
 }
 
 #[tokio::test]
 async fn more_places_are_given_to_those_who_wait_and_fewer_take_nobodys() {
-    let (line, metrics) = line(LINE);
-    let (first, second) = (place(&line), waiting(&line));
-    line.set(LineSettings { concurrent: 2, ..LINE });
+    let (queue, metrics) = queue(CONCURRENCY);
+    let (first, second) = (place(&queue), waiting(&queue));
+    queue.set(ConcurrencySettings { concurrent: 2, ..CONCURRENCY });
     let second = second.turn().now_or_never().expect("its turn").expect("a place");
-    line.set(LINE);
+    queue.set(CONCURRENCY);
     check_shown(&metrics, 2, 0);
-    let third = waiting(&line);
+    let third = waiting(&queue);
     drop(first);
     check_shown(&metrics, 1, 1);
     drop(second);
@@ -340,12 +342,12 @@ async fn more_places_are_given_to_those_who_wait_and_fewer_take_nobodys() {
 
 #[test]
 fn a_call_of_few_meets_no_lock_and_nobody_asks_whose_it_is() {
-    let (line, metrics) = line(LineSettings { concurrent: 3, ..LINE });
+    let (queue, metrics) = queue(ConcurrencySettings { concurrent: 3, ..CONCURRENCY });
     // All were taken a moment ago.
-    drop([place(&line), place(&line), place(&line)]);
-    let locked = line.lock();
+    drop([place(&queue), place(&queue), place(&queue)]);
+    let locked = queue.lock();
     let (done, is_done) = std::sync::mpsc::channel();
-    let other = Arc::clone(&line);
+    let other = Arc::clone(&queue);
     let calls = std::thread::spawn(move || {
         let who = || panic!("nobody needs to know");
         other.has_room(who).expect("there is room");
@@ -363,26 +365,26 @@ fn a_call_of_few_meets_no_lock_and_nobody_asks_whose_it_is() {
 
 #[test]
 fn a_place_is_taken_once_more_where_one_is_free_and_otherwise_others_go_first() {
-    let (line, metrics) = line(LineSettings { concurrent: 2, ..LINE });
-    let first = place(&line);
+    let (queue, metrics) = queue(ConcurrencySettings { concurrent: 2, ..CONCURRENCY });
+    let first = place(&queue);
     check_shown(&metrics, 1, 0);
-    let second = line.take_free();
-    assert!(second.is_some() && line.take_free().is_none());
-    let waiting = waiting(&line);
+    let second = queue.take_free();
+    assert!(second.is_some() && queue.take_free().is_none());
+    let waiting = waiting(&queue);
     drop(first);
     // Its turn has come, though it has not noticed.
-    assert!(line.take_free().is_none());
+    assert!(queue.take_free().is_none());
     check_shown(&metrics, 2, 0);
     drop((second, waiting));
-    drop(line.take_free().expect("all are free"));
+    drop(queue.take_free().expect("all are free"));
     check_shown(&metrics, 0, 0);
 }
 
 #[test]
 fn a_line_that_is_gone_is_no_longer_shown() {
-    let (line, metrics) = line(LINE);
+    let (queue, metrics) = queue(CONCURRENCY);
     check_shown(&metrics, 0, 0);
-    drop(line);
+    drop(queue);
     let text = String::from_utf8(metrics.render().expect("metrics")).expect("text");
     assert!(!text.contains("calls_in_progress{") && !text.contains("queue_entries{"), "{text}");
 }
@@ -405,16 +407,16 @@ impl AtWork {
 
 #[test]
 fn there_are_never_more_calls_than_places_however_they_come_and_go() {
-    let settings = LineSettings { concurrent: AtWork::PLACES, queue: 0, ..LINE };
-    let (line, metrics) = line(settings);
+    let settings = ConcurrencySettings { concurrent: AtWork::PLACES, queue: 0, ..CONCURRENCY };
+    let (queue, metrics) = queue(settings);
     let (at_work, who) = (AtWork::default(), who("ada", "planner"));
     std::thread::scope(|scope| {
         for _ in 0..6 {
             scope.spawn(|| {
                 for round in 0..5_000 {
                     let place = match round % 2 {
-                        0 => line.take_free(),
-                        _ => match line.ask(|| who) {
+                        0 => queue.take_free(),
+                        _ => match queue.ask(|| who) {
                             Ok(Asked::Place(place)) => Some(place),
                             Ok(Asked::Waiting(_)) => panic!("none waits"),
                             Err(_) => None,
@@ -429,28 +431,31 @@ fn there_are_never_more_calls_than_places_however_they_come_and_go() {
         }
         scope.spawn(|| {
             for round in 0..500 {
-                line.set(LineSettings { concurrent: 1 + round % AtWork::PLACES, ..settings });
+                queue.set(ConcurrencySettings { concurrent: 1 + round % AtWork::PLACES, ..settings });
             }
-            line.set(settings);
+            queue.set(settings);
         });
     });
     check_shown(&metrics, 0, 0);
-    let all: Vec<_> = (0..AtWork::PLACES).filter_map(|_| line.take_free()).collect();
-    assert!(all.len() == AtWork::PLACES && line.take_free().is_none());
+    let all: Vec<_> = (0..AtWork::PLACES).filter_map(|_| queue.take_free()).collect();
+    assert!(all.len() == AtWork::PLACES && queue.take_free().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nobody_who_waits_is_missed_however_many_leave() {
     const CALLS: usize = 100;
-    let (line, metrics) =
-        line(LineSettings { concurrent: AtWork::PLACES, queue: 1_000, timeout: Duration::from_secs(3_600) });
+    let (queue, metrics) = queue(ConcurrencySettings {
+        concurrent: AtWork::PLACES,
+        queue: 1_000,
+        timeout: Duration::from_secs(3_600),
+    });
     let at_work = Arc::new(AtWork::default());
     let callers = (0..32).map(|caller| {
-        let (line, at_work) = (Arc::clone(&line), Arc::clone(&at_work));
+        let (queue, at_work) = (Arc::clone(&queue), Arc::clone(&at_work));
         let who = who(&format!("person {caller}"), "planner");
         tokio::spawn(async move {
             for call in 0..CALLS {
-                let place = match line.ask(|| who).expect("there is room for all") {
+                let place = match queue.ask(|| who).expect("there is room for all") {
                     Asked::Place(place) => place,
                     // Some leave before their turn, or in the moment in which it comes.
                     Asked::Waiting(waiting) if call % 3 == 0 => {
@@ -478,15 +483,15 @@ async fn nobody_who_waits_is_missed_however_many_leave() {
 /// Limits of `crm` and of its tool `export`.
 fn limits(rates: &[Arc<RateLimit>], tool: &[Arc<RateLimit>], previous: Option<&Limits>) -> Limits {
     let tools = BTreeMap::from([(ToolName::new("export"), tool.to_vec())]);
-    let settings = LimitSettings { rates: rates.to_vec(), tools, line: LINE };
+    let settings = LimitSettings { rates: rates.to_vec(), tools, concurrency: CONCURRENCY };
     let name = ConnectorName::new("crm");
     Limits::new([(&name, &settings)], previous, &Arc::default())
 }
 
 fn count(limits: &Limits, tool: &str, who: &Who, now: Instant) -> Result<(), (String, Duration)> {
-    let gatekeeper = limits.of(&ConnectorName::new("crm"));
+    let of_connector = limits.of(&ConnectorName::new("crm"));
     let tool = Tool::of("crm", tool);
-    gatekeeper.count(gatekeeper.limiters_of(&tool), who, now).map_err(|error| match error {
+    of_connector.count(of_connector.limiters_of(&tool), who, now).map_err(|error| match error {
         LimitError::Used { limit, retry_after } => (limit.name.to_string(), retry_after),
         LimitError::Busy(busy) => panic!("{busy}"),
     })
@@ -514,8 +519,8 @@ fn a_call_counts_in_every_limit_or_in_none() {
 #[test]
 fn what_is_somebodys_own_is_asked_before_what_is_common() {
     let limits = limits(&[limit(Each::Total, 1), limit(Each::Agent, 1), limit(Each::Person, 1)], &[], None);
-    let gatekeeper = limits.of(&ConnectorName::new("crm"));
-    let asked: Vec<_> = gatekeeper.limiters.iter().map(|limiter| limiter.limit().each).collect();
+    let of_connector = limits.of(&ConnectorName::new("crm"));
+    let asked: Vec<_> = of_connector.limiters.iter().map(|limiter| limiter.limit().each).collect();
     assert_eq!(asked, [Each::Person, Each::Agent, Each::Total]);
 }
 
@@ -545,9 +550,9 @@ fn a_tool_has_limits_beside_its_connectors() {
     assert_eq!(count(&limits, "list", &ada, now), Ok(()));
     assert_eq!(count(&limits, "list", &ada, now).expect_err("used up").0, "connectors.crm.limits.person");
     // A prompt of that name is no such tool.
-    let gatekeeper = limits.of(&ConnectorName::new("crm"));
+    let of_connector = limits.of(&ConnectorName::new("crm"));
     let prompt = Tool { primitive: Primitive::Prompt, ..Tool::of("crm", "export") };
-    assert_eq!(gatekeeper.limiters_of(&prompt).len(), 1);
+    assert_eq!(of_connector.limiters_of(&prompt).len(), 1);
 }
 
 #[test]
@@ -567,9 +572,9 @@ fn a_reload_keeps_the_counts_of_limits_that_have_not_changed() {
 async fn a_reload_keeps_the_calls_that_are_under_way() {
     let before = limits(&[], &[], None);
     let crm = ConnectorName::new("crm");
-    let place = place(&before.of(&crm).line);
+    let place = place(&before.of(&crm).queue);
     let after = limits(&[], &[], Some(&before));
-    let waiting = waiting(&after.of(&crm).line);
+    let waiting = waiting(&after.of(&crm).queue);
     drop(place);
     assert!(waiting.turn().now_or_never().expect("its turn").is_ok());
 }

@@ -18,7 +18,7 @@ pub struct Activity {
 }
 
 /// A call under way, to the end of its answer.
-pub struct Busy(Arc<Activity>);
+pub struct CallGuard(Arc<Activity>);
 
 impl Activity {
     /// Of a connection that has just come.
@@ -28,10 +28,10 @@ impl Activity {
     }
 
     /// A call begins.
-    pub fn begin(self: &Arc<Self>) -> Busy {
+    pub fn begin(self: &Arc<Self>) -> CallGuard {
         self.running.fetch_add(1, Ordering::Relaxed);
         self.begun.fetch_add(1, Ordering::Relaxed);
-        Busy(Arc::clone(self))
+        CallGuard(Arc::clone(self))
     }
 
     /// How many calls have begun so far.
@@ -50,7 +50,7 @@ impl Activity {
     }
 
     /// Ends when there has been no call for so long.
-    pub async fn is_over(&self, idle_timeout: Duration) {
+    pub async fn idle_for(&self, idle_timeout: Duration) {
         loop {
             let waited = if self.is_idle() { self.last().elapsed() } else { Duration::ZERO };
             match idle_timeout.checked_sub(waited) {
@@ -66,7 +66,7 @@ impl Activity {
     }
 }
 
-impl Drop for Busy {
+impl Drop for CallGuard {
     fn drop(&mut self) {
         // First the time, so that nobody sees an idle connection with an old one.
         self.0.heard();
@@ -75,19 +75,19 @@ impl Drop for Busy {
 }
 
 /// The body of an answer, with its call.
-pub struct BusyBody<B> {
+pub struct GuardedBody<B> {
     body: B,
-    _busy: Busy,
+    _call: CallGuard,
 }
 
-impl<B> BusyBody<B> {
+impl<B> GuardedBody<B> {
     /// The call lasts as long as this body.
-    pub fn new(body: B, busy: Busy) -> Self {
-        Self { body, _busy: busy }
+    pub fn new(body: B, call: CallGuard) -> Self {
+        Self { body, _call: call }
     }
 }
 
-impl<B: Body + Unpin> Body for BusyBody<B> {
+impl<B: Body + Unpin> Body for GuardedBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -119,10 +119,10 @@ mod tests {
         let busy = activity.begin();
         let long_call = tokio::time::sleep(10 * IDLE);
         tokio::select! {
-            () = activity.is_over(IDLE) => panic!("a call is under way"),
+            () = activity.idle_for(IDLE) => panic!("a call is under way"),
             () = long_call => drop(busy),
         }
-        activity.is_over(IDLE).await;
+        activity.idle_for(IDLE).await;
         assert!((10 * IDLE + IDLE..12 * IDLE).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     }
 
@@ -131,7 +131,7 @@ mod tests {
         let (activity, begun) = (Activity::new(), Instant::now());
         tokio::time::sleep(IDLE / 2).await;
         activity.heard();
-        activity.is_over(IDLE).await;
+        activity.idle_for(IDLE).await;
         assert_eq!(begun.elapsed(), IDLE / 2 + IDLE);
     }
 }

@@ -21,8 +21,8 @@ use tower::{ServiceBuilder, ServiceExt as _};
 
 use super::activity::Activity;
 use super::bounds::ConnectionBounds;
+use super::connection_limit::ConnectionLimit;
 use super::deadlines::Deadlines;
-use super::room::Room;
 use super::{ServerState, accept, forget};
 use crate::audit::Receipt;
 use crate::metrics::Metrics;
@@ -52,9 +52,9 @@ pub async fn serve(listener: TcpListener, state: Arc<ServerState>) {
                 }
             },
         );
-    let room = Arc::new(Room::for_up_to(CONNECTIONS_MAX));
+    let limit = Arc::new(ConnectionLimit::new(CONNECTIONS_MAX));
     loop {
-        let Some((stream, peer, place)) = accept(&listener, &room).await else { continue };
+        let Some((stream, peer, permit)) = accept(&listener, &limit).await else { continue };
         let service = TowerToHyperService::new(service.clone().map_request(move |request| (request, peer)));
         tokio::spawn(async move {
             // HTTP/1 has deadlines for whoever says nothing; nobody needs more here. Its own is that of heads as well, so for
@@ -66,7 +66,7 @@ pub async fn serve(listener: TcpListener, state: Arc<ServerState>) {
             let stream = Deadlines::new(stream, ConnectionBounds::DEFAULT, activity);
             // A scraper that leaves early is no news.
             let _ = builder.serve_connection(TokioIo::new(stream), service).await;
-            drop(place);
+            drop(permit);
         });
     }
 }

@@ -1,4 +1,4 @@
-//! How much a connection from an agent may be, and how long what on it. All of it can be configured; the defaults are what an
+//! What one connection from an agent may have, and how long it may take. All of it can be configured; the defaults are what an
 //! ordinary agent never comes near.
 
 use std::time::Duration;

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::activity::{Activity, BusyBody};
+use super::activity::{Activity, GuardedBody};
 use super::bounds::ConnectionBounds;
 use super::deadlines::Deadlines;
 use super::{ServerState, Stop};
@@ -62,10 +62,10 @@ where
 {
     let (readers, activity) = (Arc::new(Readers::default()), Activity::new());
     let service = service_fn(|request: http::Request<Incoming>| {
-        let (gateway, readers, busy) = (state.gateway(), Arc::clone(&readers), activity.begin());
+        let (gateway, readers, call) = (state.gateway(), Arc::clone(&readers), activity.begin());
         async move {
             let response = gateway.handle(request, peer, &readers).await;
-            Ok::<_, Infallible>(response.map(|body| BusyBody::new(body, busy)))
+            Ok::<_, Infallible>(response.map(|body| GuardedBody::new(body, call)))
         }
     });
     let builder = builder(&bounds);
@@ -75,7 +75,7 @@ where
     let finish = async {
         tokio::select! {
             () = stop.finish.cancelled() => {}
-            () = activity.is_over(bounds.idle_timeout) => {}
+            () = activity.idle_for(bounds.idle_timeout) => {}
         }
     };
     let ended = tokio::select! {
@@ -163,7 +163,7 @@ mod tests {
             let activity = Activity::new();
             let answer = service_fn(|_: http::Request<Incoming>| {
                 let busy = activity.begin();
-                let body = BusyBody::new(Full::new(Bytes::from_static(b"ok")), busy);
+                let body = GuardedBody::new(Full::new(Bytes::from_static(b"ok")), busy);
                 async { Ok::<_, Infallible>(http::Response::new(body)) }
             });
             let io = TokioIo::new(Deadlines::new(server, BOUNDS, Arc::clone(&activity)));

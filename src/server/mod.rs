@@ -20,16 +20,16 @@ mod activity;
 mod admin;
 mod bounds;
 mod connection;
+mod connection_limit;
 mod deadlines;
 mod forget;
-mod room;
 
 #[cfg(any(fuzzing, test))]
 pub(crate) use connection::serve_in_memory;
 
 pub use bounds::ConnectionBounds;
 
-use room::{Place, Room};
+use connection_limit::{ConnectionLimit, ConnectionPermit};
 
 /// How long to wait after an accept that failed, which is when descriptors or memory have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -61,7 +61,7 @@ pub struct ServerState {
     admin_token: ArcSwapOption<SecretToken>,
     drain_timeout: ArcSwap<Duration>,
     bounds: ArcSwap<ConnectionBounds>,
-    room: Arc<Room>,
+    connection_limit: Arc<ConnectionLimit>,
     draining: AtomicBool,
     metrics: Arc<Metrics>,
 }
@@ -75,7 +75,7 @@ impl ServerState {
             admin_token: ArcSwapOption::new(settings.admin_token.clone().map(Arc::new)),
             drain_timeout: ArcSwap::from_pointee(settings.drain_timeout),
             bounds: ArcSwap::from_pointee(settings.bounds),
-            room: Arc::new(Room::for_up_to(settings.bounds.connections_max)),
+            connection_limit: Arc::new(ConnectionLimit::new(settings.bounds.connections_max)),
             draining: AtomicBool::new(false),
             metrics,
         }
@@ -93,7 +93,7 @@ impl ServerState {
         self.admin_token.store(settings.admin_token.clone().map(Arc::new));
         self.drain_timeout.store(Arc::new(settings.drain_timeout));
         self.bounds.store(Arc::new(settings.bounds));
-        self.room.is_for_up_to(settings.bounds.connections_max);
+        self.connection_limit.set_max(settings.bounds.connections_max);
     }
 
     fn is_draining(&self) -> bool {
@@ -171,9 +171,9 @@ impl Server {
             let accepted = tokio::select! {
                 biased;
                 () = drain.cancelled() => break,
-                accepted = accept(&self.agents, &self.state.room) => accepted,
+                accepted = accept(&self.agents, &self.state.connection_limit) => accepted,
             };
-            let Some((stream, address, place)) = accepted else { continue };
+            let Some((stream, address, permit)) = accepted else { continue };
             let (state, stop) = (Arc::clone(&self.state), self.stop.clone());
             // It leaves this runtime's reactor, and joins its worker's.
             let stream = stream.into_std();
@@ -182,7 +182,7 @@ impl Server {
                     Ok(stream) => connection::serve(stream, address, state, stop).await,
                     Err(error) => tracing::warn!(%error, "Serving a connection failed"),
                 }
-                drop(place);
+                drop(permit);
             }));
         }
         self.state.draining.store(true, Ordering::Relaxed);
@@ -219,10 +219,13 @@ async fn cut(connections: &TaskTracker, stop: &Stop, state: &ServerState) -> usi
 }
 
 /// The next connection, once there is room for one.
-async fn accept(listener: &TcpListener, room: &Arc<Room>) -> Option<(TcpStream, SocketAddr, Place)> {
-    let place = room.enter().await;
+async fn accept(
+    listener: &TcpListener,
+    limit: &Arc<ConnectionLimit>,
+) -> Option<(TcpStream, SocketAddr, ConnectionPermit)> {
+    let permit = limit.acquire().await;
     match listener.accept().await {
-        Ok((stream, address)) => Some((stream, address, place)),
+        Ok((stream, address)) => Some((stream, address, permit)),
         Err(error) => {
             tracing::warn!(%error, "Accepting a connection failed");
             tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -212,33 +212,8 @@ fn free_address() -> Outcome<SocketAddr> {
 
 /// All but where the gateway listens, and what it shows.
 fn configuration(world: &World, roads: &[Road], folder: &Path, variant: usize) -> String {
-    let mut text = String::from("issuers:\n");
+    let mut text = world.issuers(folder, variant);
     let write = "memory takes any text";
-    for tenant in &world.tenants {
-        let settings = tenant.server.settings();
-        let (kind, grant) = match tenant.grant {
-            Grant::TokenExchange => ("oidc".to_owned(), "token_exchange\n      target: audience"),
-            Grant::OnBehalfOf => (format!("entra\n    tenant: {}", settings.tenant), "on_behalf_of"),
-        };
-        write!(
-            text,
-            "  {name}:
-    kind: {kind}
-    issuer: {issuer}
-    audiences: [\"{client_id}\"]
-    exchange:
-      grant: {grant}
-      client_id: {client_id}
-      client_auth: {{ secret_file: {secret} }}
-      extra: {{ variant: \"{variant}\" }}
-",
-            name = tenant.name,
-            issuer = tenant.server.issuer(),
-            client_id = settings.gateway.client_id,
-            secret = folder.join("secret").display(),
-        )
-        .expect(write);
-    }
     text.push_str("connectors:\n");
     for tenant in &world.tenants {
         for ((name, audience), road) in CONNECTORS.iter().zip(roads) {

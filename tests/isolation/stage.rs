@@ -201,35 +201,9 @@ fn configuration(
     certificates: Option<&DevelopmentCertificates>,
     variant: Variant,
 ) -> String {
-    let mut text =
-        String::from("listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\ntimeouts: { drain: 5s }\nissuers:\n");
+    let mut text = String::from("listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\ntimeouts: { drain: 5s }\n");
+    text.push_str(&world.issuers(folder.path(), variant.exchange));
     let write = "memory takes any text";
-    for tenant in &world.tenants {
-        let settings = tenant.server.settings();
-        let (kind, grant) = match tenant.grant {
-            Grant::TokenExchange => ("oidc".to_owned(), "token_exchange\n      target: audience"),
-            Grant::OnBehalfOf => (format!("entra\n    tenant: {}", settings.tenant), "on_behalf_of"),
-        };
-        write!(
-            text,
-            "  {name}:
-    kind: {kind}
-    issuer: {issuer}
-    audiences: [\"{client_id}\"]
-    exchange:
-      grant: {grant}
-      client_id: {client_id}
-      client_auth: {{ secret_file: {secret} }}
-      extra: {{ variant: \"{variant}\" }}
-",
-            name = tenant.name,
-            issuer = tenant.server.issuer(),
-            client_id = settings.gateway.client_id,
-            secret = folder.path().join("secret").display(),
-            variant = variant.exchange,
-        )
-        .expect(write);
-    }
     text.push_str("connectors:\n");
     for grant in [Grant::TokenExchange, Grant::OnBehalfOf] {
         let issuers = world.tenants.iter().filter(|tenant| tenant.grant == grant);

@@ -1,6 +1,8 @@
 //! The tenants, who is in them, and the tokens that they sign.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Mutex;
 
 use obo_gateway::demo::authorization_server::{
@@ -51,6 +53,37 @@ impl World {
             tenants.push(Tenant { name: format!("tenant-{number}"), grant: *grant, server });
         }
         Ok(Self { tenants, people, tokens: Mutex::default() })
+    }
+
+    /// What a gateway's configuration says of the tenants. `folder` has its secret; exchanges of another `variant` are others.
+    pub fn issuers(&self, folder: &Path, variant: usize) -> String {
+        let mut text = String::from("issuers:\n");
+        for tenant in &self.tenants {
+            let settings = tenant.server.settings();
+            let (kind, grant) = match tenant.grant {
+                Grant::TokenExchange => ("oidc".to_owned(), "token_exchange\n      target: audience"),
+                Grant::OnBehalfOf => (format!("entra\n    tenant: {}", settings.tenant), "on_behalf_of"),
+            };
+            write!(
+                text,
+                "  {name}:
+    kind: {kind}
+    issuer: {issuer}
+    audiences: [\"{client_id}\"]
+    exchange:
+      grant: {grant}
+      client_id: {client_id}
+      client_auth: {{ secret_file: {secret} }}
+      extra: {{ variant: \"{variant}\" }}
+",
+                name = tenant.name,
+                issuer = tenant.server.issuer(),
+                client_id = settings.gateway.client_id,
+                secret = folder.join("secret").display(),
+            )
+            .expect("memory takes any text");
+        }
+        text
     }
 
     /// The subject token of a lane; `anew`: another one, as after its agent has refreshed it.

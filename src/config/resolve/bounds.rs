@@ -6,13 +6,17 @@ use std::time::Duration;
 use super::values;
 use crate::config::at::At;
 use crate::config::file::{self, File};
-use crate::gateway::{CallBounds, ConnectorTimeouts};
+use crate::gateway::CallBounds;
 use crate::server::ConnectionBounds;
 
 /// No head is read whole that is larger, and HTTP/1 wants room for some of it.
 const HEAD_BYTES: RangeInclusive<u64> = 8_192..=1_048_576;
 /// No target is read that is longer.
 const TARGET_BYTES: RangeInclusive<u64> = 1_024..=65_536;
+
+/// How long nothing may come of an agent's body unless it is configured. An agent may send on what it gets from somewhere else, piece
+/// by piece.
+const BODY_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The bounds of connections.
 pub fn of_connections(file: &File, root: &At<'_>) -> Option<ConnectionBounds> {
@@ -66,6 +70,12 @@ pub fn of_calls(file: &File, root: &At<'_>, headers_max: Option<usize>) -> Optio
     })
 }
 
+/// How long nothing may come of a request's body, whatever the connector.
+pub fn body_timeout(file: &File, root: &At<'_>) -> Option<Duration> {
+    let given = file.timeouts.as_ref().and_then(|timeouts| timeouts.body.as_deref());
+    values::duration(&root.key("timeouts").key("body"), given, BODY_TIMEOUT)
+}
+
 fn count(at: &At<'_>, given: Option<u32>, default: usize, range: RangeInclusive<u32>) -> Option<usize> {
     match given {
         None => (!at.is_written()).then_some(default),
@@ -75,10 +85,4 @@ fn count(at: &At<'_>, given: Option<u32>, default: usize, range: RangeInclusive<
             None
         }
     }
-}
-
-/// How long nothing may come of a request's body, whatever the connector.
-pub fn body_timeout(file: &File, root: &At<'_>) -> Option<Duration> {
-    let given = file.timeouts.as_ref().and_then(|timeouts| timeouts.body.as_deref());
-    values::duration(&root.key("timeouts").key("body"), given, ConnectorTimeouts::default().body)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::files::authorities;
 use super::issuers::{Issuers, KnownIssuer};
@@ -30,8 +31,11 @@ pub fn settings(file: &File, root: &At<'_>, issuers: &Issuers) -> Option<Vec<Con
         None => (!origins_at.is_written()).then(Vec::new),
     };
     let gateways_limits = limits::of_gateway(file.limits.as_ref(), &root.key("limits"));
-    let gateways = Gateways { origins: gateways_origins.as_deref(), limits: gateways_limits.as_deref() };
-    let body_timeout = bounds::body_timeout(file, root);
+    let gateways = Gateways {
+        origins: gateways_origins.as_deref(),
+        limits: gateways_limits.as_deref(),
+        body_timeout: bounds::body_timeout(file, root),
+    };
     let publishes = issuers.settings.iter().any(|issuer| issuer.publication.is_some());
     let mut paths: HashMap<ConnectorPath, &str> = HashMap::new();
     let mut checked = Vec::new();
@@ -52,18 +56,14 @@ pub fn settings(file: &File, root: &At<'_>, issuers: &Issuers) -> Option<Vec<Con
         }
         checked.push(connector_settings(name, connector, &at, path, &gateways, issuers));
     }
-    let mut checked: Vec<_> = checked.into_iter().collect::<Option<_>>()?;
-    let body_timeout = body_timeout?;
-    for ConnectorSettings { timeouts, .. } in &mut checked {
-        timeouts.body = timeouts.idle.min(body_timeout);
-    }
-    Some(checked)
+    checked.into_iter().collect()
 }
 
 /// What the gateway says of all connectors. `None` when it has faults.
 struct Gateways<'a> {
     origins: Option<&'a [Origin]>,
     limits: Option<&'a [Arc<RateLimit>]>,
+    body_timeout: Option<Duration>,
 }
 
 fn connector_settings(
@@ -131,6 +131,8 @@ fn connector_settings(
         pass_headers: pass_headers?,
         allowed_origins: allowed_origins?,
         timeouts: timeouts?,
+        // A connector may be less patient with bodies, and not more.
+        body_timeout: gateways.body_timeout?.min(timeouts?.idle),
         repeats: connector.retries.unwrap_or(true),
         limits: limits?,
     })
@@ -176,9 +178,7 @@ fn timeouts(connector: &file::Connector, at: &At<'_>) -> Option<ConnectorTimeout
     let connect = values::duration(&at.key("connect"), connect, defaults.connect);
     let response = values::duration(&at.key("response"), response, defaults.response);
     let idle = values::duration(&at.key("idle"), idle, defaults.idle);
-    let idle = idle?;
-    // What the gateway says of agents' bodies comes in at the end.
-    Some(ConnectorTimeouts { connect: connect?, response: response?, idle, body: idle })
+    Some(ConnectorTimeouts { connect: connect?, response: response?, idle: idle? })
 }
 
 /// The issuers whose users may call a connector.

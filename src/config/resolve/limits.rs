@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::values;
 use crate::config::at::At;
 use crate::config::file::{self, Named};
-use crate::limit::{Each, Level, LimitSettings, LineSettings, Rate, RateLimit};
+use crate::limit::{ConcurrencySettings, Each, Level, LimitSettings, Rate, RateLimit};
 use crate::tool::ToolName;
 
 /// Most calls at a time, and most that wait: as many as there can be in the whole gateway, since each has a record to come.
@@ -30,12 +30,12 @@ pub fn of_connector(
 ) -> Option<LimitSettings> {
     let limits_at = at.key("limits");
     let own = match &connector.limits {
-        None => (!limits_at.is_written()).then(|| (Vec::new(), LineSettings::default())),
+        None => (!limits_at.is_written()).then(|| (Vec::new(), ConcurrencySettings::default())),
         Some(limits) => {
             let file::ConnectorLimits { total, per_person, per_agent, .. } = limits;
             check_not_empty(&limits_at);
             let own = rates(by_whom(total, per_person, per_agent), &limits_at, Level::Connector);
-            own.zip(line(limits, &limits_at))
+            own.zip(concurrency(limits, &limits_at))
         }
     };
     let mut by_tool = BTreeMap::new();
@@ -47,9 +47,9 @@ pub fn of_connector(
             None => sound = false,
         }
     }
-    let (own, line) = own?;
+    let (own, concurrency) = own?;
     let rates = gateways?.iter().cloned().chain(own).collect();
-    sound.then_some(LimitSettings { rates, tools: by_tool, line })
+    sound.then_some(LimitSettings { rates, tools: by_tool, concurrency })
 }
 
 fn of(limits: Option<&file::Limits>, at: &At<'_>, level: Level) -> Option<Vec<Arc<RateLimit>>> {
@@ -117,8 +117,8 @@ fn rate(rate: &file::Rate, at: &At<'_>) -> Option<Rate> {
     Some(Rate::new(calls?, per?, burst?))
 }
 
-fn line(limits: &file::ConnectorLimits, at: &At<'_>) -> Option<LineSettings> {
-    let default = LineSettings::default();
+fn concurrency(limits: &file::ConnectorLimits, at: &At<'_>) -> Option<ConcurrencySettings> {
+    let default = ConcurrencySettings::default();
     let given = |key: &str, given: Option<u32>, least: u32| match given {
         Some(given) => number(given, least, CALLS_MAX, &at.key(key)).map(|given| Some(given as usize)),
         None => (!at.key(key).is_written()).then_some(None),
@@ -133,7 +133,7 @@ fn line(limits: &file::ConnectorLimits, at: &At<'_>) -> Option<LineSettings> {
     let timeout: Option<Duration> =
         values::duration(&timeout_at, limits.queue_timeout.as_deref(), default.timeout);
     let concurrent = concurrent?.unwrap_or(default.concurrent);
-    Some(LineSettings { concurrent, queue: queue?.unwrap_or(concurrent), timeout: timeout? })
+    Some(ConcurrencySettings { concurrent, queue: queue?.unwrap_or(concurrent), timeout: timeout? })
 }
 
 fn number(number: u32, least: u32, most: u32, at: &At<'_>) -> Option<u32> {

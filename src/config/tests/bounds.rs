@@ -13,7 +13,7 @@ issuers:";
 fn what_is_not_written_has_safe_defaults() {
     let config = config(&[]);
     assert_eq!((config.server.bounds, config.bounds), (ConnectionBounds::DEFAULT, CallBounds::DEFAULT));
-    assert_eq!(config.connectors[0].timeouts.body, Duration::from_secs(300));
+    assert_eq!(config.connectors[0].body_timeout, Duration::from_secs(300));
 }
 
 #[test]
@@ -33,15 +33,15 @@ fn everything_can_be_written() {
     };
     let calls = CallBounds { target_bytes_max: 2_048, headers_max: 17, call_timeout: seconds(8) };
     assert_eq!((config.server.bounds, config.bounds), (connections, calls));
-    assert_eq!((config.server.drain_timeout, config.connectors[0].timeouts.body), (seconds(1), seconds(5)));
+    assert_eq!((config.server.drain_timeout, config.connectors[0].body_timeout), (seconds(1), seconds(5)));
 }
 
 #[test]
 fn a_connector_may_be_less_patient_with_bodies_and_not_more() {
     let idle = |idle: &str| {
         let connector = format!("kind: rest\n    timeouts: {{ idle: {idle} }}");
-        let timeouts = config(&[("issuers:", ALL), ("kind: rest", &connector)]).connectors[0].timeouts;
-        (timeouts.idle.as_secs(), timeouts.body.as_secs())
+        let connector = &config(&[("issuers:", ALL), ("kind: rest", &connector)]).connectors[0];
+        (connector.timeouts.idle.as_secs(), connector.body_timeout.as_secs())
     };
     assert_eq!((idle("1s"), idle("9s")), ((1, 1), (9, 5)));
 }

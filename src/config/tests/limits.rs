@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::limit::{Each, Level, LimitSettings, LineSettings};
+use crate::limit::{ConcurrencySettings, Each, Level, LimitSettings};
 
 const GATEWAY: (&str, &str) =
     ("issuers:", "limits: { per_person: { calls: 600, per: 1m, burst: 100 } }\nissuers:");
@@ -30,7 +30,7 @@ fn check_one((from, to): (&str, String), expected: &[&str]) {
 fn where_nothing_is_written_there_is_no_rate_and_a_bound_of_calls_at_a_time() {
     let limits = limits(&[]);
     assert_eq!(limits, LimitSettings::default());
-    let LineSettings { concurrent, queue, timeout } = limits.line;
+    let ConcurrencySettings { concurrent, queue, timeout } = limits.concurrency;
     assert_eq!((concurrent, queue, timeout), (1_024, 1_024, Duration::from_secs(5)));
 }
 
@@ -60,9 +60,12 @@ fn limits_are_of_the_gateway_of_a_connector_and_of_a_tool() {
         shown(rates),
         ["connectors.mail.tools.send.limits.per_person (5 calls in 24h, 5 at once), tool person"]
     );
-    assert_eq!(limits.line, LineSettings { concurrent: 64, queue: 64, timeout: Duration::from_secs(2) });
+    assert_eq!(
+        limits.concurrency,
+        ConcurrencySettings { concurrent: 64, queue: 64, timeout: Duration::from_secs(2) }
+    );
     let (from, none_waits) = connector("{ concurrent: 1, queue: 0 }");
-    assert_eq!(self::limits(&[(from, &none_waits)]).line.queue, 0);
+    assert_eq!(self::limits(&[(from, &none_waits)]).concurrency.queue, 0);
 }
 
 #[test]

@@ -9,8 +9,8 @@ const STEPS: usize = 10_000;
 /// How many steps the calls of all but the first one wait, in order. That one has `heavy` calls where the others have one.
 fn waits(heavy: usize, who: impl Fn(usize) -> Who, turn: fn(usize) -> usize) -> Vec<usize> {
     let now = Now::read();
-    let settings = LineSettings { concurrent: 1, queue: 256, timeout: Duration::from_secs(3_600) };
-    let mut turns: Turns<(usize, usize)> = Turns::new(settings, now.monotonic);
+    let settings = ConcurrencySettings { concurrent: 1, queue: 256, timeout: Duration::from_secs(3_600) };
+    let mut turns: FairQueue<(usize, usize)> = FairQueue::new(settings, now.monotonic);
     turns.take(now.monotonic);
     let mut waits = Vec::new();
     for step in 0..STEPS {
@@ -38,7 +38,7 @@ fn waits(heavy: usize, who: impl Fn(usize) -> Who, turn: fn(usize) -> usize) -> 
 /// serves, in order, and how many are refused.
 fn overloaded(timeout: u64, queue: usize, who: impl Fn(usize) -> Who) -> (Vec<usize>, usize) {
     let began = Now::read();
-    let settings = LineSettings { concurrent: CALLERS, queue, timeout: Duration::from_secs(timeout) };
+    let settings = ConcurrencySettings { concurrent: CALLERS, queue, timeout: Duration::from_secs(timeout) };
     let mut turns = busy(settings, began);
     let (mut waits, mut refused) = (Vec::new(), 0);
     for step in 0..STEPS {
@@ -65,8 +65,8 @@ fn p99(waits: &[usize]) -> usize {
 fn at_three_times_what_a_connector_can_do_the_others_hear_so_before_they_wait() {
     let agents = |caller: usize| who("ada", &format!("agent {caller}"));
     let people = |caller: usize| who(&format!("person {caller}"), "planner");
-    // Where the line is long, the time bounds it: five seconds are fifty tenths. Where the time is long, the line does: who has more
-    // calls in it than others waits longer than if it were one line for all.
+    // Where the queue is long, the time bounds it: five seconds are fifty tenths. Where the time is long, the queue does: who has more
+    // calls in it than others waits longer than if it were one queue for all.
     for (timeout, queue, most) in [(5, 1_000, 50), (3_600, 60, 120)] {
         for (waits, refused) in [overloaded(timeout, queue, agents), overloaded(timeout, queue, people)] {
             println!(

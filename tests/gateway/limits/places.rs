@@ -250,18 +250,22 @@ async fn a_call_that_is_to_be_sent_again_leaves_its_place_to_others_meanwhile_an
     let release = CancellationToken::new();
     let script = bed.connector.script();
     script
-        .once(Reply::status(503).header("retry-after", "3").body("no"))
+        .once(Reply::status(503).header("retry-after", "4").body("no"))
         .once(Reply::normal().held_until(release.clone()));
     let pauses = sent(call(&bed, "ada"));
     while bed.connector.requests().is_empty() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    until(&bed, "mail", "calls_in_progress", 0.0).await;
-    assert!(!pauses.is_finished(), "it has no place while it pauses");
     let other = sent(call(&bed, "bob"));
+    while bed.connector.requests().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Had it waited until the pause was over, the first call would have its answer by now.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!pauses.is_finished(), "the other call had to wait for it");
     let refused = refusal(pauses.await.expect("an answer")).await;
     assert_refused(&refused, 503, "connector_not_ready");
-    assert_eq!(refused.2["retry_after_seconds"], 3);
+    assert_eq!(refused.2["retry_after_seconds"], 4);
     release.cancel();
     assert_eq!(other.await.expect("an answer").status(), 200);
     assert_eq!(bed.connector.requests().len(), 2);

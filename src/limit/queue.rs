@@ -1,28 +1,28 @@
-//! The line before a connector: places, and those who wait for one.
+//! The queue before a connector: places, and those who wait for one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::fair_queue::{Busy, BusyReason, FairQueue};
 use super::places::Places;
-use super::settings::LineSettings;
-use super::turns::{Busy, BusyReason, Turns};
+use super::settings::ConcurrencySettings;
 use super::who::Who;
-use crate::metrics::{LineCounts, LineMetrics, Metrics};
+use crate::metrics::{Metrics, QueueCounts, QueueMetrics};
 
 type Ticket = oneshot::Sender<Place>;
 
-/// The line before one connector. It outlives reloads, as the calls do that are under way.
-pub struct Line {
+/// The queue before one connector. It outlives reloads, as the calls do that are under way.
+pub struct Queue {
     places: Places,
     /// Of those under way it knows only while `places` leave them to it.
-    turns: Mutex<Turns<Ticket>>,
-    metrics: LineMetrics,
+    turns: Mutex<FairQueue<Ticket>>,
+    metrics: QueueMetrics,
 }
 
 /// A place at a connector, until it is dropped. `None`: the call needs none.
-pub struct Place(Option<Arc<Line>>);
+pub struct Place(Option<Arc<Queue>>);
 
 impl Place {
     /// What is held by a call that needs no place.
@@ -39,29 +39,29 @@ pub enum Asked {
 
 /// A call that waits for its turn, until it is dropped.
 pub struct Waiting {
-    line: Arc<Line>,
+    queue: Arc<Queue>,
     who: Who,
-    /// By which it leaves the line. `None`: it has had its turn.
+    /// By which it leaves the queue. `None`: it has had its turn.
     number: Option<u64>,
     timeout: Duration,
     turn: oneshot::Receiver<Place>,
 }
 
-impl Line {
-    /// Nobody is there yet. The metrics show how many there are as long as the line exists.
-    pub fn new(settings: LineSettings, connector: &str, metrics: &Metrics) -> Arc<Self> {
-        let line = Arc::new(Self {
+impl Queue {
+    /// Nobody is there yet. The metrics show how many there are as long as the queue exists.
+    pub fn new(settings: ConcurrencySettings, connector: &str, metrics: &Metrics) -> Arc<Self> {
+        let queue = Arc::new(Self {
             places: Places::new(settings.concurrent),
-            turns: Mutex::new(Turns::new(settings, Instant::now())),
-            metrics: metrics.lines.of(connector),
+            turns: Mutex::new(FairQueue::new(settings, Instant::now())),
+            metrics: metrics.queues.of(connector),
         });
-        let watched = Arc::downgrade(&line);
-        metrics.lines.watch(connector, move || watched.upgrade().map(|line| line.counts()));
-        line
+        let watched = Arc::downgrade(&queue);
+        metrics.queues.watch(connector, move || watched.upgrade().map(|queue| queue.counts()));
+        queue
     }
 
     /// Other settings.
-    pub fn set(self: &Arc<Self>, settings: LineSettings) {
+    pub fn set(self: &Arc<Self>, settings: ConcurrencySettings) {
         let tickets: Vec<_> = self.change(|turns| {
             turns.set(settings, Instant::now());
             std::iter::from_fn(|| turns.next()).collect()
@@ -82,7 +82,7 @@ impl Line {
         self.change(|turns| if turns.is_free() { Ok(()) } else { turns.has_room(&who, now) })
     }
 
-    /// Takes a place, or stands in line for one.
+    /// Takes a place, or stands in the queue for one.
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ impl Line {
             let (ticket, turn) = oneshot::channel();
             let number = Some(turns.join(&who, ticket));
             let timeout = turns.timeout();
-            Ok(Asked::Waiting(Waiting { line: Arc::clone(self), who, number, timeout, turn }))
+            Ok(Asked::Waiting(Waiting { queue: Arc::clone(self), who, number, timeout, turn }))
         })
     }
 
@@ -145,8 +145,8 @@ impl Line {
         }
     }
 
-    /// Changes what the line knows. From before that until a place is free that nobody waits for, it alone counts places.
-    fn change<T>(&self, change: impl FnOnce(&mut Turns<Ticket>) -> T) -> T {
+    /// Changes what the queue knows. From before that until a place is free that nobody waits for, it alone counts places.
+    fn change<T>(&self, change: impl FnOnce(&mut FairQueue<Ticket>) -> T) -> T {
         let mut turns = self.lock();
         if let Some(taken) = self.places.close() {
             turns.begin(taken);
@@ -159,13 +159,13 @@ impl Line {
     }
 
     /// How many calls have a place, and how many wait for one.
-    fn counts(&self) -> LineCounts {
+    fn counts(&self) -> QueueCounts {
         let turns = self.lock();
         let under_way = self.places.taken().unwrap_or_else(|| turns.under_way());
-        LineCounts { under_way, waiting: turns.waiting() }
+        QueueCounts { under_way, waiting: turns.waiting() }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Turns<Ticket>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, FairQueue<Ticket>> {
         // Numbers and lines are changed together, and nothing in between can panic.
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -173,9 +173,9 @@ impl Line {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Some(line) = self.0.take() else { return };
-        if let Some(next) = line.release() {
-            line.hand_over(next);
+        let Some(queue) = self.0.take() else { return };
+        if let Some(next) = queue.release() {
+            queue.hand_over(next);
         }
     }
 }
@@ -196,9 +196,9 @@ impl Waiting {
                 self.turn.try_recv().ok()
             }
         };
-        self.line.metrics.waited(began.elapsed());
+        self.queue.metrics.waited(began.elapsed());
         let Some(place) = turn else {
-            return Err(self.line.change(|turns| turns.busy(BusyReason::TimedOut)));
+            return Err(self.queue.change(|turns| turns.busy(BusyReason::TimedOut)));
         };
         self.number = None;
         Ok(place)
@@ -208,7 +208,7 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         if let Some(number) = self.number {
-            self.line.change(|turns| turns.leave(&self.who, number));
+            self.queue.change(|turns| turns.leave(&self.who, number));
         }
     }
 }
@@ -222,19 +222,19 @@ mod tests {
 
     #[tokio::test]
     async fn who_gives_up_in_the_moment_of_its_turn_is_passed_over() {
-        let settings = LineSettings { concurrent: 1, ..LineSettings::default() };
-        let line = Line::new(settings, "crm", &Metrics::new());
-        let waiting = || match line.ask(|| who("ada", "planner")) {
+        let settings = ConcurrencySettings { concurrent: 1, ..ConcurrencySettings::default() };
+        let queue = Queue::new(settings, "crm", &Metrics::new());
+        let waiting = || match queue.ask(|| who("ada", "planner")) {
             Ok(Asked::Waiting(waiting)) => waiting,
             Ok(Asked::Place(_)) | Err(_) => panic!("the place is taken, and there is room"),
         };
-        let first = line.take_free().expect("a place");
+        let first = queue.take_free().expect("a place");
         let (mut gives_up, stays) = (waiting(), waiting());
         gives_up.turn.close();
         drop(first);
-        assert_eq!(line.counts(), LineCounts { under_way: 1, waiting: 0 });
+        assert_eq!(queue.counts(), QueueCounts { under_way: 1, waiting: 0 });
         drop(stays.turn().now_or_never().expect("its turn").expect("a place"));
         drop(gives_up);
-        assert_eq!(line.counts(), LineCounts { under_way: 0, waiting: 0 });
+        assert_eq!(queue.counts(), QueueCounts { under_way: 0, waiting: 0 });
     }
 }

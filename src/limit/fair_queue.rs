@@ -1,6 +1,6 @@
 //! Whose turn it is at a connector that takes so many calls at a time.
 //!
-//! Those who wait stand in lines by agent and, within an agent's, by person. Each agent has a turn after the other, whatever they have
+//! Those who wait stand in queues by agent and, within an agent's, by person. Each agent has a turn after the other, whatever they have
 //! waiting, and so has each person of an agent. Who comes along and had nothing waiting goes first, once in each round: so those with
 //! few calls hardly notice one with many, and it still has its turns (as new flows do in FQ-CoDel, RFC 8290 section 4.2).
 //!
@@ -11,7 +11,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::settings::LineSettings;
+use super::settings::ConcurrencySettings;
 use super::who::{Key, Who};
 
 /// What an agent waits that was sent away, while nobody knows how long the connector takes.
@@ -63,11 +63,11 @@ impl BusyReason {
 }
 
 /// The calls of one connector: those under way, by number, and those that wait, with a ticket each.
-pub struct Turns<T> {
-    settings: LineSettings,
+pub struct FairQueue<T> {
+    settings: ConcurrencySettings,
     under_way: usize,
     waiting: usize,
-    agents: Ring<OfAgent<T>>,
+    agents: RoundRobin<OfAgent<T>>,
     next_number: u64,
     /// When a place was last free or became so.
     freed: Instant,
@@ -78,12 +78,12 @@ pub struct Turns<T> {
 /// The waiting calls of one agent.
 struct OfAgent<T> {
     waiting: usize,
-    people: Ring<VecDeque<Ticket<T>>>,
+    people: RoundRobin<VecDeque<Ticket<T>>>,
 }
 
 impl<T> Default for OfAgent<T> {
     fn default() -> Self {
-        Self { waiting: 0, people: Ring::default() }
+        Self { waiting: 0, people: RoundRobin::default() }
     }
 }
 
@@ -92,14 +92,14 @@ struct Ticket<T> {
     bears: T,
 }
 
-impl<T> Turns<T> {
+impl<T> FairQueue<T> {
     /// Nobody is there yet.
-    pub fn new(settings: LineSettings, now: Instant) -> Self {
+    pub fn new(settings: ConcurrencySettings, now: Instant) -> Self {
         Self {
             settings,
             under_way: 0,
             waiting: 0,
-            agents: Ring::default(),
+            agents: RoundRobin::default(),
             next_number: 0,
             freed: now,
             pace: None,
@@ -138,7 +138,7 @@ impl<T> Turns<T> {
     }
 
     /// Other settings. Places that there are more then are given by [`next`](Self::next).
-    pub fn set(&mut self, settings: LineSettings, now: Instant) {
+    pub fn set(&mut self, settings: ConcurrencySettings, now: Instant) {
         self.settings = settings;
         (self.freed, self.pace) = (now, None);
     }
@@ -162,7 +162,7 @@ impl<T> Turns<T> {
     ///
     /// [`Busy`] when there is no room for it, or its turn would not come in time.
     pub fn has_room(&self, who: &Who, now: Instant) -> Result<(), Busy> {
-        let LineSettings { queue, timeout, .. } = self.settings;
+        let ConcurrencySettings { queue, timeout, .. } = self.settings;
         let agent = self.agents.get(&who.agent);
         let of_agent = agent.map_or(0, |agent| agent.waiting);
         let of_person = agent.and_then(|agent| agent.people.get(&who.person)).map_or(0, VecDeque::len);
@@ -184,7 +184,7 @@ impl<T> Turns<T> {
         Ok(())
     }
 
-    /// Puts a call in line, for which there is room. The number is what it leaves by.
+    /// Puts a call in the queue, for which there is room. The number is what it leaves by.
     pub fn join(&mut self, who: &Who, bears: T) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
@@ -195,7 +195,7 @@ impl<T> Turns<T> {
         number
     }
 
-    /// Takes a call out of the line, unless it has had its turn.
+    /// Takes a call out of the queue, unless it has had its turn.
     pub fn leave(&mut self, who: &Who, number: u64) {
         let Some(agent) = self.agents.get_mut(&who.agent) else { return };
         let Some(person) = agent.people.get_mut(&who.person) else { return };
@@ -248,26 +248,26 @@ impl<T> Turns<T> {
     }
 }
 
-/// Lines that take turns.
-struct Ring<V> {
+/// Queues that take turns.
+struct RoundRobin<V> {
     /// Those who have just come, and go first.
     fresh: VecDeque<Key>,
     /// How many of them have had their turns since one of the others had.
     in_a_row: usize,
-    /// The others in their order. Who has been served stays there until its next turn, though its line may be empty: so it is not
+    /// The others in their order. Who has been served stays there until its next turn, though its queue may be empty: so it is not
     /// fresh again before all others have had theirs.
     order: VecDeque<Key>,
     lines: HashMap<Key, V>,
 }
 
-impl<V> Default for Ring<V> {
+impl<V> Default for RoundRobin<V> {
     fn default() -> Self {
         Self { fresh: VecDeque::new(), in_a_row: 0, order: VecDeque::new(), lines: HashMap::new() }
     }
 }
 
-impl<V: Default> Ring<V> {
-    /// How many turns there are until this line has had so many, or if there is none, its first.
+impl<V: Default> RoundRobin<V> {
+    /// How many turns there are until this queue has had so many, or if there is none, its first.
     fn turns_until(&self, key: &Key, count: usize) -> usize {
         match self.lines.contains_key(key) {
             true => self.lines.len() * count,
@@ -283,7 +283,7 @@ impl<V: Default> Ring<V> {
         self.lines.get_mut(key)
     }
 
-    /// The line of this key.
+    /// The queue of this key.
     fn entry(&mut self, key: Key) -> &mut V {
         self.lines.entry(key).or_insert_with(|| {
             self.fresh.push_back(key);
@@ -291,7 +291,7 @@ impl<V: Default> Ring<V> {
         })
     }
 
-    /// Nobody waits in this line any more. One that is in the order stays there, or who left could come again and be first.
+    /// Nobody waits in this queue any more. One that is in the order stays there, or who left could come again and be first.
     fn leave(&mut self, key: &Key) {
         if let Some(place) = self.fresh.iter().position(|fresh| fresh == key) {
             self.fresh.remove(place);
@@ -299,7 +299,7 @@ impl<V: Default> Ring<V> {
         }
     }
 
-    /// What `take` takes from the line whose turn it is.
+    /// What `take` takes from the queue whose turn it is.
     fn turn<T>(&mut self, mut take: impl FnMut(&mut V) -> Option<T>) -> Option<T> {
         loop {
             let others_wait = self.in_a_row >= FRESH_IN_A_ROW_MAX && !self.order.is_empty();
