@@ -238,6 +238,13 @@ impl SecretToken {
         *self.0.digest.get_or_init(|| sha256(self.0.text.as_bytes()))
     }
 
+    /// Whether it is `text`. Every byte is looked at: how long it takes does not tell where they differ.
+    pub fn is(&self, text: &str) -> bool {
+        let (own, other) = (self.0.text.as_bytes(), text.as_bytes());
+        let difference = own.iter().zip(other).fold(0, |difference, (own, other)| difference | (own ^ other));
+        own.len() == other.len() && std::hint::black_box(difference) == 0
+    }
+
     /// Whether `bytes` hold the secret.
     pub fn is_within(&self, bytes: &[u8]) -> bool {
         let secret = self.0.text.as_bytes();
@@ -524,6 +531,15 @@ mod tests {
     #[test]
     fn a_secret_is_not_shown_by_debug() {
         assert_eq!(format!("{:?}", SecretToken::new("eyJ-canary")), "[secret]");
+    }
+
+    #[test]
+    fn a_secret_is_the_same_text_to_its_last_byte() {
+        let secret = SecretToken::new("eyJ-canary");
+        assert!(secret.is("eyJ-canary"));
+        for other in ["", "eyJ-canar", "eyJ-canary.", "eyJ-canarz", "fyJ-canary"] {
+            assert!(!secret.is(other), "{other}");
+        }
     }
 
     #[test]

@@ -35,6 +35,11 @@ impl RequestId {
         Self { boot: boot(), count: COUNT.fetch_add(1, Ordering::Relaxed) }
     }
 
+    /// As it is shown.
+    pub fn text(self) -> RequestIdText {
+        RequestIdText::of(self)
+    }
+
     /// Reads one as it is shown; `None` when it is none. It may be of an earlier run.
     pub fn parse(text: &str) -> Option<Self> {
         let (boot, count) = text.split_once('-')?;
@@ -56,7 +61,40 @@ pub fn boot() -> u64 {
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}-{:08x}", self.boot, self.count)
+        f.write_str(self.text().as_ref())
+    }
+}
+
+/// How long an identifier is at most: two numbers in hexadecimal, and a dash.
+const REQUEST_ID_BYTES_MAX: usize = 33;
+
+/// An identifier as it is shown. It stands in every answer, and several times in every record.
+pub struct RequestIdText {
+    digits: [u8; REQUEST_ID_BYTES_MAX],
+    length: usize,
+}
+
+impl RequestIdText {
+    fn of(id: RequestId) -> Self {
+        // Eight digits until there have been four thousand million.
+        let count_digits = (id.count.checked_ilog2().unwrap_or(0) as usize / 4 + 1).max(8);
+        let (mut digits, length) = ([b'-'; REQUEST_ID_BYTES_MAX], 17 + count_digits);
+        write_hex(id.boot, &mut digits[..16]);
+        write_hex(id.count, &mut digits[17..length]);
+        Self { digits, length }
+    }
+}
+
+impl AsRef<str> for RequestIdText {
+    fn as_ref(&self) -> &str {
+        std::str::from_utf8(&self.digits[..self.length]).expect("digits and a dash are text")
+    }
+}
+
+/// As many of the number's lowest digits as there is room for.
+fn write_hex(number: u64, digits: &mut [u8]) {
+    for (at, digit) in digits.iter_mut().rev().enumerate() {
+        *digit = b"0123456789abcdef"[(number >> (4 * at)) as usize & 15];
     }
 }
 

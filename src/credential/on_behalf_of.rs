@@ -20,17 +20,24 @@ use crate::metrics::{CacheLookup, CacheRefresh, Metrics};
 use crate::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
 use crate::oauth::error_response::ErrorClass;
 use crate::oauth::exchange::{Asking, ExchangeError, IssuedToken};
-use crate::tool::{IdentityMode, Target};
+use crate::tool::{IdentityMode, Target, Tool};
+use crate::worker::PairCache;
 
 /// How often a caller joins an exchange before it takes the answer as its own: another caller's subject token may be
 /// refused where its own is not.
 const FLIGHTS_MAX: usize = 3;
+
 /// Obtains delegated tokens: from the cache, from an exchange under way, or by one of its own.
 pub struct OnBehalfOf {
     servers: AuthorizationServers,
     shared: Arc<Kept>,
     flights: Flights<CacheKey, Result<Arc<Entry>, Failure>>,
+    /// What the tokens of a caller for a tool are kept under.
+    keys: PairCache<Caller, Tool, Option<Key>>,
 }
+
+/// What a token is kept under.
+type Key = (CacheKey, Arc<KeyFields>);
 
 /// What is kept of earlier exchanges.
 struct Kept {
@@ -70,7 +77,7 @@ impl OnBehalfOf {
         metrics: Arc<Metrics>,
     ) -> Self {
         let shared = Arc::new(Kept { tokens: cache, refusals: Refusals::new(), recorder, metrics });
-        Self { servers, shared, flights: Flights::default() }
+        Self { servers, shared, flights: Flights::default(), keys: PairCache::new() }
     }
 
     /// Obtains the delegated token for a permitted call.
@@ -86,22 +93,21 @@ impl OnBehalfOf {
     ) -> Result<Credential, ObtainError> {
         let server = self.server(permit)?;
         let metrics = &self.shared.metrics;
-        let Some(fields) = KeyFields::of(&permit, server) else {
+        let Some((key, fields)) = self.key(permit, server) else {
             metrics.cache_looked_up(CacheLookup::Uncacheable);
             let reason = Reason::Needed;
             return Box::pin(self.obtain_uncached(server, permit, &reason, call, now)).await;
         };
-        let key = fields.key();
         if let Some(entry) = self.shared.tokens.get(&key, &fields, now) {
             metrics.cache_looked_up(CacheLookup::Hit);
             if let Some(newest) = entry.used_by(permit.caller(), now) {
-                let wanted = wanted(server, permit, (key, Arc::new(fields)), Reason::Needed, call);
+                let wanted = wanted(server, permit, (key, fields), Reason::Needed, call);
                 let occasion = occasion(permit, &wanted.reason, true, call);
                 self.refresh(Wanted { caller: newest, occasion, ..wanted }, Arc::clone(&entry));
             }
             return Ok(from_entry(entry, CacheLookup::Hit));
         }
-        let wanted = wanted(server, permit, (key, Arc::new(fields)), Reason::Needed, call);
+        let wanted = wanted(server, permit, (key, fields), Reason::Needed, call);
         Ok(from_entry(self.join(&wanted, now).await?, CacheLookup::Miss))
     }
 
@@ -122,7 +128,7 @@ impl OnBehalfOf {
     ) -> Result<Option<Credential>, ObtainError> {
         let server = self.server(permit)?;
         let reason = Reason::turned_away(claims);
-        let (Source::Kept(old), Some(fields)) = (&turned_away.source, KeyFields::of(&permit, server)) else {
+        let (Source::Kept(old), Some((key, fields))) = (&turned_away.source, self.key(permit, server)) else {
             return match claims {
                 Some(_) => Box::pin(self.obtain_uncached(server, permit, &reason, call, now)).await.map(Some),
                 None => Ok(None),
@@ -131,9 +137,8 @@ impl OnBehalfOf {
         if !reason.is_worth_another(&old.reason, old.age(now), turned_away.lookup) {
             return Ok(None);
         }
-        let key = fields.key();
         self.shared.tokens.evict(&key, old);
-        let wanted = wanted(server, permit, (key, Arc::new(fields)), reason, call);
+        let wanted = wanted(server, permit, (key, fields), reason, call);
         Ok(Some(from_entry(self.join(&wanted, now).await?, CacheLookup::Miss)))
     }
 
@@ -141,6 +146,13 @@ impl OnBehalfOf {
     pub fn client_id(&self, permit: PersonsPermit<'_>) -> Option<&Arc<str>> {
         let server = self.servers.get(permit.caller().issuer())?;
         server.settings().exchange.as_ref().map(|exchange| &exchange.client_id)
+    }
+
+    /// What the token for a permitted call is kept under; `None` when it may not be kept. It is the same for each call of a caller and
+    /// a tool: neither ever changes, nor do the settings of the exchange as long as this is there.
+    fn key(&self, permit: PersonsPermit<'_>, server: &AuthorizationServer) -> Option<Key> {
+        let make = || KeyFields::of(&permit, server).map(|fields| (fields.key(), Arc::new(fields)));
+        self.keys.with((permit.caller(), permit.tool()), make, |key| key.clone())
     }
 
     fn server(&self, permit: PersonsPermit<'_>) -> Result<&Arc<AuthorizationServer>, ObtainError> {
@@ -254,7 +266,7 @@ impl Wanted {
 fn wanted(
     server: &Arc<AuthorizationServer>,
     permit: PersonsPermit<'_>,
-    (key, fields): (CacheKey, Arc<KeyFields>),
+    (key, fields): Key,
     reason: Reason,
     call: RequestId,
 ) -> Wanted {

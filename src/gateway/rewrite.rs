@@ -6,7 +6,6 @@
 //! are added last, so nothing the agent sends can remove them.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
@@ -143,8 +142,6 @@ const NOT_OF_MESSAGES: [HeaderName; 8] = [
 const IDENTITY_MODE: HeaderName = HeaderName::from_static("obo-identity-mode");
 /// Tells agents, and connectors, the call's identifier.
 const REQUEST_ID: HeaderName = HeaderName::from_static("obo-request-id");
-/// How long a call's identifier is, until there have been four thousand million.
-const REQUEST_ID_BYTES: usize = 25;
 
 /// A request as the connector will see it: written anew from what was judged, with a credential on it. Only
 /// [`delegate`] makes one, and only this can be forwarded.
@@ -278,10 +275,7 @@ pub fn answer_headers<B>(response: &mut Response<B>, identity: IdentityMode, req
 
 /// Marks a request or an answer with the call's identifier.
 pub fn set_request_id(headers: &mut HeaderMap, request_id: RequestId) {
-    // Filled to its end, the text becomes the value as it is.
-    let mut text = String::with_capacity(REQUEST_ID_BYTES);
-    write!(text, "{request_id}").expect("a String takes whatever is written");
-    let value = HeaderValue::try_from(text);
+    let value = HeaderValue::from_str(request_id.text().as_ref());
     headers.insert(REQUEST_ID, value.expect("a request id is hexadecimal digits and a dash"));
 }
 

@@ -1,11 +1,14 @@
 //! A token becomes a caller: signature, then claims, each checked in full.
 //!
 //! A token that has passed is remembered by its SHA-256 digest, together with what was learned from it, until it
-//! expires or its issuer's keys change.
+//! expires or its issuer's keys change. Each worker also has at hand those it has met lately, and needs no digest for these.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use serde_json::Value;
 
 use super::Profile;
@@ -19,6 +22,7 @@ use super::possession::{self, PossessionError, Presented};
 use crate::clock::Now;
 use crate::digest::sha256;
 use crate::identity::{Actor, Caller, Issuer, IssuerName, Person, SecretToken, VerifiedClaims};
+use crate::worker::WorkerCache;
 
 /// Most bytes that remembered tokens may take: some 40,000 people's.
 const REMEMBERED_BYTES_MAX: u64 = 128 * 1_048_576;
@@ -30,6 +34,8 @@ const REMEMBERED_AGENTS_MAX: u64 = 4_096;
 const REMEMBERED_AGENT_FOR_MAX: Duration = Duration::from_secs(3_600);
 /// Longest time that a token is remembered, whatever its `exp` says. Issuers' longest are 28 hours.
 const REMEMBERED_FOR_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// By how many of its last bytes a token is looked for. They are of its signature, and as good as a hash of all of it.
+const HASHED_BYTES: usize = 16;
 
 mod examination;
 
@@ -96,6 +102,11 @@ pub enum AgentError {
 pub struct Verifier {
     servers: AuthorizationServers,
     remembered: moka::sync::Cache<[u8; 32], Arc<Remembered>>,
+    /// Those of them that each worker has met lately.
+    lately: WorkerCache<Lately>,
+    hasher: RandomState,
+    /// How often somebody was forgotten.
+    forgettings: AtomicU64,
     /// The agents' own tokens.
     agents: moka::sync::Cache<[u8; 32], Arc<RememberedAgent>>,
     /// Checks DPoP proofs; `None` where the configuration does not say for which address they are.
@@ -109,6 +120,15 @@ pub struct Remembered {
     caller: Arc<Caller>,
     server: Arc<AuthorizationServer>,
     validity: Validity,
+    /// The last agent with a token of its own that acted for this caller, and the caller with that agent.
+    acting: ArcSwapOption<(Arc<RememberedAgent>, Arc<Caller>)>,
+}
+
+/// A remembered token that a worker has met lately.
+struct Lately {
+    remembered: Arc<Remembered>,
+    /// How often somebody had been forgotten before it was looked up. It is nobody's any more once that is more.
+    forgettings: u64,
 }
 
 /// What was learned from an agent's own token, and until when it holds.
@@ -161,7 +181,16 @@ impl Verifier {
             .max_capacity(REMEMBERED_AGENTS_MAX)
             .time_to_live(REMEMBERED_AGENT_FOR_MAX)
             .build();
-        Self { servers, remembered, agents, proofs, introspector }
+        Self {
+            servers,
+            remembered,
+            lately: WorkerCache::new(),
+            hasher: RandomState::new(),
+            forgettings: AtomicU64::new(0),
+            agents,
+            proofs,
+            introspector,
+        }
     }
 
     /// The caller that the presented token speaks for, once it is proved to be the sender's.
@@ -170,11 +199,12 @@ impl Verifier {
     ///
     /// [`VerifyError`] says why it is refused.
     pub async fn verify(&self, presented: &Presented<'_>, now: Now) -> Result<Arc<Caller>, VerifyError> {
-        let Remembered { caller, server, .. } = &*self.recognise(presented.token, now).await?;
+        let remembered = self.recognise(presented.token, now).await?;
+        let caller = &remembered.caller;
         possession::check(caller.confirmation(), presented, self.proofs.as_ref(), now)?;
-        let exchange = server.settings().exchange.as_ref();
+        let exchange = remembered.server.settings().exchange.as_ref();
         match exchange.is_some_and(|exchange| exchange.grant.wants_agents_token()) {
-            true => Box::pin(self.acting(caller, server, presented.actor_token, now)).await,
+            true => Box::pin(self.acting(&remembered, presented.actor_token, now)).await,
             false => Ok(Arc::clone(caller)),
         }
     }
@@ -200,14 +230,34 @@ impl Verifier {
 
     /// What a token says, whoever sent it.
     async fn recognise(&self, token: &str, now: Now) -> Result<Arc<Remembered>, VerifyError> {
+        let (hash, forgettings) = (self.hash(token), self.forgettings.load(Ordering::Acquire));
+        let is_it = |lately: &Lately| {
+            lately.forgettings == forgettings && lately.remembered.caller.subject_token().is(token)
+        };
+        let lately = self.lately.find(hash, is_it, |lately| Arc::clone(&lately.remembered));
+        if let Some(remembered) = lately.filter(|remembered| remembered.holds(now)) {
+            return Ok(remembered);
+        }
+        let remembered = Box::pin(self.look_up(token, now)).await?;
+        self.lately.put(hash, Lately { remembered: Arc::clone(&remembered), forgettings });
+        Ok(remembered)
+    }
+
+    /// Where a token is among those met lately.
+    fn hash(&self, token: &str) -> u64 {
+        let token = token.as_bytes();
+        self.hasher.hash_one(&token[token.len().saturating_sub(HASHED_BYTES)..])
+    }
+
+    async fn look_up(&self, token: &str, now: Now) -> Result<Arc<Remembered>, VerifyError> {
         let digest = sha256(token.as_bytes());
         if let Some(remembered) = self.remembered.get(&digest) {
-            if remembered.validity.holds(&remembered.server, now) {
+            if remembered.holds(now) {
                 return Ok(remembered);
             }
             self.remembered.invalidate(&digest);
         }
-        Box::pin(self.verify_anew(token, digest, now)).await
+        self.verify_anew(token, digest, now).await
     }
 
     /// Verifies a token that is not remembered, and remembers what it says.
@@ -232,6 +282,7 @@ impl Verifier {
             caller: caller(verified, token),
             server: Arc::clone(server),
             validity: Validity::until(expires_at, REMEMBERED_FOR_MAX, Some(key_generation), now),
+            acting: ArcSwapOption::empty(),
         });
         self.remembered.insert(digest, Arc::clone(&remembered));
         Ok(remembered)
@@ -241,18 +292,25 @@ impl Verifier {
     /// one that the subject token lets act.
     async fn acting(
         &self,
-        caller: &Caller,
-        server: &AuthorizationServer,
+        remembered: &Remembered,
         token: Option<&str>,
         now: Now,
     ) -> Result<Arc<Caller>, VerifyError> {
         let token = token.ok_or(AgentError::NoToken)?;
-        let agent = self.recognise_agent(token, server, now).await;
-        let actor = &agent.map_err(|error| AgentError::Token(Box::new(error)))?.actor;
-        match [caller.actor(), caller.may_act()].contains(&Some(actor)) {
-            true => Ok(Arc::new(caller.acting_by(actor.clone(), SecretToken::new(token)))),
-            false => Err(AgentError::Another.into()),
+        let agent = self.recognise_agent(token, &remembered.server, now).await;
+        let agent = agent.map_err(|error| AgentError::Token(Box::new(error)))?;
+        if let Some(last) = &*remembered.acting.load()
+            && Arc::ptr_eq(&last.0, &agent)
+        {
+            return Ok(Arc::clone(&last.1));
         }
+        let (caller, actor) = (&remembered.caller, &agent.actor);
+        if ![caller.actor(), caller.may_act()].contains(&Some(actor)) {
+            return Err(AgentError::Another.into());
+        }
+        let acting = Arc::new(caller.acting_by(actor.clone(), SecretToken::new(token)));
+        remembered.acting.store(Some(Arc::new((agent, Arc::clone(&acting)))));
+        Ok(acting)
     }
 
     async fn recognise_agent(
@@ -287,6 +345,8 @@ impl Verifier {
         let theirs = self.remembered.iter().filter(|(_, remembered)| is_theirs(&remembered.caller));
         let digests: Vec<[u8; 32]> = theirs.map(|(digest, _)| *digest).collect();
         digests.iter().for_each(|digest| self.remembered.invalidate(digest));
+        // Last: whoever has found one of theirs before has counted before, and what was counted before is not met again.
+        self.forgettings.fetch_add(1, Ordering::Release);
         digests.len()
     }
 
@@ -309,7 +369,12 @@ impl Remembered {
         server: Arc<AuthorizationServer>,
         validity: Validity,
     ) -> Self {
-        Self { caller: Arc::new(Caller::verified(verified, token)), server, validity }
+        let caller = Arc::new(Caller::verified(verified, token));
+        Self { caller, server, validity, acting: ArcSwapOption::empty() }
+    }
+
+    fn holds(&self, now: Now) -> bool {
+        self.validity.holds(&self.server, now)
     }
 }
 

@@ -1,15 +1,15 @@
 //! The record of a call: class API Activity (6003).
 
 use std::borrow::Cow;
-use std::io::Write;
 
 use http::{HeaderValue, Method, Version};
-use serde::Serialize;
 
-use super::Metadata;
-use super::delegation::Delegation;
-use super::parts::{Endpoint, Idp, Service, Session, Unmapped, User, milliseconds, status, tenant};
+use super::delegation;
+use super::json::Object;
+use super::parts::{Endpoint, milliseconds, status};
+use super::prepared::Prepared;
 use super::text::Texts;
+use super::{OCSF_VERSION, PRODUCT};
 use crate::audit::record::{CallRecord, Ending, Fault};
 
 /// The methods of HTTP that OCSF knows.
@@ -26,259 +26,114 @@ const METHODS: [Method; 9] = [
 ];
 
 /// Appends the record of a call.
-///
-/// # Errors
-///
-/// When it cannot be written.
-pub fn append(record: &CallRecord, line: impl Write) -> serde_json::Result<()> {
+pub fn append(record: &CallRecord, line: &mut Vec<u8>) {
     let mut texts = Texts::about(record.caller.as_deref(), &record.privacy);
     texts.hide_tokens(&record.token_headers, record.caller.as_deref());
-    serde_json::to_writer(line, &Event::of(record, &texts))
+    Prepared::with(record, &texts, |prepared| {
+        let mut event = Object::begin(line);
+        write_event(record, &texts, prepared, &mut event);
+        event.end();
+    });
 }
 
-/// The event that a call's record is.
-#[derive(Serialize)]
-struct Event<'a> {
-    class_uid: u32,
-    class_name: &'static str,
-    category_uid: u32,
-    activity_id: u32,
-    activity_name: Cow<'a, str>,
-    type_uid: u32,
-    type_name: &'static str,
-    severity_id: u32,
-    time: u64,
-    start_time: u64,
-    end_time: u64,
-    duration: u64,
-    status_id: u32,
-    status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status_code: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status_detail: Option<Cow<'a, str>>,
-    message: Cow<'static, str>,
-    actor: Actor<'a>,
-    api: Api<'a>,
-    src_endpoint: Endpoint<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dst_endpoint: Option<Endpoint<'a>>,
-    http_request: HttpRequest<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    http_response: Option<HttpResponse>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace: Option<Trace<'a>>,
-    action_id: u32,
-    disposition_id: u32,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    authorizations: Vec<Authorization<'a>>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    resources: Vec<Resource<'a>>,
-    unmapped: Unmapped<Delegation<'a>>,
-    metadata: Metadata<'a>,
-}
-
-#[derive(Serialize)]
-struct Actor<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<User<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    app_uid: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    app_name: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    session: Option<Session<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    idp: Option<Idp<'a>>,
-}
-
-#[derive(Serialize)]
-struct Api<'a> {
-    operation: Cow<'static, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    service: Option<Service<'a>>,
-    request: ApiRequest,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    response: Option<ApiResponse<'a>>,
-}
-
-#[derive(Serialize)]
-struct ApiRequest {
-    uid: String,
-}
-
-#[derive(Serialize)]
-struct ApiResponse<'a> {
-    code: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct HttpRequest<'a> {
-    /// OCSF knows a closed set of them. Any other stands in `api.operation`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    http_method: Option<&'a str>,
-    version: &'static str,
-    url: Url<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_agent: Option<Cow<'a, str>>,
-    body_length: u64,
-}
-
-#[derive(Serialize)]
-struct Url<'a> {
-    path: Cow<'a, str>,
-    scheme: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hostname: Option<Cow<'a, str>>,
-}
-
-#[derive(Serialize)]
-struct HttpResponse {
-    code: u16,
-    body_length: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    latency: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct Trace<'a> {
-    uid: &'a str,
-}
-
-#[derive(Serialize)]
-struct Authorization<'a> {
-    decision: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    policy: Option<Policy<'a>>,
-}
-
-#[derive(Serialize)]
-struct Policy<'a> {
-    name: Cow<'a, str>,
-}
-
-#[derive(Serialize)]
-struct Resource<'a> {
-    name: Cow<'a, str>,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    namespace: Cow<'a, str>,
-    role_id: u32,
-}
-
-impl<'a> Event<'a> {
-    fn of(record: &'a CallRecord, texts: &Texts) -> Self {
-        let (activity_id, activity) = activity(record);
-        let refusal = record.refusal.as_ref();
-        let caller = record.caller.as_deref();
-        let tool = record.tool.as_deref();
-        let end = record.arrived_at.saturating_add(record.duration);
-        let succeeded =
-            record.ending == Ending::Answered && record.status.is_some_and(|status| status.as_u16() < 400);
-        let (status_id, status) = status(succeeded);
-        let operation = operation(record, texts);
-        let actor = actor(record, texts);
-        let message = message(record, &actor, &operation, texts);
-        let connector = record.connector.as_ref().map(|connector| connector.as_str());
-        Self {
-            class_uid: 6003,
-            class_name: "API Activity",
-            category_uid: 6,
-            activity_id,
-            activity_name: activity.map_or_else(|| texts.name(other_activity(record)), Cow::Borrowed),
-            type_uid: 600_300 + activity_id,
-            type_name: type_name(activity_id),
-            severity_id: severity(record),
-            time: milliseconds(end),
-            start_time: milliseconds(record.arrived_at),
-            end_time: milliseconds(end),
-            duration: milliseconds(record.duration),
-            status_id,
-            status,
-            status_code: refusal.map(|refusal| refusal.code),
-            status_detail: refusal.map(|refusal| texts.text(&refusal.detail)),
-            message,
-            actor,
-            api: Api {
-                operation,
-                service: connector.map(|connector| Service { name: texts.name(connector), uid: None }),
-                request: ApiRequest { uid: record.request_id.to_string() },
-                response: record.status.map(|status| ApiResponse {
-                    code: status.as_u16(),
-                    error: refusal.map(|refusal| refusal.code),
-                }),
-            },
-            src_endpoint: Endpoint::of_peer(record.peer.address),
-            dst_endpoint: record
-                .destination
-                .as_deref()
-                .map(|destination| Endpoint::of(destination, connector, texts)),
-            http_request: HttpRequest {
-                http_method: METHODS.contains(&record.method).then(|| record.method.as_str()),
-                version: version(record.version),
-                url: Url {
-                    path: texts.text(record.address.path()),
-                    scheme: if record.peer.tls { "https" } else { "http" },
-                    hostname: record.address.host().map(|host| texts.name(host)),
-                },
-                user_agent: record.user_agent.as_ref().map(|agent| texts.header(agent)),
-                body_length: record.request_bytes,
-            },
-            http_response: record.status.map(|status| HttpResponse {
-                code: status.as_u16(),
-                body_length: record.response_bytes,
-                latency: record.connector_latency.map(milliseconds),
-            }),
-            trace: record.traceparent.as_ref().and_then(trace_id).map(|uid| Trace { uid }),
-            action_id: if record.ending == Ending::Refused { 2 } else { 1 },
-            disposition_id: disposition(record),
-            authorizations: authorizations(record, texts),
-            resources: tool
-                .map(|tool| Resource {
-                    name: texts.made(tool.to_string()),
-                    kind: tool.primitive.as_str(),
-                    namespace: texts.name(tool.connector.as_str()),
-                    role_id: 1,
-                })
-                .into_iter()
-                .collect(),
-            unmapped: Unmapped { obo: Delegation::of(record, texts) },
-            metadata: Metadata {
-                correlation_uid: refusal
-                    .and_then(|refusal| refusal.issuer_correlation_id.as_deref())
-                    .map(|id| texts.name(id)),
-                tenant_uid: tenant(caller, texts),
-                profiles: &["security_control", "trace"],
-                ..Metadata::of(record.request_id, texts)
-            },
+fn write_event(record: &CallRecord, texts: &Texts, prepared: &mut Prepared, event: &mut Object<'_>) {
+    let (activity_id, activity) = activity(record);
+    let refusal = record.refusal.as_ref();
+    let code = refusal.map(|refusal| refusal.code);
+    let end = milliseconds(record.arrived_at.saturating_add(record.duration));
+    let succeeded =
+        record.ending == Ending::Answered && record.status.is_some_and(|status| status.as_u16() < 400);
+    let (status_id, status) = status(succeeded);
+    let request_id = record.request_id.text();
+    event.number("class_uid", 6003);
+    event.text("class_name", "API Activity");
+    event.number("category_uid", 6);
+    event.number("activity_id", activity_id);
+    match activity {
+        Some(activity) => event.text("activity_name", activity),
+        None => event.text("activity_name", &texts.name(other_activity(record))),
+    }
+    event.number("type_uid", 600_300 + activity_id);
+    event.text("type_name", type_name(activity_id));
+    event.number("severity_id", severity(record));
+    event.number("time", end);
+    event.number("start_time", milliseconds(record.arrived_at));
+    event.number("end_time", end);
+    event.number("duration", milliseconds(record.duration));
+    event.number("status_id", status_id);
+    event.text("status", status);
+    event.optional_text("status_code", code);
+    event.optional_text("status_detail", refusal.map(|refusal| texts.text(&refusal.detail)));
+    event.text("message", &message(record, &prepared.sentence));
+    event.members(&prepared.members);
+    event.object("api", |api| {
+        api.text("operation", &operation(record, texts));
+        api.members(&prepared.api);
+        api.object("request", |request| request.text("uid", request_id.as_ref()));
+        if let Some(status) = record.status {
+            api.object("response", |response| {
+                response.number("code", status.as_u16());
+                response.optional_text("error", code);
+            });
         }
+    });
+    event.value("src_endpoint", &Endpoint::of_peer(record.peer.address));
+    event.object("http_request", |request| write_http_request(record, texts, request));
+    if let Some(status) = record.status {
+        event.object("http_response", |response| {
+            response.number("code", status.as_u16());
+            response.number("body_length", record.response_bytes);
+            response.optional_number("latency", record.connector_latency.map(milliseconds));
+        });
     }
+    if let Some(trace) = record.traceparent.as_ref().and_then(trace_id) {
+        event.object("trace", |object| object.text("uid", trace));
+    }
+    event.number("action_id", if record.ending == Ending::Refused { 2 } else { 1 });
+    event.number("disposition_id", disposition(record));
+    write_authorizations(record, texts, event);
+    event.object("unmapped", |unmapped| {
+        unmapped.object("obo", |obo| delegation::write(record, texts, prepared, obo));
+    });
+    let correlation_id = refusal.and_then(|refusal| refusal.issuer_correlation_id.as_deref());
+    let correlation_id = correlation_id.map(|id| texts.name(id));
+    // From here on no text can be cut any more.
+    event.object("metadata", |metadata| {
+        metadata.text("version", OCSF_VERSION);
+        metadata.text("uid", request_id.as_ref());
+        metadata.optional_text("correlation_uid", correlation_id);
+        metadata.members(&prepared.metadata);
+        if prepared.is_cut || texts.is_cut() {
+            metadata.value("is_truncated", &true);
+        }
+        metadata.list("profiles", |profiles| {
+            profiles.text("security_control");
+            profiles.text("trace");
+        });
+        metadata.object("product", |product| {
+            product.text("name", PRODUCT.name);
+            product.text("vendor_name", PRODUCT.vendor_name);
+            product.text("version", PRODUCT.version);
+        });
+    });
 }
 
-fn actor<'a>(record: &'a CallRecord, texts: &Texts) -> Actor<'a> {
-    let Some(caller) = record.caller.as_deref() else {
-        // OCSF wants at least one of the actor's members.
-        return Actor {
-            user: None,
-            app_uid: None,
-            app_name: Some(if record.is_page { "browser" } else { "unauthenticated" }),
-            session: None,
-            idp: None,
-        };
-    };
-    Actor {
-        user: User::of(caller, &record.privacy, texts),
-        app_uid: caller.actor().map(|actor| texts.name(actor.as_str())),
-        app_name: None,
-        session: Some(Session::of(caller, &record.privacy, texts)),
-        idp: Some(Idp::of(caller, texts)),
-    }
+fn write_http_request(record: &CallRecord, texts: &Texts, request: &mut Object<'_>) {
+    // OCSF knows a closed set of them. Any other stands in `api.operation`.
+    let method = METHODS.contains(&record.method).then(|| record.method.as_str());
+    request.optional_text("http_method", method);
+    request.text("version", version(record.version));
+    request.object("url", |url| {
+        url.text("path", &texts.text(record.address.path()));
+        url.text("scheme", if record.peer.tls { "https" } else { "http" });
+        url.optional_text("hostname", record.address.host().map(|host| texts.name(host)));
+    });
+    request.optional_text("user_agent", record.user_agent.as_ref().map(|agent| texts.header(agent)));
+    request.number("body_length", record.request_bytes);
 }
 
 /// What was asked for: MCP's method and what it is about, or HTTP's method and the path.
-fn operation(record: &CallRecord, texts: &Texts) -> Cow<'static, str> {
+pub(super) fn operation(record: &CallRecord, texts: &Texts) -> Cow<'static, str> {
     texts.made(match &record.operation {
         Some(operation) => match &operation.name {
             Some(name) => format!("{} {name}", operation.method),
@@ -288,46 +143,39 @@ fn operation(record: &CallRecord, texts: &Texts) -> Cow<'static, str> {
     })
 }
 
-/// One sentence for people, of what stands in the record elsewhere.
-fn message(record: &CallRecord, actor: &Actor<'_>, operation: &str, texts: &Texts) -> Cow<'static, str> {
-    let agent = actor.app_uid.as_deref().map(|agent| texts.phrase(agent));
-    let who = match (&actor.user, &agent) {
-        (Some(user), _) => texts.phrase(user.called()),
-        (None, Some(agent)) => Cow::Borrowed(&**agent),
-        (None, None) if record.is_page => Cow::Borrowed("a browser"),
-        (None, None) => Cow::Borrowed("somebody unknown"),
-    };
-    let what = match &record.tool {
-        Some(tool) => texts.phrase(&tool.to_string()).into_owned(),
-        None => texts.phrase(operation).into_owned(),
-    };
-    let by = match (&actor.user, &agent) {
-        (Some(_), Some(agent)) => format!(" by {agent}"),
-        (Some(_), None) | (None, _) => String::new(),
-    };
+/// One sentence for people, of what stands in the record elsewhere. It begins with `sentence`.
+fn message(record: &CallRecord, sentence: &str) -> String {
     let status = record.status.map(|status| status.as_u16()).unwrap_or_default();
     let end = match record.ending {
-        Ending::Answered => format!("answered {status}"),
-        Ending::Refused => format!("refused with {status}, {}", record.outcome()),
-        Ending::AgentLeft => "the agent left".to_owned(),
-        Ending::ConnectorBroke => "the connector broke off".to_owned(),
-        Ending::TokenExpired => "it ended with the caller's token".to_owned(),
-        Ending::CallTimedOut => "it took too long".to_owned(),
-        Ending::GatewayStopped => "the gateway stopped".to_owned(),
-        Ending::Panicked => "the gateway failed".to_owned(),
+        Ending::Answered => return [sentence, "answered ", itoa::Buffer::new().format(status)].concat(),
+        Ending::Refused => return format!("{sentence}refused with {status}, {}", record.outcome()),
+        Ending::AgentLeft => "the agent left",
+        Ending::ConnectorBroke => "the connector broke off",
+        Ending::TokenExpired => "it ended with the caller's token",
+        Ending::CallTimedOut => "it took too long",
+        Ending::GatewayStopped => "the gateway stopped",
+        Ending::Panicked => "the gateway failed",
     };
-    texts.made(format!("{who} called {what}{by}: {end}"))
+    [sentence, end].concat()
 }
 
-fn authorizations<'a>(record: &'a CallRecord, texts: &Texts) -> Vec<Authorization<'a>> {
+fn write_authorizations(record: &CallRecord, texts: &Texts, event: &mut Object<'_>) {
     let denied = record.refusal.as_ref().is_some_and(|refusal| refusal.denied);
     let decision = if denied { "Denied" } else { "Allowed" };
-    if denied && record.policies.is_empty() {
-        return vec![Authorization { decision, policy: None }];
+    if record.policies.is_empty() && !denied {
+        return;
     }
-    let policies = texts.list(record.policies.iter().map(|policy| policy.as_str()));
-    let by = |name| Authorization { decision, policy: Some(Policy { name }) };
-    policies.into_iter().map(by).collect()
+    event.list("authorizations", |list| {
+        if record.policies.is_empty() {
+            list.object(|authorization| authorization.text("decision", decision));
+        }
+        for policy in texts.list(record.policies.iter().map(|policy| policy.as_str())) {
+            list.object(|authorization| {
+                authorization.text("decision", decision);
+                authorization.object("policy", |object| object.text("name", &policy));
+            });
+        }
+    });
 }
 
 /// Create, Read, Update, Delete, Other; and OCSF's name for it, where it has one.

@@ -12,8 +12,10 @@ use super::record::{Record, RequestId};
 mod authentication;
 mod call;
 mod delegation;
+mod json;
 mod mark;
 mod parts;
+mod prepared;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -23,11 +25,19 @@ use text::Texts;
 /// Longest record, in bytes, without its place in the trail. Every text in one has a bound of its own, and every list; this is
 /// more than they can come to together, whatever agents, people and servers send.
 pub const RECORD_BYTES_MAX: usize = 131_072;
+/// The version of OCSF that records are of.
+const OCSF_VERSION: &str = "1.8.0";
+/// What writes them.
+const PRODUCT: Product =
+    Product { name: "obo-gateway", vendor_name: "obo-gateway", version: env!("CARGO_PKG_VERSION") };
 
 /// Appends `record` to `line`.
 pub fn append(record: &Record<'_>, line: &mut Vec<u8>) {
     append_or_name(record.id(), line, |line| match *record {
-        Record::Call(call) => call::append(call, line),
+        Record::Call(call) => {
+            call::append(call, line);
+            Ok(())
+        }
         Record::Authentication(authentication) => authentication::append(authentication, line),
         Record::Mark(mark) => serde_json::to_writer(line, &mark::Event::of(mark)),
     });
@@ -70,17 +80,13 @@ impl Metadata<'_> {
     /// Of a record whose texts have all been made.
     fn of(id: RequestId, texts: &Texts) -> Self {
         Self {
-            version: "1.8.0",
+            version: OCSF_VERSION,
             uid: id.to_string(),
             correlation_uid: None,
             tenant_uid: None,
             is_truncated: texts.is_cut().then_some(true),
             profiles: &[],
-            product: Product {
-                name: "obo-gateway",
-                vendor_name: "obo-gateway",
-                version: env!("CARGO_PKG_VERSION"),
-            },
+            product: PRODUCT,
         }
     }
 }

@@ -1,0 +1,188 @@
+//! The parts of a call's record that are the same for every call of a caller on a tool: most of it. They are written once, and
+//! every record takes them as they are.
+
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
+
+use super::json::Object;
+use super::parts::{Endpoint, Idp, Session, User};
+use super::text::Texts;
+use crate::audit::keyed::Privacy;
+use crate::audit::record::{CallRecord, Destination};
+use crate::identity::Caller;
+use crate::tool::Tool;
+use crate::worker::PairCache;
+
+/// What has been prepared, for as long as a caller is remembered and a tool configured.
+static PREPARED: LazyLock<PairCache<Caller, Tool, Prepared>> = LazyLock::new(PairCache::new);
+
+/// Parts of a record.
+pub struct Prepared {
+    /// `actor`, `dst_endpoint` and `resources`.
+    pub members: Vec<u8>,
+    /// Those of `api`.
+    pub api: Vec<u8>,
+    /// Those of `metadata`.
+    pub metadata: Vec<u8>,
+    /// Those of `unmapped.obo`.
+    pub delegation: Vec<u8>,
+    /// Who called what: how the sentence for people begins.
+    pub sentence: String,
+    /// Whether a text or a list was cut.
+    pub is_cut: bool,
+    /// The token that the connector got last, and what stands for it.
+    delegated_token: Option<([u8; 32], String)>,
+    privacy: Arc<Privacy>,
+    destination: Option<Arc<Destination>>,
+}
+
+impl Prepared {
+    /// What `then` makes of the parts of a record: of those that an earlier call left, where there was one.
+    pub fn with<R>(record: &CallRecord, texts: &Texts, then: impl FnOnce(&mut Self) -> R) -> R {
+        let (Some(caller), Some(tool)) = (&record.caller, &record.tool) else {
+            return then(&mut Self::of(record, texts));
+        };
+        let prepare = || Self::of(record, texts);
+        PREPARED.with((caller, tool), prepare, |prepared| {
+            if !prepared.is_for(record) {
+                *prepared = Self::of(record, texts);
+            }
+            then(prepared)
+        })
+    }
+
+    /// What stands for the token that the connector got.
+    pub fn delegated_token(&mut self, digest: &[u8; 32]) -> &str {
+        if self.delegated_token.as_ref().is_none_or(|(last, _)| last != digest) {
+            self.delegated_token = Some((*digest, self.privacy.token(digest)));
+        }
+        self.delegated_token.as_ref().map_or("", |(_, shown)| shown)
+    }
+
+    fn of(record: &CallRecord, texts: &Texts) -> Self {
+        let (mut members, mut api, mut metadata, mut delegation) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let user = record.caller.as_deref().and_then(|caller| User::of(caller, &record.privacy, texts));
+        let agent = record.caller.as_deref().and_then(Caller::actor).map(|actor| texts.name(actor.as_str()));
+        let sentence = sentence(record, user.as_ref(), agent.as_deref(), texts);
+        let connector = record.connector.as_ref().map(|connector| connector.as_str());
+        let mut object = Object::of_members(&mut members);
+        object.object("actor", |object| write_actor(record, user, agent, texts, object));
+        if let Some(destination) = &record.destination {
+            object.value("dst_endpoint", &Endpoint::of(destination, connector, texts));
+        }
+        if let Some(tool) = &record.tool {
+            object.list("resources", |list| {
+                list.object(|object| {
+                    object.text("name", &texts.made(tool.to_string()));
+                    object.text("type", tool.primitive.as_str());
+                    object.text("namespace", &texts.name(tool.connector.as_str()));
+                    object.number("role_id", 1);
+                });
+            });
+        }
+        if let Some(connector) = connector {
+            Object::of_members(&mut api)
+                .object("service", |object| object.text("name", &texts.name(connector)));
+        }
+        let tenant = record.caller.as_deref().and_then(|caller| caller.tenant().id());
+        Object::of_members(&mut metadata)
+            .optional_text("tenant_uid", tenant.map(|tenant| texts.name(tenant)));
+        write_delegation(record, texts, &mut Object::of_members(&mut delegation));
+        Self {
+            members,
+            api,
+            metadata,
+            delegation,
+            sentence,
+            is_cut: texts.is_cut(),
+            delegated_token: None,
+            privacy: Arc::clone(&record.privacy),
+            destination: record.destination.clone(),
+        }
+    }
+
+    /// Whether they were made by the same configuration.
+    fn is_for(&self, record: &CallRecord) -> bool {
+        let same_destination = match (&self.destination, &record.destination) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        same_destination && Arc::ptr_eq(&self.privacy, &record.privacy)
+    }
+}
+
+fn write_actor(
+    record: &CallRecord,
+    user: Option<User<'_>>,
+    agent: Option<Cow<'_, str>>,
+    texts: &Texts,
+    object: &mut Object<'_>,
+) {
+    let Some(caller) = record.caller.as_deref() else {
+        // OCSF wants at least one of the actor's members.
+        return object.text("app_name", if record.is_page { "browser" } else { "unauthenticated" });
+    };
+    user.iter().for_each(|user| object.value("user", user));
+    object.optional_text("app_uid", agent);
+    object.value("session", &Session::of(caller, &record.privacy, texts));
+    object.value("idp", &Idp::of(caller, texts));
+}
+
+/// Who called what, of what stands in the record elsewhere.
+fn sentence(record: &CallRecord, user: Option<&User<'_>>, agent: Option<&str>, texts: &Texts) -> String {
+    let agent = agent.map(|agent| texts.phrase(agent));
+    let who = match (user, &agent) {
+        (Some(user), _) => texts.phrase(user.called()),
+        (None, Some(agent)) => Cow::Borrowed(&**agent),
+        (None, None) if record.is_page => Cow::Borrowed("a browser"),
+        (None, None) => Cow::Borrowed("somebody unknown"),
+    };
+    let what = match &record.tool {
+        Some(tool) => tool.to_string(),
+        None => super::call::operation(record, texts).into_owned(),
+    };
+    let what = texts.phrase(&what);
+    let sentence = match (user, &agent) {
+        (Some(_), Some(agent)) => format!("{who} called {what} by {agent}: "),
+        (Some(_), None) | (None, _) => format!("{who} called {what}: "),
+    };
+    texts.made(sentence).into_owned()
+}
+
+/// On whose behalf, and in which mode.
+fn write_delegation(record: &CallRecord, texts: &Texts, object: &mut Object<'_>) {
+    let connector = record.connector.as_ref().map(|connector| texts.name(connector.as_str()));
+    object.optional_text("connector", connector);
+    if let Some(tool) = &record.tool {
+        object.text("tool", &texts.name(tool.name.as_str()));
+        object.text("identity", tool.identity.as_str());
+    }
+    let proofs = record.caller.as_deref().map(proofs).unwrap_or_default();
+    if !proofs.is_empty() {
+        object.list("proofs", |list| proofs.iter().for_each(|proof| list.text(proof)));
+    }
+    if let Some(target) = record.tool.as_ref().map(|tool| &tool.target) {
+        object.list("scopes_requested", |list| {
+            texts.list(target.scopes.iter()).iter().for_each(|scope| list.text(scope));
+        });
+        let audience = target.audience.as_ref().map(|audience| texts.name(audience.as_str()));
+        object.optional_text("audience", audience);
+        let server = target.authorization_server.as_ref().map(|server| texts.name(server.as_str()));
+        object.optional_text("authorization_server", server);
+    }
+    let token = record.caller.as_deref().map(|caller| caller.subject_token().digest());
+    object.optional_text("subject_token", token.map(|digest| record.privacy.token(&digest)));
+}
+
+/// There is no caller before these have been checked.
+fn proofs(caller: &Caller) -> Vec<&'static str> {
+    let confirmation = caller.confirmation().copied().unwrap_or_default();
+    let proved = [
+        (confirmation.key.is_some(), "dpop"),
+        (confirmation.certificate.is_some(), "certificate"),
+        (caller.actor_token().is_some(), "actor_token"),
+    ];
+    proved.into_iter().filter_map(|(proved, name)| proved.then_some(name)).collect()
+}
