@@ -12,6 +12,16 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
+/// A digest in hexadecimal, in lower case.
+pub fn hex(digest: &[u8; 32]) -> [u8; 64] {
+    let mut digits = [0; 64];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(digest) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    digits
+}
+
 /// Bytes in hexadecimal, in lower case.
 pub struct Hex<'a>(pub &'a [u8]);
 

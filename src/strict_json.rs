@@ -7,7 +7,7 @@ use serde_json::{Map, Number, Value};
 
 mod exact;
 
-pub use exact::{Decimal, ExactError, fold, parse_exact, same_but_for_case};
+pub use exact::{Decimal, ExactError, fold, folded, parse_exact, same_but_for_case};
 
 /// What the error says about a member given twice.
 const REPEATED: &str = "a member is given twice";

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::digest::{Hex, sha256};
+use crate::digest::{Hex, hex, sha256};
 
 /// Longest name of an instance. Host names have up to 64 bytes.
 const INSTANCE_BYTES_MAX: usize = 64;
@@ -89,6 +89,8 @@ impl Instance {
 pub struct Chain {
     instance: Instance,
     boot: u64,
+    /// What stands between the number of a line and the hash of the one before it: who wrote it.
+    writer: String,
     next: u64,
     previous: LineHash,
 }
@@ -97,7 +99,8 @@ impl Chain {
     /// Goes on after line `sequence`, which has this hash: 0 and [`LineHash::NONE`] for a new trail. `boot` tells this run of
     /// the gateway from others.
     pub fn after(sequence: u64, previous: LineHash, instance: Instance, boot: u64) -> Self {
-        Self { instance, boot, next: sequence.saturating_add(1), previous }
+        let writer = format!("{INSTANCE}{}{BOOT}{boot:016x}{PREVIOUS}", instance.as_str());
+        Self { instance, boot, writer, next: sequence.saturating_add(1), previous }
     }
 
     /// The number of the last line, 0 before the first.
@@ -126,10 +129,11 @@ impl Chain {
         let is_open = lines.ends_with(b"}}") && lines.len() > start + 2;
         assert!(is_open, "a record ends with its metadata, which is never empty");
         lines.truncate(lines.len() - 2);
-        let (sequence, instance, boot, previous) = (self.next, &self.instance.0, self.boot, self.previous);
-        let link =
-            format!("{SEQUENCE}{sequence}{INSTANCE}{instance}{BOOT}{boot:016x}{PREVIOUS}{previous}{END}");
-        lines.extend_from_slice(link.as_bytes());
+        lines.extend_from_slice(SEQUENCE.as_bytes());
+        lines.extend_from_slice(itoa::Buffer::new().format(self.next).as_bytes());
+        lines.extend_from_slice(self.writer.as_bytes());
+        lines.extend_from_slice(&hex(&self.previous.0));
+        lines.extend_from_slice(END.as_bytes());
         self.previous = LineHash::of(&lines[start..]);
         self.next += 1;
         lines.push(b'\n');

@@ -4,6 +4,7 @@
 //! agent hangs up, or when the connector breaks off. The end of the answer is released once the record is safe.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -59,6 +60,8 @@ pub struct Body {
     source: Source,
     call: Option<Box<Call>>,
     reader: Option<Reader>,
+    /// What was there of it before anybody asked.
+    first: Option<Result<Frame<Bytes>, BodyError>>,
     last: Option<Last>,
     /// Why it breaks off. It is said a moment later: what came before it, the head among it, is written first.
     broken: Option<BodyError>,
@@ -223,7 +226,7 @@ impl ConnectorBody {
 impl Body {
     /// A body of ours. The call ends when it has been handed over.
     pub fn whole(bytes: Bytes, call: Option<Box<Call>>) -> Self {
-        Self { source: Source::Whole(Some(bytes)), call, reader: None, last: None, broken: None }
+        Self { source: Source::Whole(Some(bytes)), call, reader: None, first: None, last: None, broken: None }
     }
 
     /// The connector's body. The call ends when it does. `reader` is watched where nothing else would tell that the
@@ -233,10 +236,18 @@ impl Body {
         if body.is_over() || call.has_bodyless_answer() {
             call.end(Ending::Answered);
         }
-        Self { source: Source::Connector(body), call: Some(call), reader, last: None, broken: None }
+        Self {
+            source: Source::Connector(body),
+            call: Some(call),
+            reader,
+            first: None,
+            last: None,
+            broken: None,
+        }
     }
 
-    /// Waits for the call's record, where nothing more can happen to the call: an answer of ours, or one without a body.
+    /// Waits for the call's record, where nothing more can happen to the call: an answer of ours, one without a body, or one that is
+    /// all there already. Its head and its body then go out together.
     ///
     /// # Errors
     ///
@@ -255,7 +266,25 @@ impl Body {
                 }
                 call.finish().await
             }
+            None if self.call.is_some() => self.look_ahead().await,
             None => Ok(()),
+        }
+    }
+
+    /// Takes the first piece, if it is there already, and waits for the record if it is the last one.
+    async fn look_ahead(&mut self) -> Result<(), AuditUnavailable> {
+        let first = poll_fn(|cx| match self.poll_next(cx) {
+            // All has come, and the record alone is waited for.
+            Poll::Pending if self.last.is_some() => Poll::Pending,
+            polled => Poll::Ready(polled),
+        });
+        match first.await {
+            Poll::Ready(Some(Err(BodyError::Unrecorded(unavailable)))) => Err(unavailable),
+            Poll::Ready(first) => {
+                self.first = first;
+                Ok(())
+            }
+            Poll::Pending => Ok(()),
         }
     }
 
@@ -263,6 +292,59 @@ impl Body {
         let Some(mut call) = self.call.take() else { return Receipt::none() };
         call.end(ending);
         call.finish()
+    }
+
+    /// The next piece, or the end.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.last.is_some() {
+            return self.poll_last(cx);
+        }
+        let body = match &mut self.source {
+            // Its record is safe already.
+            Source::Whole(bytes) => {
+                let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
+                return Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))));
+            }
+            Source::Connector(body) => body,
+        };
+        if let Some(reader) = &self.reader {
+            reader.asks();
+        }
+        match ready!(body.poll_piece(cx)) {
+            None => {
+                let ending = body.over.unwrap_or(Ending::Answered);
+                self.last = Some(Last { receipt: self.end(ending), piece: None });
+                self.poll_last(cx)
+            }
+            Some(Ok(mut frame)) => {
+                if let (Some(data), Some(call)) = (frame.data_ref(), self.call.as_mut()) {
+                    call.passed_on(data.len());
+                }
+                if let Some(trailers) = frame.trailers_mut() {
+                    rewrite::clean_response(trailers);
+                }
+                // A reader that knows the length does not ask again after the last byte, and trailers are the end of any.
+                if body.is_over() || frame.is_trailers() {
+                    self.last = Some(Last { receipt: self.end(Ending::Answered), piece: Some(frame) });
+                    return self.poll_last(cx);
+                }
+                if let Some(reader) = &self.reader {
+                    reader.was_given(Instant::now());
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                // Nobody waits for the record of what did not end well.
+                drop(self.end(match error {
+                    BodyError::Broke(_) | BodyError::Stalled(_) | BodyError::Unreadable(_) => {
+                        Ending::ConnectorBroke
+                    }
+                    BodyError::TimedOut => Ending::CallTimedOut,
+                    BodyError::Panicked | BodyError::Unrecorded(_) => Ending::Panicked,
+                }));
+                Poll::Ready(Some(Err(error)))
+            }
+        }
     }
 
     /// The end of the answer, once the record is safe.
@@ -300,67 +382,28 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
-        if let Some(error) = this.broken.take() {
+        if let Some(error) = self.broken.take() {
             return Poll::Ready(Some(Err(error)));
         }
-        if this.last.is_some() {
-            return this.poll_last(cx);
-        }
-        let body = match &mut this.source {
-            // Its record is safe already.
-            Source::Whole(bytes) => {
-                let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
-                return Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))));
-            }
-            Source::Connector(body) => body,
+        let next = match self.first.take() {
+            Some(first) => Some(first),
+            None => ready!(self.poll_next(cx)),
         };
-        if let Some(reader) = &this.reader {
-            reader.asks();
+        if let Some(Err(error)) = next {
+            self.broken = Some(error);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
-        match ready!(body.poll_piece(cx)) {
-            None => {
-                let ending = body.over.unwrap_or(Ending::Answered);
-                this.last = Some(Last { receipt: this.end(ending), piece: None });
-                this.poll_last(cx)
-            }
-            Some(Ok(mut frame)) => {
-                if let (Some(data), Some(call)) = (frame.data_ref(), this.call.as_mut()) {
-                    call.passed_on(data.len());
-                }
-                if let Some(trailers) = frame.trailers_mut() {
-                    rewrite::clean_response(trailers);
-                }
-                // A reader that knows the length does not ask again after the last byte, and trailers are the end of any.
-                if body.is_over() || frame.is_trailers() {
-                    this.last = Some(Last { receipt: this.end(Ending::Answered), piece: Some(frame) });
-                    return this.poll_last(cx);
-                }
-                if let Some(reader) = &this.reader {
-                    reader.was_given(Instant::now());
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Some(Err(error)) => {
-                // Nobody waits for the record of what did not end well.
-                drop(this.end(match error {
-                    BodyError::Broke(_) | BodyError::Stalled(_) | BodyError::Unreadable(_) => {
-                        Ending::ConnectorBroke
-                    }
-                    BodyError::TimedOut => Ending::CallTimedOut,
-                    BodyError::Panicked | BodyError::Unrecorded(_) => Ending::Panicked,
-                }));
-                this.broken = Some(error);
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-        }
+        Poll::Ready(next)
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            Source::Connector(body) => self.last.is_none() && body.body.is_end_stream() && body.is_over(),
+            Source::Connector(body) => {
+                let is_held = self.first.is_some() || self.last.is_some();
+                !is_held && body.body.is_end_stream() && body.is_over()
+            }
         }
     }
 
@@ -372,7 +415,14 @@ impl HttpBody for Body {
             Source::Connector(body) if body.screen.as_ref().is_some_and(|screen| screen.rewrites()) => {
                 SizeHint::default()
             }
-            Source::Connector(body) => body.body.size_hint(),
+            Source::Connector(body) => {
+                let first = self.first.as_ref().and_then(|first| first.as_ref().ok());
+                let first = first.and_then(Frame::data_ref).map_or(0, Bytes::len) as u64;
+                let (rest, mut hint) = (body.body.size_hint(), SizeHint::new());
+                hint.set_lower(rest.lower().saturating_add(first));
+                rest.upper().into_iter().for_each(|upper| hint.set_upper(upper.saturating_add(first)));
+                hint
+            }
         }
     }
 }

@@ -196,7 +196,9 @@ impl Gateway {
         let (head, body) = request.into_parts();
         let (request, mut body) = (Request::from_parts(head, ()), Some(body));
         let deadline = call.arrived().monotonic + self.bounds.call_timeout;
-        let story = contained(self.tell(&request, &mut body, &mut call).instrument(span));
+        // Boxed before all else, since it is as large as its largest branch, and is moved with each of these.
+        let story = Box::pin(self.tell(&request, &mut body, &mut call));
+        let story = contained(story.instrument(span));
         let told = tokio::time::timeout_at(deadline.into(), story).await;
         let told = told.unwrap_or(Err(Refusal::CallTimedOut(self.bounds.call_timeout)));
         if let Some(body) = body.filter(|_| is_to_be_read(&request)) {

@@ -1,6 +1,5 @@
 //! Tools of a REST connector: an operation is a method and a path template.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ pub mod identify;
 pub mod pointer;
 mod query;
 
-use crate::strict_json::{fold, same_but_for_case};
+use crate::strict_json::{folded, same_but_for_case};
 use arguments::DeclaredArguments;
 pub use query::plain_fields;
 
@@ -163,7 +162,7 @@ impl<T> Operations<T> {
             // ToolMatch let the template through: parameters are whole segments and have names.
             other => OverlapError { other: other.to_string() },
         };
-        matchers.folded.insert(fold(&template).collect::<String>(), number).map_err(overlap)?;
+        matchers.folded.insert(folded(&template).into_owned(), number).map_err(overlap)?;
         matchers.exact.insert(template, number).map_err(overlap)?;
         self.operations.push(value);
         Ok(())
@@ -202,14 +201,6 @@ fn matchable(template: &str) -> String {
         }
     };
     template.split('/').map(segment).collect::<Vec<_>>().join("/")
-}
-
-/// The text without regard to case. Most paths are so already.
-fn folded(text: &str) -> Cow<'_, str> {
-    match text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
-        true => Cow::Borrowed(text),
-        false => Cow::Owned(fold(text).collect()),
-    }
 }
 
 /// Whether a parameter's value names a thing, to every reader: `$count` and the like are operations of OData, and

@@ -26,8 +26,11 @@ use crate::credential::Credential;
 use crate::identity::Caller;
 use crate::tool::IdentityMode;
 
+/// Names of headers. Agents and connectors look them up by names of their choosing, but add none.
+type HeaderNames = HashSet<HeaderName, foldhash::fast::RandomState>;
+
 /// Request headers that every connector gets.
-static PASSED: LazyLock<HashSet<HeaderName>> = LazyLock::new(|| {
+static PASSED: LazyLock<HeaderNames> = LazyLock::new(|| {
     [
         // Content and negotiation.
         "accept",
@@ -122,7 +125,7 @@ const KEPT_BACK: [HeaderName; 18] = [
 ];
 
 /// Every header that is removed from an answer: those of one hop, those kept back, and those that are the gateway's own to set.
-static REMOVED_FROM_ANSWERS: LazyLock<HashSet<HeaderName>> =
+static REMOVED_FROM_ANSWERS: LazyLock<HeaderNames> =
     LazyLock::new(|| HOP_BY_HOP.into_iter().chain(KEPT_BACK).chain([IDENTITY_MODE, REQUEST_ID]).collect());
 
 /// Headers that a message of MCP has no use for, and with which a server might answer a part of it, or something else.

@@ -29,7 +29,7 @@ use crate::tool::ConnectorName;
 
 /// All connectors, by path.
 pub struct Routes {
-    by_path: HashMap<Arc<str>, Arc<Connector>>,
+    by_path: HashMap<Arc<str>, Arc<Connector>, foldhash::fast::RandomState>,
 }
 
 /// One connector, ready for calls.
@@ -80,7 +80,8 @@ impl Routes {
         metrics: &Metrics,
         previous: Option<&Self>,
     ) -> Result<Self, (ConnectorName, UpstreamError)> {
-        let mut by_path = HashMap::with_capacity(connectors.len());
+        let mut by_path =
+            HashMap::with_capacity_and_hasher(connectors.len(), foldhash::fast::RandomState::default());
         for settings in connectors {
             let before = previous.and_then(|routes| routes.named(&settings.name));
             let upstream = Upstream::of(&settings, before.map(|connector| &connector.upstream))

@@ -83,7 +83,8 @@ impl WellKnown {
         call: &mut Call,
     ) -> Option<Result<Response<Bytes>, Refusal>> {
         let document = self.documents.get(path.as_str());
-        if document.is_none() && !path.prefixes().any(|prefix| prefix == RESERVED) {
+        let below = path.as_str().strip_prefix(RESERVED);
+        if document.is_none() && !below.is_some_and(|below| below.is_empty() || below.starts_with('/')) {
             return None;
         }
         call.cors = CorsAccess::All;

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -72,28 +74,48 @@ where
     let stream = Deadlines::new(stream, bounds, Arc::clone(&activity));
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    let finish = async {
+    // Each is looked at when its own time has come, and not with every piece of every call.
+    let mut watches = FuturesUnordered::<BoxFuture<'_, Over>>::new();
+    watches.push(Box::pin(async {
         tokio::select! {
             () = stop.finish.cancelled() => {}
             () = activity.idle_for(bounds.idle_timeout) => {}
         }
-    };
-    let ended = tokio::select! {
-        ended = connection.as_mut() => Some(ended),
-        () = unread(&readers, bounds.write_timeout) => None,
-        () = finish => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection => Some(ended),
-                () = farewell(&activity) => None,
-                () = unread(&readers, bounds.write_timeout) => None,
-                () = stop.cut.cancelled() => None,
-            }
+        Over::Finish
+    }));
+    watches.push(Box::pin(async {
+        unread(&readers, bounds.write_timeout).await;
+        Over::Cut
+    }));
+    let ended = loop {
+        tokio::select! {
+            ended = connection.as_mut() => break Some(ended),
+            Some(over) = watches.next() => match over {
+                Over::Cut => break None,
+                Over::Finish => {
+                    connection.as_mut().graceful_shutdown();
+                    watches.push(Box::pin(async {
+                        tokio::select! {
+                            () = farewell(&activity) => {}
+                            () = stop.cut.cancelled() => {}
+                        }
+                        Over::Cut
+                    }));
+                }
+            },
         }
     };
     if let Some(Err(error)) = ended {
         tracing::debug!(address = %peer.address, %error, "Connection ended early");
     }
+}
+
+/// What comes of watching a connection.
+enum Over {
+    /// It takes no more calls.
+    Finish,
+    /// It is closed at once.
+    Cut,
 }
 
 /// Serves a connection that is no socket, in plain HTTP.

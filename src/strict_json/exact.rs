@@ -1,6 +1,7 @@
 //! JSON that is going to be written anew, and has to be the same to whoever reads it then.
 
 use serde_json::Value;
+use std::borrow::Cow;
 
 use super::{is_repetition, parse};
 
@@ -51,7 +52,18 @@ pub fn parse_exact(text: &[u8], depth_max: usize) -> Result<Value, ExactError> {
 
 /// Whether two names are the same to a reader that does not look at case, as Go's `encoding/json` does not.
 pub fn same_but_for_case(one: &str, other: &str) -> bool {
-    fold(one).eq(fold(other))
+    match one.is_ascii() && other.is_ascii() {
+        true => one.eq_ignore_ascii_case(other),
+        false => fold(one).eq(fold(other)),
+    }
+}
+
+/// The text without case, as [`fold`] has it. Most names and paths are so already.
+pub fn folded(text: &str) -> Cow<'_, str> {
+    match text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(fold(text).collect()),
+    }
 }
 
 /// The text without case. Upper case first: some letters have a lower case of their own and share the upper one (`ſ`, the

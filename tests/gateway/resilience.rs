@@ -177,9 +177,16 @@ async fn throttling_is_remembered_over_a_reload_while_the_connector_is_the_same(
     delay(get(&bed, "ada").await, 429, "connector_throttled").await;
     bed.gateway.reload().await.expect("the same configuration");
     delay(get(&bed, "ada").await, 429, "connector_throttled").await;
-    let text = std::fs::read_to_string(bed.config_path()).expect("a configuration");
-    std::fs::write(bed.config_path(), text.replace("response: 20s", "response: 21s")).expect("written");
-    bed.gateway.reload().await.expect("another configuration");
+    let change = async |from: &str, to: &str| {
+        let text = std::fs::read_to_string(bed.config_path()).expect("a configuration");
+        assert!(text.contains(from), "{text}");
+        std::fs::write(bed.config_path(), text.replace(from, to)).expect("written");
+        bed.gateway.reload().await.expect("another configuration");
+    };
+    // How long it may take to answer makes it no other connector; how it is reached does.
+    change("response: 20s", "response: 21s").await;
+    delay(get(&bed, "ada").await, 429, "connector_throttled").await;
+    change("connect: 20s", "connect: 21s").await;
     assert_eq!(get(&bed, "ada").await.status(), 200);
 }
 

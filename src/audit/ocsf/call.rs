@@ -1,16 +1,16 @@
 //! The record of a call: class API Activity (6003).
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 
 use http::{HeaderValue, Method, Version};
 
 use super::delegation;
 use super::json::Object;
-use super::parts::{Endpoint, milliseconds, status};
-use super::prepared::Prepared;
+use super::parts::{milliseconds, status};
+use super::prepared::{Kind, Prepared};
 use super::text::Texts;
-use super::{OCSF_VERSION, PRODUCT};
-use crate::audit::record::{CallRecord, Ending, Fault};
+use crate::audit::record::{CallRecord, Ending, Fault, McpOperation};
 
 /// The methods of HTTP that OCSF knows.
 const METHODS: [Method; 9] = [
@@ -37,7 +37,6 @@ pub fn append(record: &CallRecord, line: &mut Vec<u8>) {
 }
 
 fn write_event(record: &CallRecord, texts: &Texts, prepared: &mut Prepared, event: &mut Object<'_>) {
-    let (activity_id, activity) = activity(record);
     let refusal = record.refusal.as_ref();
     let code = refusal.map(|refusal| refusal.code);
     let end = milliseconds(record.arrived_at.saturating_add(record.duration));
@@ -45,17 +44,7 @@ fn write_event(record: &CallRecord, texts: &Texts, prepared: &mut Prepared, even
         record.ending == Ending::Answered && record.status.is_some_and(|status| status.as_u16() < 400);
     let (status_id, status) = status(succeeded);
     let request_id = record.request_id.text();
-    event.number("class_uid", 6003);
-    event.text("class_name", "API Activity");
-    event.number("category_uid", 6);
-    event.number("activity_id", activity_id);
-    match activity {
-        Some(activity) => event.text("activity_name", activity),
-        None => event.text("activity_name", &texts.name(other_activity(record))),
-    }
-    event.number("type_uid", 600_300 + activity_id);
-    event.text("type_name", type_name(activity_id));
-    event.number("severity_id", severity(record));
+    event.members(prepared.opening(kind(record, texts)));
     event.number("time", end);
     event.number("start_time", milliseconds(record.arrived_at));
     event.number("end_time", end);
@@ -77,7 +66,7 @@ fn write_event(record: &CallRecord, texts: &Texts, prepared: &mut Prepared, even
             });
         }
     });
-    event.value("src_endpoint", &Endpoint::of_peer(record.peer.address));
+    event.object("src_endpoint", |endpoint| write_peer(record.peer.address, endpoint));
     event.object("http_request", |request| write_http_request(record, texts, request));
     if let Some(status) = record.status {
         event.object("http_response", |response| {
@@ -99,22 +88,12 @@ fn write_event(record: &CallRecord, texts: &Texts, prepared: &mut Prepared, even
     let correlation_id = correlation_id.map(|id| texts.name(id));
     // From here on no text can be cut any more.
     event.object("metadata", |metadata| {
-        metadata.text("version", OCSF_VERSION);
         metadata.text("uid", request_id.as_ref());
         metadata.optional_text("correlation_uid", correlation_id);
         metadata.members(&prepared.metadata);
         if prepared.is_cut || texts.is_cut() {
             metadata.value("is_truncated", &true);
         }
-        metadata.list("profiles", |profiles| {
-            profiles.text("security_control");
-            profiles.text("trace");
-        });
-        metadata.object("product", |product| {
-            product.text("name", PRODUCT.name);
-            product.text("vendor_name", PRODUCT.vendor_name);
-            product.text("version", PRODUCT.version);
-        });
     });
 }
 
@@ -139,7 +118,7 @@ pub(super) fn operation(record: &CallRecord, texts: &Texts) -> Cow<'static, str>
             Some(name) => format!("{} {name}", operation.method),
             None => operation.method.to_owned(),
         },
-        None => format!("{} {}", record.method, record.address.path()),
+        None => [record.method.as_str(), " ", record.address.path()].concat(),
     })
 }
 
@@ -178,38 +157,40 @@ fn write_authorizations(record: &CallRecord, texts: &Texts, event: &mut Object<'
     });
 }
 
-/// Create, Read, Update, Delete, Other; and OCSF's name for it, where it has one.
-fn activity(record: &CallRecord) -> (u32, Option<&'static str>) {
-    if let Some(operation) = &record.operation {
-        // What a tool does, its declaration says, if anything.
-        let reads = match operation.method {
-            "tools/call" => record.tool.as_ref().is_some_and(|tool| tool.annotations.read_only == Some(true)),
-            method => method.ends_with("/list") || method.ends_with("/read") || method.ends_with("/get"),
-        };
-        return if reads { (2, Some("Read")) } else { (99, None) };
-    }
-    match record.method {
-        Method::POST => (1, Some("Create")),
-        Method::GET | Method::HEAD => (2, Some("Read")),
-        Method::PUT | Method::PATCH => (3, Some("Update")),
-        Method::DELETE => (4, Some("Delete")),
-        _ => (99, None),
+/// Create, Read, Update, Delete; and Other, which is called by what was asked for.
+fn kind(record: &CallRecord, texts: &Texts) -> Kind {
+    let (activity_id, activity, type_name) = match &record.operation {
+        Some(operation) if reads(record, operation) => READ,
+        Some(operation) => (99, operation.method, OTHER),
+        None => match record.method {
+            Method::POST => (1, "Create", "API Activity: Create"),
+            Method::GET | Method::HEAD => READ,
+            Method::PUT | Method::PATCH => (3, "Update", "API Activity: Update"),
+            Method::DELETE => (4, "Delete", "API Activity: Delete"),
+            _ => {
+                let activity = texts.name(record.method.as_str()).into_owned().into();
+                return Kind { activity_id: 99, activity, type_name: OTHER, severity_id: severity(record) };
+            }
+        },
+    };
+    Kind { activity_id, activity: activity.into(), type_name, severity_id: severity(record) }
+}
+
+const READ: (u32, &str, &str) = (2, "Read", "API Activity: Read");
+const OTHER: &str = "API Activity: Other";
+
+/// Whether what is asked of an MCP server changes nothing. What a tool does, its declaration says, if anything.
+fn reads(record: &CallRecord, operation: &McpOperation) -> bool {
+    match operation.method {
+        "tools/call" => record.tool.as_ref().is_some_and(|tool| tool.annotations.read_only == Some(true)),
+        method => method.ends_with("/list") || method.ends_with("/read") || method.ends_with("/get"),
     }
 }
 
-/// What an activity is called that OCSF has no name for.
-fn other_activity(record: &CallRecord) -> &str {
-    record.operation.as_ref().map_or_else(|| record.method.as_str(), |operation| operation.method)
-}
-
-fn type_name(activity_id: u32) -> &'static str {
-    match activity_id {
-        1 => "API Activity: Create",
-        2 => "API Activity: Read",
-        3 => "API Activity: Update",
-        4 => "API Activity: Delete",
-        _ => "API Activity: Other",
-    }
+/// Who connected.
+fn write_peer(peer: SocketAddr, endpoint: &mut Object<'_>) {
+    endpoint.text("ip", &peer.ip().to_string());
+    endpoint.number("port", peer.port());
 }
 
 /// Informational, Low (somebody was refused), Medium (something is broken), High (the gateway itself).

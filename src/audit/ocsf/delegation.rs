@@ -37,23 +37,13 @@ pub fn write(record: &CallRecord, texts: &Texts, prepared: &mut Prepared, object
     object.text("ending", record.ending.as_str());
     object.optional_text("fault", record.refusal.as_ref().map(|refusal| refusal.fault.as_str()));
     object.members(&prepared.delegation);
-    object.optional_text("gateway_client_id", record.client_id.as_deref().map(|id| texts.name(id)));
-    if let Some(granted) = &record.granted {
-        object.list("scopes_granted", |list| {
-            texts.list(granted.iter()).iter().for_each(|scope| list.text(scope));
-        });
-    }
+    object.members(prepared.credential(record, texts));
     object.optional_text("cache", record.lookup.map(|lookup| lookup.as_str()));
-    // The record of the exchange that the token is from.
-    object.optional_text("exchange", record.exchange.map(|exchange| exchange.text()));
     object.optional_text("second_try", record.second_try.map(SecondTry::as_str));
     // How often it was sent, when it was more than once, and how long it waited between that.
     object.optional_number("attempts", Some(record.attempts).filter(|attempts| *attempts > 1));
     let paused = Some(record.paused).filter(|paused| !paused.is_zero());
     object.optional_number("paused_us", paused.map(microseconds));
-    if let Some(digest) = &record.delegated_token {
-        object.text("delegated_token", prepared.delegated_token(digest));
-    }
     let digest = record.arguments_digest.as_ref();
     object.optional_text("arguments_digest", digest.map(|digest| record.privacy.arguments(digest)));
     if !record.arguments.is_empty() {

@@ -93,12 +93,6 @@ impl<'l> Object<'l> {
 }
 
 impl List<'_> {
-    /// An entry that is a text.
-    pub fn text(&mut self, text: &str) {
-        separate(self.0, b'[');
-        append_text(self.0, text);
-    }
-
     /// An entry that is an object, with what `write` writes.
     pub fn object(&mut self, write: impl FnOnce(&mut Object<'_>)) {
         separate(self.0, b'[');
@@ -144,7 +138,6 @@ mod tests {
         object.optional_number("much", Some(u64::MAX));
         object.list("none", |_| ());
         object.list("list", |list| {
-            list.text("[");
             list.object(|entry| entry.text("a", "b"));
             list.object(|_| ());
         });
@@ -154,7 +147,7 @@ mod tests {
         object.end();
         let read: Value = serde_json::from_slice(&line).expect("JSON");
         let expected = json!({
-            "empty": {}, "text": "\"\\\u{1}\n\u{7f}é{", "number": -7, "much": u64::MAX, "none": [], "list": ["[", {"a": "b"}, {}],
+            "empty": {}, "text": "\"\\\u{1}\n\u{7f}é{", "number": -7, "much": u64::MAX, "none": [], "list": [{"a": "b"}, {}],
             "one": 1, "two": 2, "value": [1, 2],
         });
         assert_eq!(read, expected);

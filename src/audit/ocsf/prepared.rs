@@ -7,14 +7,37 @@ use std::sync::{Arc, LazyLock};
 use super::json::Object;
 use super::parts::{Endpoint, Idp, Session, User};
 use super::text::Texts;
+use super::{OCSF_VERSION, PRODUCT};
 use crate::audit::keyed::Privacy;
-use crate::audit::record::{CallRecord, Destination};
-use crate::identity::Caller;
+use crate::audit::record::{CallRecord, Destination, RequestId};
+use crate::identity::{Caller, Scopes};
 use crate::tool::Tool;
 use crate::worker::PairCache;
 
 /// What has been prepared, for as long as a caller is remembered and a tool configured.
 static PREPARED: LazyLock<PairCache<Caller, Tool, Prepared>> = LazyLock::new(PairCache::new);
+
+/// Of what kind a call is, as OCSF has it: class API Activity (6003), and in it an activity.
+#[derive(PartialEq, Eq)]
+pub struct Kind {
+    /// The activity's number.
+    pub activity_id: u32,
+    /// Its name.
+    pub activity: Cow<'static, str>,
+    /// The name of class and activity.
+    pub type_name: &'static str,
+    /// How bad it is.
+    pub severity_id: u32,
+}
+
+/// What a record says of the credential that its call had.
+#[derive(Clone, PartialEq, Eq)]
+struct CredentialNote {
+    client_id: Option<Arc<str>>,
+    granted: Option<Scopes>,
+    exchange: Option<RequestId>,
+    token: Option<[u8; 32]>,
+}
 
 /// Parts of a record.
 pub struct Prepared {
@@ -30,8 +53,11 @@ pub struct Prepared {
     pub sentence: String,
     /// Whether a text or a list was cut.
     pub is_cut: bool,
-    /// The token that the connector got last, and what stands for it.
-    delegated_token: Option<([u8; 32], String)>,
+    /// How the last record began, and of what kind of call it was.
+    opening: Option<(Kind, Vec<u8>)>,
+    /// What the last record says of the credential that its call had.
+    credential: Option<(CredentialNote, Vec<u8>)>,
+    credential_is_cut: bool,
     privacy: Arc<Privacy>,
     destination: Option<Arc<Destination>>,
 }
@@ -51,12 +77,40 @@ impl Prepared {
         })
     }
 
-    /// What stands for the token that the connector got.
-    pub fn delegated_token(&mut self, digest: &[u8; 32]) -> &str {
-        if self.delegated_token.as_ref().is_none_or(|(last, _)| last != digest) {
-            self.delegated_token = Some((*digest, self.privacy.token(digest)));
+    /// The members with which the record of a call of this kind begins.
+    pub fn opening(&mut self, kind: Kind) -> &[u8] {
+        if self.opening.as_ref().is_none_or(|(last, _)| *last != kind) {
+            let mut members = Vec::new();
+            write_opening(&kind, &mut Object::of_members(&mut members));
+            self.opening = Some((kind, members));
         }
-        self.delegated_token.as_ref().map_or("", |(_, shown)| shown)
+        self.opening.as_ref().map_or(&[], |(_, members)| members)
+    }
+
+    /// The members of `unmapped.obo` about the credential that the call had.
+    pub fn credential(&mut self, record: &CallRecord, texts: &Texts) -> &[u8] {
+        let is_of_it = |note: &CredentialNote| {
+            note.client_id == record.client_id
+                && note.granted == record.granted
+                && note.exchange == record.exchange
+                && note.token == record.delegated_token
+        };
+        if self.credential.as_ref().is_none_or(|(last, _)| !is_of_it(last)) {
+            let mut members = Vec::new();
+            let write = || write_credential(record, texts, &mut Object::of_members(&mut members));
+            self.credential_is_cut = texts.cut_by(write);
+            let note = CredentialNote {
+                client_id: record.client_id.clone(),
+                granted: record.granted.clone(),
+                exchange: record.exchange,
+                token: record.delegated_token,
+            };
+            self.credential = Some((note, members));
+        }
+        if self.credential_is_cut {
+            let _ = texts.cut_mark();
+        }
+        self.credential.as_ref().map_or(&[], |(_, members)| members)
     }
 
     fn of(record: &CallRecord, texts: &Texts) -> Self {
@@ -85,9 +139,7 @@ impl Prepared {
             Object::of_members(&mut api)
                 .object("service", |object| object.text("name", &texts.name(connector)));
         }
-        let tenant = record.caller.as_deref().and_then(|caller| caller.tenant().id());
-        Object::of_members(&mut metadata)
-            .optional_text("tenant_uid", tenant.map(|tenant| texts.name(tenant)));
+        write_metadata(record, texts, &mut Object::of_members(&mut metadata));
         write_delegation(record, texts, &mut Object::of_members(&mut delegation));
         Self {
             members,
@@ -96,7 +148,9 @@ impl Prepared {
             delegation,
             sentence,
             is_cut: texts.is_cut(),
-            delegated_token: None,
+            opening: None,
+            credential: None,
+            credential_is_cut: false,
             privacy: Arc::clone(&record.privacy),
             destination: record.destination.clone(),
         }
@@ -161,12 +215,10 @@ fn write_delegation(record: &CallRecord, texts: &Texts, object: &mut Object<'_>)
     }
     let proofs = record.caller.as_deref().map(proofs).unwrap_or_default();
     if !proofs.is_empty() {
-        object.list("proofs", |list| proofs.iter().for_each(|proof| list.text(proof)));
+        object.value("proofs", &proofs);
     }
     if let Some(target) = record.tool.as_ref().map(|tool| &tool.target) {
-        object.list("scopes_requested", |list| {
-            texts.list(target.scopes.iter()).iter().for_each(|scope| list.text(scope));
-        });
+        object.value("scopes_requested", &texts.list(target.scopes.iter()));
         let audience = target.audience.as_ref().map(|audience| texts.name(audience.as_str()));
         object.optional_text("audience", audience);
         let server = target.authorization_server.as_ref().map(|server| texts.name(server.as_str()));
@@ -174,6 +226,38 @@ fn write_delegation(record: &CallRecord, texts: &Texts, object: &mut Object<'_>)
     }
     let token = record.caller.as_deref().map(|caller| caller.subject_token().digest());
     object.optional_text("subject_token", token.map(|digest| record.privacy.token(&digest)));
+}
+
+/// Of which class it is, and how bad.
+fn write_opening(kind: &Kind, object: &mut Object<'_>) {
+    object.number("class_uid", 6003);
+    object.text("class_name", "API Activity");
+    object.number("category_uid", 6);
+    object.number("activity_id", kind.activity_id);
+    object.text("activity_name", &kind.activity);
+    object.number("type_uid", 600_300 + kind.activity_id);
+    object.text("type_name", kind.type_name);
+    object.number("severity_id", kind.severity_id);
+}
+
+fn write_metadata(record: &CallRecord, texts: &Texts, object: &mut Object<'_>) {
+    object.text("version", OCSF_VERSION);
+    let tenant = record.caller.as_deref().and_then(|caller| caller.tenant().id());
+    object.optional_text("tenant_uid", tenant.map(|tenant| texts.name(tenant)));
+    object.value("profiles", &["security_control", "trace"]);
+    object.value("product", &PRODUCT);
+}
+
+/// As which client of the authorization server the gateway obtained it, what it is good for, and which it is.
+fn write_credential(record: &CallRecord, texts: &Texts, object: &mut Object<'_>) {
+    object.optional_text("gateway_client_id", record.client_id.as_deref().map(|id| texts.name(id)));
+    if let Some(granted) = &record.granted {
+        object.value("scopes_granted", &texts.list(granted.iter()));
+    }
+    // The record of the exchange that the token is from.
+    object.optional_text("exchange", record.exchange.map(RequestId::text));
+    let token = record.delegated_token.as_ref();
+    object.optional_text("delegated_token", token.map(|digest| record.privacy.token(digest)));
 }
 
 /// There is no caller before these have been checked.

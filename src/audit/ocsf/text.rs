@@ -110,6 +110,15 @@ impl<'r> Texts<'r> {
         self.cut.get()
     }
 
+    /// Whether something is cut by what `write` does.
+    pub fn cut_by(&self, write: impl FnOnce()) -> bool {
+        let before = self.cut.replace(false);
+        write();
+        let is_cut = self.cut.get();
+        self.cut.set(before || is_cut);
+        is_cut
+    }
+
     /// A text.
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
         self.within(text, TEXT_BYTES_MAX)

@@ -1,7 +1,8 @@
 //! What an MCP server gives out in its answers, remembered for whom it was given to.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use memchr::memmem::Finder;
 use serde_json::{Map, Value};
 
 use super::elicitation::is_in_our_name;
@@ -12,7 +13,9 @@ use crate::strict_json;
 use crate::tool::ConnectorName;
 
 /// Members of results that give something out, or ask something. A message that holds none of these words does neither.
-const WORDS: [&[u8]; 3] = [b"\"taskId\"", b"\"requestState\"", b"\"inputRequests\""];
+const WORDS: [&str; 3] = ["\"taskId\"", "\"requestState\"", "\"inputRequests\""];
+/// Finds them: every answer is looked through, so what finds them is made once.
+static FIND_WORDS: LazyLock<[Finder<'static>; 3]> = LazyLock::new(|| WORDS.map(Finder::new));
 /// What of a call's parameters may differ when it goes on after its person was asked.
 const CHANGING: [&str; 3] = ["_meta", "requestState", "inputResponses"];
 
@@ -41,7 +44,7 @@ impl Given {
     ///
     /// [`InOurName`] when it must not reach the client.
     pub fn read(&self, message: &[u8]) -> Result<(), InOurName> {
-        if !WORDS.iter().any(|word| message.windows(word.len()).any(|window| window == *word)) {
+        if FIND_WORDS.iter().all(|word| word.find(message).is_none()) {
             return Ok(());
         }
         // What cannot be read gives nothing out: whoever brings it is then refused.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::message::{ID_BYTES_MAX, Id, MessageFault};
 use super::method::{Method, NotificationKind};
 use super::uri;
-use crate::strict_json::{fold, same_but_for_case};
+use crate::strict_json::{folded, same_but_for_case};
 
 /// Longest name of a tool or a prompt. The protocol counsels 128 at most; there are servers with longer ones.
 pub const NAME_BYTES_MAX: usize = 256;
@@ -258,7 +258,7 @@ fn check_distinct(
     let mut seen = std::collections::HashSet::with_capacity(members.len());
     for name in members.keys() {
         let is_twin = |known: &&str| **known != *name && same_but_for_case(known, name);
-        if known.iter().any(is_twin) || !seen.insert(fold(name).collect::<String>()) {
+        if known.iter().any(is_twin) || !seen.insert(folded(name)) {
             return Err(MessageFault::CaseTwin(place));
         }
     }
