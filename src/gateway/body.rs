@@ -83,7 +83,7 @@ enum Source {
     /// One of ours.
     Whole(Option<Bytes>),
     /// The connector's.
-    Connector(ConnectorBody),
+    Connector(Box<ConnectorBody>),
 }
 
 /// What the connector sends, and what becomes of it.
@@ -137,10 +137,8 @@ impl ConnectorBody {
     }
 
     /// It breaks off at this moment, if it has not ended by then.
-    #[must_use]
-    pub fn cut_at(mut self, deadline: Instant) -> Self {
+    pub fn cut_at(&mut self, deadline: Instant) {
         self.deadline = Some(deadline);
-        self
     }
 
     /// It is read to its end though the agent leaves.
@@ -231,7 +229,7 @@ impl Body {
 
     /// The connector's body. The call ends when it does. `reader` is watched where nothing else would tell that the
     /// agent has stopped reading.
-    pub fn from_connector(body: ConnectorBody, mut call: Box<Call>, reader: Option<Reader>) -> Self {
+    pub fn from_connector(body: Box<ConnectorBody>, mut call: Box<Call>, reader: Option<Reader>) -> Self {
         // Nobody polls a body that is over from the start, or that an answer of this kind does not have.
         if body.is_over() || call.has_bodyless_answer() {
             call.end(Ending::Answered);
@@ -366,7 +364,7 @@ impl Drop for Body {
     fn drop(&mut self) {
         let source = std::mem::replace(&mut self.source, Source::Whole(None));
         let Source::Connector(body) = source else { return };
-        if let ConnectorBody { body, idle, over: None, outlives_agent: true, place, .. } = body
+        if let ConnectorBody { body, idle, over: None, outlives_agent: true, place, .. } = *body
             && !is_over(&body)
         {
             read_on(body, idle.timeout, place);

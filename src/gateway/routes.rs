@@ -227,7 +227,8 @@ impl Connector {
             false => (self.upstream.send(delegated, body, upload, time).await?, place),
         };
         Ok(response.map(|body| {
-            let mut body = ConnectorBody::new(body, self.idle_timeout(), place);
+            // Boxed, since it is moved often from here to where it is read.
+            let mut body = Box::new(ConnectorBody::new(body, self.idle_timeout(), place));
             if outlives_agent {
                 body.outlives_agent();
             }
@@ -268,7 +269,7 @@ pub struct ConnectorAnswer {
 /// The body of a connector's answer.
 pub enum AnswerBody {
     /// Still to come.
-    Connector(ConnectorBody),
+    Connector(Box<ConnectorBody>),
     /// It was read, and this was written anew from it.
     Written(Bytes),
 }
@@ -331,7 +332,10 @@ impl ConnectorAnswer {
         // Nothing is sent again from here on, and the answer may be a stream of hours.
         drop(self.upload.take_whole());
         self.response.map(|body| match body {
-            AnswerBody::Connector(body) => Body::from_connector(body.cut_at(deadline), call, reader),
+            AnswerBody::Connector(mut body) => {
+                body.cut_at(deadline);
+                Body::from_connector(body, call, reader)
+            }
             AnswerBody::Written(bytes) => {
                 call.end(Ending::Answered);
                 Body::whole(bytes, Some(call))

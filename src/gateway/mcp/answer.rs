@@ -205,7 +205,7 @@ impl Answering<'_> {
     }
 }
 
-async fn collect(body: ConnectorBody, idle_timeout: Duration) -> Result<Bytes, McpError> {
+async fn collect(body: Box<ConnectorBody>, idle_timeout: Duration) -> Result<Bytes, McpError> {
     let (mut body, _place) = body.into_parts();
     let mut read = BytesMut::new();
     loop {
