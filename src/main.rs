@@ -56,7 +56,7 @@ Examples:
 
 Signals: SIGTERM and SIGINT finish what runs and exit 0, a second one ends at once. SIGHUP reads the
 configuration, certificates and secrets again, and follows an audit file that was moved. SIGUSR1 closes the
-audit file and begins the next one.";
+audit file and begins the next one. Files that change are found without a signal, too (`reload`).";
 
 #[derive(Subcommand)]
 enum Command {
@@ -268,6 +268,10 @@ fn run(path: &Path, log_format: LogFormat) -> ExitCode {
                 for warning in warnings {
                     tracing::warn!(%warning, "Configuration warning");
                 }
+                let process = Arc::new(process);
+                let watched = Arc::clone(&process);
+                // It ends when the gateway drains.
+                tokio::spawn(async move { watched.watch().await });
                 serve(&process, signals).await
             }
             Err(StartError::Config(error)) => bad_configuration(&error),

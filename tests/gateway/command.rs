@@ -207,6 +207,27 @@ async fn it_serves_reloads_and_stops_by_signals() {
 }
 
 #[tokio::test]
+async fn it_takes_a_file_that_changes_without_a_signal() {
+    let bed = Setup::default().start().await;
+    let config = bed.folder.path().join("own.yaml");
+    let text = std::fs::read_to_string(bed.config_path()).expect("a configuration");
+    let text = format!("reload: {{ every: 100ms }}\n{}", text.replace("audit.jsonl", "own.jsonl"));
+    std::fs::write(&config, &text).expect("written");
+    let mut running = Running::start(&config).await;
+    std::fs::write(&config, text.replace("path: /mail", "path: /post")).expect("written");
+    let url = format!("http://{}/post/me/messages", running.address);
+    let mut statuses = Vec::new();
+    while statuses.last() != Some(&200) && statuses.len() < 500 {
+        let call = crate::bed::client().get(&url).bearer_auth(bed.token("ada"));
+        statuses.push(call.send().await.expect("an answer").status().as_u16());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(statuses.last(), Some(&200), "{statuses:?}");
+    running.signal("-TERM");
+    assert_eq!(running.exit_code().await, Some(0), "nobody who looks keeps it from stopping");
+}
+
+#[tokio::test]
 async fn a_second_signal_cuts_what_runs_and_records_it() {
     let bed = Setup::default().tools(crate::bed::ANYTHING).start().await;
     let config = bed.folder.path().join("own.yaml");

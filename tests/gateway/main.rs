@@ -36,6 +36,7 @@ mod policy;
 mod pools;
 mod possession;
 mod records;
+mod reloading;
 mod resilience;
 mod rest;
 mod second_try;
