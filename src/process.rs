@@ -24,7 +24,7 @@ use crate::identity::IssuerName;
 use crate::metrics::Metrics;
 use crate::oauth::IssuerSettings;
 use crate::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
-use crate::server::{Server, ServerState};
+use crate::server::{PassedError, PassedListeners, Server, ServerState};
 use crate::tool::ConnectorName;
 use crate::vault::{self, Vault, VaultSettings};
 use crate::worker::Workers;
@@ -109,6 +109,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// What the service manager passes cannot be listened on.
+    #[error(transparent)]
+    Passed(#[from] PassedError),
     /// The new configuration changes what only a restart can change.
     #[error("`{key}` has changed; that takes a restart")]
     NeedsRestart {
@@ -160,8 +163,22 @@ impl Process {
     ///
     /// [`StartError`] when it cannot.
     pub async fn start(path: &Path, environment: Environment) -> Result<(Self, Vec<Fault>), StartError> {
+        Self::start_on(path, environment, PassedListeners::default()).await
+    }
+
+    /// Does the same, on the listeners that the service manager has passed, as far as it has.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] when it cannot.
+    pub async fn start_on(
+        path: &Path,
+        environment: Environment,
+        passed: PassedListeners,
+    ) -> Result<(Self, Vec<Fault>), StartError> {
         let (loaded, sources) = config::load_with_sources(path, &*environment);
         let Loaded { config, warnings, digest } = loaded?;
+        let held_listeners = passed.held(&config.server)?;
         let metrics = Arc::<Metrics>::default();
         let audit_settings = config.audit.clone();
         let shared = Shared {
@@ -199,7 +216,7 @@ impl Process {
             source,
         };
         let workers = Arc::new(Workers::start().map_err(StartError::Workers)?);
-        let server = Server::bind(&server_settings, Arc::clone(&state), Arc::clone(&workers));
+        let server = Server::bind(&server_settings, held_listeners, Arc::clone(&state), Arc::clone(&workers));
         let server = server.await.map_err(bind)?;
         let agent_address = server.agent_address().map_err(|error| bind(("listen", error)))?;
         let admin_address = server.admin_address().map_err(|error| bind(("admin", error)))?;
