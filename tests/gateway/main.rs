@@ -13,6 +13,7 @@ mod browser;
 mod canary;
 mod catalog;
 mod challenge;
+mod clock;
 mod command;
 mod confirmation;
 mod connections;
