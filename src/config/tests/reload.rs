@@ -23,8 +23,7 @@ fn files_are_watched_unless_somebody_does_not_want_it() {
 fn every_file_that_is_read_is_known_also_to_a_configuration_with_faults() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = |name: &str| folder.path().join(name);
-    let [path, certificate, key, secret] =
-        ["gateway.yaml", "tls.pem", "tls.key", "secret"].map(|name| file(name));
+    let [path, certificate, key, secret] = ["gateway.yaml", "tls.pem", "tls.key", "secret"].map(file);
     std::fs::write(&secret, "a secret").expect("written");
     let text = edited(&[(
         "issuers:",
