@@ -138,7 +138,7 @@ pub fn token(data: &[u8]) -> &'static str {
             !signed || SIGNED.iter().any(|token| token.starts_with(jws.signed)),
             "a signature was forged"
         );
-        let now = Now { wall: Duration::from_secs(NOW), monotonic: Instant::now() };
+        let now = Now::new(Duration::from_secs(NOW), Instant::now());
         if let Ok(verified) = claims::check(&jws.claims, &settings, now) {
             check_verified(&jws.claims, &settings, &verified);
             let is_fit = settings.profile == Profile::Lenient || jws.is_at_jwt;

@@ -22,6 +22,7 @@ use obo_gateway::error_chain::ErrorChain;
 use obo_gateway::explain::{self, ExplainError, Verdict};
 use obo_gateway::forget::{self, ForgetError};
 use obo_gateway::process::{Process, StartError};
+use obo_gateway::server::PassedListeners;
 
 use audit_command::AuditCommand;
 use checkpoints::PrintedCheckpoints;
@@ -56,7 +57,7 @@ Examples:
 
 Signals: SIGTERM and SIGINT finish what runs and exit 0, a second one ends at once. SIGHUP reads the
 configuration, certificates and secrets again, and follows an audit file that was moved. SIGUSR1 closes the
-audit file and begins the next one.";
+audit file and begins the next one. Files that change are found without a signal, too (`reload`).";
 
 #[derive(Subcommand)]
 enum Command {
@@ -255,11 +256,19 @@ fn main() -> ExitCode {
 }
 
 fn run(path: &Path, log_format: LogFormat) -> ExitCode {
+    // Before there is another thread: it changes the environment.
+    let passed = match PassedListeners::take() {
+        Ok(passed) => passed,
+        Err(error) => {
+            failed(&ErrorChain(&error).to_string());
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
     start_log(log_format);
     in_runtime(async {
         let started = match signals() {
             Ok(signals) => {
-                Process::start(path, Arc::new(environment)).await.map(|started| (started, signals))
+                Process::start_on(path, Arc::new(environment), passed).await.map(|started| (started, signals))
             }
             Err(error) => return failed(&format!("cannot listen for signals: {error}")),
         };
@@ -268,11 +277,15 @@ fn run(path: &Path, log_format: LogFormat) -> ExitCode {
                 for warning in warnings {
                     tracing::warn!(%warning, "Configuration warning");
                 }
+                let process = Arc::new(process);
+                let watched = Arc::clone(&process);
+                // It ends when the gateway drains.
+                tokio::spawn(async move { watched.watch().await });
                 serve(&process, signals).await
             }
             Err(StartError::Config(error)) => bad_configuration(&error),
-            // Trying again does not help until somebody has made the folder or changed the name.
-            Err(error @ (StartError::Audit { .. } | StartError::Vault { .. })) => {
+            // Trying again does not help until somebody has made the folder, or changed the name or the address.
+            Err(error @ (StartError::Audit { .. } | StartError::Vault { .. } | StartError::Passed(_))) => {
                 failed(&ErrorChain(&error).to_string());
                 ExitCode::from(BAD_CONFIGURATION)
             }

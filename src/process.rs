@@ -7,13 +7,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{AuditFile, AuditLog, AuditSettings, Exchanges, Happening, OpenError, Recorder};
-use crate::config::{self, Config, Fault, LoadError, Loaded};
+use crate::config::{self, Config, Fault, LoadError, Loaded, Sources};
 use crate::confirmation::Questions;
 use crate::connections::{Connections, Held};
 use crate::credential::CredentialCache;
@@ -23,10 +24,14 @@ use crate::identity::IssuerName;
 use crate::metrics::Metrics;
 use crate::oauth::IssuerSettings;
 use crate::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
-use crate::server::{Server, ServerState};
+use crate::server::{PassedError, PassedListeners, Server, ServerState};
 use crate::tool::ConnectorName;
 use crate::vault::{self, Vault, VaultSettings};
 use crate::worker::Workers;
+
+mod watch;
+
+use watch::{Finding, Watch};
 
 /// Longest wait for the keys of all issuers before the first call is taken. An issuer that is down by then keeps
 /// its own people waiting, not everybody's.
@@ -104,6 +109,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// What the service manager passes cannot be listened on.
+    #[error(transparent)]
+    Passed(#[from] PassedError),
     /// The new configuration changes what only a restart can change.
     #[error("`{key}` has changed; that takes a restart")]
     NeedsRestart {
@@ -126,6 +134,8 @@ pub struct Process {
     admin_address: SocketAddr,
     drain: CancellationToken,
     at_once: CancellationToken,
+    /// Tells whoever watches files that there is another configuration.
+    reloaded: Notify,
     serving: Mutex<Option<JoinHandle<usize>>>,
     /// What calls run on. Exchanges that nobody waits for any more run there as well, so it ends last.
     _workers: Arc<Workers>,
@@ -141,6 +151,9 @@ struct Current {
     held: Option<Arc<Held>>,
     /// Trails of earlier configurations. Calls that began under them are recorded there.
     earlier_trails: Vec<AuditLog>,
+    watch: Watch,
+    /// `None`: files are not watched.
+    look_every: Option<Duration>,
 }
 
 impl Process {
@@ -150,7 +163,22 @@ impl Process {
     ///
     /// [`StartError`] when it cannot.
     pub async fn start(path: &Path, environment: Environment) -> Result<(Self, Vec<Fault>), StartError> {
-        let Loaded { config, warnings, digest } = config::load(path, &*environment)?;
+        Self::start_on(path, environment, PassedListeners::default()).await
+    }
+
+    /// Does the same, on the listeners that the service manager has passed, as far as it has.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] when it cannot.
+    pub async fn start_on(
+        path: &Path,
+        environment: Environment,
+        passed: PassedListeners,
+    ) -> Result<(Self, Vec<Fault>), StartError> {
+        let (loaded, sources) = config::load_with_sources(path, &*environment);
+        let Loaded { config, warnings, digest } = loaded?;
+        let held_listeners = passed.held(&config.server)?;
         let metrics = Arc::<Metrics>::default();
         let audit_settings = config.audit.clone();
         let shared = Shared {
@@ -177,6 +205,8 @@ impl Process {
             audit_file: audit_settings.file.clone(),
             shared: shared.clone(),
             earlier_trails: Vec::new(),
+            watch: Watch::new(sources),
+            look_every: config.look_every,
         };
         let gateway = Arc::new(build(config, shared, held, None).await?);
         let state = Arc::new(ServerState::new(gateway, &server_settings, Arc::clone(&metrics)));
@@ -186,7 +216,7 @@ impl Process {
             source,
         };
         let workers = Arc::new(Workers::start().map_err(StartError::Workers)?);
-        let server = Server::bind(&server_settings, Arc::clone(&state), Arc::clone(&workers));
+        let server = Server::bind(&server_settings, held_listeners, Arc::clone(&state), Arc::clone(&workers));
         let server = server.await.map_err(bind)?;
         let agent_address = server.agent_address().map_err(|error| bind(("listen", error)))?;
         let admin_address = server.admin_address().map_err(|error| bind(("admin", error)))?;
@@ -204,6 +234,7 @@ impl Process {
             admin_address,
             drain,
             at_once,
+            reloaded: Notify::new(),
             serving: Mutex::new(Some(serving)),
             _workers: workers,
         };
@@ -254,7 +285,71 @@ impl Process {
     ///
     /// [`StartError`] says what is wrong with the new configuration.
     pub async fn reload(&self) -> Result<Vec<Fault>, StartError> {
-        let reloaded = self.try_reload().await;
+        let mut current = self.current.lock().await;
+        let read = config::load_with_sources(&self.path, &*self.environment);
+        self.settle(&mut current, read).await
+    }
+
+    /// Reloads whenever something else is in the configuration file, or in one that it names, until the gateway drains. What was
+    /// wrong is logged; the configuration that is there serves on.
+    pub async fn watch(&self) {
+        let watching = async {
+            loop {
+                let look_every = self.current.lock().await.look_every;
+                let pause = async {
+                    match look_every {
+                        Some(pause) => tokio::time::sleep(pause).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = pause => self.look().await,
+                    // The next pause may be another one.
+                    () = self.reloaded.notified() => {}
+                }
+            }
+        };
+        // A reload that waits for keys, or for a disk, does not keep anybody from stopping.
+        tokio::select! {
+            () = self.drain.cancelled() => {}
+            () = watching => {}
+        }
+    }
+
+    /// Looks once whether files have changed, and takes what is in them when the look before has found the same.
+    async fn look(&self) {
+        // Whoever has the files read meanwhile waits, and then reads what is newer.
+        let mut current = self.current.lock().await;
+        let (settled, path) = (current.watch.settled().clone(), self.path.clone());
+        let environment = Arc::clone(&self.environment);
+        // Apart from calls: files may be large, and disks slow.
+        let read = tokio::task::spawn_blocking(move || {
+            settled.have_changed().then(|| config::load_with_sources(&path, &*environment))
+        });
+        let Ok(Some((loaded, sources))) = read.await else {
+            current.watch.nothing_new();
+            return;
+        };
+        let may_pass = loaded.as_ref().is_err_and(LoadError::passes_when_swapped);
+        if current.watch.found(&sources, may_pass, Instant::now()) == Finding::Unfinished {
+            return;
+        }
+        for warning in self.settle(&mut current, (loaded, sources)).await.unwrap_or_default() {
+            tracing::warn!(%warning, "Configuration warning");
+        }
+    }
+
+    /// Takes what was read, or says what is wrong with it.
+    async fn settle(
+        &self,
+        current: &mut Current,
+        (loaded, sources): (Result<Loaded, LoadError>, Sources),
+    ) -> Result<Vec<Fault>, StartError> {
+        current.watch.settle(sources);
+        let reloaded = match loaded {
+            Ok(loaded) => self.take(current, loaded).await,
+            Err(error) => Err(error.into()),
+        };
         self.metrics.set_reload_success(reloaded.is_ok());
         match &reloaded {
             Ok(_) => tracing::info!("Configuration reloaded"),
@@ -265,12 +360,12 @@ impl Process {
         reloaded
     }
 
-    async fn try_reload(&self) -> Result<Vec<Fault>, StartError> {
-        let mut current = self.current.lock().await;
+    /// Swaps a configuration in.
+    async fn take(&self, current: &mut Current, loaded: Loaded) -> Result<Vec<Fault>, StartError> {
         if self.drain.is_cancelled() {
             return Err(StartError::Stopping);
         }
-        let Loaded { config, warnings, digest } = config::load(&self.path, &*self.environment)?;
+        let Loaded { config, warnings, digest } = loaded;
         if config.server.listen != current.listen {
             return Err(StartError::NeedsRestart { key: "listen" });
         }
@@ -280,6 +375,7 @@ impl Process {
         if !is_same_vault(current.held.as_deref(), config.vault.as_ref()) {
             return Err(StartError::NeedsRestart { key: "vault" });
         }
+        let look_every = config.look_every;
         let previous = self.state.gateway();
         let mut shared = current.shared.clone();
         let (audit, server_settings) = (config.audit.clone(), config.server.clone());
@@ -308,6 +404,8 @@ impl Process {
         shared.audit.keep_by(audit.clone());
         shared.audit.mark(Happening::Reloaded { configuration: digest });
         current.audit_file = audit.file;
+        current.look_every = look_every;
+        self.reloaded.notify_one();
         current.shared = shared;
         Ok(warnings)
     }

@@ -323,7 +323,9 @@ impl Writer {
         let should = before.wall + now.monotonic.duration_since(before.monotonic);
         if now.wall.abs_diff(should) > CLOCK_STEP {
             let by = i64::try_from(now.wall.abs_diff(should).as_millis()).unwrap_or(i64::MAX);
-            self.mark(Happening::ClockStepped { by_ms: if now.wall < should { -by } else { by } });
+            let by_ms = if now.wall < should { -by } else { by };
+            tracing::warn!(by_ms, "Wall clock was set");
+            self.mark(Happening::ClockStepped { by_ms });
         }
         // What goes wrong is in the log, and tried again.
         let _ = self.follow_file();

@@ -1,6 +1,10 @@
 //! A place in the file, as the checks walk through it.
 
 use std::fmt;
+use std::io;
+use std::path::Path;
+
+use zeroize::Zeroizing;
 
 use super::document::{Lost, Node, Value};
 use super::fault::{NamedText, Report, Severity, Span};
@@ -105,6 +109,19 @@ impl<'a> At<'a> {
     /// Notes a fault of the text here, and shows the text.
     pub fn fault_found(&self, message: impl fmt::Display) {
         self.fault(format_args!("{message} (found {})", self.written()));
+    }
+
+    /// Notes a fault that passes by itself where files are swapped one after the other, and shows the text.
+    pub fn fault_while_swapped(&self, message: impl fmt::Display) {
+        if !self.hushed {
+            let message = format!("{message} (found {})", self.written());
+            self.report.note_while_swapped(self.span, &self.path, message);
+        }
+    }
+
+    /// Notes what was read of a file that is named here.
+    pub fn note_source(&self, path: &Path, bytes_max: usize, read: &io::Result<Zeroizing<Vec<u8>>>) {
+        self.report.note_source(path, bytes_max, read);
     }
 
     /// Notes what someone should look at.

@@ -3,7 +3,13 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::sources::Sources;
 
 /// Widest piece of a source line that is shown around a fault.
 const SOURCE_CHARS_MAX: usize = 120;
@@ -23,6 +29,7 @@ pub struct Fault {
     source: String,
     /// Whether it is in a file that the configuration names, and not in the configuration itself.
     in_named_file: bool,
+    passes_when_swapped: bool,
 }
 
 /// Whether the gateway can run regardless.
@@ -67,6 +74,11 @@ impl Fault {
     /// The place in the file: `policy.allow[0].tools[1]`. Empty for the whole file.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Whether it passes by itself when the other one of two files is swapped, too: a certificate, and its key.
+    pub fn passes_when_swapped(&self) -> bool {
+        self.passes_when_swapped
     }
 
     /// What is wrong, and what to write instead.
@@ -180,6 +192,7 @@ fn clean(text: &str) -> String {
 pub(super) struct Report {
     notes: RefCell<Vec<Note>>,
     hidden: RefCell<Vec<Span>>,
+    sources: RefCell<Sources>,
 }
 
 struct Note {
@@ -189,6 +202,7 @@ struct Note {
     message: String,
     /// `None`: in the configuration itself.
     file: Option<NamedText>,
+    passes_when_swapped: bool,
 }
 
 /// A file that the configuration names, with what is in it.
@@ -208,14 +222,40 @@ impl Note {
 
 impl Report {
     pub fn note(&self, severity: Severity, span: Span, path: &str, message: impl fmt::Display) {
-        let note = Note { severity, span, path: path.to_owned(), message: message.to_string(), file: None };
+        let (path, message) = (path.to_owned(), message.to_string());
+        let note = Note { severity, span, path, message, file: None, passes_when_swapped: false };
         self.notes.borrow_mut().push(note);
+    }
+
+    /// Notes a fault that passes by itself where files are swapped one after the other.
+    pub fn note_while_swapped(&self, span: Span, path: &str, message: String) {
+        let (severity, path) = (Severity::Error, path.to_owned());
+        let note = Note { severity, span, path, message, file: None, passes_when_swapped: true };
+        self.notes.borrow_mut().push(note);
+    }
+
+    /// Notes what was read of a file.
+    pub fn note_source(&self, path: &Path, bytes_max: usize, read: &io::Result<Zeroizing<Vec<u8>>>) {
+        self.sources.borrow_mut().note(path, bytes_max, read);
+    }
+
+    /// The files that were read.
+    pub fn sources(&self) -> Sources {
+        self.sources.borrow().clone()
     }
 
     /// Notes something about a file that the configuration names.
     pub fn note_in(&self, file: &NamedText, severity: Severity, span: Span, message: impl fmt::Display) {
         let (path, message) = (String::new(), message.to_string());
-        self.notes.borrow_mut().push(Note { severity, span, path, message, file: Some(file.clone()) });
+        let file = Some(file.clone());
+        self.notes.borrow_mut().push(Note {
+            severity,
+            span,
+            path,
+            message,
+            file,
+            passes_when_swapped: false,
+        });
     }
 
     /// Keeps a stretch of the file out of all pictures: it may be a secret in the wrong place.
@@ -251,6 +291,7 @@ impl Report {
                 message: note.message,
                 source: source.unwrap_or_default(),
                 in_named_file,
+                passes_when_swapped: note.passes_when_swapped,
             }
         });
         faults.partition(|fault| fault.severity == Severity::Error)
@@ -283,6 +324,7 @@ mod tests {
             message: "must be https (found \"http://login.example\")".to_owned(),
             source: source.to_owned(),
             in_named_file: false,
+            passes_when_swapped: false,
         }
     }
 

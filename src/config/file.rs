@@ -66,6 +66,8 @@ pub struct File {
     /// File with the bearer token by which someone on another machine may have a person forgotten at the admin
     /// endpoints. Without it, only this machine may.
     pub admin_token_file: Option<String>,
+    /// When files are read again: this one, and those that it names.
+    pub reload: Option<Reload>,
     /// How long the gateway waits for agents, and how long they may have it wait.
     pub timeouts: Option<Timeouts>,
     /// How much agents may have open, and how much they may send at once.
@@ -87,6 +89,18 @@ pub struct File {
     /// Where the record of every call goes.
     #[schemars(required)]
     pub audit: Option<Audit>,
+}
+
+/// When files are read again. SIGHUP always has them read at once.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reload {
+    /// Whether the gateway reads its configuration again, with all that it names, once something else is in one of the files:
+    /// certificates, keys, secrets, policies, descriptions of APIs. What two looks in a row find is taken. Default: true.
+    pub on_change: Option<bool>,
+    /// How often it looks, at least every `100ms`. Default: `5s`.
+    #[schemars(regex(pattern = DURATION))]
+    pub every: Option<String>,
 }
 
 /// A certificate and its key.

@@ -13,6 +13,7 @@ mod nearest;
 mod resolve;
 mod schema;
 mod shape;
+mod sources;
 mod summary;
 mod table;
 #[cfg(test)]
@@ -24,11 +25,15 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use zeroize::Zeroizing;
 
 pub use fault::{Fault, Severity};
 #[cfg(any(fuzzing, test))]
 pub(crate) use resolve::openapi_tools;
 pub use schema::schema;
+pub use sources::Sources;
 pub use summary::{catalog, summary, tools};
 pub use table::{Cell, table};
 #[cfg(feature = "cedar")]
@@ -66,6 +71,8 @@ pub struct Config {
     pub audit: crate::audit::AuditSettings,
     /// What records may say of people.
     pub privacy: std::sync::Arc<crate::audit::Privacy>,
+    /// How often it is looked whether something else is in the file, or in one that it names. `None`: never.
+    pub look_every: Option<Duration>,
 }
 
 /// A person, as an operator names them: by the issuer or the tenant that the configuration has.
@@ -113,6 +120,14 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// Whether it passes by itself when somebody who swaps files one after the other is done.
+    pub fn passes_when_swapped(&self) -> bool {
+        match self {
+            Self::Unreadable { .. } => false,
+            Self::Faulty { faults, .. } => faults.iter().all(Fault::passes_when_swapped),
+        }
+    }
+
     /// The error for a terminal: each fault with its source line, and then their number.
     pub fn render(&self, colour: bool) -> String {
         match self {
@@ -139,6 +154,14 @@ impl LoadError {
 ///
 /// [`LoadError`] holds every fault of the file.
 pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, LoadError> {
+    load_with(path, environment, false).0
+}
+
+/// Does the same, and tells which files were read, also those of a configuration that cannot be used.
+pub fn load_with_sources(
+    path: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> (Result<Loaded, LoadError>, Sources) {
     load_with(path, environment, false)
 }
 
@@ -146,16 +169,29 @@ fn load_with(
     path: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
     without_cedar: bool,
-) -> Result<Loaded, LoadError> {
-    let unreadable = |source| LoadError::Unreadable { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    file.take(document::FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+) -> (Result<Loaded, LoadError>, Sources) {
+    let mut own = Sources::default();
+    let text = read_own(path);
+    // What comes out of a pipe is there once.
+    if !std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        own.note(path, document::FILE_BYTES_MAX, &text);
+    }
+    let bytes = match text {
+        Ok(bytes) => bytes,
+        Err(source) => return (Err(LoadError::Unreadable { path: path.to_owned(), source }), own),
+    };
     let surroundings = Surroundings { environment, now: Now::read().unix_seconds(), without_cedar };
-    read(&path.display().to_string(), &bytes, &surroundings)
+    let (loaded, named) = read(&path.display().to_string(), &bytes, &surroundings);
+    (loaded, own.and(named))
 }
 
-fn read(name: &str, bytes: &[u8], surroundings: &Surroundings<'_>) -> Result<Loaded, LoadError> {
+fn read_own(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::default();
+    File::open(path)?.take(document::FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn read(name: &str, bytes: &[u8], surroundings: &Surroundings<'_>) -> (Result<Loaded, LoadError>, Sources) {
     let report = Report::default();
     let text = read_text(bytes, &report);
     let config = text.and_then(|text| {
@@ -171,12 +207,13 @@ fn read(name: &str, bytes: &[u8], surroundings: &Surroundings<'_>) -> Result<Loa
             "cannot be used, and nobody noted why: please report this",
         );
     }
-    let sound = !report.has_errors();
+    let (sound, sources) = (!report.has_errors(), report.sources());
     let (faults, warnings) = report.finish(name, text.unwrap_or_default());
-    match config {
+    let loaded = match config {
         Some(config) if sound => Ok(Loaded { config, warnings, digest: Hex(&sha256(bytes)).to_string() }),
         Some(_) | None => Err(LoadError::Faulty { faults, warnings }),
-    }
+    };
+    (loaded, sources)
 }
 
 fn read_text<'a>(bytes: &'a [u8], report: &Report) -> Option<&'a str> {

@@ -17,7 +17,7 @@ use crate::policy::cedar::{KnownConnector, Vocabulary};
 /// [`LoadError`] holds every other fault of the file.
 pub fn policy_schema(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<String, LoadError> {
     let Loaded { config: Config { issuers, connectors, .. }, .. } =
-        super::load_with(path, environment, true)?;
+        super::load_with(path, environment, true).0?;
     Ok(vocabulary(&issuers, &connectors).schema())
 }
 

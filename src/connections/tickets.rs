@@ -321,6 +321,17 @@ mod tests {
     }
 
     #[test]
+    fn a_ticket_is_over_in_time_whatever_the_wall_clock_says() {
+        let (tickets, now) = (Tickets::default(), Now::read());
+        let id = ask(&tickets, &wanted("ada", "planner", "crm", "list"), now);
+        let hour = Duration::from_secs(3_600);
+        for wall in [now.wall + hour, now.wall - hour] {
+            assert!(tickets.get(&id, Now { wall, ..now }).is_some());
+            assert!(tickets.get(&id, Now { wall, ..now.after(TICKET_LIFETIME) }).is_none());
+        }
+    }
+
+    #[test]
     fn a_ticket_names_so_many_tools_and_no_more() {
         let (tickets, now) = (Tickets::default(), Now::read());
         let asked = |n: usize| ask(&tickets, &wanted("ada", "planner", "crm", &format!("tool-{n}")), now);

@@ -91,6 +91,22 @@ mod tests {
     }
 
     #[test]
+    fn the_wall_clock_has_no_part_in_it() {
+        let asked = Now::read();
+        let key = crate::credential::key::tests::fields().key();
+        let life = Life::new(Some(Duration::from_secs(600)), &key, asked);
+        let set = |now: Now, wall: Duration| Now { wall, ..now };
+        let hour = Duration::from_secs(3_600);
+        let (last, late) = (asked.after(Duration::from_secs(569)), asked.after(Duration::from_secs(570)));
+        for step in [|wall: Duration, by| wall + by, |wall: Duration, by| wall - by] {
+            assert!(life.is_reusable(set(last, step(last.wall, hour))));
+            assert!(!life.is_reusable(set(late, step(late.wall, hour))));
+            assert!(!life.is_to_be_renewed(set(asked, step(asked.wall, hour))));
+        }
+        assert!(life.is_to_be_renewed(set(last, Duration::ZERO)));
+    }
+
+    #[test]
     fn a_token_is_reused_for_its_own_life_capped_less_a_margin() {
         check_reuse(3600, 600, 570);
         check_reuse(300, 600, 270);

@@ -220,7 +220,7 @@ fn check_audience(reader: Reader<'_>, settings: &IssuerSettings) -> Result<(), C
 fn check_times(reader: Reader<'_>, settings: &IssuerSettings, now: Now) -> Result<u64, ClaimsError> {
     let seconds = now.unix_seconds();
     let expires_at = reader.time("exp")?.ok_or(ClaimsError::Missing("exp"))?;
-    if expires_at.saturating_add(CLOCK_SKEW_SECONDS) <= seconds {
+    if expires_at.saturating_add(CLOCK_SKEW_SECONDS) <= now.latest_unix_seconds() {
         return Err(ClaimsError::Expired);
     }
     let not_before = reader.time("nbf")?;
@@ -470,7 +470,7 @@ mod tests {
     }
 
     fn run(settings: &IssuerSettings, claims: &Value) -> Result<VerifiedClaims, ClaimsError> {
-        let now = Now { wall: Duration::from_secs(NOW), monotonic: Instant::now() };
+        let now = Now::new(Duration::from_secs(NOW), Instant::now());
         check(claims.as_object().expect("an object of the test"), settings, now)
     }
 
@@ -702,6 +702,23 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_has_expired_stays_so_when_the_wall_clock_is_set_back() {
+        let began = Now::new(Duration::from_secs(NOW), Instant::now());
+        let run = |now: Now| check(entra_claims().as_object().expect("an object"), &entra(), now).map(drop);
+        let late = began.after(Duration::from_secs(300 + CLOCK_SKEW_SECONDS));
+        assert_eq!(run(late), Err(ClaimsError::Expired));
+        for back in [60, 3_600, NOW] {
+            let set_back = Now { wall: late.wall.saturating_sub(Duration::from_secs(back)), ..late };
+            assert_eq!(run(set_back), Err(ClaimsError::Expired), "{back} s");
+        }
+        let back = Now { wall: began.wall - Duration::from_secs(3_600), ..began };
+        assert_eq!(run(back), Err(ClaimsError::NotYetValid), "what begins goes by the wall clock alone");
+        let forward = Now { wall: began.wall + Duration::from_secs(3_600), ..began };
+        assert_eq!(run(forward), Err(ClaimsError::Expired));
+        assert_eq!(run(began), Ok(()));
+    }
+
+    #[test]
     fn a_persons_id_token_with_roles_is_no_applications() {
         // Entra puts the roles of a person into ID tokens as well, which name no agent and have no scopes.
         let mut id_token = entra_claims();
@@ -709,7 +726,7 @@ mod tests {
         for name in ["scp", "azp"] {
             id_token.as_object_mut().expect("an object of the test").remove(name);
         }
-        let now = Now { wall: Duration::from_secs(NOW), monotonic: Instant::now() };
+        let now = Now::new(Duration::from_secs(NOW), Instant::now());
         let alone = |claims: &Value| {
             check_agent_alone(claims.as_object().expect("an object"), &entra(), now).map(drop)
         };

@@ -78,9 +78,10 @@ pub fn life_left(token: &str, now: Now) -> Result<Option<Duration>, &'static str
     let Some(expires_at) = claims.and_then(|claims| numeric_date(claims.get("exp")?)) else {
         return Ok(None);
     };
-    match expires_at.saturating_add(CLOCK_SKEW_SECONDS) <= now.unix_seconds() {
+    let seconds = now.latest_unix_seconds();
+    match expires_at.saturating_add(CLOCK_SKEW_SECONDS) <= seconds {
         true => Err("its token has expired"),
-        false => Ok(Some(Duration::from_secs(expires_at.saturating_sub(now.unix_seconds())))),
+        false => Ok(Some(Duration::from_secs(expires_at.saturating_sub(seconds)))),
     }
 }
 
@@ -251,6 +252,10 @@ mod tests {
             assert_eq!(left(unreadable), Ok(None));
         }
         assert_eq!(life_left("opaque", now), Ok(None));
+        // The wall clock is set back by an hour, and the token lives no longer for it.
+        let set_back = Now { wall: now.wall - Duration::from_secs(3_600), ..now };
+        let left = life_left(&jwt(json!({ "exp": now.unix_seconds() + 90 })), set_back);
+        assert!(left.is_ok_and(|left| left.is_some_and(|left| left <= Duration::from_secs(91))));
     }
 
     #[test]

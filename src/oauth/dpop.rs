@@ -122,7 +122,7 @@ impl ProofChecker {
         let made_at = claims.get("iat").and_then(numeric_date).ok_or(ProofError::Missing("iat"))?;
         let seconds = now.unix_seconds();
         if made_at > seconds.saturating_add(CLOCK_SKEW_SECONDS)
-            || seconds > made_at.saturating_add(PROOF_AGE_SECONDS_MAX + CLOCK_SKEW_SECONDS)
+            || now.latest_unix_seconds() > made_at.saturating_add(PROOF_AGE_SECONDS_MAX + CLOCK_SKEW_SECONDS)
         {
             return Err(ProofError::OutOfTime);
         }
@@ -212,7 +212,7 @@ mod tests {
     const NOW: u64 = 1_800_000_000;
 
     fn now() -> Now {
-        Now { wall: Duration::from_secs(NOW), monotonic: Instant::now() }
+        Now::new(Duration::from_secs(NOW), Instant::now())
     }
 
     /// An agent's key.
@@ -309,6 +309,20 @@ mod tests {
         check_claim("iat", json!("1800000000"), Err(Missing("iat")));
         check_claim("jti", json!(7), Err(Missing("jti")));
         check_claim("jti", json!("j".repeat(300)), Err(Malformed("`jti` is too long")));
+    }
+
+    #[test]
+    fn a_proof_that_was_used_is_not_good_again_when_the_wall_clock_is_set_back() {
+        let (checker, holder) = (checker(false), Holder::new());
+        let proof = holder.sign(&holder.header(), &claims());
+        let key = holder.thumbprint();
+        let expected =
+            ProvedRequest { method: &Method::GET, path: "/mail/me", token: "the-token", key: &key };
+        checker.check(&proof, &expected, now()).expect("a good proof");
+        // By then nobody remembers that it was used.
+        let an_hour = Duration::from_secs(3_600);
+        let set_back = Now { wall: Duration::from_secs(NOW), ..now().after(an_hour) };
+        assert_eq!(checker.check(&proof, &expected, set_back), Err(ProofError::OutOfTime));
     }
 
     #[track_caller]

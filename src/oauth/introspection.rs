@@ -110,6 +110,6 @@ async fn ask(
 /// RFC 7662 section 2.2 requires nothing but `active`. Who answers is who was asked; an end that is not named is near.
 fn completed(mut members: Map<String, Value>, server: &AuthorizationServer, now: Now) -> Map<String, Value> {
     members.entry("iss").or_insert_with(|| server.settings().issuer.as_str().into());
-    members.entry("exp").or_insert_with(|| (now.unix_seconds() + ACTIVE_FOR.as_secs()).into());
+    members.entry("exp").or_insert_with(|| (now.latest_unix_seconds() + ACTIVE_FOR.as_secs()).into());
     members
 }

@@ -450,7 +450,9 @@ fn check_sign_in(required: &RequiredSignIn, caller: &Caller, now: Now) -> Result
     let strong_enough = acr.is_empty() || passed.acr.as_ref().is_some_and(|passed| acr.contains(passed));
     // A token that does not say when its person signed in cannot tell, and cannot tell means no.
     let recent_enough = max_age.is_none_or(|max_age| {
-        caller.authenticated_at().is_some_and(|at| now.unix_seconds().saturating_sub(at) <= max_age.as_secs())
+        caller
+            .authenticated_at()
+            .is_some_and(|at| now.latest_unix_seconds().saturating_sub(at) <= max_age.as_secs())
     });
     match strong_enough && recent_enough {
         true => Ok(()),

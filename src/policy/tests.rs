@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 const NOW: u64 = 1_800_000_000;
 
 fn now() -> Now {
-    Now { wall: Duration::from_secs(NOW), monotonic: Instant::now() }
+    Now::new(Duration::from_secs(NOW), Instant::now())
 }
 
 fn caller(subject: &str, actor: Option<&str>, groups: &[&str], roles: &[&str]) -> Arc<Caller> {

@@ -1,13 +1,17 @@
 //! Whether a connection has calls under way: one that has none is not kept for long.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http_body::{Body, Frame, SizeHint};
+use tokio::sync::Notify;
 use tokio::time::Instant;
+
+/// How long an agent on HTTP/1 may take to send what it was about to send when it would be told that its connection goes.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// The calls of one connection.
 pub struct Activity {
@@ -15,6 +19,9 @@ pub struct Activity {
     begun: AtomicU64,
     /// When something last happened that was no call.
     last: Mutex<Instant>,
+    is_http2: AtomicBool,
+    /// Wakes whoever waits to tell the agent that its connection goes.
+    spoken: Notify,
 }
 
 /// A call under way, to the end of its answer.
@@ -24,7 +31,13 @@ impl Activity {
     /// Of a connection that has just come.
     pub fn new() -> Arc<Self> {
         let last = Mutex::new(Instant::now());
-        Arc::new(Self { running: AtomicUsize::new(0), begun: AtomicU64::new(0), last })
+        Arc::new(Self {
+            running: AtomicUsize::new(0),
+            begun: AtomicU64::new(0),
+            last,
+            is_http2: AtomicBool::new(false),
+            spoken: Notify::new(),
+        })
     }
 
     /// A call begins.
@@ -47,6 +60,30 @@ impl Activity {
     /// The agent has something to say.
     pub fn heard(&self) {
         *self.last() = Instant::now();
+    }
+
+    /// The agent speaks HTTP/2.
+    pub fn speaks_http2(&self) {
+        self.is_http2.store(true, Ordering::Relaxed);
+        self.spoken.notify_one();
+    }
+
+    /// A call has begun on a connection that is to go.
+    pub fn spoke(&self) {
+        self.spoken.notify_one();
+    }
+
+    /// Ends when the agent can be told that its connection goes, and loses nothing by it: at once over HTTP/2, where that names the
+    /// calls that are answered still, and where there is a call, with whose answer it is said. Over HTTP/1 it is said by closing, which
+    /// may cross with a call that is on its way: so there is a moment for that.
+    pub async fn lingers(&self) {
+        let spoken = async {
+            while self.is_idle() && !self.is_http2.load(Ordering::Relaxed) {
+                self.spoken.notified().await;
+            }
+        };
+        // Nobody has anything to say.
+        let _ = tokio::time::timeout(LINGER, spoken).await;
     }
 
     /// Ends when there has been no call for so long.
@@ -124,6 +161,26 @@ mod tests {
         }
         activity.idle_for(IDLE).await;
         assert!((10 * IDLE + IDLE..12 * IDLE).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_goes_lingers_until_there_is_a_call_or_nothing_comes() {
+        let (activity, begun) = (Activity::new(), Instant::now());
+        activity.lingers().await;
+        assert_eq!(begun.elapsed(), LINGER, "nobody spoke");
+        let late = async {
+            tokio::time::sleep(LINGER / 2).await;
+            let call = activity.begin();
+            activity.spoke();
+            call
+        };
+        let ((), call) = tokio::join!(activity.lingers(), late);
+        assert_eq!(begun.elapsed(), LINGER + LINGER / 2, "with the call");
+        activity.lingers().await;
+        drop(call);
+        activity.speaks_http2();
+        activity.lingers().await;
+        assert_eq!(begun.elapsed(), LINGER + LINGER / 2, "at once");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,12 +1,15 @@
 //! One connection from an agent: TLS, then HTTP/1.1 or HTTP/2, then each request to the gateway.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use http::HeaderValue;
+use http::header::CONNECTION;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -43,7 +46,12 @@ pub async fn serve(stream: TcpStream, address: SocketAddr, state: Arc<ServerStat
         }
         Some(tls) => {
             let handshake = TlsAcceptor::from(tls).accept(stream);
-            match tokio::time::timeout(bounds.handshake_timeout, handshake).await {
+            let handshake = tokio::time::timeout(bounds.handshake_timeout, handshake);
+            let handshake = tokio::select! {
+                done = handshake => done,
+                () = stop.cut.cancelled() => Ok(Err(io::ErrorKind::ConnectionAborted.into())),
+            };
+            match handshake {
                 Ok(Ok(stream)) => {
                     let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
                     let certificate = shown.map(|certificate| sha256(certificate));
@@ -65,8 +73,17 @@ where
     let (readers, activity) = (Arc::new(Readers::default()), Activity::new());
     let service = service_fn(|request: http::Request<Incoming>| {
         let (gateway, readers, call) = (state.gateway(), Arc::clone(&readers), activity.begin());
+        let state = Arc::clone(state);
+        if state.is_draining() {
+            activity.spoke();
+        }
         async move {
-            let response = gateway.handle(request, peer, &readers).await;
+            let is_http1 = request.version() < http::Version::HTTP_2;
+            let mut response = gateway.handle(request, peer, &readers).await;
+            // So that the agent sends nothing more on a connection that is about to be closed.
+            if is_http1 && state.is_draining() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok::<_, Infallible>(response.map(|body| GuardedBody::new(body, call)))
         }
     });
@@ -78,7 +95,8 @@ where
     let mut watches = FuturesUnordered::<BoxFuture<'_, Over>>::new();
     watches.push(Box::pin(async {
         tokio::select! {
-            () = stop.finish.cancelled() => {}
+            () = async { stop.finish.cancelled().await; activity.lingers().await } => {}
+            () = stop.cut.cancelled() => {}
             () = activity.idle_for(bounds.idle_timeout) => {}
         }
         Over::Finish

@@ -61,7 +61,10 @@ impl<S> Deadlines<S> {
                 return;
             }
             self.stage = match is_preface {
-                true => Stage::Http2,
+                true => {
+                    self.activity.speaks_http2();
+                    Stage::Http2
+                }
                 false => Stage::Http1 { head: None, calls: 0 },
             };
         }

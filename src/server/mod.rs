@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use futures_util::FutureExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,11 +25,13 @@ mod connection;
 mod connection_limit;
 mod deadlines;
 mod forget;
+mod passed;
 
 #[cfg(any(fuzzing, test))]
 pub(crate) use connection::serve_in_memory;
 
 pub use bounds::ConnectionBounds;
+pub use passed::{HeldListeners, PassedError, PassedListeners};
 
 use connection_limit::{ConnectionLimit, ConnectionPermit};
 
@@ -104,6 +108,8 @@ impl ServerState {
 /// The two listeners, bound.
 pub struct Server {
     agents: TcpListener,
+    /// Whether somebody else listens there as well: the service manager.
+    agents_are_held: bool,
     admin: TcpListener,
     state: Arc<ServerState>,
     workers: Arc<Workers>,
@@ -121,22 +127,31 @@ struct Stop {
 }
 
 impl Server {
-    /// Binds both listeners. Connections of agents go to `workers`.
+    /// Binds both listeners, except those that are held already. Connections of agents go to `workers`.
     ///
     /// # Errors
     ///
     /// The key of the configuration whose address cannot be bound, and why.
     pub async fn bind(
         settings: &ServerSettings,
+        held: HeldListeners,
         state: Arc<ServerState>,
         workers: Arc<Workers>,
     ) -> Result<Self, (&'static str, io::Error)> {
-        let bind = async |key: &'static str, address: SocketAddr| {
-            TcpListener::bind(address).await.map_err(|error| (key, error))
+        let bind = async |key: &'static str, held: Option<std::net::TcpListener>, address: SocketAddr| {
+            let listener = match held {
+                Some(held) => {
+                    tracing::info!(key, %address, "Listening on what the service manager passed");
+                    held.set_nonblocking(true).and_then(|()| TcpListener::from_std(held))
+                }
+                None => TcpListener::bind(address).await,
+            };
+            listener.map_err(|error| (key, error))
         };
         Ok(Self {
-            agents: bind("listen", settings.listen).await?,
-            admin: bind("admin", settings.admin).await?,
+            agents_are_held: held.agents.is_some(),
+            agents: bind("listen", held.agents, settings.listen).await?,
+            admin: bind("admin", held.admin, settings.admin).await?,
             state,
             workers,
             stop: Stop::default(),
@@ -167,16 +182,8 @@ impl Server {
     /// connections were cut.
     pub async fn serve(self, drain: CancellationToken, at_once: CancellationToken) -> usize {
         let admin = tokio::spawn(admin::serve(self.admin, Arc::clone(&self.state)));
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = drain.cancelled() => break,
-                accepted = accept(&self.agents, &self.state.connection_limit) => accepted,
-            };
-            let Some((stream, address, permit)) = accepted else { continue };
+        let hand_over = |stream: io::Result<std::net::TcpStream>, address, permit: ConnectionPermit| {
             let (state, stop) = (Arc::clone(&self.state), self.stop.clone());
-            // It leaves this runtime's reactor, and joins its worker's.
-            let stream = stream.into_std();
             self.workers.spawn(self.connections.track_future(async move {
                 match stream.and_then(TcpStream::from_std) {
                     Ok(stream) => connection::serve(stream, address, state, stop).await,
@@ -184,8 +191,23 @@ impl Server {
                 }
                 drop(permit);
             }));
+        };
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = drain.cancelled() => break,
+                accepted = accept(&self.agents, &self.state.connection_limit) => accepted,
+            };
+            let Some((stream, address, permit)) = accepted else { continue };
+            // It leaves this runtime's reactor, and joins its worker's.
+            hand_over(stream.into_std(), address, permit);
         }
         self.state.draining.store(true, Ordering::Relaxed);
+        // What comes to a listener that is held elsewhere waits there for the next gateway.
+        if !self.agents_are_held {
+            // That there are no more is no trouble, and whatever else it says cannot be helped.
+            let _ = last_ones(&self.agents, &self.state.connection_limit, &hand_over);
+        }
         // Nobody connects any more; those who are connected finish what they have begun.
         drop(self.agents);
         self.stop.finish.cancel();
@@ -205,6 +227,22 @@ impl Server {
         admin.abort();
         cut
     }
+}
+
+/// The connections that have come by now, as far as there is room: closing the listener would break them off. The system itself is
+/// asked, and not the reactor, which may not have heard of them yet.
+fn last_ones(
+    listener: &TcpListener,
+    limit: &Arc<ConnectionLimit>,
+    mut hand_over: impl FnMut(io::Result<std::net::TcpStream>, SocketAddr, ConnectionPermit),
+) -> io::Result<()> {
+    let listener = std::net::TcpListener::from(listener.as_fd().try_clone_to_owned()?);
+    while let Some(permit) = limit.acquire().now_or_never() {
+        // It ends with an error once nobody is left.
+        let (stream, address) = listener.accept()?;
+        hand_over(stream.set_nonblocking(true).map(|()| stream), address, permit);
+    }
+    Ok(())
 }
 
 /// Ends the connections that are left, and waits until their calls have been recorded.

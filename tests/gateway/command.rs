@@ -10,7 +10,7 @@ use futures_util::stream;
 
 use crate::bed::{Setup, TestBed};
 
-fn program() -> Command {
+pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_obo-gateway"));
     command.env_remove("OBO_GATEWAY_CONFIG").env_remove("OBO_GATEWAY_LOG");
     command
@@ -20,7 +20,7 @@ fn run(arguments: &[&str]) -> Output {
     program().args(arguments).output().expect("the program runs")
 }
 
-fn text_of(bytes: &[u8]) -> String {
+pub fn text_of(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -100,22 +100,27 @@ async fn a_bad_configuration_exits_with_64_and_all_its_faults() {
 }
 
 /// A running gateway, killed when dropped.
-struct Running {
+pub struct Running {
     child: Child,
-    address: String,
+    pub address: String,
 }
 
 impl Running {
     /// Starts one and waits until it says where it serves: off this thread, which also serves the issuer that the
     /// gateway asks for its keys first.
-    async fn start(config: &Path) -> Self {
-        let config = config.to_owned();
-        tokio::task::spawn_blocking(move || Self::start_blocking(&config)).await.expect("it starts")
+    pub async fn start(config: &Path) -> Self {
+        let mut command = program();
+        command.args(["run", "--log-format", "json", "--config", &config.display().to_string()]);
+        Self::start_by(command).await
     }
 
-    fn start_blocking(config: &Path) -> Self {
-        let mut child = program()
-            .args(["run", "--log-format", "json", "--config", &config.display().to_string()])
+    /// Does the same by a command that becomes the gateway.
+    pub async fn start_by(command: Command) -> Self {
+        tokio::task::spawn_blocking(move || Self::start_blocking(command)).await.expect("it starts")
+    }
+
+    fn start_blocking(mut command: Command) -> Self {
+        let mut child = command
             // Nothing of the environment decides where the gateway's own calls go.
             .envs(
                 ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"]
@@ -138,7 +143,7 @@ impl Running {
         Self { child, address }
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let sent =
             Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kill runs");
         assert!(sent.success());
@@ -152,7 +157,11 @@ impl Running {
             * 1_024
     }
 
-    async fn exit_code(&mut self) -> Option<i32> {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub async fn exit_code(&mut self) -> Option<i32> {
         for _ in 0..500 {
             if let Some(status) = self.child.try_wait().expect("a child") {
                 return status.code();
@@ -204,6 +213,27 @@ async fn it_serves_reloads_and_stops_by_signals() {
     let lines =
         |name: &str| std::fs::read_to_string(bed.folder.path().join(name)).expect("a trail").lines().count();
     assert!(lines("own.1.jsonl") >= 1 && lines("own.jsonl") >= 2);
+}
+
+#[tokio::test]
+async fn it_takes_a_file_that_changes_without_a_signal() {
+    let bed = Setup::default().start().await;
+    let config = bed.folder.path().join("own.yaml");
+    let text = std::fs::read_to_string(bed.config_path()).expect("a configuration");
+    let text = format!("reload: {{ every: 100ms }}\n{}", text.replace("audit.jsonl", "own.jsonl"));
+    std::fs::write(&config, &text).expect("written");
+    let mut running = Running::start(&config).await;
+    std::fs::write(&config, text.replace("path: /mail", "path: /post")).expect("written");
+    let url = format!("http://{}/post/me/messages", running.address);
+    let mut statuses = Vec::new();
+    while statuses.last() != Some(&200) && statuses.len() < 500 {
+        let call = crate::bed::client().get(&url).bearer_auth(bed.token("ada"));
+        statuses.push(call.send().await.expect("an answer").status().as_u16());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(statuses.last(), Some(&200), "{statuses:?}");
+    running.signal("-TERM");
+    assert_eq!(running.exit_code().await, Some(0), "nobody who looks keeps it from stopping");
 }
 
 #[tokio::test]

@@ -355,9 +355,17 @@ async fn a_remembered_token_is_forgotten_by_either_clock() {
     let wall_alone = Now { wall: later.wall, ..now };
     assert_eq!(verifier.verify(&token, wall_alone).await.expect_err("expired"), expired);
     verifier.verify(&token, now).await.expect("a good token");
-    // Only the monotonic clock has moved: somebody set the wall clock back. What is forgotten is checked anew.
+    // Only the monotonic clock has moved: somebody set the wall clock back. What is forgotten is checked anew, and has expired by what
+    // has passed since the process began.
     let monotonic_alone = Now { monotonic: later.monotonic, ..now };
-    verifier.verify(&token, monotonic_alone).await.expect("by the wall clock it is good");
+    assert_eq!(verifier.verify(&token, monotonic_alone).await.expect_err("expired"), expired);
+    let an_hour_back = Now { wall: later.wall - Duration::from_secs(3_600), ..later };
+    assert_eq!(verifier.verify(&token, an_hour_back).await.expect_err("expired"), expired);
+    let before_1970 = Now { wall: Duration::ZERO, ..later };
+    assert_eq!(verifier.verify(&token, before_1970).await.expect_err("expired"), expired);
+    let an_hour_forward = Now { wall: now.wall + Duration::from_secs(3_600), ..now };
+    assert_eq!(verifier.verify(&token, an_hour_forward).await.expect_err("expired"), expired);
+    verifier.verify(&token, now).await.expect("good again, as if nothing had been");
     assert_eq!(verifier.verify(&token, later).await.expect_err("expired"), expired);
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Relative names start at the working directory of the process, as most servers have it.
 
-use std::fs::{File, Metadata};
-use std::io::{self, ErrorKind, Read};
+use std::fs::Metadata;
+use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::sync::Arc;
 
 use jsonwebtoken::Algorithm;
@@ -15,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::validity::Validity;
 use crate::config::at::At;
+use crate::config::sources;
 use crate::identity::SecretToken;
 use crate::oauth::assertion::{AssertionKey, AssertionKeyError, KeyNaming};
 use crate::tls::{self, TlsIdentity};
@@ -65,7 +67,7 @@ pub fn server_tls(
             Some(Arc::new(config))
         }
         Err(rustls::Error::InconsistentKeys(_)) => {
-            key.at.fault_found("is not the key of the certificate");
+            key.at.fault_while_swapped("is not the key of the certificate");
             None
         }
         Err(rustls::Error::InvalidCertificate(_)) => {
@@ -107,7 +109,10 @@ pub fn assertion_key(
                 (AssertionKeyError::NoCertificate, Some(certificate)) => certificate.at,
                 _ => key.at,
             };
-            at.fault_found(error);
+            match error {
+                AssertionKeyError::Mismatch => at.fault_while_swapped(error),
+                _ => at.fault_found(error),
+            }
             None
         }
     }
@@ -122,7 +127,7 @@ pub fn tls_identity(certificate: NamedFile<'_>, key: NamedFile<'_>, now: u64) ->
     match TlsIdentity::new(chain, private_key?) {
         Ok(identity) => Some(identity),
         Err(rustls::Error::InconsistentKeys(_)) => {
-            key.at.fault_found("is not the key of the certificate");
+            key.at.fault_while_swapped("is not the key of the certificate");
             None
         }
         Err(error) => {
@@ -197,7 +202,10 @@ pub fn checked_secret(at: &At<'_>, text: &str) -> Option<SecretToken> {
 
 impl NamedFile<'_> {
     fn read(self, bytes_max: usize) -> Option<Zeroizing<Vec<u8>>> {
-        match read(self.path, bytes_max) {
+        let path = Path::new(self.path);
+        let read = sources::read(path, bytes_max);
+        self.at.note_source(path, bytes_max, &read);
+        match read {
             Ok(bytes) if bytes.is_empty() => {
                 self.at.fault_found("names an empty file");
                 None
@@ -265,19 +273,6 @@ impl NamedFile<'_> {
 
     #[cfg(not(unix))]
     fn warn_if_open(self) {}
-}
-
-/// Reads at most one byte more than `bytes_max`.
-fn read(path: &str, bytes_max: usize) -> io::Result<Zeroizing<Vec<u8>>> {
-    // A pipe or a device could keep us waiting for ever, so it is not even opened.
-    let length = match std::fs::metadata(path)? {
-        metadata if metadata.is_file() => usize::try_from(metadata.len()).unwrap_or(usize::MAX),
-        _ => return Err(ErrorKind::InvalidInput.into()),
-    };
-    // Room for all of it from the start: no copy of a key is left behind by growing.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(length.min(bytes_max).saturating_add(64)));
-    File::open(path)?.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 fn unreadable(error: &io::Error) -> String {

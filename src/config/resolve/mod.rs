@@ -21,6 +21,7 @@ mod pages;
 mod policy;
 mod privacy;
 mod publication;
+mod reload;
 mod resource_authorization_servers;
 mod server;
 mod sign_in;
@@ -83,6 +84,7 @@ pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> O
     if let Some(connectors) = &connectors {
         application::keep_where_used(&mut issuers.settings, connectors);
     }
+    let look_every = reload::look_every(file.reload.as_ref(), &root.key("reload"));
     let bounds = bounds::of_calls(file, root, server.as_ref().map(|server| server.bounds.headers_max));
     let (mut public, pages) = (public?, pages?);
     let links = public.public_url.as_ref().zip(pages.as_ref());
@@ -100,5 +102,6 @@ pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> O
         connections: connections?,
         audit: audit?,
         privacy: privacy?,
+        look_every: look_every?,
     })
 }

@@ -93,14 +93,14 @@ fn the_bounds_hold() {
 fn variables_cannot_add_up_to_more_than_memory() {
     let big = |name: &str| (name == "BIG").then(|| "x".repeat(200_000));
     let text = format!("{SOUND}extra: [{}]", "\"${BIG}\", ".repeat(6));
-    let error = read("gateway.yaml", text.as_bytes(), &surroundings(&big)).expect_err("too much");
+    let error = read("gateway.yaml", text.as_bytes(), &surroundings(&big)).0.expect_err("too much");
     assert!(error.to_string().contains("is more than 1048576 bytes with its variables' values"), "{error}");
 }
 
 #[test]
 fn a_file_is_utf_8_text() {
     let bytes = [SOUND.as_bytes(), b"# caf\xe9"].concat();
-    let error = read("gateway.yaml", &bytes, &surroundings(&environment)).expect_err("Latin-1");
+    let error = read("gateway.yaml", &bytes, &surroundings(&environment)).0.expect_err("Latin-1");
     assert_eq!(error.to_string(), "gateway.yaml:23: is not UTF-8 text");
     let marked = format!("\u{feff}{}", SOUND.replace('\n', "\r\n"));
     assert_eq!(faults_of(&marked), (vec![], vec![]));

@@ -16,7 +16,7 @@ fn check_example(name: &str, files: &Files, variables: &[(&str, &str)], expected
         let found = variables.iter().find(|(variable, _)| *variable == name);
         found.map(|(_, value)| (*value).to_owned())
     };
-    match read(name, example(name, files).as_bytes(), &surroundings(&environment)) {
+    match read(name, example(name, files).as_bytes(), &surroundings(&environment)).0 {
         Ok(Loaded { config, warnings, .. }) => {
             assert_eq!(warnings, []);
             assert_eq!(summary(&config, false), expected);

@@ -20,6 +20,7 @@ mod openapi;
 mod pages;
 mod policy;
 mod privacy;
+mod reload;
 mod schema;
 mod server;
 mod shape;
@@ -74,7 +75,7 @@ fn surroundings(environment: &dyn Fn(&str) -> Option<String>) -> Surroundings<'_
 }
 
 fn read_text(text: &str) -> Result<Loaded, LoadError> {
-    read("gateway.yaml", text.as_bytes(), &surroundings(&environment))
+    read("gateway.yaml", text.as_bytes(), &surroundings(&environment)).0
 }
 
 /// Faults and warnings of a text, as they would be logged, without the file's name.

@@ -180,7 +180,7 @@ impl Answering<'_> {
         const LIFE_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
         // For as long as a call with it would still be taken.
         let ends_at = self.caller.expires_at().saturating_add(CLOCK_SKEW_SECONDS);
-        let left = Duration::from_secs(ends_at.saturating_sub(self.now.unix_seconds())).min(LIFE_MAX);
+        let left = Duration::from_secs(ends_at.saturating_sub(self.now.latest_unix_seconds())).min(LIFE_MAX);
         self.now.monotonic.checked_add(left).unwrap_or(self.now.monotonic)
     }
 

@@ -16,7 +16,7 @@ use crate::tool::{Annotations, Argument, ArgumentType, Arguments, ConnectorName,
 const NOW: u64 = 1_800_000_000;
 
 fn now() -> Now {
-    Now { wall: Duration::from_secs(NOW), monotonic: Instant::now() }
+    Now::new(Duration::from_secs(NOW), Instant::now())
 }
 
 fn caller(claims: VerifiedClaims) -> Arc<Caller> {
