@@ -139,6 +139,19 @@ async fn nobody_waits_longer_than_calls_wait_and_then_nobody_waits_at_all() {
 }
 
 #[tokio::test]
+async fn a_call_that_waits_in_vain_uses_up_no_limit() {
+    let bed =
+        bed("{ concurrent: 1, queue: 8, queue_timeout: 300ms, per_person: { calls: 1, per: 1h } }").await;
+    let (held, release) = held(&bed).await;
+    assert_refused(&refusal(get(&bed, "bob").await).await, 503, "connector_busy");
+    assert_eq!(queue(&bed.calls(1).await[0])["ended"], "timed_out", "it was let through to wait");
+    release.cancel();
+    assert_eq!(held.await.expect("an answer").status(), 200);
+    assert_eq!(get(&bed, "bob").await.status(), 200);
+    assert_refused(&refusal(get(&bed, "bob").await).await, 429, "rate_limited");
+}
+
+#[tokio::test]
 async fn a_place_is_free_again_however_a_call_ends() {
     let bed = bed("{ concurrent: 1, queue: 0 }").await;
     let script = bed.connector.script();
