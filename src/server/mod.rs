@@ -22,14 +22,17 @@ mod bounds;
 mod connection;
 mod connection_limit;
 mod deadlines;
+mod descriptors;
 mod forget;
 
 #[cfg(any(fuzzing, test))]
 pub(crate) use connection::serve_in_memory;
 
 pub use bounds::ConnectionBounds;
+pub use descriptors::raise_limit as raise_descriptor_limit;
 
 use connection_limit::{ConnectionLimit, ConnectionPermit};
+use descriptors::connections_max;
 
 /// How long to wait after an accept that failed, which is when descriptors or memory have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -75,7 +78,9 @@ impl ServerState {
             admin_token: ArcSwapOption::new(settings.admin_token.clone().map(Arc::new)),
             drain_timeout: ArcSwap::from_pointee(settings.drain_timeout),
             bounds: ArcSwap::from_pointee(settings.bounds),
-            connection_limit: Arc::new(ConnectionLimit::new(settings.bounds.connections_max)),
+            connection_limit: Arc::new(ConnectionLimit::new(connections_max(
+                settings.bounds.connections_max,
+            ))),
             draining: AtomicBool::new(false),
             metrics,
         }
@@ -93,7 +98,7 @@ impl ServerState {
         self.admin_token.store(settings.admin_token.clone().map(Arc::new));
         self.drain_timeout.store(Arc::new(settings.drain_timeout));
         self.bounds.store(Arc::new(settings.bounds));
-        self.connection_limit.set_max(settings.bounds.connections_max);
+        self.connection_limit.set_max(connections_max(settings.bounds.connections_max));
     }
 
     fn is_draining(&self) -> bool {
@@ -167,11 +172,12 @@ impl Server {
     /// connections were cut.
     pub async fn serve(self, drain: CancellationToken, at_once: CancellationToken) -> usize {
         let admin = tokio::spawn(admin::serve(self.admin, Arc::clone(&self.state)));
+        let mut door = Door::new(self.agents, Arc::clone(&self.state.connection_limit), &self.state.metrics);
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = drain.cancelled() => break,
-                accepted = accept(&self.agents, &self.state.connection_limit) => accepted,
+                accepted = door.accept() => accepted,
             };
             let Some((stream, address, permit)) = accepted else { continue };
             let (state, stop) = (Arc::clone(&self.state), self.stop.clone());
@@ -187,7 +193,7 @@ impl Server {
         }
         self.state.draining.store(true, Ordering::Relaxed);
         // Nobody connects any more; those who are connected finish what they have begun.
-        drop(self.agents);
+        drop(door);
         self.stop.finish.cancel();
         self.connections.close();
         let drain_timeout = **self.state.drain_timeout.load();
@@ -218,18 +224,38 @@ async fn cut(connections: &TaskTracker, stop: &Stop, state: &ServerState) -> usi
     cut
 }
 
-/// The next connection, once there is room for one.
-async fn accept(
-    listener: &TcpListener,
-    limit: &Arc<ConnectionLimit>,
-) -> Option<(TcpStream, SocketAddr, ConnectionPermit)> {
-    let permit = limit.acquire().await;
-    match listener.accept().await {
-        Ok((stream, address)) => Some((stream, address, permit)),
-        Err(error) => {
-            tracing::warn!(%error, "Accepting a connection failed");
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            None
+/// Where connections come in.
+struct Door {
+    listener: TcpListener,
+    limit: Arc<ConnectionLimit>,
+    metrics: Arc<Metrics>,
+    /// Whether the last one could not be accepted, which has been said then.
+    fails: bool,
+}
+
+impl Door {
+    fn new(listener: TcpListener, limit: Arc<ConnectionLimit>, metrics: &Arc<Metrics>) -> Self {
+        Self { listener, limit, metrics: Arc::clone(metrics), fails: false }
+    }
+
+    /// The next connection, once there is room for one.
+    async fn accept(&mut self) -> Option<(TcpStream, SocketAddr, ConnectionPermit)> {
+        let permit = self.limit.acquire().await;
+        match self.listener.accept().await {
+            Ok((stream, address)) => {
+                if std::mem::take(&mut self.fails) {
+                    tracing::info!("Connections are accepted again");
+                }
+                Some((stream, address, permit))
+            }
+            Err(error) => {
+                self.metrics.accept_failures.inc();
+                if !std::mem::replace(&mut self.fails, true) {
+                    tracing::error!(%error, "Connections cannot be accepted");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                None
+            }
         }
     }
 }
