@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Client;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
+use tokio::task::JoinSet;
 
 use super::Running;
 use crate::bed::{Setup, TestBed, assert_refused, client, refusal};
@@ -35,6 +36,13 @@ impl Running {
         let call =
             client.get(format!("http://{}/mail/me/messages", self.address)).bearer_auth(bed.token("ada"));
         call.timeout(Duration::from_secs(20)).send().await.expect("an answer")
+    }
+
+    /// Serves it, and leaves it its connection.
+    async fn serves(&self, bed: &TestBed, client: &Client) {
+        let answer = self.call(bed, client).await;
+        assert_eq!(answer.status(), 200);
+        answer.bytes().await.expect("a body");
     }
 
     async fn metric(&self, name: &str) -> f64 {
@@ -74,10 +82,16 @@ async fn a_crowd_takes_no_descriptors_from_operators_and_connectors_and_has_its_
     let bed = Setup::default().start().await;
     let running = gateway_of_few(&bed).await;
     let connected = client();
-    assert_eq!(running.call(&bed, &connected).await.status(), 200);
-    let crowd: Vec<_> = (0..1_000)
-        .map(|_| TcpStream::connect(&running.address).expect("the system lets them wait"))
-        .collect();
+    running.serves(&bed, &connected).await;
+    // Some wait at the system's door, and the others before it.
+    let mut crowd = JoinSet::new();
+    for _ in 0..1_000 {
+        let connecting = tokio::net::TcpStream::connect(running.address.clone());
+        crowd.spawn(async move {
+            let _connected = connecting.await;
+            std::future::pending::<()>().await;
+        });
+    }
     while running.metric("obo_gateway_open_connections ").await < 64.0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -87,9 +101,9 @@ async fn a_crowd_takes_no_descriptors_from_operators_and_connectors_and_has_its_
     // It has a connection; and another one to the connector is found.
     bed.connector.stop_listening().await;
     bed.connector.listen_again().await.expect("listening");
-    assert_eq!(running.call(&bed, &connected).await.status(), 200);
+    running.serves(&bed, &connected).await;
     drop(crowd);
-    assert_eq!(running.call(&bed, &client()).await.status(), 200);
+    running.serves(&bed, &client()).await;
     assert_eq!(running.metric("obo_gateway_accept_failures_total ").await, 0.0);
 }
 
@@ -98,7 +112,7 @@ async fn without_descriptors_it_waits_says_so_once_and_goes_on_when_there_are_so
     let bed = Setup::default().start().await;
     let running = gateway_of_few(&bed).await;
     let connected = client();
-    assert_eq!(running.call(&bed, &connected).await.status(), 200);
+    running.serves(&bed, &connected).await;
     running.may_have(3);
     let waiting: Vec<_> =
         (0..10).map(|_| TcpStream::connect(&running.address).expect("the system lets them wait")).collect();
@@ -110,8 +124,8 @@ async fn without_descriptors_it_waits_says_so_once_and_goes_on_when_there_are_so
     bed.connector.listen_again().await.expect("listening");
     assert_refused(&refusal(running.call(&bed, &connected).await).await, 502, "connector_unreachable");
     running.may_have(DESCRIPTORS);
-    assert_eq!(running.call(&bed, &connected).await.status(), 200);
-    assert_eq!(running.call(&bed, &client()).await.status(), 200);
+    running.serves(&bed, &connected).await;
+    running.serves(&bed, &client()).await;
     assert!(running.metric("obo_gateway_accept_failures_total ").await > 1.0);
     assert_eq!(running.lines_with("Connections are accepted again"), 1);
     drop(waiting);
