@@ -30,8 +30,8 @@ pub struct Place(Option<Held>);
 
 struct Held {
     queue: Arc<Queue>,
-    /// For whom it is counted. `None`: for nobody.
-    who: Option<Who>,
+    /// For whom it is counted. `None`: for nobody. Boxed, since every call carries its place about, and few are counted.
+    who: Option<Box<Who>>,
 }
 
 impl Place {
@@ -133,7 +133,7 @@ impl Queue {
     }
 
     fn place(self: &Arc<Self>, who: Option<Who>) -> Place {
-        Place(Some(Held { queue: Arc::clone(self), who }))
+        Place(Some(Held { queue: Arc::clone(self), who: who.map(Box::new) }))
     }
 
     /// Gives a place back, and on to whose turn it is. In between nobody else can take it.
@@ -188,7 +188,7 @@ impl Queue {
 impl Drop for Place {
     fn drop(&mut self) {
         let Some(Held { queue, who }) = self.0.take() else { return };
-        let turns = queue.release(who.as_ref());
+        let turns = queue.release(who.as_deref());
         queue.hand_over(turns);
     }
 }
