@@ -47,7 +47,7 @@ const PROOFS: &[(&str, &str)] = &[
     ("Ok(SignedIn {", "src/oauth/claims/id_token.rs"),
     ("Permit { caller", "src/policy/mod.rs"),
     ("Cleared { permit", "src/gateway/confirmation.rs"),
-    ("Admitted { of_connector", "src/limit/mod.rs"),
+    ("Admitted { limits", "src/limit/mod.rs"),
     ("Delegated { method", "src/gateway/rewrite.rs"),
     ("Credential { authorization", "src/credential/mod.rs"),
     // Which way to a credential a permit goes, and the one place at the end of each.
