@@ -22,7 +22,7 @@ use obo_gateway::error_chain::ErrorChain;
 use obo_gateway::explain::{self, ExplainError, Verdict};
 use obo_gateway::forget::{self, ForgetError};
 use obo_gateway::process::{Process, StartError};
-use obo_gateway::server::PassedListeners;
+use obo_gateway::server::{self, PassedListeners};
 
 use audit_command::AuditCommand;
 use checkpoints::PrintedCheckpoints;
@@ -265,6 +265,7 @@ fn run(path: &Path, log_format: LogFormat) -> ExitCode {
         }
     };
     start_log(log_format);
+    server::raise_descriptor_limit();
     in_runtime(async {
         let started = match signals() {
             Ok(signals) => {

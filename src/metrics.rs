@@ -130,6 +130,8 @@ pub struct Metrics {
     pub cache_entries: IntGauge,
     /// Connections from agents.
     pub open_connections: IntGauge,
+    /// Connections that could not be accepted, since descriptors or memory had run out.
+    pub accept_failures: IntCounter,
     /// Calls that have begun and not ended.
     pub calls_in_progress: IntGauge,
     /// Audit records written.
@@ -306,6 +308,10 @@ impl Metrics {
             ),
             cache_entries: gauge("credential_cache_entries", "Credentials held in the cache."),
             open_connections: gauge("open_connections", "Connections from agents that are open."),
+            accept_failures: counter(
+                "accept_failures_total",
+                "Connections that could not be accepted, since file descriptors or memory had run out.",
+            ),
             calls_in_progress: gauge("calls_in_progress", "Calls that have begun and not ended."),
             audit_records: counter("audit_records_total", "Audit records written."),
             audit_write_failures: counter(

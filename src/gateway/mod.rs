@@ -264,7 +264,7 @@ impl Gateway {
 
         let permit = self.decide(&caller, &tool_call, call)?;
         call.decided(&permit);
-        connector.resilience.check(&permit)?;
+        connector.resilience.check(&permit, &tool_call.body)?;
         let now = self.heed(&permit, call).await?;
         let admitted = admission::admit(connector, &permit, call)?;
 

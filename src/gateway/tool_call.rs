@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use serde_json::Value;
 
@@ -89,6 +90,14 @@ impl CallBody {
         match self {
             Self::Streamed(_) => None,
             Self::Read(body) => Some(body),
+        }
+    }
+
+    /// Whether nothing of it is still to come.
+    pub fn is_whole(&self) -> bool {
+        match self {
+            Self::Streamed(body) => body.is_end_stream(),
+            Self::Read(_) => true,
         }
     }
 }

@@ -218,22 +218,42 @@ impl UploadBody {
     ///
     /// It ends when the agent breaks off, and then alone.
     pub async fn read_ahead(&mut self) {
-        if let Source::Agent { ahead, rest } = &mut self.body {
-            while self.upload.keeps_more() {
-                match rest.frame().await {
-                    Some(Ok(frame)) => {
-                        if let Ok(data) = frame.into_data() {
-                            self.upload.keep(&data, rest.is_end_stream());
-                            // In one piece: many small ones would take many times what they hold.
-                            ahead.extend_from_slice(&data);
-                        }
+        if self.read_kept().await.is_ok() {
+            std::future::pending().await
+        }
+    }
+
+    /// Whether all of the agent's body is here, or comes within this time. No more is read than is kept.
+    ///
+    /// # Errors
+    ///
+    /// The agent breaks off.
+    pub async fn comes_within(&mut self, time: Duration) -> Result<bool, UploadEnd> {
+        // Within a time that is over, no more is known than that.
+        tokio::time::timeout(time, self.read_kept()).await.unwrap_or(Ok(()))?;
+        Ok(matches!(*self.upload.kept(), Kept::Whole(_) | Kept::AtHand(_)))
+    }
+
+    /// Reads as much of the agent's body as is kept, or fails when the agent breaks off.
+    async fn read_kept(&mut self) -> Result<(), UploadEnd> {
+        let Source::Agent { ahead, rest } = &mut self.body else { return Ok(()) };
+        while self.upload.keeps_more() {
+            match rest.frame().await {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.upload.keep(&data, rest.is_end_stream());
+                        // In one piece: many small ones would take many times what they hold.
+                        ahead.extend_from_slice(&data);
                     }
-                    Some(Err(_)) => return self.upload.ended(UploadEnd::Broke),
-                    None => self.upload.keep(&[], true),
                 }
+                Some(Err(_)) => {
+                    self.upload.ended(UploadEnd::Broke);
+                    return Err(UploadEnd::Broke);
+                }
+                None => self.upload.keep(&[], true),
             }
         }
-        std::future::pending().await
+        Ok(())
     }
 
     /// The call has waited: the connector's time begins.
@@ -370,5 +390,71 @@ impl IdleDeadline {
     pub fn poll_within(&mut self, left: Duration, cx: &mut Context<'_>) -> Poll<()> {
         let timeout = self.timeout.min(left);
         self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout))).as_mut().poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body_util::StreamBody;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+
+    use super::*;
+
+    /// What `look` makes of the body of a request in such pieces.
+    async fn received<T, L: Future<Output = T>>(
+        pieces: impl Iterator<Item = &'static [u8]> + Send + 'static,
+        look: impl Fn(UploadBody) -> L,
+    ) -> T {
+        let (client, server) = tokio::io::duplex(1_024);
+        let (seen, see) = std::sync::mpsc::channel();
+        let service = service_fn(move |request: http::Request<Incoming>| {
+            let (body, _) = UploadBody::new(request.into_body(), Duration::from_secs(60));
+            let (seen, look) = (seen.clone(), look(body));
+            async move {
+                seen.send(look.await).expect("the test waits");
+                Ok::<_, Infallible>(http::Response::new(String::new()))
+            }
+        });
+        let serving = async {
+            let served =
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(server), service);
+            served.await.expect("served");
+        };
+        let calling = async {
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(client)).await.expect("a connection");
+            let frames = pieces.map(|piece| Ok::<_, Infallible>(Frame::data(Bytes::from_static(piece))));
+            let body = StreamBody::new(futures_util::stream::iter(frames));
+            let request = http::Request::post("/").body(body).expect("a request of the test");
+            // With the sender, the connection ends.
+            let sending = async move { sender.send_request(request).await.map(drop) };
+            let (sent, _) = tokio::join!(sending, connection);
+            sent.expect("an answer");
+        };
+        tokio::join!(serving, calling);
+        see.recv().expect("it was looked at")
+    }
+
+    #[tokio::test]
+    async fn what_is_read_ahead_in_the_smallest_pieces_takes_no_more_room_than_in_one() {
+        const PIECES: usize = 20_000;
+        let (here, room, frames) =
+            received(std::iter::repeat_n(b"x".as_slice(), PIECES), |mut body| async move {
+                let here = body.comes_within(Duration::from_secs(60)).await;
+                let Source::Agent { ahead, .. } = &body.body else { panic!("it comes from the agent") };
+                let room = ahead.capacity();
+                let mut frames = Vec::new();
+                while let Some(frame) = body.frame().await {
+                    frames.extend(frame.expect("all of it").data_ref().map(Bytes::len));
+                }
+                (here, room, frames)
+            })
+            .await;
+        assert_eq!(here, Ok(true));
+        assert_eq!(frames, [PIECES], "pieces of their own would keep much more than themselves");
+        assert!(room <= 2 * PIECES, "{room}");
     }
 }

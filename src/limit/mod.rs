@@ -227,7 +227,7 @@ impl Admitted<'_> {
         if !self.takes_place {
             return Some(Place::NONE);
         }
-        self.limits.queue.take_free()
+        self.limits.queue.take_free(|| Who::of(&self.caller))
     }
 
     /// Waits for the turn.

@@ -1,26 +1,26 @@
-//! Places at a connector, in one number, as long as there are enough: whoever finds one then waits at no lock.
+//! Places at a connector, in one number, as long as few are taken: whoever finds one then waits at no lock, and nobody asks whose it is.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The queue says who has a place: all are taken, or it is being changed.
+/// The queue says who has a place: many are taken, somebody waits, or it is being changed.
 const BY_LINE: u64 = 1 << 63;
-/// Where the number of all places begins. Below is how many of them are taken.
-const ALL_SHIFT: u32 = 32;
+/// Where the number of places begins that are taken here. Below is how many are taken in all.
+const UNCOUNTED_SHIFT: u32 = 32;
 
-/// How many places there are, and how many of them are taken.
+/// How many places are taken, and how many may be before it matters whose they are.
 ///
-/// The last one is never taken here. From then on, until there is one again that nobody waits for, the queue counts, under its lock.
+/// From then on, until fewer are taken and nobody waits, the queue counts, under its lock.
 pub struct Places(AtomicU64);
 
 impl Places {
-    /// So many, all of them free.
-    pub fn new(all: usize) -> Self {
-        Self(AtomicU64::new(packed(0, all)))
+    /// None is taken, and so many are given here.
+    pub fn new(uncounted: usize) -> Self {
+        Self(AtomicU64::new(packed(0, uncounted)))
     }
 
-    /// Takes one, unless it is the last, or the queue says who has one.
+    /// Takes one, unless as many are taken as are given here, or the queue says who has one.
     pub fn take(&self) -> bool {
-        self.change(|state| (is_open(state) && taken(state) + 1 < all(state)).then(|| state + 1))
+        self.change(|state| (is_open(state) && taken(state) < uncounted(state)).then(|| state + 1))
     }
 
     /// Gives one back, unless the queue says who has it next.
@@ -34,9 +34,9 @@ impl Places {
         is_open(before).then(|| taken(before))
     }
 
-    /// There are enough again, of so many.
-    pub fn open(&self, taken: usize, all: usize) {
-        self.0.store(packed(taken, all), Ordering::Release);
+    /// There are enough again: so many are taken, of so many that are given here.
+    pub fn open(&self, taken: usize, uncounted: usize) {
+        self.0.store(packed(taken, uncounted), Ordering::Release);
     }
 
     /// How many are taken. `None`: the queue says.
@@ -50,8 +50,8 @@ impl Places {
     }
 }
 
-fn packed(taken: usize, all: usize) -> u64 {
-    ((all as u64) << ALL_SHIFT) | taken as u64
+fn packed(taken: usize, uncounted: usize) -> u64 {
+    ((uncounted as u64) << UNCOUNTED_SHIFT) | taken as u64
 }
 
 const fn is_open(state: u64) -> bool {
@@ -59,11 +59,11 @@ const fn is_open(state: u64) -> bool {
 }
 
 const fn taken(state: u64) -> usize {
-    (state & ((1 << ALL_SHIFT) - 1)) as usize
+    (state & ((1 << UNCOUNTED_SHIFT) - 1)) as usize
 }
 
-const fn all(state: u64) -> usize {
-    ((state & !BY_LINE) >> ALL_SHIFT) as usize
+const fn uncounted(state: u64) -> usize {
+    ((state & !BY_LINE) >> UNCOUNTED_SHIFT) as usize
 }
 
 #[cfg(test)]
@@ -71,13 +71,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_but_the_last_are_taken_without_the_line() {
-        let places = Places::new(3);
+    fn so_many_are_taken_without_the_line() {
+        let places = Places::new(2);
         assert_eq!((places.take(), places.take(), places.take()), (true, true, false));
         assert_eq!(places.taken(), Some(2));
         assert!(places.give_back());
         assert_eq!((places.take(), places.take()), (true, false));
-        assert!(!Places::new(1).take());
+        assert!(!Places::new(0).take());
     }
 
     #[test]
@@ -89,7 +89,7 @@ mod tests {
             (places.close(), places.taken(), places.take(), places.give_back()),
             (None, None, false, false)
         );
-        places.open(65_534, 65_536);
+        places.open(65_534, 65_535);
         assert_eq!((places.take(), places.take(), places.taken()), (true, false, Some(65_535)));
     }
 }

@@ -13,6 +13,10 @@ use crate::metrics::{Metrics, QueueCounts, QueueMetrics};
 
 type Ticket = oneshot::Sender<Place>;
 
+/// Which part of the places nobody counts for anybody: a connector that has so little to do has room for all. Whoever takes all of them
+/// with calls that last has them beside what the queue gives.
+const UNCOUNTED: usize = 4;
+
 /// The queue before one connector. It outlives reloads, as the calls do that are under way.
 pub struct Queue {
     places: Places,
@@ -22,7 +26,13 @@ pub struct Queue {
 }
 
 /// A place at a connector, until it is dropped. `None`: the call needs none.
-pub struct Place(Option<Arc<Queue>>);
+pub struct Place(Option<Held>);
+
+struct Held {
+    queue: Arc<Queue>,
+    /// For whom it is counted. `None`: for nobody. Boxed, since every call carries its place about, and few are counted.
+    who: Option<Box<Who>>,
+}
 
 impl Place {
     /// What is held by a call that needs no place.
@@ -51,7 +61,7 @@ impl Queue {
     /// Nobody is there yet. The metrics show how many there are as long as the queue exists.
     pub fn new(settings: ConcurrencySettings, connector: &str, metrics: &Metrics) -> Arc<Self> {
         let queue = Arc::new(Self {
-            places: Places::new(settings.concurrent),
+            places: Places::new(settings.concurrent / UNCOUNTED),
             turns: Mutex::new(FairQueue::new(settings, Instant::now())),
             metrics: metrics.queues.of(connector),
         });
@@ -62,11 +72,12 @@ impl Queue {
 
     /// Other settings.
     pub fn set(self: &Arc<Self>, settings: ConcurrencySettings) {
-        let tickets: Vec<_> = self.change(|turns| {
-            turns.set(settings, Instant::now());
-            std::iter::from_fn(|| turns.next()).collect()
+        let now = Instant::now();
+        let turns = self.change(|turns| {
+            turns.set(settings, now);
+            all_whose_turn_it_is(turns, now)
         });
-        tickets.into_iter().for_each(|ticket| self.hand_over(ticket));
+        self.hand_over(turns);
     }
 
     /// Whether a call that asks now could get a place in time.
@@ -79,7 +90,7 @@ impl Queue {
             return Ok(());
         }
         let (who, now) = (who(), Instant::now());
-        self.change(|turns| if turns.is_free() { Ok(()) } else { turns.has_room(&who, now) })
+        self.change(|turns| if turns.may_have(&who) { Ok(()) } else { turns.has_room(&who, now) })
     }
 
     /// Takes a place, or stands in the queue for one.
@@ -89,71 +100,74 @@ impl Queue {
     /// [`Busy`] when there is none, and none to be expected in time.
     pub fn ask(self: &Arc<Self>, who: impl FnOnce() -> Who) -> Result<Asked, Busy> {
         if self.places.take() {
-            return Ok(Asked::Place(self.place()));
+            return Ok(Asked::Place(self.place(None)));
         }
         let (who, now) = (who(), Instant::now());
         self.change(|turns| {
-            // Whoever waits while a place is free has it already: it is given as soon as it is.
-            if turns.is_free() {
-                turns.take(now);
-                return Ok(Asked::Place(self.place()));
+            if turns.may_have(&who) {
+                turns.take(&who, now);
+                return Ok(Asked::Place(self.place(Some(who))));
             }
             turns.has_room(&who, now)?;
             let (ticket, turn) = oneshot::channel();
-            let number = Some(turns.join(&who, ticket));
+            let number = Some(turns.join(&who, ticket, now));
             let timeout = turns.timeout();
             Ok(Asked::Waiting(Waiting { queue: Arc::clone(self), who, number, timeout, turn }))
         })
     }
 
-    /// Takes a place if one is free, which is to say that nobody waits.
-    pub fn take_free(self: &Arc<Self>) -> Option<Place> {
-        let is_taken = self.places.take()
-            || self.change(|turns| {
-                let is_free = turns.is_free();
-                if is_free {
-                    turns.take(Instant::now());
-                }
-                is_free
-            });
-        is_taken.then(|| self.place())
+    /// Takes a place if one is free that this one may have.
+    pub fn take_free(self: &Arc<Self>, who: impl FnOnce() -> Who) -> Option<Place> {
+        if self.places.take() {
+            return Some(self.place(None));
+        }
+        let who = who();
+        let is_taken = self.change(|turns| {
+            let may_have = turns.may_have(&who);
+            if may_have {
+                turns.take(&who, Instant::now());
+            }
+            may_have
+        });
+        is_taken.then(|| self.place(Some(who)))
     }
 
-    fn place(self: &Arc<Self>) -> Place {
-        Place(Some(Arc::clone(self)))
+    fn place(self: &Arc<Self>, who: Option<Who>) -> Place {
+        Place(Some(Held { queue: Arc::clone(self), who: who.map(Box::new) }))
     }
 
     /// Gives a place back, and on to whose turn it is. In between nobody else can take it.
-    fn release(&self) -> Option<Ticket> {
-        if self.places.give_back() {
-            return None;
+    fn release(&self, who: Option<&Who>) -> Vec<(Who, Ticket)> {
+        if who.is_none() && self.places.give_back() {
+            return Vec::new();
         }
+        let now = Instant::now();
         self.change(|turns| {
-            turns.release(Instant::now());
-            turns.next()
+            turns.release(who, now);
+            all_whose_turn_it_is(turns, now)
         })
     }
 
     /// Whoever has left since gets nothing, and the next one does.
-    fn hand_over(self: &Arc<Self>, ticket: Ticket) {
-        let mut next = Some(ticket);
-        while let Some(ticket) = next.take() {
-            if let Err(mut unwanted) = ticket.send(self.place()) {
+    fn hand_over(self: &Arc<Self>, mut turns: Vec<(Who, Ticket)>) {
+        while let Some((who, ticket)) = turns.pop() {
+            if let Err(mut unwanted) = ticket.send(self.place(Some(who))) {
                 unwanted.0 = None;
-                next = self.release();
+                turns.extend(self.release(Some(&who)));
             }
         }
     }
 
-    /// Changes what the queue knows. From before that until a place is free that nobody waits for, it alone counts places.
+    /// Changes what the queue knows. From before that until few are taken, and nobody waits, it alone counts places.
     fn change<T>(&self, change: impl FnOnce(&mut FairQueue<Ticket>) -> T) -> T {
         let mut turns = self.lock();
         if let Some(taken) = self.places.close() {
             turns.begin(taken);
         }
         let changed = change(&mut turns);
-        if turns.is_free() {
-            self.places.open(turns.under_way(), turns.concurrent());
+        let uncounted = turns.concurrent() / UNCOUNTED;
+        if turns.under_way() < uncounted && turns.waiting() == 0 {
+            self.places.open(turns.under_way(), uncounted);
         }
         changed
     }
@@ -173,11 +187,14 @@ impl Queue {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Some(queue) = self.0.take() else { return };
-        if let Some(next) = queue.release() {
-            queue.hand_over(next);
-        }
+        let Some(Held { queue, who }) = self.0.take() else { return };
+        let turns = queue.release(who.as_deref());
+        queue.hand_over(turns);
     }
+}
+
+fn all_whose_turn_it_is(turns: &mut FairQueue<Ticket>, now: Instant) -> Vec<(Who, Ticket)> {
+    std::iter::from_fn(|| turns.next(now)).collect()
 }
 
 impl Waiting {
@@ -228,7 +245,7 @@ mod tests {
             Ok(Asked::Waiting(waiting)) => waiting,
             Ok(Asked::Place(_)) | Err(_) => panic!("the place is taken, and there is room"),
         };
-        let first = queue.take_free().expect("a place");
+        let first = queue.take_free(|| who("ada", "planner")).expect("a place");
         let (mut gives_up, stays) = (waiting(), waiting());
         gives_up.turn.close();
         drop(first);

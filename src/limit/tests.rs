@@ -9,29 +9,29 @@ use super::*;
 use crate::clock::Now;
 
 mod fairness;
+mod shares;
 
 const CONCURRENCY: ConcurrencySettings =
     ConcurrencySettings { concurrent: 1, queue: 8, timeout: Duration::from_secs(5) };
 
-/// FairQueue with every place taken.
+/// FairQueue with every place taken, by nobody that it knows.
 fn busy<T>(settings: ConcurrencySettings, now: Now) -> FairQueue<T> {
     let mut turns = FairQueue::new(settings, now.monotonic);
-    while turns.is_free() {
-        turns.take(now.monotonic);
-    }
+    turns.begin(settings.concurrent);
     turns
 }
 
+/// Whose turn it is when the one call ends that is under way, `held` by whoever had the last turn.
+fn next<T>(turns: &mut FairQueue<T>, held: &mut Option<Who>, now: Instant) -> Option<T> {
+    turns.release(held.take().as_ref(), now);
+    let (who, call) = turns.next(now)?;
+    *held = Some(who);
+    Some(call)
+}
+
 /// Whose turn it is, one after the other, as the calls before them end.
-fn served(turns: &mut FairQueue<&'static str>, now: Now) -> Vec<&'static str> {
-    let mut served = Vec::new();
-    loop {
-        turns.release(now.monotonic);
-        match turns.next() {
-            Some(next) => served.push(next),
-            None => return served,
-        }
-    }
+fn served(turns: &mut FairQueue<&'static str>, held: &mut Option<Who>, now: Now) -> Vec<&'static str> {
+    std::iter::from_fn(|| next(turns, held, now.monotonic)).collect()
 }
 
 #[test]
@@ -47,9 +47,9 @@ fn agents_take_turns_and_so_do_the_people_of_each() {
         ("cleo", "helper", "c1"),
         ("cleo", "helper", "c2"),
     ] {
-        turns.join(&who(person, agent), call);
+        turns.join(&who(person, agent), call, now.monotonic);
     }
-    assert_eq!(served(&mut turns, now), ["a1", "c1", "b1", "c2", "a2", "b2", "a3"]);
+    assert_eq!(served(&mut turns, &mut None, now), ["a1", "c1", "b1", "c2", "a2", "b2", "a3"]);
     assert_eq!((turns.under_way(), turns.waiting()), (0, 0));
 }
 
@@ -58,16 +58,16 @@ fn who_leaves_is_not_served_and_holds_nobody_up() {
     let now = Now::read();
     let mut turns = busy(CONCURRENCY, now);
     let (ada, bob) = (who("ada", "planner"), who("bob", "planner"));
-    let first = turns.join(&ada, "a1");
-    turns.join(&ada, "a2");
-    let alone = turns.join(&bob, "b1");
+    let first = turns.join(&ada, "a1", now.monotonic);
+    turns.join(&ada, "a2", now.monotonic);
+    let alone = turns.join(&bob, "b1", now.monotonic);
     turns.leave(&ada, first);
     turns.leave(&bob, alone);
     // Twice is once, and whoever was never there leaves nothing behind.
     turns.leave(&bob, alone);
     turns.leave(&who("cleo", "helper"), 77);
     assert_eq!(turns.waiting(), 1);
-    assert_eq!(served(&mut turns, now), ["a2"]);
+    assert_eq!(served(&mut turns, &mut None, now), ["a2"]);
 }
 
 #[test]
@@ -76,17 +76,17 @@ fn who_leaves_and_comes_again_is_not_first_again() {
     let (ada, bob) = (who("ada", "planner"), who("bob", "helper"));
     let mut turns = busy(CONCURRENCY, now);
     for (who, call) in [(&ada, "a1"), (&ada, "a2"), (&bob, "b1"), (&bob, "b2")] {
-        turns.join(who, call);
+        turns.join(who, call, now.monotonic);
     }
+    let mut held = None;
     for expected in ["a1", "b1", "a2"] {
-        turns.release(now.monotonic);
-        assert_eq!(turns.next(), Some(expected));
+        assert_eq!(next(&mut turns, &mut held, now.monotonic), Some(expected));
     }
-    let number = turns.join(&ada, "a3");
+    let number = turns.join(&ada, "a3", now.monotonic);
     turns.leave(&ada, number);
-    turns.join(&ada, "a3");
-    turns.join(&who("cleo", "writer"), "c1");
-    assert_eq!(served(&mut turns, now), ["c1", "b2", "a3"]);
+    turns.join(&ada, "a3", now.monotonic);
+    turns.join(&who("cleo", "writer"), "c1", now.monotonic);
+    assert_eq!(served(&mut turns, &mut held, now), ["c1", "b2", "a3"]);
 }
 
 #[test]
@@ -98,15 +98,13 @@ fn a_crowd_of_whom_each_comes_once_holds_nobody_up_for_ever_and_is_not_remembere
         let mut turns = busy(ConcurrencySettings { queue: 1_000, ..CONCURRENCY }, now);
         let heavy = who("ada", "planner");
         for _ in 0..10 {
-            turns.join(&heavy, "heavy");
+            turns.join(&heavy, "heavy", now.monotonic);
         }
-        let mut between = Vec::new();
-        let mut since = 0;
+        let (mut held, mut between, mut since) = (None, Vec::new(), 0);
         for call in 0..10_000 {
-            turns.join(&crowd(call), "one of many");
-            turns.release(now.monotonic);
+            turns.join(&crowd(call), "one of many", now.monotonic);
             since += 1;
-            if turns.next() == Some("heavy") {
+            if next(&mut turns, &mut held, now.monotonic) == Some("heavy") {
                 between.push(since);
                 since = 0;
             }
@@ -128,7 +126,7 @@ fn check_room(queue: usize, callers: &[(&str, &str)], expected: &[usize]) {
         for ((person, agent), count) in callers.iter().zip(&mut counts) {
             let who = who(person, agent);
             if turns.has_room(&who, now.monotonic).is_ok() {
-                turns.join(&who, "call");
+                turns.join(&who, "call", now.monotonic);
                 *count += 1;
             }
         }
@@ -151,11 +149,20 @@ fn nobody_takes_up_all_the_room() {
     let mut turns = busy(ConcurrencySettings { queue: 128, ..CONCURRENCY }, now);
     let heavy = who("ada", "planner");
     while turns.has_room(&heavy, now.monotonic).is_ok() {
-        turns.join(&heavy, "call");
+        turns.join(&heavy, "call", now.monotonic);
     }
     assert_eq!(turns.has_room(&heavy, now.monotonic).expect_err("no room").reason, BusyReason::Full);
     assert_eq!(turns.has_room(&who("bob", "planner"), now.monotonic), Ok(()));
-    assert_eq!(turns.has_room(&who("ada", "helper"), now.monotonic), Ok(()));
+    assert_eq!(turns.has_room(&who("cleo", "helper"), now.monotonic), Ok(()));
+    // Whoever comes by many agents is one person, though each agent has room of its own.
+    let by_many = |agent: usize| who("ada", &format!("agent {agent}"));
+    let mut turns = busy(ConcurrencySettings { queue: 128, ..CONCURRENCY }, now);
+    for agent in 0..1_000 {
+        if turns.has_room(&by_many(agent), now.monotonic).is_ok() {
+            turns.join(&by_many(agent), "call", now.monotonic);
+        }
+    }
+    assert_eq!(turns.waiting(), 64);
 }
 
 #[test]
@@ -171,14 +178,15 @@ fn nobody_is_let_wait_in_vain() {
     // No place has become free for as long as a call would wait.
     assert_eq!(room(&turns, 5_000), Err((BusyReason::Slow, 1)));
     // One did after six seconds: the next one is not to be expected within five.
-    turns.join(&ada, "a1");
-    turns.release(began.after(Duration::from_secs(6)).monotonic);
-    assert_eq!(turns.next(), Some("a1"));
+    let after = |seconds| began.after(Duration::from_secs(seconds)).monotonic;
+    turns.join(&ada, "a1", began.monotonic);
+    let mut held = None;
+    assert_eq!(next(&mut turns, &mut held, after(6)), Some("a1"));
     assert_eq!(room(&turns, 6_001), Err((BusyReason::Slow, 6)));
     // As soon as all have gone, nothing is known any more.
-    turns.release(began.after(Duration::from_secs(7)).monotonic);
-    assert!(turns.is_free());
-    turns.take(began.after(Duration::from_secs(8)).monotonic);
+    assert_eq!(next(&mut turns, &mut held, after(7)), None);
+    assert!(turns.may_have(&ada));
+    turns.take(&ada, after(8));
     assert_eq!(room(&turns, 8_001), Ok(()));
 }
 
@@ -187,18 +195,15 @@ fn with_fewer_places_than_calls_a_turn_is_waited_for_as_before() {
     let began = Now::read();
     let mut turns: FairQueue<&str> =
         FairQueue::new(ConcurrencySettings { concurrent: 3, ..CONCURRENCY }, began.monotonic);
-    turns.take(began.monotonic);
-    turns.take(began.monotonic);
+    turns.begin(2);
     let later = began.after(Duration::from_secs(3_600)).monotonic;
     turns.set(CONCURRENCY, later);
     let ada = who("ada", "planner");
-    assert!(!turns.is_free());
+    assert!(!turns.may_have(&ada));
     assert_eq!(turns.has_room(&ada, later), Ok(()), "an hour ago nobody waited");
-    turns.join(&ada, "a1");
-    turns.release(later);
-    assert_eq!(turns.next(), None, "there is still one more than there may be");
-    turns.release(later);
-    assert_eq!(turns.next(), Some("a1"));
+    turns.join(&ada, "a1", later);
+    assert_eq!(next(&mut turns, &mut None, later), None, "there is still one more than there may be");
+    assert_eq!(next(&mut turns, &mut None, later), Some("a1"));
 }
 
 #[test]
@@ -206,14 +211,13 @@ fn a_line_is_as_long_as_can_be_served_in_time() {
     let began = Now::read();
     let mut turns = busy(ConcurrencySettings { queue: 100, ..CONCURRENCY }, began);
     let (ada, bob) = (who("ada", "planner"), who("bob", "helper"));
-    turns.join(&ada, "a0");
+    turns.join(&ada, "a0", began.monotonic);
     // One second each.
-    turns.release(began.after(Duration::from_secs(1)).monotonic);
-    assert_eq!(turns.next(), Some("a0"));
     let now = began.after(Duration::from_secs(1)).monotonic;
+    assert_eq!(next(&mut turns, &mut None, now), Some("a0"));
     let mut waiting = 0;
     while turns.has_room(&ada, now).is_ok() {
-        turns.join(&ada, "a");
+        turns.join(&ada, "a", now);
         waiting += 1;
     }
     // The fourth would be expected after four of the five seconds, and what is expected is not certain.
@@ -247,6 +251,10 @@ fn waiting(queue: &Arc<Queue>) -> Waiting {
         Ok(Asked::Place(_)) => panic!("no place was free"),
         Err(busy) => panic!("{busy}"),
     }
+}
+
+fn ada() -> Who {
+    who("ada", "planner")
 }
 
 /// What the metrics show: calls under way, and waiting.
@@ -342,8 +350,8 @@ async fn more_places_are_given_to_those_who_wait_and_fewer_take_nobodys() {
 
 #[test]
 fn a_call_of_few_meets_no_lock_and_nobody_asks_whose_it_is() {
-    let (queue, metrics) = queue(ConcurrencySettings { concurrent: 3, ..CONCURRENCY });
-    // All were taken a moment ago.
+    let (queue, metrics) = queue(ConcurrencySettings { concurrent: 8, ..CONCURRENCY });
+    // Many were taken a moment ago.
     drop([place(&queue), place(&queue), place(&queue)]);
     let locked = queue.lock();
     let (done, is_done) = std::sync::mpsc::channel();
@@ -352,7 +360,7 @@ fn a_call_of_few_meets_no_lock_and_nobody_asks_whose_it_is() {
         let who = || panic!("nobody needs to know");
         other.has_room(who).expect("there is room");
         let first = other.ask(who).expect("there is room");
-        let second = other.take_free();
+        let second = other.take_free(who);
         let were_free = (matches!(first, Asked::Place(_)), second.is_some());
         drop((first, second));
         done.send(were_free).expect("the test listens");
@@ -368,15 +376,15 @@ fn a_place_is_taken_once_more_where_one_is_free_and_otherwise_others_go_first() 
     let (queue, metrics) = queue(ConcurrencySettings { concurrent: 2, ..CONCURRENCY });
     let first = place(&queue);
     check_shown(&metrics, 1, 0);
-    let second = queue.take_free();
-    assert!(second.is_some() && queue.take_free().is_none());
+    let second = queue.take_free(ada);
+    assert!(second.is_some() && queue.take_free(ada).is_none());
     let waiting = waiting(&queue);
     drop(first);
     // Its turn has come, though it has not noticed.
-    assert!(queue.take_free().is_none());
+    assert!(queue.take_free(ada).is_none());
     check_shown(&metrics, 2, 0);
     drop((second, waiting));
-    drop(queue.take_free().expect("all are free"));
+    drop(queue.take_free(ada).expect("all are free"));
     check_shown(&metrics, 0, 0);
 }
 
@@ -389,12 +397,12 @@ fn a_line_that_is_gone_is_no_longer_shown() {
     assert!(!text.contains("calls_in_progress{") && !text.contains("queue_entries{"), "{text}");
 }
 
-/// How many calls are at work at a time, for a connector with three places.
+/// How many calls are at work at a time, for a connector with eight places.
 #[derive(Default)]
 struct AtWork(AtomicUsize);
 
 impl AtWork {
-    const PLACES: usize = 3;
+    const PLACES: usize = 8;
 
     fn begin(&self) {
         assert!(self.0.fetch_add(1, Ordering::SeqCst) < Self::PLACES, "one more than there are places");
@@ -409,13 +417,14 @@ impl AtWork {
 fn there_are_never_more_calls_than_places_however_they_come_and_go() {
     let settings = ConcurrencySettings { concurrent: AtWork::PLACES, queue: 0, ..CONCURRENCY };
     let (queue, metrics) = queue(settings);
-    let (at_work, who) = (AtWork::default(), who("ada", "planner"));
+    let at_work = AtWork::default();
     std::thread::scope(|scope| {
-        for _ in 0..6 {
-            scope.spawn(|| {
+        for thread in 0..12 {
+            let (queue, at_work, who) = (&queue, &at_work, who(&format!("person {thread}"), "planner"));
+            scope.spawn(move || {
                 for round in 0..5_000 {
                     let place = match round % 2 {
-                        0 => queue.take_free(),
+                        0 => queue.take_free(|| who),
                         _ => match queue.ask(|| who) {
                             Ok(Asked::Place(place)) => Some(place),
                             Ok(Asked::Waiting(_)) => panic!("none waits"),
@@ -437,8 +446,9 @@ fn there_are_never_more_calls_than_places_however_they_come_and_go() {
         });
     });
     check_shown(&metrics, 0, 0);
-    let all: Vec<_> = (0..AtWork::PLACES).filter_map(|_| queue.take_free()).collect();
-    assert!(all.len() == AtWork::PLACES && queue.take_free().is_none());
+    let others = |other: usize| who(&format!("person {other}"), "planner");
+    let all: Vec<_> = (0..100).filter_map(|other| queue.take_free(|| others(other))).collect();
+    assert_eq!(all.len(), AtWork::PLACES);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

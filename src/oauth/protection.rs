@@ -13,7 +13,7 @@ use super::error_response::ErrorClass;
 use super::exchange::ExchangeError;
 use crate::identity::IssuerName;
 use crate::metrics::Metrics;
-use crate::sparing::{Circuit, Probe, RetryBudget, pause_before};
+use crate::sparing::{Circuit, Probe, RetryBudget, Trial, pause_before};
 
 /// Most exchanges at a time with one server. More wait for their turn, within the deadline.
 const CONCURRENT_MAX: usize = 64;
@@ -139,13 +139,13 @@ impl Protection {
     /// [`ExchangeError::CircuitOpen`] or [`ExchangeError::LeftAlone`].
     pub fn check(&self) -> Result<(), ExchangeError> {
         self.leaves_alone()?;
-        self.circuit.check(|| ()).map_err(|retry_after| self.circuit_open(retry_after))
+        self.circuit.check(Trial::Whole, || ()).map_err(|retry_after| self.circuit_open(retry_after))
     }
 
     /// Lets an exchange through, unless the circuit is open or the server wants to be left alone.
     fn admit(&self) -> Result<Probe<'_, ()>, ExchangeError> {
         self.leaves_alone()?;
-        self.circuit.admit(|| ()).map_err(|retry_after| self.circuit_open(retry_after))
+        self.circuit.admit(Trial::Whole, || ()).map_err(|retry_after| self.circuit_open(retry_after))
     }
 
     fn leaves_alone(&self) -> Result<(), ExchangeError> {

@@ -23,7 +23,7 @@ use super::activity::Activity;
 use super::bounds::ConnectionBounds;
 use super::connection_limit::ConnectionLimit;
 use super::deadlines::Deadlines;
-use super::{ServerState, accept, forget};
+use super::{Door, ServerState, forget};
 use crate::audit::Receipt;
 use crate::metrics::Metrics;
 use crate::tool::ConnectorName;
@@ -41,6 +41,7 @@ const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Serves the admin endpoints for ever.
 pub async fn serve(listener: TcpListener, state: Arc<ServerState>) {
+    let metrics = Arc::clone(&state.metrics);
     let guarded = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let service =
         ServiceBuilder::new().load_shed().concurrency_limit(REQUESTS_MAX).timeout(ANSWER_TIMEOUT).service_fn(
@@ -52,9 +53,9 @@ pub async fn serve(listener: TcpListener, state: Arc<ServerState>) {
                 }
             },
         );
-    let limit = Arc::new(ConnectionLimit::new(CONNECTIONS_MAX));
+    let mut door = Door::new(listener, Arc::new(ConnectionLimit::new(CONNECTIONS_MAX)), &metrics);
     loop {
-        let Some((stream, peer, permit)) = accept(&listener, &limit).await else { continue };
+        let Some((stream, peer, permit)) = door.accept().await else { continue };
         let service = TowerToHyperService::new(service.clone().map_request(move |request| (request, peer)));
         tokio::spawn(async move {
             // HTTP/1 has deadlines for whoever says nothing; nobody needs more here. Its own is that of heads as well, so for

@@ -24,6 +24,7 @@ mod bounds;
 mod connection;
 mod connection_limit;
 mod deadlines;
+mod descriptors;
 mod forget;
 mod passed;
 
@@ -31,9 +32,11 @@ mod passed;
 pub(crate) use connection::serve_in_memory;
 
 pub use bounds::ConnectionBounds;
+pub use descriptors::raise_limit as raise_descriptor_limit;
 pub use passed::{HeldListeners, PassedError, PassedListeners};
 
 use connection_limit::{ConnectionLimit, ConnectionPermit};
+use descriptors::connections_max;
 
 /// How long to wait after an accept that failed, which is when descriptors or memory have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -79,7 +82,9 @@ impl ServerState {
             admin_token: ArcSwapOption::new(settings.admin_token.clone().map(Arc::new)),
             drain_timeout: ArcSwap::from_pointee(settings.drain_timeout),
             bounds: ArcSwap::from_pointee(settings.bounds),
-            connection_limit: Arc::new(ConnectionLimit::new(settings.bounds.connections_max)),
+            connection_limit: Arc::new(ConnectionLimit::new(connections_max(
+                settings.bounds.connections_max,
+            ))),
             draining: AtomicBool::new(false),
             metrics,
         }
@@ -97,7 +102,7 @@ impl ServerState {
         self.admin_token.store(settings.admin_token.clone().map(Arc::new));
         self.drain_timeout.store(Arc::new(settings.drain_timeout));
         self.bounds.store(Arc::new(settings.bounds));
-        self.connection_limit.set_max(settings.bounds.connections_max);
+        self.connection_limit.set_max(connections_max(settings.bounds.connections_max));
     }
 
     fn is_draining(&self) -> bool {
@@ -192,11 +197,12 @@ impl Server {
                 drop(permit);
             }));
         };
+        let mut door = Door::new(self.agents, Arc::clone(&self.state.connection_limit), &self.state.metrics);
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = drain.cancelled() => break,
-                accepted = accept(&self.agents, &self.state.connection_limit) => accepted,
+                accepted = door.accept() => accepted,
             };
             let Some((stream, address, permit)) = accepted else { continue };
             // It leaves this runtime's reactor, and joins its worker's.
@@ -206,10 +212,10 @@ impl Server {
         // What comes to a listener that is held elsewhere waits there for the next gateway.
         if !self.agents_are_held {
             // That there are no more is no trouble, and whatever else it says cannot be helped.
-            let _ = last_ones(&self.agents, &self.state.connection_limit, &hand_over);
+            let _ = door.last_ones(&hand_over);
         }
         // Nobody connects any more; those who are connected finish what they have begun.
-        drop(self.agents);
+        drop(door);
         self.stop.finish.cancel();
         self.connections.close();
         let drain_timeout = **self.state.drain_timeout.load();
@@ -229,22 +235,6 @@ impl Server {
     }
 }
 
-/// The connections that have come by now, as far as there is room: closing the listener would break them off. The system itself is
-/// asked, and not the reactor, which may not have heard of them yet.
-fn last_ones(
-    listener: &TcpListener,
-    limit: &Arc<ConnectionLimit>,
-    mut hand_over: impl FnMut(io::Result<std::net::TcpStream>, SocketAddr, ConnectionPermit),
-) -> io::Result<()> {
-    let listener = std::net::TcpListener::from(listener.as_fd().try_clone_to_owned()?);
-    while let Some(permit) = limit.acquire().now_or_never() {
-        // It ends with an error once nobody is left.
-        let (stream, address) = listener.accept()?;
-        hand_over(stream.set_nonblocking(true).map(|()| stream), address, permit);
-    }
-    Ok(())
-}
-
 /// Ends the connections that are left, and waits until their calls have been recorded.
 async fn cut(connections: &TaskTracker, stop: &Stop, state: &ServerState) -> usize {
     let cut = connections.len();
@@ -256,18 +246,53 @@ async fn cut(connections: &TaskTracker, stop: &Stop, state: &ServerState) -> usi
     cut
 }
 
-/// The next connection, once there is room for one.
-async fn accept(
-    listener: &TcpListener,
-    limit: &Arc<ConnectionLimit>,
-) -> Option<(TcpStream, SocketAddr, ConnectionPermit)> {
-    let permit = limit.acquire().await;
-    match listener.accept().await {
-        Ok((stream, address)) => Some((stream, address, permit)),
-        Err(error) => {
-            tracing::warn!(%error, "Accepting a connection failed");
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            None
+/// Where connections come in.
+struct Door {
+    listener: TcpListener,
+    limit: Arc<ConnectionLimit>,
+    metrics: Arc<Metrics>,
+    /// Whether the last one could not be accepted, which has been said then.
+    fails: bool,
+}
+
+impl Door {
+    fn new(listener: TcpListener, limit: Arc<ConnectionLimit>, metrics: &Arc<Metrics>) -> Self {
+        Self { listener, limit, metrics: Arc::clone(metrics), fails: false }
+    }
+
+    /// The next connection, once there is room for one.
+    async fn accept(&mut self) -> Option<(TcpStream, SocketAddr, ConnectionPermit)> {
+        let permit = self.limit.acquire().await;
+        match self.listener.accept().await {
+            Ok((stream, address)) => {
+                if std::mem::take(&mut self.fails) {
+                    tracing::info!("Connections are accepted again");
+                }
+                Some((stream, address, permit))
+            }
+            Err(error) => {
+                self.metrics.accept_failures.inc();
+                if !std::mem::replace(&mut self.fails, true) {
+                    tracing::error!(%error, "Connections cannot be accepted");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                None
+            }
         }
+    }
+
+    /// The connections that have come by now, as far as there is room: closing the listener would break them off. The system itself is
+    /// asked, and not the reactor, which may not have heard of them yet.
+    fn last_ones(
+        &self,
+        mut hand_over: impl FnMut(io::Result<std::net::TcpStream>, SocketAddr, ConnectionPermit),
+    ) -> io::Result<()> {
+        let listener = std::net::TcpListener::from(self.listener.as_fd().try_clone_to_owned()?);
+        while let Some(permit) = self.limit.acquire().now_or_never() {
+            // It ends with an error once nobody is left.
+            let (stream, address) = listener.accept()?;
+            hand_over(stream.set_nonblocking(true).map(|()| stream), address, permit);
+        }
+        Ok(())
     }
 }

@@ -32,10 +32,21 @@ struct State<W> {
     open: Option<Open<W>>,
 }
 
+/// How much of a request that may try is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trial {
+    /// All of it: what becomes of it is the server's doing alone.
+    Whole,
+    /// Its body is still to come. Whoever sends that slowly could try for ever, so it keeps nobody but its like from trying.
+    Streamed,
+}
+
 /// The circuit is open.
 struct Open<W> {
-    /// From then on one request may try.
+    /// From then on one request may try that is whole.
     until: Instant,
+    /// And one that is not.
+    until_streamed: Instant,
     /// For this one alone; `None`: for everybody.
     whom: Option<W>,
 }
@@ -54,16 +65,21 @@ impl<W: PartialEq + Clone> Circuit<W> {
         Self { troubled: AtomicBool::new(false), state: Mutex::default(), probe_time, tell: Box::new(tell) }
     }
 
-    /// Whether a request would be let through now.
+    /// Whether a request would be let through now. One whose body is still to come may be whole by then.
     ///
     /// # Errors
     ///
     /// When it makes sense to ask again.
-    pub fn check(&self, who: impl FnOnce() -> W) -> Result<(), Duration> {
+    pub fn check(&self, trial: Trial, who: impl FnOnce() -> W) -> Result<(), Duration> {
         if !self.troubled.load(Ordering::Acquire) {
             return Ok(());
         }
-        self.state().refuses(Instant::now(), &who()).map_or(Ok(()), Err)
+        let (state, now, who) = (self.state(), Instant::now(), who());
+        match (trial, state.refuses(Trial::Whole, now, &who), state.refuses(Trial::Streamed, now, &who)) {
+            (Trial::Whole, None, _) | (Trial::Streamed, None, _) | (Trial::Streamed, _, None) => Ok(()),
+            (Trial::Whole, Some(again), _) => Err(again),
+            (Trial::Streamed, Some(whole), Some(streamed)) => Err(whole.min(streamed)),
+        }
     }
 
     /// Lets a request through, unless the circuit is open. What comes back is kept until it is known how the request ended.
@@ -71,20 +87,20 @@ impl<W: PartialEq + Clone> Circuit<W> {
     /// # Errors
     ///
     /// When it makes sense to ask again.
-    pub fn admit(&self, who: impl FnOnce() -> W) -> Result<Probe<'_, W>, Duration> {
+    pub fn admit(&self, trial: Trial, who: impl FnOnce() -> W) -> Result<Probe<'_, W>, Duration> {
         if !self.troubled.load(Ordering::Acquire) {
             return Ok(Probe(None));
         }
         let (who, now) = (who(), Instant::now());
         let mut state = self.state();
-        if let Some(again) = state.refuses(now, &who) {
+        if let Some(again) = state.refuses(trial, now, &who) {
             return Err(again);
         }
         match &mut state.open {
             // This one tries; the others are refused until it has come back, given up, or had its time.
             Some(open) if open.is_for(&who) => {
-                open.until = now + self.probe_time;
-                Ok(Probe(Some(self)))
+                *open.until(trial) = now + self.probe_time;
+                Ok(Probe(Some((self, trial))))
             }
             Some(_) | None => Ok(Probe(None)),
         }
@@ -115,7 +131,8 @@ impl<W: PartialEq + Clone> Circuit<W> {
             if state.open.is_none() {
                 (self.tell)(true);
             }
-            state.open = Some(Open { until: Instant::now() + OPEN_FOR, whom });
+            let until = Instant::now() + OPEN_FOR;
+            state.open = Some(Open { until, until_streamed: until, whom });
         }
         self.troubled.store(true, Ordering::Release);
     }
@@ -132,9 +149,13 @@ impl<W: PartialEq + Clone> Circuit<W> {
 }
 
 impl<W: PartialEq + Clone> State<W> {
-    fn refuses(&self, now: Instant, who: &W) -> Option<Duration> {
+    fn refuses(&self, trial: Trial, now: Instant, who: &W) -> Option<Duration> {
         let open = self.open.as_ref().filter(|open| open.is_for(who))?;
-        let left = open.until.saturating_duration_since(now);
+        let until = match trial {
+            Trial::Whole => open.until,
+            Trial::Streamed => open.until_streamed,
+        };
+        let left = until.saturating_duration_since(now);
         (!left.is_zero()).then_some(left.min(OPEN_FOR))
     }
 
@@ -160,11 +181,18 @@ impl<W: PartialEq> Open<W> {
     fn is_for(&self, who: &W) -> bool {
         self.whom.as_ref().is_none_or(|whom| whom == who)
     }
+
+    fn until(&mut self, trial: Trial) -> &mut Instant {
+        match trial {
+            Trial::Whole => &mut self.until,
+            Trial::Streamed => &mut self.until_streamed,
+        }
+    }
 }
 
 /// A request that was let through; perhaps the one that tries whether an open circuit can be closed. When that one is given up,
 /// the next one may.
-pub struct Probe<'a, W: PartialEq + Clone>(Option<&'a Circuit<W>>);
+pub struct Probe<'a, W: PartialEq + Clone>(Option<(&'a Circuit<W>, Trial)>);
 
 impl<W: PartialEq + Clone> Probe<'_, W> {
     /// The circuit knows how it ended.
@@ -175,10 +203,10 @@ impl<W: PartialEq + Clone> Probe<'_, W> {
 
 impl<W: PartialEq + Clone> Drop for Probe<'_, W> {
     fn drop(&mut self) {
-        if let Some(circuit) = self.0
+        if let Some((circuit, trial)) = self.0
             && let Some(open) = &mut circuit.state().open
         {
-            open.until = Instant::now();
+            *open.until(trial) = Instant::now();
         }
     }
 }
@@ -201,7 +229,7 @@ mod tests {
 
     #[track_caller]
     fn check(circuit: &Circuit<Who>, who: Who, is_let_through: bool) {
-        assert_eq!(circuit.check(|| who).is_ok(), is_let_through, "{who}");
+        assert_eq!(circuit.check(Trial::Whole, || who).is_ok(), is_let_through, "{who}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -227,7 +255,7 @@ mod tests {
         check(&circuit, "eve", false);
         check(&circuit, "ada", true);
         assert!(circuit.is_open());
-        let ada = circuit.admit(|| "ada").expect("she has done nothing");
+        let ada = circuit.admit(Trial::Whole, || "ada").expect("she has done nothing");
         drop(ada);
         check(&circuit, "eve", false);
     }
@@ -246,16 +274,34 @@ mod tests {
         let circuit = circuit();
         fail(&circuit, &[None; 5]);
         tokio::time::sleep(OPEN_FOR).await;
-        let probe = circuit.admit(|| "ada").expect("the first to try");
-        let again = circuit.admit(|| "bob").err().expect("somebody tries already");
+        let probe = circuit.admit(Trial::Whole, || "ada").expect("the first to try");
+        let again = circuit.admit(Trial::Whole, || "bob").err().expect("somebody tries already");
         assert_eq!(again, OPEN_FOR);
         drop(probe);
-        let _probe = circuit.admit(|| "bob").expect("the first one was given up");
+        let _probe = circuit.admit(Trial::Whole, || "bob").expect("the first one was given up");
         tokio::time::sleep(OPEN_FOR).await;
-        circuit.admit(|| "cid").expect("that one has had its time").done();
+        circuit.admit(Trial::Whole, || "cid").expect("that one has had its time").done();
         check(&circuit, "dan", false);
         circuit.succeeded();
         check(&circuit, "dan", true);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_whose_body_is_still_to_come_keeps_nobody_from_trying_but_its_like() {
+        let circuit = circuit();
+        fail(&circuit, &[None; 5]);
+        tokio::time::sleep(OPEN_FOR).await;
+        let drips = circuit.admit(Trial::Streamed, || "eve").expect("the first to try");
+        assert!(circuit.admit(Trial::Streamed, || "eve").is_err());
+        check(&circuit, "ada", true);
+        assert!(circuit.check(Trial::Streamed, || "bob").is_ok(), "it may be whole by then");
+        let whole = circuit.admit(Trial::Whole, || "ada").expect("nobody like her tries");
+        assert!(circuit.check(Trial::Streamed, || "bob").is_err());
+        drop(drips);
+        check(&circuit, "bob", false);
+        drop(circuit.admit(Trial::Streamed, || "bob").expect("the first one was given up"));
+        drop(whole);
+        check(&circuit, "bob", true);
     }
 
     #[tokio::test(start_paused = true)]
@@ -263,7 +309,7 @@ mod tests {
         let circuit = circuit();
         fail(&circuit, &[None; 5]);
         tokio::time::sleep(OPEN_FOR).await;
-        let probe = circuit.admit(|| "ada").expect("the first to try");
+        let probe = circuit.admit(Trial::Whole, || "ada").expect("the first to try");
         fail(&circuit, &[Some("ada")]);
         probe.done();
         check(&circuit, "bob", false);

@@ -4,6 +4,6 @@ mod circuit;
 mod retries;
 mod retry_after;
 
-pub use circuit::{Circuit, Probe};
+pub use circuit::{Circuit, Probe, Trial};
 pub use retries::{RetryBudget, pause_before};
 pub use retry_after::retry_after;

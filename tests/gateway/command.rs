@@ -3,12 +3,15 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
 
 use crate::bed::{Setup, TestBed};
+
+mod descriptors;
 
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_obo-gateway"));
@@ -103,15 +106,22 @@ async fn a_bad_configuration_exits_with_64_and_all_its_faults() {
 pub struct Running {
     child: Child,
     pub address: String,
+    admin: String,
+    /// What it has said since.
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Running {
     /// Starts one and waits until it says where it serves: off this thread, which also serves the issuer that the
     /// gateway asks for its keys first.
     pub async fn start(config: &Path) -> Self {
-        let mut command = program();
-        command.args(["run", "--log-format", "json", "--config", &config.display().to_string()]);
-        Self::start_by(command).await
+        Self::start_as(program(), config).await
+    }
+
+    /// Does the same by this program, which becomes the gateway.
+    async fn start_as(mut program: Command, config: &Path) -> Self {
+        program.args(["run", "--log-format", "json", "--config", &config.display().to_string()]);
+        Self::start_by(program).await
     }
 
     /// Does the same by a command that becomes the gateway.
@@ -129,18 +139,23 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program runs");
-        let mut log = BufReader::new(child.stderr.take().expect("a log")).lines();
-        let address = log
+        let mut lines = BufReader::new(child.stderr.take().expect("a log")).lines();
+        let (address, admin) = lines
             .by_ref()
             .map_while(Result::ok)
             .find_map(|line| {
                 let line: serde_json::Value = serde_json::from_str(&line).expect("a JSON line");
-                line["fields"]["agents"].as_str().map(str::to_owned)
+                let address = |which: &str| line["fields"][which].as_str().map(str::to_owned);
+                Some((address("agents")?, address("admin")?))
             })
             .expect("it says where it serves");
         // Somebody has to read the rest, or a full pipe would hold the gateway up.
-        std::thread::spawn(move || log.for_each(drop));
-        Self { child, address }
+        let log = Arc::<Mutex<Vec<String>>>::default();
+        let said = Arc::clone(&log);
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| said.lock().expect("nobody panics here").push(line));
+        });
+        Self { child, address, admin, log }
     }
 
     pub fn signal(&self, name: &str) {

@@ -42,7 +42,8 @@ pub struct Timeouts {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Bounds {
-    /// Most connections at a time; who comes then waits. Each takes a file descriptor, and another towards a connector.
+    /// Most connections at a time; who comes then waits. Each takes a file descriptor, and another towards a connector,
+    /// and there are no more than there are descriptors for.
     /// Default: 16384.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections: Option<u32>,

@@ -27,7 +27,8 @@ pub struct ConnectorLimits {
     pub per_person: Option<Rate>,
     /// Of each agent, for whichever people.
     pub per_agent: Option<Rate>,
-    /// Calls that are under way at the connector at a time. Default: 1024.
+    /// Calls that are under way at the connector at a time. One person has three quarters of these places at most, one agent eleven
+    /// twelfths. Default: 1024.
     pub concurrent: Option<u32>,
     /// Calls that wait for one of these to end; beyond it they are refused at once. Agents take turns, and the people of each.
     /// `0`: none waits. Default: as many as `concurrent`.

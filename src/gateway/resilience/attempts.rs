@@ -203,7 +203,7 @@ impl Connector {
         let mut left = time;
         let result = loop {
             let delegated = delegate()?;
-            let probe = self.resilience.admit(permit)?;
+            let probe = self.resilience.admit(permit, &mut body).await?;
             attempts.made += 1;
             call.record.attempts += 1;
             let mut result = self.send(delegated, body, &upload, left, attempts.outlives_agent, place).await;

@@ -10,10 +10,12 @@ use std::time::Duration;
 use http::{Response, StatusCode};
 
 use super::forward::ForwardError;
+use super::tool_call::CallBody;
+use super::upload::UploadBody;
 use crate::identity::{Issuer, Person, Subject, Tenant};
 use crate::metrics::ConnectorMetrics;
 use crate::policy::Permit;
-use crate::sparing::{Circuit, Probe, RetryBudget, retry_after};
+use crate::sparing::{Circuit, Probe, RetryBudget, Trial, retry_after};
 
 mod attempts;
 mod repeatable;
@@ -27,6 +29,8 @@ use throttled::{Seen, Throttled};
 /// How long a request that tries whether a connector is back has, before the next one may: no longer than the circuit is open
 /// otherwise, since it may be a call that takes a minute.
 const PROBE_TIME: Duration = Duration::from_secs(5);
+/// How long the body of such a request is waited for. A message or a form comes right after its head.
+const PROBE_BODY_TIME: Duration = Duration::from_millis(100);
 /// Longest delay that is passed on. An agent that waits a day can as well ask again.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3_600);
 
@@ -75,14 +79,15 @@ impl Resilience {
         }
     }
 
-    /// Whether the connector is to be asked for what is permitted: asked before anything is obtained for the call, or anybody.
+    /// Whether the connector is to be asked for what is permitted, with this body: asked before anything is obtained for the call, or anybody.
     ///
     /// # Errors
     ///
     /// [`ForwardError::LeftAlone`] or [`ForwardError::CircuitOpen`].
-    pub fn check(&self, permit: &Permit) -> Result<(), ForwardError> {
+    pub fn check(&self, permit: &Permit, body: &CallBody) -> Result<(), ForwardError> {
         self.leaves_alone(permit)?;
-        self.circuit.check(|| Sender::of(permit)).map_err(|retry_after| self.circuit_open(retry_after))
+        let trial = if body.is_whole() { Trial::Whole } else { Trial::Streamed };
+        self.circuit.check(trial, || Sender::of(permit)).map_err(|retry_after| self.circuit_open(retry_after))
     }
 
     /// Whether nobody asks the connector, or one person alone does not, since it has failed again and again.
@@ -95,15 +100,19 @@ impl Resilience {
         self.throttled.forget(person);
     }
 
-    /// Whether another attempt would be let through.
+    /// Whether another attempt would be let through, with the copy of its body.
     fn admits(&self, permit: &Permit) -> bool {
-        self.circuit.check(|| Sender::of(permit)).is_ok()
+        self.circuit.check(Trial::Whole, || Sender::of(permit)).is_ok()
     }
 
     /// Lets an attempt through. What has been found out since it was checked, or while it waited, counts.
-    fn admit(&self, permit: &Permit) -> Result<Probe<'_, Sender>, ForwardError> {
+    async fn admit(&self, permit: &Permit, body: &mut UploadBody) -> Result<Probe<'_, Sender>, ForwardError> {
         self.leaves_alone(permit)?;
-        self.circuit.admit(|| Sender::of(permit)).map_err(|retry_after| self.circuit_open(retry_after))
+        // One that tries whether the connector is back should not depend on its agent.
+        let is_whole = !self.circuit.is_open()
+            || body.comes_within(PROBE_BODY_TIME).await.map_err(|_| ForwardError::UploadBroke)?;
+        let trial = if is_whole { Trial::Whole } else { Trial::Streamed };
+        self.circuit.admit(trial, || Sender::of(permit)).map_err(|retry_after| self.circuit_open(retry_after))
     }
 
     fn leaves_alone(&self, permit: &Permit) -> Result<(), ForwardError> {

@@ -1,5 +1,7 @@
 //! Who waits how long, counted in turns, and not in time: a connector that takes one call at a time, and ends one in each step.
 
+use std::collections::VecDeque;
+
 use super::*;
 
 /// Ten callers, each of whom has one call every ten steps: all that the connector can do.
@@ -11,23 +13,22 @@ fn waits(heavy: usize, who: impl Fn(usize) -> Who, turn: fn(usize) -> usize) -> 
     let now = Now::read();
     let settings = ConcurrencySettings { concurrent: 1, queue: 256, timeout: Duration::from_secs(3_600) };
     let mut turns: FairQueue<(usize, usize)> = FairQueue::new(settings, now.monotonic);
-    turns.take(now.monotonic);
-    let mut waits = Vec::new();
+    turns.begin(1);
+    let (mut held, mut waits) = (None, Vec::new());
     for step in 0..STEPS {
         for caller in (0..CALLERS).filter(|caller| turn(*caller) == step % CALLERS) {
             let identity = who(caller);
             for _ in 0..if caller == 0 { heavy } else { 1 } {
                 match turns.has_room(&identity, now.monotonic) {
-                    Ok(()) => drop(turns.join(&identity, (caller, step))),
+                    Ok(()) => drop(turns.join(&identity, (caller, step), now.monotonic)),
                     Err(busy) => assert_eq!((caller, busy.reason), (0, BusyReason::Full), "nobody else"),
                 }
             }
         }
-        turns.release(now.monotonic);
-        match turns.next() {
+        match next(&mut turns, &mut held, now.monotonic) {
             Some((0, _)) => {}
             Some((_, came)) => waits.push(step - came + 1),
-            None => turns.take(now.monotonic),
+            None => turns.begin(1),
         }
     }
     waits.sort_unstable();
@@ -41,17 +42,21 @@ fn overloaded(timeout: u64, queue: usize, who: impl Fn(usize) -> Who) -> (Vec<us
     let settings = ConcurrencySettings { concurrent: CALLERS, queue, timeout: Duration::from_secs(timeout) };
     let mut turns = busy(settings, began);
     let (mut waits, mut refused) = (Vec::new(), 0);
+    let mut held: VecDeque<_> = std::iter::repeat_n(None, CALLERS).collect();
     for step in 0..STEPS {
         let now = began.after(Duration::from_millis(100 * step as u64)).monotonic;
         for call in 0..3 {
             let identity = who((3 * step + call) % (3 * CALLERS));
             match turns.has_room(&identity, now) {
-                Ok(()) => drop(turns.join(&identity, step)),
+                Ok(()) => drop(turns.join(&identity, step, now)),
                 Err(_) => refused += 1,
             }
         }
-        turns.release(now);
-        waits.push(step + 1 - turns.next().expect("somebody waits, always"));
+        turns.release(held.pop_front().expect("some are under way").as_ref(), now);
+        while let Some((who, came)) = turns.next(now) {
+            held.push_back(Some(who));
+            waits.push(step + 1 - came);
+        }
     }
     waits.sort_unstable();
     (waits, refused)

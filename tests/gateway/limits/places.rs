@@ -139,6 +139,19 @@ async fn nobody_waits_longer_than_calls_wait_and_then_nobody_waits_at_all() {
 }
 
 #[tokio::test]
+async fn a_call_that_waits_in_vain_uses_up_no_limit() {
+    let bed =
+        bed("{ concurrent: 1, queue: 8, queue_timeout: 300ms, per_person: { calls: 1, per: 1h } }").await;
+    let (held, release) = held(&bed).await;
+    assert_refused(&refusal(get(&bed, "bob").await).await, 503, "connector_busy");
+    assert_eq!(queue(&bed.calls(1).await[0])["ended"], "timed_out", "it was let through to wait");
+    release.cancel();
+    assert_eq!(held.await.expect("an answer").status(), 200);
+    assert_eq!(get(&bed, "bob").await.status(), 200);
+    assert_refused(&refusal(get(&bed, "bob").await).await, 429, "rate_limited");
+}
+
+#[tokio::test]
 async fn a_place_is_free_again_however_a_call_ends() {
     let bed = bed("{ concurrent: 1, queue: 0 }").await;
     let script = bed.connector.script();
@@ -323,6 +336,28 @@ async fn a_list_that_is_read_whole_keeps_its_place_until_then() {
     }
     listing.abort();
     until(&bed.bed, "notes", "calls_in_progress", 0.0).await;
+}
+
+/// A call whose body never comes to its end.
+fn uploading(bed: &TestBed, who: &str) -> JoinHandle<Response> {
+    let first = futures_util::stream::iter([Ok::<_, std::io::Error>("x".repeat(100_000))]);
+    let body = futures_util::StreamExt::chain(first, futures_util::stream::pending());
+    let post = bed.request(Method::POST, "/mail/echo").bearer_auth(bed.token(who));
+    sent(post.body(reqwest::Body::wrap_stream(body)))
+}
+
+#[tokio::test]
+async fn nobody_takes_all_places_away_from_others_with_uploads_that_never_end() {
+    let bed = bed("{ concurrent: 8, queue: 8, queue_timeout: 1h }").await;
+    let uploads: Vec<_> = (0..7).map(|_| uploading(&bed, "ada")).collect();
+    until(&bed, "mail", "calls_in_progress", 6.0).await;
+    until(&bed, "mail", "queue_entries", 1.0).await;
+    for _ in 0..3 {
+        assert_eq!(get(&bed, "bob").await.status(), 200);
+    }
+    uploads.iter().for_each(JoinHandle::abort);
+    until(&bed, "mail", "calls_in_progress", 0.0).await;
+    until(&bed, "mail", "queue_entries", 0.0).await;
 }
 
 #[tokio::test]

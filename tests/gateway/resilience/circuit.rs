@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use obo_gateway::demo::script::Reply;
+use reqwest::{Method, Response};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use super::{delay, get, spared};
-use crate::bed::{TestBed, assert_refused, refusal};
+use crate::bed::{ANYTHING, Setup, TestBed, assert_refused, refusal};
 
 const GAUGE: &str = r#"obo_gateway_connector_circuit_open{connector="mail"}"#;
 
@@ -72,6 +74,48 @@ async fn whoever_makes_a_connector_break_off_takes_it_away_from_nobody_else() {
     bed.connector.script().clear();
     assert_eq!(get(&bed, "bob").await.status(), 200);
     assert_eq!(get(&bed, "ada").await.status(), 200, "it is there, as his call has shown");
+}
+
+/// A call whose body goes on for ever.
+fn dripping(bed: &TestBed) -> JoinHandle<Result<Response, reqwest::Error>> {
+    let pieces = futures_util::stream::unfold((), |()| async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Some((Ok::<_, std::io::Error>("x"), ()))
+    });
+    let post = bed.request(Method::POST, "/mail/echo").bearer_auth(bed.token("ada"));
+    tokio::spawn(post.body(reqwest::Body::wrap_stream(pieces)).send())
+}
+
+/// A connector that is back, which the one call that was let through to try is never going to find out.
+async fn tried_for_ever() -> (TestBed, JoinHandle<Result<Response, reqwest::Error>>) {
+    let bed = Setup::default().tools(ANYTHING).start().await;
+    bed.connector.stop_listening().await;
+    until_it_is_open(&bed, "ada", "connector_unreachable").await;
+    bed.connector.listen_again().await.expect("listening");
+    for _ in 0..20 {
+        // Those that are not let through are answered at once.
+        let drips = dripping(&bed);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if !drips.is_finished() {
+            return (bed, drips);
+        }
+    }
+    panic!("nobody is let through any more")
+}
+
+#[tokio::test]
+async fn whoever_sends_slowly_keeps_nobody_from_trying_whether_a_connector_is_back() {
+    let (bed, drips) = tried_for_ever().await;
+    assert_eq!(get(&bed, "bob").await.status(), 200);
+    drips.abort();
+}
+
+#[tokio::test]
+async fn nor_those_whose_body_comes_right_after_its_head() {
+    let (bed, drips) = tried_for_ever().await;
+    let post = bed.request(Method::POST, "/mail/echo").bearer_auth(bed.token("bob")).body("{}");
+    assert_eq!(post.send().await.expect("an answer").status(), 200);
+    drips.abort();
 }
 
 #[tokio::test]

@@ -269,6 +269,22 @@ fn a_token_is_hidden_wherever_it_was_put() {
 }
 
 #[test]
+fn an_encoded_token_that_is_cut_leaves_nothing_of_it() {
+    // What happened: what is farther behind than a text may be long was looked at as far as the token is long, and encoded it is longer.
+    let token = "a+/=".repeat(100);
+    let encoded: String = token.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+    let headers = [HeaderValue::from_str(&format!("Bearer {token}")).ok(), None];
+    let mut texts = Texts::default();
+    texts.hide_tokens(&headers, None);
+    for before in [0, 1_500, 2_000, 2_040, 2_047] {
+        let text = format!("{}{encoded}{}", "x".repeat(before), "y".repeat(3_000));
+        let shown = texts.text(&text);
+        let left = shown.trim_start_matches('x').trim_end_matches(CUT_MARK).trim_end_matches('y');
+        assert!("[token]".starts_with(left), "{left}");
+    }
+}
+
+#[test]
 fn no_header_hides_what_a_call_was_about() {
     // What happened: an agent sent the name of a tool where agents' own tokens go. Nobody looked at it there, and the record
     // had a mark in place of the tool.
