@@ -123,6 +123,26 @@ pub enum StartError {
     Stopping,
 }
 
+impl StartError {
+    /// Whether only other files, or a restart, can mend it. The others pass: a disk is full, or there are no file descriptors.
+    fn is_about_files(&self) -> bool {
+        match self {
+            Self::Config(_)
+            | Self::Connection { .. }
+            | Self::Issuer { .. }
+            | Self::Connector { .. }
+            | Self::NeedsRestart { .. }
+            | Self::Stopping => true,
+            Self::Audit { .. }
+            | Self::AuditReopen { .. }
+            | Self::Vault { .. }
+            | Self::Workers(_)
+            | Self::Bind { .. }
+            | Self::Passed(_) => false,
+        }
+    }
+}
+
 /// A running gateway.
 pub struct Process {
     path: PathBuf,
@@ -326,9 +346,13 @@ impl Process {
         let read = tokio::task::spawn_blocking(move || {
             settled.have_changed().then(|| config::load_with_sources(&path, &*environment))
         });
-        let Ok(Some((loaded, sources))) = read.await else {
-            current.watch.nothing_new();
-            return;
+        let (loaded, sources) = match read.await {
+            Ok(Some(read)) => read,
+            Ok(None) => return current.watch.nothing_new(),
+            Err(error) => {
+                self.metrics.set_reload_success(false);
+                return tracing::error!(%error, "Configuration not read");
+            }
         };
         let may_pass = loaded.as_ref().is_err_and(LoadError::passes_when_swapped);
         if current.watch.found(&sources, may_pass, Instant::now()) == Finding::Unfinished {
@@ -345,11 +369,14 @@ impl Process {
         current: &mut Current,
         (loaded, sources): (Result<Loaded, LoadError>, Sources),
     ) -> Result<Vec<Fault>, StartError> {
-        current.watch.settle(sources);
         let reloaded = match loaded {
             Ok(loaded) => self.take(current, loaded).await,
             Err(error) => Err(error.into()),
         };
+        // What a full disk has refused may be taken at the next look, though nothing else is in the files.
+        if reloaded.as_ref().err().is_none_or(StartError::is_about_files) {
+            current.watch.settle(sources);
+        }
         self.metrics.set_reload_success(reloaded.is_ok());
         match &reloaded {
             Ok(_) => tracing::info!("Configuration reloaded"),

@@ -1,6 +1,7 @@
 //! To the connector: pooled connections, streamed both ways, within deadlines.
 
 use std::error::Error as StdError;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::HttpConnector;
+use rustix::io::Errno;
 use rustls::pki_types::CertificateDer;
 use tower::timeout::error::Elapsed;
 use tower::util::BoxCloneSyncService;
@@ -40,6 +42,9 @@ pub enum ForwardError {
     /// No connection could be made.
     #[error("could not connect to the connector: {0}")]
     Unreachable(String),
+    /// No connection could be made, since the gateway has no file descriptors or memory for it.
+    #[error("the gateway could not open a connection to the connector: {0}")]
+    Exhausted(String),
     /// A connection was not made in time.
     #[error("the connector did not accept a connection in time")]
     ConnectTimedOut,
@@ -283,11 +288,26 @@ impl SendError {
             (Some(UploadEnd::Stalled), _) => ForwardError::UploadStalled,
             (Some(UploadEnd::Broke), _) => ForwardError::UploadBroke,
             (None, Self::Connect(error)) if error.is::<Elapsed>() => ForwardError::ConnectTimedOut,
+            (None, Self::Connect(error)) if is_exhausted(&*error) => {
+                ForwardError::Exhausted(plain_cause(&*error))
+            }
             (None, Self::Connect(error)) => ForwardError::Unreachable(plain_cause(&*error)),
             (None, Self::Unsent(error)) => ForwardError::Unsent(plain_cause(&error)),
             (None, Self::Broke(error)) => ForwardError::Broke(plain_cause(&error)),
         }
     }
+}
+
+/// Whether it is the gateway's own system that has no more of something.
+fn is_exhausted(error: &(dyn StdError + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |cause| (*cause).source());
+    let mut errors = causes.filter_map(|cause| cause.downcast_ref::<io::Error>());
+    errors.any(|error| {
+        matches!(
+            Errno::from_io_error(error),
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+        )
+    })
 }
 
 /// The last cause is the plain one: "connection refused", not "tcp connect error".
@@ -309,5 +329,22 @@ async fn response_deadline(upload: &Upload, timeout: Duration) {
             Some(deadline) if deadline > now => tokio::time::sleep_until(deadline.into()).await,
             Some(_) | None => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_without_descriptors_does_not_blame_the_connector() {
+        let connect = |errno: Errno| SendError::Connect(Box::new(io::Error::from(errno)));
+        let (_, upload) = UploadBody::read(bytes::Bytes::new());
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
+            let error = connect(errno).classify(&upload);
+            assert!(matches!(error, ForwardError::Exhausted(_)), "{error}");
+        }
+        let refused = connect(Errno::CONNREFUSED).classify(&upload);
+        assert!(matches!(refused, ForwardError::Unreachable(_)), "{refused}");
     }
 }

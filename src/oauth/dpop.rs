@@ -120,16 +120,16 @@ impl ProofChecker {
             return Err(ProofError::OtherRequest("the address (`htu`)"));
         }
         let made_at = claims.get("iat").and_then(numeric_date).ok_or(ProofError::Missing("iat"))?;
-        let seconds = now.unix_seconds();
+        let (seconds, latest) = (now.unix_seconds(), now.latest_unix_seconds());
         if made_at > seconds.saturating_add(CLOCK_SKEW_SECONDS)
-            || now.latest_unix_seconds() > made_at.saturating_add(PROOF_AGE_SECONDS_MAX + CLOCK_SKEW_SECONDS)
+            || latest > made_at.saturating_add(PROOF_AGE_SECONDS_MAX + CLOCK_SKEW_SECONDS)
         {
             return Err(ProofError::OutOfTime);
         }
         if self.requires_nonce {
             let nonce = claims.get("nonce").and_then(Value::as_str).unwrap_or_default();
-            if !self.memory.nonces.is_current(nonce, seconds) {
-                return Err(ProofError::Nonce { next: self.memory.nonces.issue(seconds) });
+            if !self.memory.nonces.is_current(nonce, latest) {
+                return Err(ProofError::Nonce { next: self.memory.nonces.issue(latest) });
             }
         }
         // Last: what is refused for another reason may be repaired and sent again under the same identifier.
@@ -138,7 +138,7 @@ impl ProofChecker {
 
     /// The nonce for the next proof, where one is needed.
     pub fn next_nonce(&self, now: Now) -> Option<String> {
-        self.requires_nonce.then(|| self.memory.nonces.issue(now.unix_seconds()))
+        self.requires_nonce.then(|| self.memory.nonces.issue(now.latest_unix_seconds()))
     }
 
     /// Whether `htu` is the address of the request, query and fragment aside (RFC 9449 section 4.3).

@@ -4,8 +4,8 @@
 //! expires or its issuer's keys change. Each worker also has at hand those it has met lately, and needs no digest for these.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -24,10 +24,10 @@ use crate::digest::sha256;
 use crate::identity::{Actor, Caller, Issuer, IssuerName, Person, SecretToken, VerifiedClaims};
 use crate::worker::WorkerCache;
 
-/// Most bytes that remembered tokens may take: some 40,000 people's.
+/// Most bytes that remembered tokens may take: some 30,000 people's.
 const REMEMBERED_BYTES_MAX: u64 = 128 * 1_048_576;
-/// What a remembered token takes beside itself: its claims, and its place in the cache.
-const REMEMBERED_ENTRY_BYTES: usize = 1_536;
+/// What a remembered token takes beside itself: its claims, once more with the agent that acts, and its place in the cache.
+const REMEMBERED_ENTRY_BYTES: usize = 2_560;
 /// Most agents' tokens that are remembered. Agents are programs; there are few beside the people.
 const REMEMBERED_AGENTS_MAX: u64 = 4_096;
 /// Longest time that an agent's token is remembered.
@@ -126,7 +126,8 @@ pub struct Remembered {
 
 /// A remembered token that a worker has met lately.
 struct Lately {
-    remembered: Arc<Remembered>,
+    /// What is remembered is bounded in bytes and in time; that it was met keeps nothing of it.
+    remembered: Weak<Remembered>,
     /// How often somebody had been forgotten before it was looked up. It is nobody's any more once that is more.
     forgettings: u64,
 }
@@ -135,6 +136,7 @@ struct Lately {
 struct RememberedAgent {
     actor: Actor,
     issuer: Issuer,
+    token: SecretToken,
     validity: Validity,
 }
 
@@ -151,14 +153,14 @@ pub struct Validity {
 impl Validity {
     /// Until `expires_at` by the wall clock, in seconds since 1970 UTC, and for `longest` at most.
     pub fn until(expires_at: u64, longest: Duration, key_generation: Option<u64>, now: Now) -> Self {
-        let lifetime = Duration::from_secs(expires_at.saturating_sub(now.unix_seconds())).min(longest);
+        let lifetime = Duration::from_secs(expires_at.saturating_sub(now.latest_unix_seconds())).min(longest);
         // Where clocks cannot count that far, it is not believed again.
         let forgotten_at = now.monotonic.checked_add(lifetime).unwrap_or(now.monotonic);
         Self { expires_at, forgotten_at, key_generation }
     }
 
     fn holds(&self, server: &AuthorizationServer, now: Now) -> bool {
-        now.unix_seconds() < self.expires_at
+        now.latest_unix_seconds() < self.expires_at
             && now.monotonic < self.forgotten_at
             && self.key_generation.is_none_or(|made_with| server.key_set().generation() == made_with)
     }
@@ -231,15 +233,20 @@ impl Verifier {
     /// What a token says, whoever sent it.
     async fn recognise(&self, token: &str, now: Now) -> Result<Arc<Remembered>, VerifyError> {
         let (hash, forgettings) = (self.hash(token), self.forgettings.load(Ordering::Acquire));
-        let is_it = |lately: &Lately| {
-            lately.forgettings == forgettings && lately.remembered.caller.subject_token().is(token)
+        let holds = |lately: &mut Lately| {
+            let remembered = lately.remembered.upgrade().filter(|_| lately.forgettings == forgettings)?;
+            let is_it = remembered.caller.subject_token().is(token) && remembered.holds(now);
+            is_it.then_some(remembered)
         };
-        let lately = self.lately.find(hash, is_it, |lately| Arc::clone(&lately.remembered));
-        if let Some(remembered) = lately.filter(|remembered| remembered.holds(now)) {
+        if let Some(remembered) = self.lately.find(hash, holds) {
             return Ok(remembered);
         }
         let remembered = Box::pin(self.look_up(token, now)).await?;
-        self.lately.put(hash, Lately { remembered: Arc::clone(&remembered), forgettings });
+        let is_over = |lately: &Lately| match lately.remembered.upgrade() {
+            Some(other) => other.caller.subject_token().is(token),
+            None => true,
+        };
+        self.lately.put(hash, Lately { remembered: Arc::downgrade(&remembered), forgettings }, is_over);
         Ok(remembered)
     }
 
@@ -308,7 +315,7 @@ impl Verifier {
         if ![caller.actor(), caller.may_act()].contains(&Some(actor)) {
             return Err(AgentError::Another.into());
         }
-        let acting = Arc::new(caller.acting_by(actor.clone(), SecretToken::new(token)));
+        let acting = Arc::new(caller.acting_by(actor.clone(), agent.token.clone()));
         remembered.acting.store(Some(Arc::new((agent, Arc::clone(&acting)))));
         Ok(acting)
     }
@@ -334,7 +341,8 @@ impl Verifier {
         let (actor, expires_at) = claims::check_agents_token(&jws.claims, settings, now)?;
         let expires_at = expires_at.saturating_add(CLOCK_SKEW_SECONDS);
         let validity = Validity::until(expires_at, REMEMBERED_AGENT_FOR_MAX, Some(key_generation), now);
-        let agent = Arc::new(RememberedAgent { actor, issuer: settings.issuer.clone(), validity });
+        let (issuer, token) = (settings.issuer.clone(), SecretToken::new(token));
+        let agent = Arc::new(RememberedAgent { actor, issuer, token, validity });
         self.agents.insert(digest, Arc::clone(&agent));
         Ok(agent)
     }

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -209,13 +208,13 @@ impl Server {
             hand_over(stream.into_std(), address, permit);
         }
         self.state.draining.store(true, Ordering::Relaxed);
-        // What comes to a listener that is held elsewhere waits there for the next gateway.
-        if !self.agents_are_held {
+        // Nobody connects any more; those who are connected finish what they have begun. What comes to a listener that is held
+        // elsewhere waits there for the next gateway.
+        match self.agents_are_held {
+            true => drop(door),
             // That there are no more is no trouble, and whatever else it says cannot be helped.
-            let _ = door.last_ones(&hand_over);
+            false => _ = door.last_ones(&hand_over),
         }
-        // Nobody connects any more; those who are connected finish what they have begun.
-        drop(door);
         self.stop.finish.cancel();
         self.connections.close();
         let drain_timeout = **self.state.drain_timeout.load();
@@ -245,6 +244,10 @@ async fn cut(connections: &TaskTracker, stop: &Stop, state: &ServerState) -> usi
     }
     cut
 }
+
+/// Most connections that are taken when no more are to come: as many as systems let wait (`net.core.somaxconn`). They come as fast as
+/// they are taken, if somebody wants that.
+const BACKLOG_MAX: usize = 4_096;
 
 /// Where connections come in.
 struct Door {
@@ -281,14 +284,15 @@ impl Door {
         }
     }
 
-    /// The connections that have come by now, as far as there is room: closing the listener would break them off. The system itself is
-    /// asked, and not the reactor, which may not have heard of them yet.
+    /// Closes it, after the connections that have come by now, as far as there is room: that would break them off. The system itself
+    /// is asked, and not the reactor, which may not have heard of them yet.
     fn last_ones(
-        &self,
+        self,
         mut hand_over: impl FnMut(io::Result<std::net::TcpStream>, SocketAddr, ConnectionPermit),
     ) -> io::Result<()> {
-        let listener = std::net::TcpListener::from(self.listener.as_fd().try_clone_to_owned()?);
-        while let Some(permit) = self.limit.acquire().now_or_never() {
+        let listener = self.listener.into_std()?;
+        for _ in 0..BACKLOG_MAX {
+            let Some(permit) = self.limit.acquire().now_or_never() else { break };
             // It ends with an error once nobody is left.
             let (stream, address) = listener.accept()?;
             hand_over(stream.set_nonblocking(true).map(|()| stream), address, permit);

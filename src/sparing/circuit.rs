@@ -75,10 +75,13 @@ impl<W: PartialEq + Clone> Circuit<W> {
             return Ok(());
         }
         let (state, now, who) = (self.state(), Instant::now(), who());
-        match (trial, state.refuses(Trial::Whole, now, &who), state.refuses(Trial::Streamed, now, &who)) {
-            (Trial::Whole, None, _) | (Trial::Streamed, None, _) | (Trial::Streamed, _, None) => Ok(()),
-            (Trial::Whole, Some(again), _) => Err(again),
-            (Trial::Streamed, Some(whole), Some(streamed)) => Err(whole.min(streamed)),
+        match (trial, state.refuses(trial, now, &who)) {
+            (_, None) => Ok(()),
+            (Trial::Whole, Some(again)) => Err(again),
+            // Its body may all be here by the time that it is sent.
+            (Trial::Streamed, Some(again)) => {
+                state.refuses(Trial::Whole, now, &who).map_or(Ok(()), |whole| Err(whole.min(again)))
+            }
         }
     }
 
@@ -99,8 +102,9 @@ impl<W: PartialEq + Clone> Circuit<W> {
         match &mut state.open {
             // This one tries; the others are refused until it has come back, given up, or had its time.
             Some(open) if open.is_for(&who) => {
-                *open.until(trial) = now + self.probe_time;
-                Ok(Probe(Some((self, trial))))
+                let until = now + self.probe_time;
+                *open.until(trial) = until;
+                Ok(Probe(Some((self, trial, until))))
             }
             Some(_) | None => Ok(Probe(None)),
         }
@@ -192,7 +196,7 @@ impl<W: PartialEq> Open<W> {
 
 /// A request that was let through; perhaps the one that tries whether an open circuit can be closed. When that one is given up,
 /// the next one may.
-pub struct Probe<'a, W: PartialEq + Clone>(Option<(&'a Circuit<W>, Trial)>);
+pub struct Probe<'a, W: PartialEq + Clone>(Option<(&'a Circuit<W>, Trial, Instant)>);
 
 impl<W: PartialEq + Clone> Probe<'_, W> {
     /// The circuit knows how it ended.
@@ -203,8 +207,10 @@ impl<W: PartialEq + Clone> Probe<'_, W> {
 
 impl<W: PartialEq + Clone> Drop for Probe<'_, W> {
     fn drop(&mut self) {
-        if let Some((circuit, trial)) = self.0
+        // The circuit may have been opened anew since, or another one may try by now: that is not for this one to end.
+        if let Some((circuit, trial, until)) = self.0
             && let Some(open) = &mut circuit.state().open
+            && *open.until(trial) == until
         {
             *open.until(trial) = Instant::now();
         }

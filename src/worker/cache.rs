@@ -23,19 +23,14 @@ impl<T> WorkerCache<T> {
         Self(PerWorker::new(|| Mutex::new(Places(Vec::new()))))
     }
 
-    /// What `then` makes of the entry with this hash that `is_it` recognises, where this worker has one.
-    pub fn find<R>(
-        &self,
-        hash: u64,
-        is_it: impl Fn(&T) -> bool,
-        then: impl FnOnce(&mut T) -> R,
-    ) -> Option<R> {
-        self.own().place(hash)?.iter_mut().find(|entry| is_it(entry)).map(then)
+    /// What `recognise` makes of the first entry with this hash that it knows, where this worker has one.
+    pub fn find<R>(&self, hash: u64, recognise: impl FnMut(&mut T) -> Option<R>) -> Option<R> {
+        self.own().place(hash)?.iter_mut().find_map(recognise)
     }
 
-    /// Keeps an entry, until others with similar hashes take its place.
-    pub fn put(&self, hash: u64, entry: T) {
-        self.own().put(hash, entry);
+    /// Keeps an entry, until others with similar hashes take its place. It takes that of those that are over.
+    pub fn put(&self, hash: u64, entry: T, is_over: impl Fn(&T) -> bool) {
+        self.own().put(hash, entry, is_over);
     }
 
     fn own(&self) -> MutexGuard<'_, Places<T>> {
@@ -50,11 +45,12 @@ impl<T> Places<T> {
         self.0.get_mut(hash as usize % PLACES)
     }
 
-    fn put(&mut self, hash: u64, entry: T) -> &mut T {
+    fn put(&mut self, hash: u64, entry: T, is_over: impl Fn(&T) -> bool) -> &mut T {
         if self.0.is_empty() {
             self.0.resize_with(PLACES, Vec::new);
         }
         let place = self.place(hash).expect("the places have just been made");
+        place.retain(|entry| !is_over(entry));
         if place.len() == PLACE_ENTRIES_MAX {
             place.remove(0);
         }
@@ -69,6 +65,13 @@ struct Pair<A, B, T> {
     /// As long as these are here, nothing else has their addresses. The values themselves go with their last users.
     of: (Weak<A>, Weak<B>),
     made: T,
+}
+
+impl<A, B, T> Pair<A, B, T> {
+    /// Whether nobody can ask for it any more.
+    fn is_over(&self) -> bool {
+        self.of.0.strong_count() == 0 || self.of.1.strong_count() == 0
+    }
 }
 
 impl<A, B, T> PairCache<A, B, T> {
@@ -92,7 +95,10 @@ impl<A, B, T> PairCache<A, B, T> {
         let found = places.place(hash).and_then(|place| place.iter().position(is_of_these));
         let pair = match found {
             Some(at) => &mut places.place(hash).expect("it was found there")[at],
-            None => places.put(hash, Pair { of: (Arc::downgrade(a), Arc::downgrade(b)), made: make() }),
+            None => {
+                let pair = Pair { of: (Arc::downgrade(a), Arc::downgrade(b)), made: make() };
+                places.put(hash, pair, Pair::is_over)
+            }
         };
         then(&mut pair.made)
     }
@@ -108,23 +114,28 @@ fn mixed(address: usize) -> u64 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_what_is_recognised_is_found() {
-        let cache = WorkerCache::new();
-        assert_eq!(cache.find(7, |_| true, |entry: &mut u32| *entry), None);
-        cache.put(7, 70);
-        cache.put(7 + PLACES as u64, 71);
-        assert_eq!(cache.find(7, |entry| *entry == 71, |entry| *entry), Some(71));
-        assert_eq!(cache.find(7, |entry| *entry == 72, |entry| *entry), None);
-        assert_eq!(cache.find(7, |entry| *entry == 70, |entry| *entry), Some(70));
+    /// Whether the cache has this entry under this hash.
+    fn has(cache: &WorkerCache<u64>, hash: u64, entry: u64) -> bool {
+        cache.find(hash, |other| (*other == entry).then_some(())).is_some()
     }
 
     #[test]
-    fn the_oldest_with_similar_hashes_gives_way() {
+    fn only_what_is_recognised_is_found() {
         let cache = WorkerCache::new();
-        (0..5).for_each(|entry| cache.put(3, entry));
-        let found = |entry| cache.find(3, |other| *other == entry, |_| ()).is_some();
-        assert_eq!([0, 1, 2, 3, 4].map(found), [false, true, true, true, true]);
+        assert!(!has(&cache, 7, 70));
+        cache.put(7, 70, |_| false);
+        cache.put(7 + PLACES as u64, 71, |_| false);
+        assert!(has(&cache, 7, 70) && has(&cache, 7, 71));
+        assert!(!has(&cache, 7, 72) && !has(&cache, 8, 70));
+    }
+
+    #[test]
+    fn what_is_over_gives_way_and_then_the_oldest() {
+        let cache = WorkerCache::new();
+        (0..5).for_each(|entry| cache.put(3, entry, |_| false));
+        assert_eq!([0, 1, 2, 3, 4].map(|entry| has(&cache, 3, entry)), [false, true, true, true, true]);
+        cache.put(3, 5, |entry| *entry == 2);
+        assert_eq!([1, 2, 3, 4, 5].map(|entry| has(&cache, 3, entry)), [true, false, true, true, true]);
     }
 
     #[test]

@@ -367,6 +367,15 @@ async fn a_remembered_token_is_forgotten_by_either_clock() {
     assert_eq!(verifier.verify(&token, an_hour_forward).await.expect_err("expired"), expired);
     verifier.verify(&token, now).await.expect("good again, as if nothing had been");
     assert_eq!(verifier.verify(&token, later).await.expect_err("expired"), expired);
+    // One that comes when the wall clock is behind is remembered no longer for it.
+    let bobs = bed.authorization_server.subject_token("bob").expires_in(Duration::from_secs(600)).mint();
+    let (bobs, behind) = (Presented::bearer(&bobs), |seconds| {
+        let at = now.after(Duration::from_secs(seconds));
+        Now { wall: at.wall - Duration::from_secs(50), ..at }
+    });
+    verifier.verify(&bobs, behind(0)).await.expect("a good token");
+    verifier.verify(&bobs, behind(600)).await.expect("remembered");
+    assert_eq!(verifier.verify(&bobs, behind(690)).await.expect_err("expired"), expired);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! every record takes them as they are.
 
 use std::borrow::Cow;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Weak};
 
 use super::json::Object;
 use super::parts::{Endpoint, Idp, Session, User};
@@ -58,8 +58,9 @@ pub struct Prepared {
     /// What the last record says of the credential that its call had.
     credential: Option<(CredentialNote, Vec<u8>)>,
     credential_is_cut: bool,
-    privacy: Arc<Privacy>,
-    destination: Option<Arc<Destination>>,
+    /// By which configuration they were made. They keep nothing of it, and nothing else has its address.
+    privacy: Weak<Privacy>,
+    destination: Option<Weak<Destination>>,
 }
 
 impl Prepared {
@@ -151,19 +152,16 @@ impl Prepared {
             opening: None,
             credential: None,
             credential_is_cut: false,
-            privacy: Arc::clone(&record.privacy),
-            destination: record.destination.clone(),
+            privacy: Arc::downgrade(&record.privacy),
+            destination: record.destination.as_ref().map(Arc::downgrade),
         }
     }
 
     /// Whether they were made by the same configuration.
     fn is_for(&self, record: &CallRecord) -> bool {
-        let same_destination = match (&self.destination, &record.destination) {
-            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
-            (None, None) => true,
-            (Some(_), None) | (None, Some(_)) => false,
-        };
-        same_destination && Arc::ptr_eq(&self.privacy, &record.privacy)
+        let destination = record.destination.as_ref().map(Arc::as_ptr);
+        self.destination.as_ref().map(Weak::as_ptr) == destination
+            && self.privacy.as_ptr() == Arc::as_ptr(&record.privacy)
     }
 }
 

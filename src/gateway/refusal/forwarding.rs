@@ -13,7 +13,7 @@ use crate::gateway::forward::ForwardError;
 /// What an agent hears when the connector gave no answer.
 pub fn answer_to_forwarding(error: &ForwardError) -> Answer {
     match error {
-        ForwardError::Unreachable(_) => Answer::later(
+        ForwardError::Unreachable(_) | ForwardError::Exhausted(_) => Answer::later(
             StatusCode::BAD_GATEWAY,
             "connector_unreachable",
             Fault::Connector,

@@ -74,6 +74,7 @@ impl Setback {
                 | ForwardError::ResponseTimedOut
                 | ForwardError::Upgraded
                 | ForwardError::Address
+                | ForwardError::Exhausted(_)
                 | ForwardError::UploadStalled
                 | ForwardError::UploadBroke
                 | ForwardError::Throttled { .. }

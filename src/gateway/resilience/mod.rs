@@ -164,7 +164,7 @@ pub enum Blame {
     Connector,
     /// It failed when it had this request, and might not with another.
     ConnectorOrRequest,
-    /// Nothing: it was the agent that failed.
+    /// Nothing: it was the agent that failed, or the gateway itself.
     Agent,
 }
 
@@ -176,6 +176,7 @@ impl ForwardError {
             Self::ResponseTimedOut | Self::Broke(_) => Blame::ConnectorOrRequest,
             Self::Upgraded | Self::Throttled { .. } | Self::NotReady { .. } => Blame::Nothing,
             Self::Address
+            | Self::Exhausted(_)
             | Self::UploadStalled
             | Self::UploadBroke
             | Self::Busy(_)

@@ -295,7 +295,8 @@ impl Requests {
         };
         let Call { caller, client, now, .. } = *call;
         let authentication = caller.authentication();
-        let now = now.unix_seconds();
+        // How long ago somebody signed in must not become less when the wall clock is set back.
+        let (now, latest) = (now.unix_seconds(), now.latest_unix_seconds());
         let arguments = call.arguments.map(|arguments| self.arguments(arguments)).transpose()?;
         put("arguments", &|| arguments.clone());
         put("agent", &|| {
@@ -309,7 +310,7 @@ impl Requests {
         put("auth_time", &|| {
             caller.authenticated_at().map(|at| RestrictedExpression::new_datetime(datetime(at)))
         });
-        put("time", &|| Some(RestrictedExpression::new_datetime(datetime(now))));
+        put("time", &|| Some(RestrictedExpression::new_datetime(datetime(latest))));
         put("hour", &|| Some(number(now / SECONDS_PER_HOUR % 24)));
         put("weekday", &|| Some(number((now / SECONDS_PER_DAY + DAYS_FROM_MONDAY_TO_1970) % 7 + 1)));
         // A socket for both families shows an IPv4 address as an IPv6 one, which is in no IPv4 range.
