@@ -112,7 +112,7 @@ admin: {admin}
 {more}policy:
   allow:
     - {{ name: anyone may use what is theirs, tools: [\"*/*\"] }}
-audit: {{ file: {trail}, durability: {durability} }}
+audit: {{ file: {trail}, durability: {durability}, rotate: {{ size: 1024GiB }} }}
 ",
             tls = tls.unwrap_or_default(),
             upstream = format_args!("http://{}", self.upstream),

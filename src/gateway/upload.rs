@@ -229,7 +229,7 @@ impl UploadBody {
     ///
     /// The agent breaks off.
     pub async fn comes_within(&mut self, time: Duration) -> Result<bool, UploadEnd> {
-        // Within a time that is over, no more is known than that.
+        // Out of time: what is kept says whether it is whole.
         tokio::time::timeout(time, self.read_kept()).await.unwrap_or(Ok(()))?;
         Ok(matches!(*self.upload.kept(), Kept::Whole(_) | Kept::AtHand(_)))
     }

@@ -13,8 +13,8 @@ use crate::metrics::{Metrics, QueueCounts, QueueMetrics};
 
 type Ticket = oneshot::Sender<Place>;
 
-/// Which part of the places nobody counts for anybody: a connector that has so little to do has room for all. Whoever takes all of them
-/// with calls that last has them beside what the queue gives.
+/// Which part of the places nobody counts for anybody: a connector that has so little to do has room for all. So one person can have
+/// this quarter, and two thirds of the rest.
 const UNCOUNTED: usize = 4;
 
 /// The queue before one connector. It outlives reloads, as the calls do that are under way.

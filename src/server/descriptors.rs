@@ -11,7 +11,7 @@ const FOR_ONE: u64 = 2;
 
 /// Has the system give this process as many descriptors as it may have. Many systems give 1,024 at first, for the sake of
 /// programs that know no more.
-pub fn raise_limit() {
+pub fn raise_descriptor_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
         // Where it is refused, there are as many as before.

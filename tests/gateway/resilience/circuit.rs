@@ -111,7 +111,7 @@ async fn whoever_sends_slowly_keeps_nobody_from_trying_whether_a_connector_is_ba
 }
 
 #[tokio::test]
-async fn nor_those_whose_body_comes_right_after_its_head() {
+async fn a_small_body_right_after_its_head_may_try_while_another_drips() {
     let (bed, drips) = tried_for_ever().await;
     let post = bed.request(Method::POST, "/mail/echo").bearer_auth(bed.token("bob")).body("{}");
     assert_eq!(post.send().await.expect("an answer").status(), 200);
