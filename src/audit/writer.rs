@@ -157,14 +157,17 @@ impl Writer {
 
     /// Writes until nothing more can come.
     pub fn run(mut self) {
-        let (mut batch, state) = (Vec::new(), Arc::clone(&self.state));
+        let (mut batch, state, mut has_stopped) = (Vec::new(), Arc::clone(&self.state), false);
         while state.inbox.take(&mut batch, BATCH_MAX) {
             self.state.beat();
             let mut settings = self.state.settings();
             let mut is_tick = false;
             for message in batch.drain(..) {
                 match message {
-                    Message::Lines(lines) => self.add_lines(lines),
+                    Message::Lines(lines) => {
+                        has_stopped = false;
+                        self.add_lines(lines);
+                    }
                     Message::Tick => is_tick = true,
                     Message::Flush(done) => {
                         self.settle(&settings);
@@ -172,6 +175,7 @@ impl Writer {
                         let _ = done.send(());
                     }
                     Message::Stop(done) => {
+                        has_stopped = true;
                         self.mark(Happening::Stop);
                         self.settle(&settings);
                         self.checkpoint(&settings);
@@ -184,7 +188,10 @@ impl Writer {
                 settings = self.state.settings();
                 self.look_after(&settings);
             }
-            self.rotate_if_due(&settings);
+            // Whoever has stopped the trail ends the process, which must not be between two files then.
+            if !has_stopped {
+                self.rotate_if_due(&settings);
+            }
             self.checkpoint_if_due(&settings);
             if settings.durability == Durability::Memory {
                 thread::sleep(LINGER);

@@ -249,7 +249,8 @@ impl Body {
     ///
     /// # Errors
     ///
-    /// [`AuditUnavailable`] when the record cannot be written. The answer must not be given then.
+    /// [`AuditUnavailable`] when the record of one without a body, or of one of ours, cannot be written. The answer must not be given
+    /// then. Any other breaks off after its head.
     pub async fn settle(&mut self) -> Result<(), AuditUnavailable> {
         let is_settled = match &self.source {
             Source::Whole(_) => true,
@@ -264,25 +265,25 @@ impl Body {
                 }
                 call.finish().await
             }
-            None if self.call.is_some() => self.look_ahead().await,
-            None => Ok(()),
+            None => {
+                if self.call.is_some() {
+                    self.look_ahead().await;
+                }
+                Ok(())
+            }
         }
     }
 
-    /// Takes the first piece, if it is there already, and waits for the record if it is the last one.
-    async fn look_ahead(&mut self) -> Result<(), AuditUnavailable> {
+    /// Takes the first piece, if it is there already, and waits for the record if it is the last one. What fails is told once the head
+    /// has been written.
+    async fn look_ahead(&mut self) {
         let first = poll_fn(|cx| match self.poll_next(cx) {
             // All has come, and the record alone is waited for.
             Poll::Pending if self.last.is_some() => Poll::Pending,
             polled => Poll::Ready(polled),
         });
-        match first.await {
-            Poll::Ready(Some(Err(BodyError::Unrecorded(unavailable)))) => Err(unavailable),
-            Poll::Ready(first) => {
-                self.first = first;
-                Ok(())
-            }
-            Poll::Pending => Ok(()),
+        if let Poll::Ready(first) = first.await {
+            self.first = first;
         }
     }
 

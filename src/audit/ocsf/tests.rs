@@ -202,6 +202,48 @@ fn an_answered_call_tells_who_what_and_with_whose_permission() {
 }
 
 #[test]
+fn what_earlier_calls_of_a_caller_on_a_tool_left_changes_no_record() {
+    let exchange = RequestId::parse("0123456789abcdef-00000007").expect("an identifier of the test");
+    let pseudonymous = pseudonymous();
+    let changes: [(&str, &dyn Fn(&mut CallRecord)); 13] = [
+        ("nothing", &|_| ()),
+        ("another token", &|record| record.delegated_token = Some([8; 32])),
+        ("no token", &|record| record.delegated_token = None),
+        ("other scopes", &|record| record.granted = Some(Scopes::parse("Mail.Send"))),
+        ("scopes that are cut", &|record| record.granted = Some(Scopes::new(["s".repeat(2_000)]))),
+        ("another client", &|record| record.client_id = Some("another-client".into())),
+        ("an exchange", &|record| record.exchange = Some(exchange)),
+        ("pseudonyms", &|record| record.privacy = Arc::clone(&pseudonymous)),
+        ("another address", &|record| {
+            record.destination = Some(Arc::new(Destination { host: "192.0.2.9".into(), port: 8_443 }));
+        }),
+        ("no address", &|record| record.destination = None),
+        ("another method", &|record| record.method = Method::DELETE),
+        ("an agent that is cut", &|record| {
+            record.user_agent = http::HeaderValue::from_str(&"a".repeat(3_000)).ok();
+        }),
+        ("a refusal", &|record| {
+            let CallRecord { refusal, status, ending, .. } = refused("policy_forbidden", true);
+            (record.refusal, record.status, record.ending) = (refusal, status, ending);
+        }),
+    ];
+    let earlier = answered();
+    // Each after each other one, and after itself.
+    for (_, before) in &changes {
+        for (what, change) in &changes {
+            let [mut again, mut after] = [earlier.clone(), earlier.clone()];
+            before(&mut again);
+            call(&again);
+            change(&mut after);
+            // This one has a caller and a tool that nobody has seen.
+            let mut first = CallRecord { request_id: after.request_id, ..answered() };
+            change(&mut first);
+            assert_eq!(call(&after).1, call(&first).1, "{what}");
+        }
+    }
+}
+
+#[test]
 fn a_refusal_tells_why_and_whose_fault() {
     let (_, value) =
         call(&CallRecord { status: Some(StatusCode::UNAUTHORIZED), ..refused("token_expired", false) });

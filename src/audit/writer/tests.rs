@@ -312,6 +312,18 @@ async fn a_checkpoint_that_broke_off_takes_no_other_along() {
 }
 
 #[tokio::test]
+async fn a_trail_that_was_stopped_is_not_rotated_any_more() {
+    let bed = Bed::new();
+    let rotation = Rotation { bytes: 1, age: None };
+    let log = bed.open(AuditSettings { rotation, ..bed.settings() });
+    write(&log, 1).await;
+    log.stop().await;
+    // The process may end at any moment from here on, and the writer looks around still.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(bed.marks().last().expect("marks")["mark"], "stop");
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_closed_is_not_tried_all_the_time() {
     let bed = Bed::new();
     let rotation = Rotation { bytes: 1, age: None };
