@@ -205,7 +205,8 @@ fn an_answered_call_tells_who_what_and_with_whose_permission() {
 fn what_earlier_calls_of_a_caller_on_a_tool_left_changes_no_record() {
     let exchange = RequestId::parse("0123456789abcdef-00000007").expect("an identifier of the test");
     let pseudonymous = pseudonymous();
-    let changes: [(&str, &dyn Fn(&mut CallRecord)); 13] = [
+    type Change<'a> = (&'static str, &'a dyn Fn(&mut CallRecord));
+    let changes: [Change; 13] = [
         ("nothing", &|_| ()),
         ("another token", &|record| record.delegated_token = Some([8; 32])),
         ("no token", &|record| record.delegated_token = None),
