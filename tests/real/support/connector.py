@@ -9,6 +9,11 @@ import jwt
 import requests
 
 
+class _Server(ThreadingHTTPServer):
+    # As many connections as come at once. Of those beyond it the system drops the first packet, and they take seconds.
+    request_queue_size = 128
+
+
 class KeySet:
     """The keys that an authorization server publishes, fetched for every token: rotation cannot surprise it."""
 
@@ -98,7 +103,7 @@ class Connector:
             def log_message(self, *_):
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.origin = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
