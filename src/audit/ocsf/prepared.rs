@@ -42,21 +42,21 @@ struct CredentialNote {
 /// Parts of a record.
 pub struct Prepared {
     /// `actor`, `dst_endpoint` and `resources`.
-    pub members: Vec<u8>,
+    pub members: Box<[u8]>,
     /// Those of `api`.
-    pub api: Vec<u8>,
+    pub api: Box<[u8]>,
     /// Those of `metadata`.
-    pub metadata: Vec<u8>,
+    pub metadata: Box<[u8]>,
     /// Those of `unmapped.obo`.
-    pub delegation: Vec<u8>,
+    pub delegation: Box<[u8]>,
     /// Who called what: how the sentence for people begins.
-    pub sentence: String,
+    pub sentence: Box<str>,
     /// Whether a text or a list was cut.
     pub is_cut: bool,
     /// How the last record began, and of what kind of call it was.
-    opening: Option<(Kind, Vec<u8>)>,
+    opening: Option<(Kind, Box<[u8]>)>,
     /// What the last record says of the credential that its call had.
-    credential: Option<(CredentialNote, Vec<u8>)>,
+    credential: Option<(CredentialNote, Box<[u8]>)>,
     credential_is_cut: bool,
     /// By which configuration they were made. They keep nothing of it, and nothing else has its address.
     privacy: Weak<Privacy>,
@@ -83,7 +83,7 @@ impl Prepared {
         if self.opening.as_ref().is_none_or(|(last, _)| *last != kind) {
             let mut members = Vec::new();
             write_opening(&kind, &mut Object::of_members(&mut members));
-            self.opening = Some((kind, members));
+            self.opening = Some((kind, members.into()));
         }
         self.opening.as_ref().map_or(&[], |(_, members)| members)
     }
@@ -106,7 +106,7 @@ impl Prepared {
                 exchange: record.exchange,
                 token: record.delegated_token,
             };
-            self.credential = Some((note, members));
+            self.credential = Some((note, members.into()));
         }
         if self.credential_is_cut {
             let _ = texts.cut_mark();
@@ -143,11 +143,11 @@ impl Prepared {
         write_metadata(record, texts, &mut Object::of_members(&mut metadata));
         write_delegation(record, texts, &mut Object::of_members(&mut delegation));
         Self {
-            members,
-            api,
-            metadata,
-            delegation,
-            sentence,
+            members: members.into(),
+            api: api.into(),
+            metadata: metadata.into(),
+            delegation: delegation.into(),
+            sentence: sentence.into(),
             is_cut: texts.is_cut(),
             opening: None,
             credential: None,
