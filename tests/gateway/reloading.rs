@@ -320,9 +320,11 @@ async fn a_hundred_reloads_and_swapped_certificates_under_load_fail_no_call() {
     for (kept, lane) in lanes {
         let (of_lane, shown) = lane.await.expect("no call failed");
         assert!(of_lane >= RELOADS, "{of_lane} calls are no load");
-        let expected = if kept { HashSet::from([0]) } else { HashSet::from([0, 1]) };
+        // Which one a connection that is kept began with, depends on how soon it began.
+        let expected = if kept { 1 } else { 2 };
         assert_eq!(
-            shown, expected,
+            shown.len(),
+            expected,
             "a connection that is kept outlives reloads, new ones see each certificate"
         );
         calls += of_lane;
