@@ -15,11 +15,16 @@ const DIGITS: &[u8; 16] = b"0123456789abcdef";
 /// A digest in hexadecimal, in lower case.
 pub fn hex(digest: &[u8; 32]) -> [u8; 64] {
     let mut digits = [0; 64];
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(digest) {
+    write_digits(digest, &mut digits);
+    digits
+}
+
+/// Two digits for each byte.
+fn write_digits(bytes: &[u8], digits: &mut [u8]) {
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
         pair[0] = DIGITS[usize::from(byte >> 4)];
         pair[1] = DIGITS[usize::from(byte & 15)];
     }
-    digits
 }
 
 /// Bytes in hexadecimal, in lower case.
@@ -30,10 +35,7 @@ impl fmt::Display for Hex<'_> {
         let mut digits = [0; 64];
         for bytes in self.0.chunks(digits.len() / 2) {
             let digits = &mut digits[..2 * bytes.len()];
-            for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
-                pair[0] = DIGITS[usize::from(byte >> 4)];
-                pair[1] = DIGITS[usize::from(byte & 15)];
-            }
+            write_digits(bytes, digits);
             f.write_str(std::str::from_utf8(digits).expect("digits are text"))?;
         }
         Ok(())

@@ -293,6 +293,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn one_that_is_given_up_late_does_not_end_the_time_of_another() {
+        let circuit = circuit();
+        fail(&circuit, &[None; 5]);
+        tokio::time::sleep(OPEN_FOR).await;
+        let late = circuit.admit(Trial::Whole, || "ada").expect("the first to try");
+        tokio::time::sleep(OPEN_FOR).await;
+        let _second = circuit.admit(Trial::Whole, || "bob").expect("that one has had its time");
+        drop(late);
+        check(&circuit, "cid", false);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn one_whose_body_is_still_to_come_keeps_nobody_from_trying_but_its_like() {
         let circuit = circuit();
         fail(&circuit, &[None; 5]);
