@@ -4,7 +4,6 @@
 //! Each stage of such a call stands alone, with its time and with what it allocates. What all calls share runs on one
 //! thread and on two: a stage behind a lock that all cores share takes as long on two threads as one after the other.
 
-use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -87,7 +86,7 @@ impl Bed {
             runtime.block_on(async { AuthorizationServer::start(settings, None, Arc::clone(&metrics)) });
         let server = Arc::new(server.expect("no authority of its own"));
         runtime.block_on(until_keys_are_known(&server));
-        let servers: AuthorizationServers = Arc::new(HashMap::from([(issuer, server)]));
+        let servers: AuthorizationServers = Arc::new([(issuer, server)].into_iter().collect());
         let verifier = Verifier::new(Arc::clone(&servers), None);
         let cache = Arc::new(CredentialCache::new(Arc::clone(&metrics)));
         let folder = tempfile::tempdir().expect("a folder");

@@ -4,7 +4,6 @@
 //! Every person's token is obtained as for a call, from an authorization server in this process whose answers are as long
 //! and as different as Entra's. Then people are drawn at random, and what is kept for them is looked up, key and all.
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
@@ -138,7 +137,7 @@ impl Bed {
         let name = settings.issuer.clone();
         let server = Arc::new(AuthorizationServer::start(settings, None, Arc::clone(&metrics))?);
         keys::until_keys_are_known(&server).await;
-        let servers: AuthorizationServers = Arc::new(HashMap::from([(name, server)]));
+        let servers: AuthorizationServers = Arc::new([(name, server)].into_iter().collect());
         let cache = Arc::new(CredentialCache::new(Arc::clone(&metrics)));
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         let kept = AuditSettings {

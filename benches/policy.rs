@@ -4,7 +4,6 @@
 //! ten connectors, as sites write them; their heads tell which can apply: one of 10 or 100, five of 1,000. Crowded: all have
 //! the same head, so that each has to be evaluated.
 
-use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use divan::{Bencher, black_box};
@@ -56,7 +55,7 @@ static CALLER: LazyLock<Arc<Caller>> = LazyLock::new(|| {
         let server = AuthorizationServer::start(settings, None, Arc::<Metrics>::default());
         let server = Arc::new(server.expect("no authority of its own"));
         until_keys_are_known(&server).await;
-        let servers: AuthorizationServers = Arc::new(HashMap::from([(issuer, server)]));
+        let servers: AuthorizationServers = Arc::new([(issuer, server)].into_iter().collect());
         Verifier::new(servers, None)
             .verify(&Presented::bearer(&token), Now::read())
             .await

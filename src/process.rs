@@ -544,7 +544,7 @@ pub fn authorization_servers(
     issuers: Vec<IssuerSettings>,
     make: impl Fn(IssuerSettings) -> Result<AuthorizationServer, rustls::Error>,
 ) -> Result<AuthorizationServers, StartError> {
-    let mut servers = HashMap::with_capacity(issuers.len());
+    let mut servers = HashMap::with_capacity_and_hasher(issuers.len(), Default::default());
     for settings in issuers {
         let (issuer, name) = (settings.issuer.clone(), settings.name.clone());
         let other_issuer = settings.other_issuer.clone();

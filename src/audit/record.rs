@@ -85,9 +85,16 @@ impl RequestIdText {
     }
 }
 
+impl RequestIdText {
+    /// Its digits and dash, in ASCII.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.digits[..self.length]
+    }
+}
+
 impl AsRef<str> for RequestIdText {
     fn as_ref(&self) -> &str {
-        std::str::from_utf8(&self.digits[..self.length]).expect("digits and a dash are text")
+        std::str::from_utf8(self.as_bytes()).expect("digits and a dash are text")
     }
 }
 

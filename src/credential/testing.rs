@@ -1,6 +1,5 @@
 //! What the tests of both ways to a token have in common.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,7 +60,7 @@ impl Bed {
         let metrics = Arc::<Metrics>::default();
         let issuer = settings.issuer.clone();
         let server = AuthorizationServer::start(settings, None, Arc::clone(&metrics)).expect("it starts");
-        let servers: AuthorizationServers = Arc::new(HashMap::from([(issuer, Arc::new(server))]));
+        let servers: AuthorizationServers = Arc::new([(issuer, Arc::new(server))].into_iter().collect());
         let cache = Arc::new(CredentialCache::new(Arc::clone(&metrics)));
         let folder = tempfile::tempdir().expect("a folder");
         let settings = AuditSettings::of(folder.path().join("audit.jsonl"));

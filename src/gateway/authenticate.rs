@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 use crate::clock::Now;
 use crate::identity::{Caller, Peer};
@@ -51,9 +51,14 @@ pub async fn authenticate(
     now: Now,
 ) -> Result<Arc<Caller>, AuthenticateError> {
     let headers = request.headers();
-    let (token, scheme) = presented_token(headers)?;
+    let (token, scheme) = presented_bytes(headers)?;
+    // What is known to be a token needs no look at each of its characters.
+    let remembered = verifier.recall(token, now);
     let presented = Presented {
-        token,
+        token: match &remembered {
+            Some(remembered) => remembered.token(),
+            None => read_token(token)?,
+        },
         scheme,
         method: request.method(),
         path: request.uri().path(),
@@ -63,7 +68,10 @@ pub async fn authenticate(
             actor_token => actor_token,
         },
     };
-    Ok(verifier.verify(&presented, now).await?)
+    Ok(match &remembered {
+        Some(remembered) => verifier.verify_remembered(remembered, &presented, now).await?,
+        None => verifier.verify(&presented, now).await?,
+    })
 }
 
 /// The agent that a request's token speaks for, when it speaks for nobody else.
@@ -96,20 +104,30 @@ impl AuthenticateError {
 ///
 /// [`AuthenticateError`] when there is none, or not exactly one.
 pub fn presented_token(headers: &HeaderMap) -> Result<(&str, Scheme<'_>), AuthenticateError> {
-    let value = only(headers, &AUTHORIZATION, "Authorization")?.ok_or(AuthenticateError::NoCredentials)?;
-    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+    let (token, scheme) = presented_bytes(headers)?;
+    Ok((read_token(token)?, scheme))
+}
+
+/// What stands where the token belongs in the one header that there is, and how it came.
+fn presented_bytes(headers: &HeaderMap) -> Result<(&[u8], Scheme<'_>), AuthenticateError> {
+    let value =
+        only_bytes(headers, &AUTHORIZATION, "Authorization")?.ok_or(AuthenticateError::NoCredentials)?;
+    let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
+    let (scheme, token) = value.split_at(end);
     let scheme = match () {
-        () if scheme.eq_ignore_ascii_case("Bearer") => Scheme::Bearer,
-        () if scheme.eq_ignore_ascii_case("DPoP") => {
+        () if scheme.eq_ignore_ascii_case(b"Bearer") => Scheme::Bearer,
+        () if scheme.eq_ignore_ascii_case(b"DPoP") => {
             Scheme::Dpop { proof: only(headers, &DPOP, "DPoP")?.ok_or(AuthenticateError::NoProof)? }
         }
         () => return Err(AuthenticateError::OtherScheme),
     };
-    let token = token.trim_start_matches(' ');
-    match is_token(token) {
-        true => Ok((token, scheme)),
-        false => Err(AuthenticateError::Malformed("Authorization")),
-    }
+    let blanks = token.iter().take_while(|byte| **byte == b' ').count();
+    Ok((&token[blanks..], scheme))
+}
+
+fn read_token(bytes: &[u8]) -> Result<&str, AuthenticateError> {
+    let text = std::str::from_utf8(bytes).ok().filter(|text| is_token(text));
+    text.ok_or(AuthenticateError::Malformed("Authorization"))
 }
 
 /// The one value of a header, where there is one.
@@ -118,13 +136,21 @@ fn only<'a>(
     name: &HeaderName,
     shown: &'static str,
 ) -> Result<Option<&'a str>, AuthenticateError> {
+    let text = only_bytes(headers, name, shown)?.map(std::str::from_utf8).transpose();
+    text.map_err(|_| AuthenticateError::Malformed(shown))
+}
+
+fn only_bytes<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+    shown: &'static str,
+) -> Result<Option<&'a [u8]>, AuthenticateError> {
     let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(AuthenticateError::Repeated(shown));
+    let value = values.next();
+    match values.next() {
+        Some(_) => Err(AuthenticateError::Repeated(shown)),
+        None => Ok(value.map(HeaderValue::as_bytes)),
     }
-    // In one glance where it is plain text, as all tokens are; `to_str` would look at each byte for itself.
-    std::str::from_utf8(value.as_bytes()).map(Some).map_err(|_| AuthenticateError::Malformed(shown))
 }
 
 /// Tokens are long, and all of them are looked at to their end: so there is no branch at each byte.

@@ -338,7 +338,7 @@ impl Gateway {
 
     /// Whether a path belongs to the pages.
     fn is_page(&self, path: &str) -> bool {
-        CanonicalPath::parse(path).is_ok_and(|path| self.page(path).is_some())
+        self.pages.is_some() && CanonicalPath::parse(path).is_ok_and(|path| self.page(path).is_some())
     }
 
     /// Who calls: a person through an agent, or where lists are for agents alone, an agent for itself.

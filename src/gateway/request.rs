@@ -82,7 +82,14 @@ fn check_method(method: &Method) -> Result<(), RequestError> {
 
 fn check_host<B>(request: &Request<B>) -> Result<(), RequestError> {
     let mut hosts = request.headers().get_all(HOST).iter();
-    let host = match (hosts.next(), hosts.next()) {
+    let hosts = (hosts.next(), hosts.next());
+    if let (Some(host), None) = hosts
+        && request.uri().authority().is_none()
+        && is_plain_host_and_port(host.as_bytes())
+    {
+        return Ok(());
+    }
+    let host = match hosts {
         (Some(host), None) => {
             Some(host.to_str().ok().and_then(|host| host.parse().ok()).ok_or(RequestError::Host)?)
         }
@@ -101,6 +108,19 @@ fn check_host<B>(request: &Request<B>) -> Result<(), RequestError> {
         true => Ok(()),
         false => Err(RequestError::Host),
     }
+}
+
+/// Whether this is what most requests have: a name or an IPv4 address, and perhaps a port. Anything else is looked at closely.
+fn is_plain_host_and_port(text: &[u8]) -> bool {
+    let end = text.iter().position(|byte| *byte == b':').unwrap_or(text.len());
+    let (host, port) = text.split_at(end);
+    let is_of_names = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    // Any four digits are a port.
+    let is_port = |port: &[u8]| port.is_empty() || (2..=5).contains(&port.len());
+    !host.is_empty()
+        && host.iter().all(is_of_names)
+        && is_port(port)
+        && port.iter().skip(1).all(u8::is_ascii_digit)
 }
 
 /// Whether an authority is a host, or a host and a port that there can be. Userinfo has no place in a request, and whoever

@@ -253,14 +253,17 @@ pub fn clean_response(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
+        // Most answers name none.
+        .filter(|value| *value != "keep-alive" && *value != "close")
         .filter_map(|value| value.to_str().ok())
         .flat_map(|list| list.split(','))
         .filter_map(|name| name.trim().parse().ok())
         .collect();
     // An answer has fewer headers than this list.
     let is_removed = |name: &&HeaderName| REMOVED_FROM_ANSWERS.contains(*name) || named.contains(name);
-    let removed: Vec<HeaderName> = headers.keys().filter(is_removed).cloned().collect();
-    removed.iter().for_each(|name| _ = headers.remove(name));
+    while let Some(name) = headers.keys().find(is_removed).cloned() {
+        headers.remove(name);
+    }
 }
 
 /// Makes the connector's answer ours: cleaned, and marked with whose identity it was made with.
@@ -278,7 +281,7 @@ pub fn answer_headers<B>(response: &mut Response<B>, identity: IdentityMode, req
 
 /// Marks a request or an answer with the call's identifier.
 pub fn set_request_id(headers: &mut HeaderMap, request_id: RequestId) {
-    let value = HeaderValue::from_str(request_id.text().as_ref());
+    let value = HeaderValue::from_bytes(request_id.text().as_bytes());
     headers.insert(REQUEST_ID, value.expect("a request id is hexadecimal digits and a dash"));
 }
 

@@ -118,7 +118,7 @@ impl CallBounds {
     pub const DEFAULT: Self = Self {
         // Twice what common servers take, since queries of OData are long.
         target_bytes_max: 16_384,
-        headers_max: 128,
+        headers_max: 100,
         // As long as tokens commonly live.
         call_timeout: Duration::from_secs(3_600),
     };

@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 use crate::tool::{ResourceAuthorizationServerName, Target};
 
 /// All authorization servers, by the exact `iss` of their tokens.
-pub type AuthorizationServers = Arc<HashMap<Issuer, Arc<AuthorizationServer>>>;
+pub type AuthorizationServers = Arc<HashMap<Issuer, Arc<AuthorizationServer>, foldhash::fast::RandomState>>;
 
 /// The person behind a caller. `None` when the caller's issuer is not configured any more, or when there is no person.
 pub fn person_of(caller: &Caller, servers: &AuthorizationServers) -> Option<PersonId> {

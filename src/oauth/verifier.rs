@@ -201,14 +201,42 @@ impl Verifier {
     ///
     /// [`VerifyError`] says why it is refused.
     pub async fn verify(&self, presented: &Presented<'_>, now: Now) -> Result<Arc<Caller>, VerifyError> {
-        let remembered = self.recognise(presented.token, now).await?;
+        let remembered = match self.recall(presented.token.as_bytes(), now) {
+            Some(remembered) => remembered,
+            None => Box::pin(self.recognise(presented.token, now)).await?,
+        };
+        self.verify_remembered(&remembered, presented, now).await
+    }
+
+    /// The caller that the presented token speaks for, which is this one, once it is proved to be the sender's.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError`] says why it is refused.
+    pub async fn verify_remembered(
+        &self,
+        remembered: &Remembered,
+        presented: &Presented<'_>,
+        now: Now,
+    ) -> Result<Arc<Caller>, VerifyError> {
         let caller = &remembered.caller;
         possession::check(caller.confirmation(), presented, self.proofs.as_ref(), now)?;
         let exchange = remembered.server.settings().exchange.as_ref();
         match exchange.is_some_and(|exchange| exchange.grant.wants_agents_token()) {
-            true => Box::pin(self.acting(&remembered, presented.actor_token, now)).await,
+            true => Box::pin(self.acting(remembered, presented.actor_token, now)).await,
             false => Ok(Arc::clone(caller)),
         }
+    }
+
+    /// What was learned from a token, where this worker has met it lately and it holds still. Whatever these bytes are, it is theirs
+    /// only when they are the same to the last.
+    pub fn recall(&self, token: &[u8], now: Now) -> Option<Arc<Remembered>> {
+        let forgettings = self.forgettings.load(Ordering::Acquire);
+        self.lately.find(self.hash(token), |lately| {
+            let remembered = lately.remembered.upgrade().filter(|_| lately.forgettings == forgettings)?;
+            let is_it = remembered.caller.subject_token().is(token) && remembered.holds(now);
+            is_it.then_some(remembered)
+        })
     }
 
     /// The agent that sent a token of its own, without a person. Nothing is remembered of it: agents ask for lists when they
@@ -230,29 +258,22 @@ impl Verifier {
         self.proofs.as_ref()?.next_nonce(now)
     }
 
-    /// What a token says, whoever sent it.
+    /// What a token says, whoever sent it. From here on this worker has met it.
     async fn recognise(&self, token: &str, now: Now) -> Result<Arc<Remembered>, VerifyError> {
-        let (hash, forgettings) = (self.hash(token), self.forgettings.load(Ordering::Acquire));
-        let holds = |lately: &mut Lately| {
-            let remembered = lately.remembered.upgrade().filter(|_| lately.forgettings == forgettings)?;
-            let is_it = remembered.caller.subject_token().is(token) && remembered.holds(now);
-            is_it.then_some(remembered)
-        };
-        if let Some(remembered) = self.lately.find(hash, holds) {
-            return Ok(remembered);
-        }
-        let remembered = Box::pin(self.look_up(token, now)).await?;
+        // Before it is looked up: whoever is forgotten meanwhile is forgotten here as well.
+        let forgettings = self.forgettings.load(Ordering::Acquire);
+        let remembered = self.look_up(token, now).await?;
         let is_over = |lately: &Lately| match lately.remembered.upgrade() {
-            Some(other) => other.caller.subject_token().is(token),
+            Some(other) => other.caller.subject_token().is(token.as_bytes()),
             None => true,
         };
-        self.lately.put(hash, Lately { remembered: Arc::downgrade(&remembered), forgettings }, is_over);
+        let lately = Lately { remembered: Arc::downgrade(&remembered), forgettings };
+        self.lately.put(self.hash(token.as_bytes()), lately, is_over);
         Ok(remembered)
     }
 
     /// Where a token is among those met lately.
-    fn hash(&self, token: &str) -> u64 {
-        let token = token.as_bytes();
+    fn hash(&self, token: &[u8]) -> u64 {
         self.hasher.hash_one(&token[token.len().saturating_sub(HASHED_BYTES)..])
     }
 
@@ -379,6 +400,11 @@ impl Remembered {
     ) -> Self {
         let caller = Arc::new(Caller::verified(verified, token));
         Self { caller, server, validity, acting: ArcSwapOption::empty() }
+    }
+
+    /// The token.
+    pub fn token(&self) -> &str {
+        self.caller.subject_token().expose()
     }
 
     fn holds(&self, now: Now) -> bool {

@@ -30,6 +30,8 @@ use crate::identity::Peer;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// How long the answer to that may take, after which the connection is given up.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How many header lines hyper reads at most when it is not told, with room for them on the stack.
+const HYPER_HEADERS_MAX: usize = 100;
 /// How long an agent on an HTTP/2 connection has to hear that it goes, and for calls that were on their way then.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -150,13 +152,16 @@ fn builder(bounds: &ConnectionBounds) -> auto::Builder<TokioExecutor> {
         .http1()
         .header_read_timeout(None::<Duration>)
         .max_buf_size(bounds.head_bytes_max as usize)
-        .max_headers(bounds.headers_max)
         .http2()
         .timer(TokioTimer::new())
         .max_header_list_size(bounds.head_bytes_max)
         .max_concurrent_streams(bounds.streams_max)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
+    // Told so, it asks for memory for as many at each request.
+    if bounds.headers_max != HYPER_HEADERS_MAX {
+        builder.http1().max_headers(bounds.headers_max);
+    }
     builder
 }
 

@@ -345,7 +345,7 @@ async fn a_remembered_token_is_forgotten_by_either_clock() {
     let issuer = settings.issuer.clone();
     let server = std::sync::Arc::new(Known::start(settings, None, Default::default()).expect("a server"));
     server.key_set().refresh().await.expect("keys");
-    let verifier = Verifier::new(std::sync::Arc::new([(issuer, server)].into()), None);
+    let verifier = Verifier::new(std::sync::Arc::new([(issuer, server)].into_iter().collect()), None);
     let token = bed.authorization_server.subject_token("ada").expires_in(Duration::from_secs(600)).mint();
     let (token, now) = (Presented::bearer(&token), Now::read());
     verifier.verify(&token, now).await.expect("a good token");

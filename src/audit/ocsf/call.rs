@@ -80,7 +80,7 @@ fn write_event(record: &CallRecord, texts: &Texts, prepared: &mut Prepared, even
     }
     event.number("action_id", if record.ending == Ending::Refused { 2 } else { 1 });
     event.number("disposition_id", disposition(record));
-    write_authorizations(record, texts, event);
+    event.members(prepared.authorizations(record, texts));
     event.object("unmapped", |unmapped| {
         unmapped.object("obo", |obo| delegation::write(record, texts, prepared, obo));
     });
@@ -138,25 +138,6 @@ fn message(record: &CallRecord, sentence: &str) -> String {
     [sentence, end].concat()
 }
 
-fn write_authorizations(record: &CallRecord, texts: &Texts, event: &mut Object<'_>) {
-    let denied = record.refusal.as_ref().is_some_and(|refusal| refusal.denied);
-    let decision = if denied { "Denied" } else { "Allowed" };
-    if record.policies.is_empty() && !denied {
-        return;
-    }
-    event.list("authorizations", |list| {
-        if record.policies.is_empty() {
-            list.object(|authorization| authorization.text("decision", decision));
-        }
-        for policy in texts.list(record.policies.iter().map(|policy| policy.as_str())) {
-            list.object(|authorization| {
-                authorization.text("decision", decision);
-                authorization.object("policy", |object| object.text("name", &policy));
-            });
-        }
-    });
-}
-
 /// Create, Read, Update, Delete; and Other, which is called by what was asked for.
 fn kind(record: &CallRecord, texts: &Texts) -> Kind {
     let (activity_id, activity, type_name) = match &record.operation {
@@ -189,7 +170,7 @@ fn reads(record: &CallRecord, operation: &McpOperation) -> bool {
 
 /// Who connected.
 fn write_peer(peer: SocketAddr, endpoint: &mut Object<'_>) {
-    endpoint.text("ip", &peer.ip().to_string());
+    endpoint.ip("ip", peer.ip());
     endpoint.number("port", peer.port());
 }
 

@@ -10,7 +10,7 @@ use super::text::Texts;
 use super::{OCSF_VERSION, PRODUCT};
 use crate::audit::keyed::Privacy;
 use crate::audit::record::{CallRecord, Destination, RequestId};
-use crate::identity::{Caller, Scopes};
+use crate::identity::{Caller, RuleName, Scopes};
 use crate::tool::Tool;
 use crate::worker::PairCache;
 
@@ -39,6 +39,35 @@ struct CredentialNote {
     token: Option<[u8; 32]>,
 }
 
+/// Members that the last record has about something. Most calls are about the same as the one before.
+struct Last<T> {
+    about: T,
+    members: Box<[u8]>,
+    is_cut: bool,
+}
+
+impl<T> Last<T> {
+    /// Those of the last record, or where that was not about the same, those that are written now.
+    fn or_written<'l>(
+        last: &'l mut Option<Self>,
+        is_same: impl FnOnce(&T) -> bool,
+        about: impl FnOnce() -> T,
+        texts: &Texts,
+        write: impl FnOnce(&mut Object<'_>),
+    ) -> &'l [u8] {
+        last.take_if(|last| !is_same(&last.about));
+        let last = last.get_or_insert_with(|| {
+            let mut members = Vec::new();
+            let is_cut = texts.cut_by(|| write(&mut Object::of_members(&mut members)));
+            Self { about: about(), members: members.into(), is_cut }
+        });
+        if last.is_cut {
+            let _ = texts.cut_mark();
+        }
+        &last.members
+    }
+}
+
 /// Parts of a record.
 pub struct Prepared {
     /// `actor`, `dst_endpoint` and `resources`.
@@ -55,9 +84,10 @@ pub struct Prepared {
     pub is_cut: bool,
     /// How the last record began, and of what kind of call it was.
     opening: Option<(Kind, Box<[u8]>)>,
-    /// What the last record says of the credential that its call had.
-    credential: Option<(CredentialNote, Box<[u8]>)>,
-    credential_is_cut: bool,
+    /// What the last record says of what policy decided, and by which rules.
+    authorizations: Option<Last<(Arc<[RuleName]>, bool)>>,
+    /// What it says of the credential that its call had.
+    credential: Option<Last<CredentialNote>>,
     /// By which configuration they were made. They keep nothing of it, and nothing else has its address.
     privacy: Weak<Privacy>,
     destination: Option<Weak<Destination>>,
@@ -96,22 +126,23 @@ impl Prepared {
                 && note.exchange == record.exchange
                 && note.token == record.delegated_token
         };
-        if self.credential.as_ref().is_none_or(|(last, _)| !is_of_it(last)) {
-            let mut members = Vec::new();
-            let write = || write_credential(record, texts, &mut Object::of_members(&mut members));
-            self.credential_is_cut = texts.cut_by(write);
-            let note = CredentialNote {
-                client_id: record.client_id.clone(),
-                granted: record.granted.clone(),
-                exchange: record.exchange,
-                token: record.delegated_token,
-            };
-            self.credential = Some((note, members.into()));
-        }
-        if self.credential_is_cut {
-            let _ = texts.cut_mark();
-        }
-        self.credential.as_ref().map_or(&[], |(_, members)| members)
+        let note = || CredentialNote {
+            client_id: record.client_id.clone(),
+            granted: record.granted.clone(),
+            exchange: record.exchange,
+            token: record.delegated_token,
+        };
+        let write = |object: &mut Object<'_>| write_credential(record, texts, object);
+        Last::or_written(&mut self.credential, is_of_it, note, texts, write)
+    }
+
+    /// The member that says what policy decided, and by which rules.
+    pub fn authorizations(&mut self, record: &CallRecord, texts: &Texts) -> &[u8] {
+        let denied = record.refusal.as_ref().is_some_and(|refusal| refusal.denied);
+        let is_same = |last: &(Arc<[RuleName]>, bool)| *last == (Arc::clone(&record.policies), denied);
+        let about = || (Arc::clone(&record.policies), denied);
+        let write = |object: &mut Object<'_>| write_authorizations(&record.policies, denied, texts, object);
+        Last::or_written(&mut self.authorizations, is_same, about, texts, write)
     }
 
     fn of(record: &CallRecord, texts: &Texts) -> Self {
@@ -150,8 +181,8 @@ impl Prepared {
             sentence: sentence.into(),
             is_cut: texts.is_cut(),
             opening: None,
+            authorizations: None,
             credential: None,
-            credential_is_cut: false,
             privacy: Arc::downgrade(&record.privacy),
             destination: record.destination.as_ref().map(Arc::downgrade),
         }
@@ -247,6 +278,24 @@ fn write_metadata(record: &CallRecord, texts: &Texts, object: &mut Object<'_>) {
 }
 
 /// As which client of the authorization server the gateway obtained it, what it is good for, and which it is.
+fn write_authorizations(policies: &[RuleName], denied: bool, texts: &Texts, object: &mut Object<'_>) {
+    let decision = if denied { "Denied" } else { "Allowed" };
+    if policies.is_empty() && !denied {
+        return;
+    }
+    object.list("authorizations", |list| {
+        if policies.is_empty() {
+            list.object(|authorization| authorization.text("decision", decision));
+        }
+        for policy in texts.list(policies.iter().map(|policy| policy.as_str())) {
+            list.object(|authorization| {
+                authorization.text("decision", decision);
+                authorization.object("policy", |object| object.text("name", &policy));
+            });
+        }
+    });
+}
+
 fn write_credential(record: &CallRecord, texts: &Texts, object: &mut Object<'_>) {
     object.optional_text("gateway_client_id", record.client_id.as_deref().map(|id| texts.name(id)));
     if let Some(granted) = &record.granted {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::only_a_delay;
@@ -254,9 +254,16 @@ impl Connector {
     }
 }
 
-/// The identifier that a connector gives to a request, by the names that connectors have for it.
+/// The names that connectors have for the identifier of a request.
+const REQUEST_IDS: [HeaderName; 3] = [
+    HeaderName::from_static("request-id"),
+    HeaderName::from_static("x-ms-request-id"),
+    HeaderName::from_static("x-request-id"),
+];
+
+/// The identifier that a connector gives to a request.
 fn request_id(headers: &HeaderMap) -> Option<HeaderValue> {
-    ["request-id", "x-ms-request-id", "x-request-id"].iter().find_map(|name| headers.get(*name)).cloned()
+    REQUEST_IDS.iter().find_map(|name| headers.get(name)).cloned()
 }
 
 #[cfg(test)]
