@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -64,7 +64,11 @@ impl Clients {
     }
 
     async fn connect(&self) -> TcpStream {
-        TcpStream::connect(&self.running.address).await.expect("a connection")
+        // From an address of their own: at the usual one, hundreds of them take ports that other tests are about to listen on again.
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(([127, 0, 0, 3], 0).into()).expect("a port");
+        let gateway = self.running.address.parse().expect("an address");
+        socket.connect(gateway).await.expect("a connection")
     }
 
     async fn connect_tls(&self) -> TlsStream<TcpStream> {
