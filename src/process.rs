@@ -19,12 +19,12 @@ use crate::confirmation::Questions;
 use crate::connections::{Connections, Held};
 use crate::credential::CredentialCache;
 use crate::error_chain::ErrorChain;
-use crate::gateway::{Calls, Gateway, Setup, Shared, UpstreamError};
+use crate::gateway::{Calls, ConnectorSockets, Gateway, Setup, Shared, UpstreamError};
 use crate::identity::IssuerName;
 use crate::metrics::Metrics;
 use crate::oauth::IssuerSettings;
 use crate::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
-use crate::server::{PassedError, PassedListeners, Server, ServerState};
+use crate::server::{self, PassedError, PassedListeners, Server, ServerState};
 use crate::tool::ConnectorName;
 use crate::vault::{self, Vault, VaultSettings};
 use crate::worker::Workers;
@@ -207,6 +207,7 @@ impl Process {
             exchanges: Exchanges::default(),
             metrics: Arc::clone(&metrics),
             calls: Calls::default(),
+            sockets: ConnectorSockets::new(server::connector_connections_max()),
             proofs: Arc::default(),
             handles: Arc::default(),
             states: Arc::default(),

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
@@ -46,8 +48,8 @@ pub async fn call_once_with_each(
 }
 
 /// A connection to a proxy.
-pub struct Agent {
-    stream: BufReader<TcpStream>,
+pub struct Agent<S = TcpStream> {
+    stream: BufReader<S>,
     address: SocketAddr,
     /// What was sent or received last. Kept, so that calling allocates nothing.
     buffer: Vec<u8>,
@@ -63,7 +65,19 @@ impl Agent {
     pub async fn connect(address: SocketAddr) -> Outcome<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream: BufReader::new(stream), address, buffer: Vec::new() })
+        Ok(Self::over(stream, address))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Agent<S> {
+    /// Calls over a connection to there that somebody has made.
+    pub fn over(stream: S, address: SocketAddr) -> Self {
+        Self { stream: BufReader::new(stream), address, buffer: Vec::new() }
+    }
+
+    /// The connection, once all that has come was read.
+    pub fn into_stream(self) -> S {
+        self.stream.into_inner()
     }
 
     /// Calls, and reads the answer to its end.
@@ -86,6 +100,8 @@ impl Agent {
         self.buffer.clear();
         call.write_request(&self.address.to_string(), token, &mut self.buffer);
         self.stream.get_mut().write_all(&self.buffer).await?;
+        // TLS may keep what it has not been able to send.
+        self.stream.get_mut().flush().await?;
         Ok(())
     }
 

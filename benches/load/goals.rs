@@ -23,6 +23,8 @@ pub enum Goal {
     KeptBytes,
     HitNanos,
     Goodput,
+    IdleConnection,
+    FreshP99,
 }
 
 /// What a goal asks for.
@@ -54,7 +56,7 @@ pub type Figures = BTreeMap<Goal, f64>;
 
 impl Goal {
     /// All of them, in the order of the report.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::PlainCpu,
         Self::TlsCpu,
         Self::HaproxyRs256,
@@ -71,6 +73,8 @@ impl Goal {
         Self::People,
         Self::Connectors,
         Self::Goodput,
+        Self::IdleConnection,
+        Self::FreshP99,
     ];
 
     pub fn terms(self) -> Terms {
@@ -98,6 +102,12 @@ impl Goal {
                 wanted: Wanted::AtLeast,
                 ..at_most("calls served at three times the capacity, to at capacity", 0.90, 0.90)
             },
+            Self::IdleConnection => {
+                at_most("resident memory of an idle TLS connection", 40.0, 20.0).in_units(" KiB", 1)
+            }
+            Self::FreshP99 => {
+                at_most("p99 of a fresh client beside idle and stalled ones", 100.0, 50.0).in_units(" ms", 1)
+            }
             Self::Connectors => at_most("CPU per request, 500 connectors to 2", 1.10, 1.10),
             Self::DiskRate => Terms {
                 wanted: Wanted::AtLeast,

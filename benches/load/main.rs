@@ -34,6 +34,7 @@ mod gateway;
 mod goals;
 mod haproxy;
 mod herd;
+mod idle;
 mod instructions;
 mod kept;
 mod machine;
@@ -153,6 +154,7 @@ async fn measure(options: &Options) -> Outcome<()> {
             Kind::Herd => herd::measure(scenario, &world, options).await?,
             Kind::Misses => misses::measure(scenario, &world, options).await?,
             Kind::People => people::measure(scenario, &world, options).await?,
+            Kind::Idle => idle::measure(scenario, &world, options).await?,
             Kind::Overload => overload::measure(scenario, &world, options).await?,
             Kind::Kept => kept::tell(scenario, options)?,
             Kind::Instructions => instructions::measure(scenario, &world).await?,

@@ -31,6 +31,8 @@ pub enum Kind {
     People,
     /// More calls than a connector can serve.
     Overload,
+    /// Connections on which nothing happens.
+    Idle,
     /// Instructions of each request, by callgrind.
     Instructions,
 }
@@ -268,6 +270,13 @@ pub static SCENARIOS: &[Scenario] = &[
         title: "Overload",
         about: "Three times as many calls as a connector with `limits` can serve, at their own pace.",
         kind: Kind::Overload,
+    },
+    Scenario {
+        name: "idle",
+        title: "Idle and stalled clients",
+        about: "Idle TLS connections, each after one call, and as many clients that stopped in a handshake, a head or a body; and \
+                clients that come meanwhile, each with a new TLS connection and one call.",
+        kind: Kind::Idle,
     },
     Scenario {
         name: "instructions",

@@ -1,6 +1,7 @@
 //! To the connector: pooled connections, streamed both ways, within deadlines.
 
 use std::error::Error as StdError;
+use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,11 +26,14 @@ use crate::tls;
 
 mod connection;
 mod pool;
+mod sockets;
 
 use connection::{Connection, Stream};
 use pool::Pool;
+use sockets::SocketPermit;
 
 pub use connection::ConnectorStream;
+pub use sockets::ConnectorSockets;
 
 /// How often an HTTP/2 connection is asked whether the connector is still there.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -42,7 +46,7 @@ pub enum ForwardError {
     /// No connection could be made.
     #[error("could not connect to the connector: {0}")]
     Unreachable(String),
-    /// No connection could be made, since the gateway has no file descriptors or memory for it.
+    /// No connection could be made, since the gateway has no file descriptors or memory for it, or as many as there may be.
     #[error("the gateway could not open a connection to the connector: {0}")]
     Exhausted(String),
     /// A connection was not made in time.
@@ -107,6 +111,7 @@ fn wanted(retry_after: &Option<Duration>) -> String {
 pub struct Upstream {
     connect: Connect,
     pool: Arc<Pool>,
+    sockets: Arc<ConnectorSockets>,
     scheme: Scheme,
     authority: Authority,
     /// The authority as HTTP/1 has it.
@@ -138,13 +143,14 @@ pub enum UpstreamError {
 }
 
 impl Upstream {
-    /// That of a connector; `previous` is taken over when nothing has changed that shapes its connections.
+    /// That of a connector, with connections among `sockets`; `previous` is taken over when nothing has changed that shapes them.
     ///
     /// # Errors
     ///
     /// [`UpstreamError`] when its address or certificate authorities cannot be used.
     pub fn of(
         connector: &ConnectorSettings,
+        sockets: &Arc<ConnectorSockets>,
         previous: Option<&Arc<Self>>,
     ) -> Result<Arc<Self>, UpstreamError> {
         let settings = UpstreamSettings {
@@ -172,7 +178,8 @@ impl Upstream {
         let authority: Authority = authority.parse()?;
         Ok(Arc::new(Self {
             connect: Connect::new(connect),
-            pool: Pool::new(),
+            pool: Pool::new(Arc::clone(sockets)),
+            sockets: Arc::clone(sockets),
             scheme: if address.scheme() == "http" { Scheme::HTTP } else { Scheme::HTTPS },
             host: HeaderValue::from_str(authority.as_str()).expect("an authority is plain ASCII"),
             authority,
@@ -217,32 +224,73 @@ impl Upstream {
         &self,
         mut request: Request<UploadBody>,
     ) -> Result<Response<ConnectorStream>, SendError> {
-        while let Some(connection) = self.pool.take() {
+        loop {
+            let (connection, is_new) = match self.pool.take() {
+                Some(connection) => (connection, false),
+                // Seldom, and large: the future of a call must not have room for it.
+                None => Box::pin(self.connect_or_next()).await.map_err(SendError::Connect)?,
+            };
             self.address_for(&connection, &mut request);
-            match connection.send(request, &self.pool).await {
+            let mut error = match connection.send(request, &self.pool).await {
                 Ok(response) => return Ok(response),
-                Err(mut error) => {
-                    request = error.take_message().ok_or_else(|| SendError::Broke(error.into_error()))?;
-                }
-            }
+                Err(error) => error,
+            };
+            request = match error.take_message() {
+                Some(request) if !is_new => request,
+                Some(_) => return Err(SendError::Unsent(error.into_error())),
+                None => return Err(SendError::Broke(error.into_error())),
+            };
         }
-        // Seldom, and large: the future of a call must not have room for it.
-        let connection = Box::pin(self.connect()).await.map_err(SendError::Connect)?;
-        self.address_for(&connection, &mut request);
-        connection.send(request, &self.pool).await.map_err(|error| match error.message().is_some() {
-            true => SendError::Unsent(error.into_error()),
-            false => SendError::Broke(error.into_error()),
-        })
     }
 
-    async fn connect(&self) -> Result<Connection, BoxError> {
-        let address = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
-        let stream = self.connect.clone().oneshot(address.path_and_query("/").build()?).await?;
-        let connection = Connection::open(stream).await?;
-        if let Connection::Http2(sender) = &connection {
-            self.pool.share(sender.clone());
+    /// A new connection, or one that others are done with sooner; and whether it is new.
+    async fn connect_or_next(&self) -> Result<(Connection, bool), BoxError> {
+        let mut next = self.pool.next();
+        let permit = tokio::time::timeout(self.settings.connect_timeout, self.sockets.acquire());
+        let permit = tokio::select! {
+            biased;
+            Ok(connection) = &mut next => return Ok((connection, false)),
+            permit = permit => permit.map_err(|_| NoSocket)?,
+        };
+        let mut connecting = Box::pin(self.connect(permit)?);
+        tokio::select! {
+            biased;
+            Ok(connection) = &mut next => {
+                // The new one is for whoever comes next.
+                let pool = Arc::clone(&self.pool);
+                tokio::spawn(async move {
+                    if let Ok(Connection::Http1(connection)) = connecting.await {
+                        pool.put(connection);
+                    }
+                });
+                Ok((connection, false))
+            }
+            connected = &mut connecting => {
+                next.close();
+                // Another may have come in the same moment.
+                if let Ok(Connection::Http1(other)) = next.try_recv() {
+                    self.pool.put(other);
+                }
+                Ok((connected?, true))
+            }
         }
-        Ok(connection)
+    }
+
+    /// Has a connection made, for as long as it takes: nobody has to wait for it.
+    fn connect(
+        &self,
+        permit: SocketPermit,
+    ) -> Result<impl Future<Output = Result<Connection, BoxError>> + Send + use<>, http::Error> {
+        let address = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
+        let connecting = self.connect.clone().oneshot(address.path_and_query("/").build()?);
+        let pool = Arc::clone(&self.pool);
+        Ok(async move {
+            let connection = Connection::open(connecting.await?, permit).await?;
+            if let Connection::Http2(sender) = &connection {
+                pool.share(sender.clone());
+            }
+            Ok(connection)
+        })
     }
 
     /// The address of `target` on this connector, as HTTP/1 has it.
@@ -272,6 +320,11 @@ impl Upstream {
     }
 }
 
+/// There may be no other connection to a connector, and none has gone in time.
+#[derive(Debug, thiserror::Error)]
+#[error("there are as many as there may be")]
+struct NoSocket;
+
 /// Why a connector gave no answer, as those say it who have asked.
 enum SendError {
     /// There is no connection.
@@ -288,7 +341,7 @@ impl SendError {
             (Some(UploadEnd::Stalled), _) => ForwardError::UploadStalled,
             (Some(UploadEnd::Broke), _) => ForwardError::UploadBroke,
             (None, Self::Connect(error)) if error.is::<Elapsed>() => ForwardError::ConnectTimedOut,
-            (None, Self::Connect(error)) if is_exhausted(&*error) => {
+            (None, Self::Connect(error)) if error.is::<NoSocket>() || is_exhausted(&*error) => {
                 ForwardError::Exhausted(plain_cause(&*error))
             }
             (None, Self::Connect(error)) => ForwardError::Unreachable(plain_cause(&*error)),

@@ -68,7 +68,7 @@ pub use body::Body;
 pub use call::Calls;
 pub use catalog::Catalog;
 pub use forget::{NotForgotten, PartlyForgotten};
-pub use forward::UpstreamError;
+pub use forward::{ConnectorSockets, UpstreamError};
 pub use mcp::handles::Handles;
 pub use mcp::sealed_state::StateKey;
 #[cfg(any(fuzzing, test))]

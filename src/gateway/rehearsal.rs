@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Map, Value};
 
 use super::authenticate::{AuthenticateError, presented_token};
-use super::forward::UpstreamError;
+use super::forward::{ConnectorSockets, UpstreamError};
 use super::gate::Gate;
 use super::mcp::declared_arguments;
 use super::path::CanonicalPath;
@@ -179,7 +179,9 @@ impl Rehearsal {
         let gate = |connector: &ConnectorSettings| Gate::new(connector, &servers, public);
         let limited = connectors.iter().map(|connector| (&connector.name, &connector.limits));
         let limits = Limits::new(limited, None, metrics);
-        let routes = Routes::new(connectors, gate, &limits, metrics, None)?;
+        // Nothing is connected to.
+        let sockets = ConnectorSockets::new(0);
+        let routes = Routes::new(connectors, gate, &limits, metrics, &sockets, None)?;
         let cache = Arc::new(CredentialCache::new(Arc::clone(metrics)));
         let credentials =
             Credentials::new(Arc::clone(&servers), cache, Recorder::for_rehearsal(), Arc::clone(metrics));

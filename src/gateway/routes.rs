@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::body::{Body, ConnectorBody, read_on};
 use super::call::Call;
-use super::forward::{ConnectorStream, ForwardError, Upstream, UpstreamError};
+use super::forward::{ConnectorSockets, ConnectorStream, ForwardError, Upstream, UpstreamError};
 use super::gate::Gate;
 use super::mcp::Served;
 use super::path::{CanonicalPath, ConnectorPath};
@@ -78,13 +78,14 @@ impl Routes {
         gate: impl Fn(&ConnectorSettings) -> Gate,
         limits: &Limits,
         metrics: &Metrics,
+        sockets: &Arc<ConnectorSockets>,
         previous: Option<&Self>,
     ) -> Result<Self, (ConnectorName, UpstreamError)> {
         let mut by_path =
             HashMap::with_capacity_and_hasher(connectors.len(), foldhash::fast::RandomState::default());
         for settings in connectors {
             let before = previous.and_then(|routes| routes.named(&settings.name));
-            let upstream = Upstream::of(&settings, before.map(|connector| &connector.upstream))
+            let upstream = Upstream::of(&settings, sockets, before.map(|connector| &connector.upstream))
                 .map_err(|error| (settings.name.clone(), error))?;
             let resilience = match before.filter(|before| Arc::ptr_eq(&before.upstream, &upstream)) {
                 Some(before) => Arc::clone(&before.resilience),

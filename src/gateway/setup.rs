@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::forward::ConnectorSockets;
 use super::gate::Gate;
 use super::routes::Routes;
 use super::well_known::WellKnown;
@@ -35,6 +36,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// The calls under way.
     pub calls: Calls,
+    /// The connections to connectors.
+    pub sockets: Arc<ConnectorSockets>,
     /// Which DPoP proofs have been used.
     pub proofs: Arc<ProofMemory>,
     /// Whose sessions and tasks at MCP servers are whose.
@@ -83,6 +86,7 @@ impl Gateway {
             exchanges,
             metrics,
             calls,
+            sockets,
             proofs: memory,
             handles,
             states,
@@ -96,8 +100,14 @@ impl Gateway {
         let catalog = Catalog::of(&connectors, &policy);
         let limited = connectors.iter().map(|connector| (&connector.name, &connector.limits));
         let limits = Limits::new(limited, previous.map(|previous| &previous.limits), &metrics);
-        let routes =
-            Routes::new(connectors, gate, &limits, &metrics, previous.map(|previous| &previous.routes))?;
+        let routes = Routes::new(
+            connectors,
+            gate,
+            &limits,
+            &metrics,
+            &sockets,
+            previous.map(|previous| &previous.routes),
+        )?;
         let pages = public.pages.map(|settings| {
             let (servers, browsers, questions) =
                 (Arc::clone(&servers), Arc::clone(&browsers), Arc::clone(&questions));

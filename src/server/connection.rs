@@ -17,6 +17,7 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::activity::{Activity, GuardedBody};
 use super::bounds::ConnectionBounds;
@@ -41,31 +42,45 @@ pub async fn serve(stream: TcpStream, address: SocketAddr, state: Arc<ServerStat
     let _ = stream.set_nodelay(true);
     state.metrics.open_connections.inc();
     let bounds = **state.bounds.load();
+    // Most of its life a connection is idle, and there are thousands of them. So nothing that is over has room in it, and what is large is
+    // in one place.
     match state.tls.load_full() {
         None => {
             let peer = Peer { address, tls: false, certificate: None };
-            serve_http(stream, peer, bounds, &state, stop).await;
+            Box::pin(serve_http(stream, peer, bounds, &state, stop)).await;
         }
         Some(tls) => {
-            let handshake = TlsAcceptor::from(tls).accept(stream);
-            let handshake = tokio::time::timeout(bounds.handshake_timeout, handshake);
-            let handshake = tokio::select! {
-                done = handshake => done,
-                () = stop.cut.cancelled() => Ok(Err(io::ErrorKind::ConnectionAborted.into())),
-            };
-            match handshake {
-                Ok(Ok(stream)) => {
-                    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-                    let certificate = shown.map(|certificate| sha256(certificate));
-                    let peer = Peer { address, tls: true, certificate };
-                    serve_http(stream, peer, bounds, &state, stop).await;
-                }
-                Ok(Err(error)) => tracing::debug!(%address, %error, "TLS handshake failed"),
-                Err(_) => tracing::debug!(%address, "TLS handshake took too long"),
+            if let Some(stream) = Box::pin(shake_hands(tls, stream, address, &bounds, &stop)).await {
+                let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                let certificate = shown.map(|certificate| sha256(certificate));
+                let peer = Peer { address, tls: true, certificate };
+                Box::pin(serve_http(stream, peer, bounds, &state, stop)).await;
             }
         }
     }
     state.metrics.open_connections.dec();
+}
+
+/// A TLS connection, where the handshake comes to one in time.
+async fn shake_hands(
+    tls: Arc<rustls::ServerConfig>,
+    stream: TcpStream,
+    address: SocketAddr,
+    bounds: &ConnectionBounds,
+    stop: &Stop,
+) -> Option<Box<TlsStream<TcpStream>>> {
+    let handshake = TlsAcceptor::from(tls).accept(stream);
+    let handshake = tokio::time::timeout(bounds.handshake_timeout, handshake);
+    let handshake = tokio::select! {
+        done = handshake => done,
+        () = stop.cut.cancelled() => Ok(Err(io::ErrorKind::ConnectionAborted.into())),
+    };
+    match handshake {
+        Ok(Ok(stream)) => return Some(Box::new(stream)),
+        Ok(Err(error)) => tracing::debug!(%address, %error, "TLS handshake failed"),
+        Err(_) => tracing::debug!(%address, "TLS handshake took too long"),
+    }
+    None
 }
 
 async fn serve_http<S>(stream: S, peer: Peer, bounds: ConnectionBounds, state: &Arc<ServerState>, stop: Stop)
@@ -265,5 +280,20 @@ mod tests {
         serving.await.expect("no panic");
         let longest = PING_INTERVAL + PING_TIMEOUT + Duration::from_secs(2);
         assert!(begun.elapsed() <= longest, "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn what_an_idle_connection_takes_of_its_own_is_small() {
+        fn of_all<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
+            size_of::<F>()
+        }
+        fn of_http<S, F>(
+            _: impl Fn(S, Peer, ConnectionBounds, &'static Arc<ServerState>, Stop) -> F,
+        ) -> usize {
+            size_of::<F>()
+        }
+        let http = of_http(serve_http::<Box<TlsStream<TcpStream>>>);
+        let (all, tls) = (of_all(serve), size_of::<TlsStream<TcpStream>>());
+        assert!(all + http + tls <= 5_000, "{all} + {http} + {tls} bytes");
     }
 }

@@ -34,6 +34,12 @@ pub fn connections_max(wanted: usize) -> usize {
     wanted.min(enough_for)
 }
 
+/// As many connections to connectors as agents may have at most. However many calls there are on each of an agent's, the others have
+/// their descriptors.
+pub fn connector_connections_max() -> usize {
+    enough_for(getrlimit(Resource::Nofile).current)
+}
+
 /// How many connections so many descriptors are enough for. `None`: there is no limit.
 fn enough_for(descriptors: Option<u64>) -> usize {
     let Some(descriptors) = descriptors else { return usize::MAX };

@@ -31,7 +31,7 @@ mod passed;
 pub(crate) use connection::serve_in_memory;
 
 pub use bounds::ConnectionBounds;
-pub use descriptors::raise_descriptor_limit;
+pub use descriptors::{connector_connections_max, raise_descriptor_limit};
 pub use passed::{HeldListeners, PassedError, PassedListeners};
 
 use connection_limit::{ConnectionLimit, ConnectionPermit};

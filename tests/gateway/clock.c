@@ -1,5 +1,5 @@
-/* Preloaded into the gateway: sets its wall clock as the test orders. CLOCK_STEP names a file with the number of seconds by which it is
- * off; clock.rs writes it. The monotonic clock is left alone, as it is when somebody sets the time. */
+/* Preloaded into the gateway: sets its clocks as the test orders. CLOCK_STEP names a file with two numbers of seconds, which clock.rs
+ * writes: by how many the wall clock is off, and by how many the monotonic one has gone on. */
 
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -11,25 +11,27 @@
 #include <time.h>
 #include <unistd.h>
 
-static volatile int64_t *step;
+enum { WALL, MONOTONIC, CLOCKS };
+
+static volatile int64_t *steps;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void map_step(void) {
+static void map_steps(void) {
     const char *path = getenv("CLOCK_STEP");
     int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0) {
         return;
     }
-    void *mapped = mmap(NULL, sizeof *step, PROT_READ, MAP_SHARED, fd, 0);
+    void *mapped = mmap(NULL, CLOCKS * sizeof *steps, PROT_READ, MAP_SHARED, fd, 0);
     close(fd);
-    step = mapped == MAP_FAILED ? NULL : mapped;
+    steps = mapped == MAP_FAILED ? NULL : mapped;
 }
 
 int clock_gettime(clockid_t clock, struct timespec *time) {
-    pthread_once(&once, map_step);
+    pthread_once(&once, map_steps);
     int result = (int)syscall(SYS_clock_gettime, clock, time);
-    if (result == 0 && clock == CLOCK_REALTIME && step) {
-        time->tv_sec += *step;
+    if (result == 0 && steps && (clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC)) {
+        time->tv_sec += steps[clock == CLOCK_REALTIME ? WALL : MONOTONIC];
     }
     return result;
 }

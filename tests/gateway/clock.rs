@@ -1,4 +1,4 @@
-//! A wall clock that is set while the gateway runs: `clock.c` is preloaded into it, and has its wall clock say what the test wants.
+//! Clocks that are set while the gateway runs: `clock.c` is preloaded into it, and has its clocks say what the test wants.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
@@ -11,37 +11,53 @@ use crate::command::{Running, program, text_of};
 
 const HOUR: i64 = 3_600;
 
-/// The wall clock of one gateway.
-struct WallClock {
+/// The clocks of one gateway.
+pub struct Clock {
     file: File,
     path: PathBuf,
 }
 
-impl WallClock {
-    fn new(folder: &Path) -> Self {
+impl Clock {
+    pub fn new(folder: &Path) -> Self {
         let path = folder.join("clock");
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
         let clock = Self { file: file.expect("a file"), path };
         clock.set(0);
+        clock.has_gone_on(0);
         clock
     }
 
-    /// It is off by so many seconds from here on.
+    /// The wall clock is off by so many seconds from here on.
     fn set(&self, seconds: i64) {
         self.file.write_all_at(&seconds.to_ne_bytes(), 0).expect("writable");
     }
 
-    fn gateway(&self, config: &Path) -> Command {
-        let shim = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("clock-{}.so", std::process::id()));
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gateway/clock.c");
-        let mut cc = Command::new("cc");
-        cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-pthread", "-o"]).arg(&shim).arg(source);
-        assert!(cc.status().expect("a C compiler").success(), "{cc:?}");
+    /// So many seconds have gone by in all, beside those that really have.
+    pub fn has_gone_on(&self, seconds: i64) {
+        self.file.write_all_at(&seconds.to_ne_bytes(), 8).expect("writable");
+    }
+
+    pub fn gateway(&self, config: &Path) -> Command {
         let mut command = program();
         command.args(["run", "--log-format", "json", "--config"]).arg(config);
-        command.env("LD_PRELOAD", shim).env("CLOCK_STEP", &self.path);
+        command.env("LD_PRELOAD", shim("clock")).env("CLOCK_STEP", &self.path);
         command
     }
+}
+
+/// What is to be preloaded, made from the source of this name.
+pub fn shim(name: &str) -> PathBuf {
+    let shim = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.so", std::process::id()));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/gateway/{name}.c"));
+    // Several tests may make it at a time.
+    let unfinished = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a file");
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-pthread", "-o"])
+        .arg(unfinished.path())
+        .arg(source);
+    assert!(cc.status().expect("a C compiler").success(), "{cc:?}");
+    unfinished.persist(&shim).expect("a name");
+    shim
 }
 
 /// The status of a call, and the code of its refusal.
@@ -56,7 +72,7 @@ async fn call(running: &Running, path: &str, token: &str) -> (u16, String) {
 #[tokio::test]
 async fn no_token_is_good_again_and_nothing_breaks_when_the_wall_clock_is_set() {
     let bed: TestBed = Setup::default().tools(ANYTHING).start().await;
-    let clock = WallClock::new(bed.folder.path());
+    let clock = Clock::new(bed.folder.path());
     let config = bed.folder.path().join("own.yaml");
     let text = std::fs::read_to_string(bed.config_path()).expect("a configuration");
     std::fs::write(&config, text.replace("audit.jsonl", "own.jsonl")).expect("written");

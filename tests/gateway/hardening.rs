@@ -20,6 +20,7 @@ mod bounds;
 mod frames;
 mod http1;
 mod http2;
+mod idle;
 #[path = "../../src/fuzzing/upstream.rs"]
 mod upstream;
 

@@ -33,6 +33,7 @@ mod limits;
 mod log;
 mod mcp;
 mod metadata;
+mod names;
 mod pages;
 #[cfg(feature = "cedar")]
 mod policy;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use reqwest::Client;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::bed::{ANYTHING, Setup, TestBed};
@@ -16,6 +16,8 @@ const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\
 const OF_LENGTH: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 /// How long a call may take that has nothing to wait for.
 const SOON: Duration = Duration::from_secs(20);
+/// What is waited for so long did not come.
+const IN_VAIN: Duration = Duration::from_millis(300);
 
 /// A connector that counts its connections.
 struct Connector {
@@ -119,6 +121,37 @@ async fn connections_that_the_connector_has_closed_hold_up_nobody() {
     assert_eq!(posted.status(), 200);
     let got = tokio::time::timeout(SOON, get()).await.expect("it is not held up");
     assert_eq!(got.status(), 200);
+}
+
+#[tokio::test]
+async fn who_has_a_connection_made_takes_one_that_becomes_free_sooner() {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(([127, 0, 0, 1], 0).into()).expect("an address");
+    let listener = socket.listen(1).expect("a listener");
+    let bed = bed_before(&listener).await;
+    // All on one connection, and so on one worker.
+    let client = Client::builder().no_proxy().http2_prior_knowledge().build().expect("a client");
+    let call = client.get(bed.url("/mail/of-length")).bearer_auth(bed.token("ada"));
+    let call = || tokio::spawn(call.try_clone().expect("no body").send());
+    let first = call();
+    let (mut stream, _) = listener.accept().await.expect("a connection");
+    let Ok(1..) = stream.read(&mut [0; 65_536]).await else { panic!("no request") };
+    // Some may wait for the connector to take them, and whoever comes then is not answered.
+    let address = listener.local_addr().expect("an address");
+    let mut crowd = Vec::new();
+    while let Ok(connected) = tokio::time::timeout(IN_VAIN, TcpStream::connect(address)).await {
+        crowd.push(connected.expect("a connection"));
+    }
+    let second = call();
+    tokio::time::sleep(IN_VAIN).await;
+    for call in [first, second] {
+        stream.write_all(OF_LENGTH.as_bytes()).await.expect("written");
+        let answered = tokio::time::timeout(SOON / 2, call).await.expect("a connection is there");
+        let answer = answered.expect("no panic").expect("an answer");
+        assert_eq!(answer.text().await.expect("a body"), "hello");
+        // The second request, or nothing more.
+        let _ = tokio::time::timeout(IN_VAIN, stream.read(&mut [0; 65_536])).await;
+    }
 }
 
 #[tokio::test]

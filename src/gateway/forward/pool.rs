@@ -1,11 +1,14 @@
 //! The connections to one connector that a call can be sent on: idle ones, and over HTTP/2 one that is shared. Each worker has its own.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use hyper::client::conn::http2;
+use tokio::sync::oneshot;
 
 use super::connection::{Connection, Http1};
+use super::sockets::ConnectorSockets;
 use crate::gateway::upload::UploadBody;
 use crate::worker::PerWorker;
 
@@ -22,6 +25,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Idle connections.
 pub struct Pool {
     idle: PerWorker<Mutex<Idle>>,
+    sockets: Arc<ConnectorSockets>,
     /// Itself, for the tasks that sweep it.
     this: Weak<Self>,
 }
@@ -32,6 +36,8 @@ struct Idle {
     /// The last one used is at the end.
     http1: Vec<(Http1, Instant)>,
     http2: Option<Shared>,
+    /// Calls that have a connection made, and can do with one that is there sooner. Who has waited longest comes first.
+    waiting: VecDeque<oneshot::Sender<Connection>>,
     /// Whether a task looks after them.
     is_watched: bool,
 }
@@ -44,9 +50,15 @@ struct Shared {
 }
 
 impl Pool {
-    /// An empty one.
-    pub fn new() -> Arc<Self> {
-        Arc::new_cyclic(|this| Self { idle: PerWorker::new(Mutex::default), this: this.clone() })
+    /// An empty one, whose connections are among `sockets`.
+    pub fn new(sockets: Arc<ConnectorSockets>) -> Arc<Self> {
+        let pool = Arc::new_cyclic(|this| Self {
+            idle: PerWorker::new(Mutex::default),
+            sockets: Arc::clone(&sockets),
+            this: this.clone(),
+        });
+        sockets.watch(&pool);
+        pool
     }
 
     /// A connection that can be used at once.
@@ -65,21 +77,57 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection that was used and can be used again.
-    pub fn put(&self, connection: Http1) {
+    /// The next connection that can be used, of those that are not there yet.
+    pub fn next(&self) -> oneshot::Receiver<Connection> {
+        let (told, next) = oneshot::channel();
         let mut idle = self.own();
-        if idle.http1.len() < IDLE_MAX {
-            idle.http1.push((connection, Instant::now()));
+        idle.waiting.retain(|waiting| !waiting.is_closed());
+        idle.waiting.push_back(told);
+        next
+    }
+
+    /// Keeps a connection that can be used, unless somebody waits for it or it has become too old.
+    pub fn put(&self, connection: Http1) {
+        let now = Instant::now();
+        if !is_fresh(&connection, now, now) {
+            return;
+        }
+        let mut idle = self.own();
+        let mut connection = Connection::Http1(connection);
+        while let Some(waiting) = idle.waiting.pop_front() {
+            match waiting.send(connection) {
+                Ok(()) => return,
+                Err(unwanted) => connection = unwanted,
+            }
+        }
+        let Connection::Http1(connection) = connection else { return };
+        if idle.http1.len() < IDLE_MAX && !self.sockets.are_wanted() {
+            idle.http1.push((connection, now));
             self.watch(&mut idle);
         }
     }
 
-    /// Keeps a connection that others can use meanwhile.
+    /// Keeps a connection that others can use meanwhile, unless there is such a one.
     pub fn share(&self, sender: http2::SendRequest<UploadBody>) {
         let mut idle = self.own();
         let now = Instant::now();
+        if idle.http2.as_ref().is_some_and(|shared| shared.is_usable(now)) {
+            return;
+        }
+        for waiting in idle.waiting.drain(..) {
+            // Who does not wait any more has one of their own.
+            let _ = waiting.send(Connection::Http2(sender.clone()));
+        }
         idle.http2 = Some(Shared { sender, made_at: now, used_at: now });
         self.watch(&mut idle);
+    }
+
+    /// Closes those that nobody uses, on whichever worker.
+    pub fn close_idle(&self) {
+        for idle in self.idle.all() {
+            let closed = std::mem::take(&mut lock(idle).http1);
+            drop(closed);
+        }
     }
 
     fn own(&self) -> MutexGuard<'_, Idle> {

@@ -13,7 +13,14 @@ use crate::gateway::forward::ForwardError;
 /// What an agent hears when the connector gave no answer.
 pub fn answer_to_forwarding(error: &ForwardError) -> Answer {
     match error {
-        ForwardError::Unreachable(_) | ForwardError::Exhausted(_) => Answer::later(
+        ForwardError::Exhausted(_) => Answer::later(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "gateway_busy",
+            Fault::Gateway,
+            "The gateway has as many connections to services as it may have; the call was not made, so try again shortly.",
+            RETRY_AFTER_DEFAULT,
+        ),
+        ForwardError::Unreachable(_) => Answer::later(
             StatusCode::BAD_GATEWAY,
             "connector_unreachable",
             Fault::Connector,

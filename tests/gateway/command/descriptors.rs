@@ -4,12 +4,15 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use obo_gateway::demo::script::Reply;
 use reqwest::Client;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::Running;
-use crate::bed::{Setup, TestBed, assert_refused, client, refusal};
+use crate::bed::{Setup, TOOLS, TestBed, assert_refused, client, refusal};
 
 /// How many descriptors the gateway may have.
 const DESCRIPTORS: u64 = 256;
@@ -45,7 +48,7 @@ impl Running {
         answer.bytes().await.expect("a body");
     }
 
-    async fn metric(&self, name: &str) -> f64 {
+    pub async fn metric(&self, name: &str) -> f64 {
         let metrics = client().get(format!("http://{}/metrics", self.admin)).timeout(Duration::from_secs(20));
         let metrics = metrics.send().await.expect("an answer").text().await.expect("a text");
         let value = metrics.lines().find_map(|line| line.strip_prefix(name));
@@ -119,14 +122,47 @@ async fn without_descriptors_it_waits_says_so_once_and_goes_on_when_there_are_so
     let busy = running.busy().await;
     assert!(busy < 0.5, "{busy} of a processor");
     assert_eq!(running.lines_with("Connections cannot be accepted"), 1);
-    // Who is connected hears that the connector cannot be reached, where there is no connection to it yet.
+    // Who is connected hears that the gateway has no room, where there is no connection to the connector yet.
     bed.connector.stop_listening().await;
     bed.connector.listen_again().await.expect("listening");
-    assert_refused(&refusal(running.call(&bed, &connected).await).await, 502, "connector_unreachable");
+    assert_refused(&refusal(running.call(&bed, &connected).await).await, 503, "gateway_busy");
     running.may_have(DESCRIPTORS);
     running.serves(&bed, &connected).await;
     running.serves(&bed, &client()).await;
     assert!(running.metric("obo_gateway_accept_failures_total ").await > 1.0);
     assert_eq!(running.lines_with("Connections are accepted again"), 1);
     drop(waiting);
+}
+
+#[tokio::test]
+async fn one_agent_with_many_calls_takes_no_descriptors_from_others() {
+    /// Half of the descriptors is for others, and half of the rest for connections to connectors.
+    const CONNECTIONS: usize = 64;
+    let setup = Setup::default().config(|parts| {
+        parts.whole(&parts.issuer(), &parts.mail(TOOLS)).replace("connect: 20s", "connect: 3s")
+    });
+    let bed = setup.start().await;
+    let running = gateway_of_few(&bed).await;
+    let agent = Client::builder().no_proxy().http2_prior_knowledge().build().expect("a client");
+    running.serves(&bed, &agent).await;
+    let release = CancellationToken::new();
+    bed.connector.script().always(Reply::normal().held_until(release.clone()));
+    let calls = (0..2 * CONNECTIONS).map(|_| running.call(&bed, &agent));
+    let mut calls: FuturesUnordered<_> = calls.collect();
+    // What cannot be made is refused first, since all others are held.
+    for _ in 0..CONNECTIONS {
+        let refused = calls.next().await.expect("an answer");
+        assert_eq!(refused.headers()["retry-after"], "10");
+        assert_refused(&refusal(refused).await, 503, "gateway_busy");
+    }
+    assert_eq!(bed.connector.in_flight(), CONNECTIONS);
+    release.cancel();
+    while let Some(answer) = calls.next().await {
+        assert_eq!(answer.status(), 200);
+        answer.bytes().await.expect("a body");
+    }
+    // All connections are idle, and of one worker. They go where another one is needed.
+    bed.connector.script().clear();
+    running.serves(&bed, &client()).await;
+    running.serves(&bed, &agent).await;
 }
