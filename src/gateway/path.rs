@@ -94,7 +94,10 @@ impl<'a> CanonicalPath<'a> {
     /// The path with its percent-encodings decoded. No slash appears by it, and no second decoding changes it: paths
     /// for which that is not so are not canonical.
     pub fn decoded(&self) -> Cow<'a, str> {
-        percent_decode_str(self.0).decode_utf8_lossy()
+        match self.0.contains('%') {
+            true => percent_decode_str(self.0).decode_utf8_lossy(),
+            false => Cow::Borrowed(self.0),
+        }
     }
 
     /// What follows `prefix`, when this path lies under it: empty, or beginning with a slash.

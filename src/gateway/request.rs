@@ -115,12 +115,12 @@ fn is_plain_host_and_port(text: &[u8]) -> bool {
     let end = text.iter().position(|byte| *byte == b':').unwrap_or(text.len());
     let (host, port) = text.split_at(end);
     let is_of_names = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
-    // Any four digits are a port.
-    let is_port = |port: &[u8]| port.is_empty() || (2..=5).contains(&port.len());
-    !host.is_empty()
-        && host.iter().all(is_of_names)
-        && is_port(port)
-        && port.iter().skip(1).all(u8::is_ascii_digit)
+    !host.is_empty() && host.iter().all(is_of_names) && (port.is_empty() || is_port(&port[1..]))
+}
+
+fn is_port(digits: &[u8]) -> bool {
+    let number = || digits.iter().fold(0, |number, digit| 10 * number + u32::from(digit - b'0'));
+    (1..=5).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) && number() <= u16::MAX.into()
 }
 
 /// Whether an authority is a host, or a host and a port that there can be. Userinfo has no place in a request, and whoever
@@ -195,7 +195,8 @@ mod tests {
         check_request("GET", "/a", &[("host", "a, b")], Err(RequestError::Host));
         check_request("GET", "/a", &[("host", "me@gw.example")], Err(RequestError::Host));
         check_request("GET", "/a", &[("host", "[::1]:8443")], Ok(()));
-        for host in ["", "gw.example:", "gw.example:99999", "gw.example:x", "gw.example:+80", ":80", "[::1"] {
+        check_request("GET", "/a", &[("host", "127.0.0.1:65535")], Ok(()));
+        for host in ["", "gw.example:", "gw.example:65536", "gw.example:x", "gw.example:+80", ":80", "[::1"] {
             check_request("GET", "/a", &[("host", host)], Err(RequestError::Host));
         }
         check_request("GET", "http://evil.example/a", &[("host", "gw.example")], Err(RequestError::Host));

@@ -1,7 +1,7 @@
 //! What can go wrong, how it is brought about, and which failures of calls it explains.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use obo_gateway::demo::authorization_server::Endpoint;
 use obo_gateway::demo::script::Reply;
@@ -16,6 +16,9 @@ use crate::{Outcome, agents, crowd};
 const LASTS_MIN: usize = 300;
 const LASTS_MAX: usize = 2_500;
 const PAUSE_MAX: usize = 1_500;
+/// How long keys stay at least. Tokens with unknown keys have the gateway fetch them at most every 30 seconds, so whoever signs with
+/// others sooner than that is not known for a while, as has to be.
+const KEYS_STAY: Duration = Duration::from_secs(31);
 /// Connections of a crowd that says half a sentence and then nothing.
 const CROWD: usize = 150;
 /// Calls at once, each on a connection of its own.
@@ -139,14 +142,24 @@ impl Fault {
 
 /// The faults in a random order, again and again: none is left out for long.
 #[derive(Default)]
-pub struct Deck(Vec<Fault>);
+pub struct Deck {
+    left: Vec<Fault>,
+    keys_changed: Option<Instant>,
+}
 
 impl Deck {
     fn draw(&mut self, random: &mut Random) -> Fault {
-        if self.0.is_empty() {
-            self.0.extend(Fault::ALL);
+        let is_too_soon = self.keys_changed.is_some_and(|at| at.elapsed() < KEYS_STAY);
+        let can_be = |fault: &Fault| !(is_too_soon && *fault == Fault::IssuerChangesKeys);
+        if !self.left.iter().any(can_be) {
+            self.left.extend(Fault::ALL);
         }
-        self.0.swap_remove(random.below(self.0.len()))
+        loop {
+            let at = random.below(self.left.len());
+            if can_be(&self.left[at]) {
+                return self.left.swap_remove(at);
+            }
+        }
     }
 
     /// Draws one, brings it about, waits until it is over, and a moment longer.
@@ -159,6 +172,9 @@ impl Deck {
         let fault = self.draw(random);
         let number = notes.inject(fault);
         bring_about(fault, stage, notes, random).await?;
+        if fault == Fault::IssuerChangesKeys {
+            self.keys_changed = Some(Instant::now());
+        }
         notes.over(number);
         tokio::time::sleep(Duration::from_millis(random.below(PAUSE_MAX) as u64)).await;
         Ok(())
