@@ -54,11 +54,11 @@ pub async fn authenticate(
     let (token, scheme) = presented_bytes(headers)?;
     // What is known to be a token needs no look at each of its characters.
     let remembered = verifier.recall(token, now);
+    if remembered.is_none() {
+        read_token(token)?;
+    }
     let presented = Presented {
-        token: match &remembered {
-            Some(remembered) => remembered.token(),
-            None => read_token(token)?,
-        },
+        token,
         scheme,
         method: request.method(),
         path: request.uri().path(),

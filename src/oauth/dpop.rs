@@ -87,8 +87,8 @@ pub struct ProvedRequest<'a> {
     pub method: &'a Method,
     /// The path of the request.
     pub path: &'a str,
-    /// The token it came with.
-    pub token: &'a str,
+    /// The token it came with, in its bytes.
+    pub token: &'a [u8],
     /// The thumbprint of the key that the token is bound to.
     pub key: &'a [u8; 32],
 }
@@ -110,7 +110,7 @@ impl ProofChecker {
             return Err(ProofError::OtherKey);
         }
         let text = |name| text(&claims, name);
-        if text("ath")? != URL_SAFE_NO_PAD.encode(sha256(expected.token.as_bytes())) {
+        if text("ath")? != URL_SAFE_NO_PAD.encode(sha256(expected.token)) {
             return Err(ProofError::OtherToken);
         }
         if text("htm")? != expected.method.as_str() {
@@ -268,7 +268,7 @@ mod tests {
     fn check(checker: &ProofChecker, holder: &Holder, proof: &str) -> Result<(), ProofError> {
         let key = holder.thumbprint();
         let expected =
-            ProvedRequest { method: &Method::GET, path: "/mail/me", token: "the-token", key: &key };
+            ProvedRequest { method: &Method::GET, path: "/mail/me", token: b"the-token", key: &key };
         checker.check(proof, &expected, now())
     }
 
@@ -317,7 +317,7 @@ mod tests {
         let proof = holder.sign(&holder.header(), &claims());
         let key = holder.thumbprint();
         let expected =
-            ProvedRequest { method: &Method::GET, path: "/mail/me", token: "the-token", key: &key };
+            ProvedRequest { method: &Method::GET, path: "/mail/me", token: b"the-token", key: &key };
         checker.check(&proof, &expected, now()).expect("a good proof");
         // By then nobody remembers that it was used.
         let an_hour = Duration::from_secs(3_600);

@@ -14,8 +14,8 @@ use crate::identity::Confirmation;
 /// A token as a request presents it, with what the request shows to prove that it is the sender's.
 #[derive(Clone, Copy)]
 pub struct Presented<'a> {
-    /// The token.
-    pub token: &'a str,
+    /// The token, as it came.
+    pub token: &'a [u8],
     /// How it came.
     pub scheme: Scheme<'a>,
     /// The method of the request.
@@ -43,7 +43,7 @@ pub enum Scheme<'a> {
 impl<'a> Presented<'a> {
     /// A token, and nothing that proves anything.
     pub fn bearer(token: &'a str) -> Self {
-        let (method, path) = (&Method::GET, "/");
+        let (token, method, path) = (token.as_bytes(), &Method::GET, "/");
         Self { token, scheme: Scheme::Bearer, method, path, certificate: None, actor_token: None }
     }
 }

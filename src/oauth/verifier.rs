@@ -201,9 +201,12 @@ impl Verifier {
     ///
     /// [`VerifyError`] says why it is refused.
     pub async fn verify(&self, presented: &Presented<'_>, now: Now) -> Result<Arc<Caller>, VerifyError> {
-        let remembered = match self.recall(presented.token.as_bytes(), now) {
+        let remembered = match self.recall(presented.token, now) {
             Some(remembered) => remembered,
-            None => Box::pin(self.recognise(presented.token, now)).await?,
+            None => {
+                let token = std::str::from_utf8(presented.token).map_err(|_| JwsError::Malformed)?;
+                Box::pin(self.recognise(token, now)).await?
+            }
         };
         self.verify_remembered(&remembered, presented, now).await
     }
@@ -400,11 +403,6 @@ impl Remembered {
     ) -> Self {
         let caller = Arc::new(Caller::verified(verified, token));
         Self { caller, server, validity, acting: ArcSwapOption::empty() }
-    }
-
-    /// The token.
-    pub fn token(&self) -> &str {
-        self.caller.subject_token().expose()
     }
 
     fn holds(&self, now: Now) -> bool {
