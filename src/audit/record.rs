@@ -83,9 +83,7 @@ impl RequestIdText {
         write_hex(id.count, &mut digits[17..length]);
         Self { digits, length }
     }
-}
 
-impl RequestIdText {
     /// Its digits and dash, in ASCII.
     pub fn as_bytes(&self) -> &[u8] {
         &self.digits[..self.length]

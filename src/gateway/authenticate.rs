@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use crate::clock::Now;
 use crate::identity::{Caller, Peer};
 use crate::oauth::claims::ClaimsError;
-use crate::oauth::possession::{Presented, Scheme};
+use crate::oauth::possession::{Presented, Scheme, read_token};
 use crate::oauth::verifier::{Verifier, VerifyError};
 
 /// An agent's own token, where the issuer is told at each exchange who acts (RFC 8693 section 2.1, `actor_token`).
@@ -52,11 +52,6 @@ pub async fn authenticate(
 ) -> Result<Arc<Caller>, AuthenticateError> {
     let headers = request.headers();
     let (token, scheme) = presented_bytes(headers)?;
-    // What is known to be a token needs no look at each of its characters.
-    let remembered = verifier.recall(token, now);
-    if remembered.is_none() {
-        read_token(token)?;
-    }
     let presented = Presented {
         token,
         scheme,
@@ -64,14 +59,13 @@ pub async fn authenticate(
         path: request.uri().path(),
         certificate: peer.certificate,
         actor_token: match only(headers, &ACTOR_TOKEN, "Obo-Actor-Token")? {
-            Some(token) if !is_token(token) => return Err(AuthenticateError::Malformed("Obo-Actor-Token")),
+            Some(token) if read_token(token.as_bytes()).is_none() => {
+                return Err(AuthenticateError::Malformed("Obo-Actor-Token"));
+            }
             actor_token => actor_token,
         },
     };
-    Ok(match &remembered {
-        Some(remembered) => verifier.verify_remembered(remembered, &presented, now).await?,
-        None => verifier.verify(&presented, now).await?,
-    })
+    Ok(verifier.verify(&presented, now).await?)
 }
 
 /// The agent that a request's token speaks for, when it speaks for nobody else.
@@ -105,7 +99,7 @@ impl AuthenticateError {
 /// [`AuthenticateError`] when there is none, or not exactly one.
 pub fn presented_token(headers: &HeaderMap) -> Result<(&str, Scheme<'_>), AuthenticateError> {
     let (token, scheme) = presented_bytes(headers)?;
-    Ok((read_token(token)?, scheme))
+    Ok((read_token(token).ok_or(AuthenticateError::Malformed("Authorization"))?, scheme))
 }
 
 /// What stands where the token belongs in the one header that there is, and how it came.
@@ -123,11 +117,6 @@ fn presented_bytes(headers: &HeaderMap) -> Result<(&[u8], Scheme<'_>), Authentic
     };
     let blanks = token.iter().take_while(|byte| **byte == b' ').count();
     Ok((&token[blanks..], scheme))
-}
-
-fn read_token(bytes: &[u8]) -> Result<&str, AuthenticateError> {
-    let text = std::str::from_utf8(bytes).ok().filter(|text| is_token(text));
-    text.ok_or(AuthenticateError::Malformed("Authorization"))
 }
 
 /// The one value of a header, where there is one.
@@ -151,23 +140,6 @@ fn only_bytes<'a>(
         Some(_) => Err(AuthenticateError::Repeated(shown)),
         None => Ok(value.map(HeaderValue::as_bytes)),
     }
-}
-
-/// Tokens are long, and all of them are looked at to their end: so there is no branch at each byte.
-fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().fold(true, |is_one, byte| is_one & is_b64token(byte))
-}
-
-/// RFC 6750 section 2.1: `b64token`.
-const fn is_b64token(byte: u8) -> bool {
-    // `-`, `.`, `/` and the digits are neighbours.
-    (byte >= b'-') & (byte <= b'9')
-        | (byte >= b'A') & (byte <= b'Z')
-        | (byte >= b'a') & (byte <= b'z')
-        | (byte == b'_')
-        | (byte == b'~')
-        | (byte == b'+')
-        | (byte == b'=')
 }
 
 #[cfg(test)]

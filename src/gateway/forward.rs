@@ -30,7 +30,7 @@ mod sockets;
 
 use connection::{Connection, Stream};
 use pool::Pool;
-use sockets::SocketPermit;
+use sockets::SocketPlace;
 
 pub use connection::ConnectorStream;
 pub use sockets::ConnectorSockets;
@@ -257,12 +257,7 @@ impl Upstream {
             biased;
             Ok(connection) = &mut next => {
                 // The new one is for whoever comes next.
-                let pool = Arc::clone(&self.pool);
-                tokio::spawn(async move {
-                    if let Ok(Connection::Http1(connection)) = connecting.await {
-                        pool.put(connection);
-                    }
-                });
+                self.pool.finish(connecting);
                 Ok((connection, false))
             }
             connected = &mut connecting => {
@@ -279,7 +274,7 @@ impl Upstream {
     /// Has a connection made, for as long as it takes: nobody has to wait for it.
     fn connect(
         &self,
-        permit: SocketPermit,
+        permit: SocketPlace,
     ) -> Result<impl Future<Output = Result<Connection, BoxError>> + Send + use<>, http::Error> {
         let address = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
         let connecting = self.connect.clone().oneshot(address.path_and_query("/").build()?);

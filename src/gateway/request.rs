@@ -110,12 +110,13 @@ fn check_host<B>(request: &Request<B>) -> Result<(), RequestError> {
     }
 }
 
-/// Whether this is what most requests have: a name or an IPv4 address, and perhaps a port. Anything else is looked at closely.
+/// Whether this is a host that needs no parser: a name or an IPv4 address, and perhaps a port, as most requests have. Whatever passes here
+/// passes [`is_host_and_port`], too.
 fn is_plain_host_and_port(text: &[u8]) -> bool {
     let end = text.iter().position(|byte| *byte == b':').unwrap_or(text.len());
     let (host, port) = text.split_at(end);
-    let is_of_names = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
-    !host.is_empty() && host.iter().all(is_of_names) && (port.is_empty() || is_port(&port[1..]))
+    let is_name_byte = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    !host.is_empty() && host.iter().all(is_name_byte) && (port.is_empty() || is_port(&port[1..]))
 }
 
 fn is_port(digits: &[u8]) -> bool {
@@ -201,6 +202,14 @@ mod tests {
         }
         check_request("GET", "http://evil.example/a", &[("host", "gw.example")], Err(RequestError::Host));
         check_request("GET", "http://gw.example/a", &[], Err(RequestError::Host));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_host_that_needs_no_parser_is_one_to_the_parser(host in "[A-Za-z0-9.:-]{0,12}(:[0-9]{0,6})?") {
+            let parsed = host.parse::<Authority>().is_ok_and(|host| is_host_and_port(&host));
+            proptest::prop_assert!(parsed || !is_plain_host_and_port(host.as_bytes()), "{host}");
+        }
     }
 
     #[test]

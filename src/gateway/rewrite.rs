@@ -250,7 +250,7 @@ pub fn passes(name: &HeaderName, pass_headers: &[HeaderName]) -> bool {
 
 /// Takes off what must not reach the agent. Also for trailers.
 pub fn clean_response(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
+    let named: HeaderNames = headers
         .get_all(CONNECTION)
         .iter()
         // Most answers name none.
@@ -260,10 +260,9 @@ pub fn clean_response(headers: &mut HeaderMap) {
         .filter_map(|name| name.trim().parse().ok())
         .collect();
     // An answer has fewer headers than this list.
-    let is_removed = |name: &&HeaderName| REMOVED_FROM_ANSWERS.contains(*name) || named.contains(name);
-    while let Some(name) = headers.keys().find(is_removed).cloned() {
-        headers.remove(name);
-    }
+    let is_removed = |name: &&HeaderName| REMOVED_FROM_ANSWERS.contains(*name) || named.contains(*name);
+    let removed: Vec<HeaderName> = headers.keys().filter(is_removed).cloned().collect();
+    removed.iter().for_each(|name| _ = headers.remove(name));
 }
 
 /// Makes the connector's answer ours: cleaned, and marked with whose identity it was made with.

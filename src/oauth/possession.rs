@@ -48,6 +48,26 @@ impl<'a> Presented<'a> {
     }
 }
 
+/// What was sent as a token, where it has the form that all of them have.
+///
+/// They are long, and all of them are looked at to their end: so there is no branch at each byte.
+pub fn read_token(bytes: &[u8]) -> Option<&str> {
+    let is_one = !bytes.is_empty() && bytes.iter().fold(true, |is_one, byte| is_one & is_b64token(*byte));
+    std::str::from_utf8(bytes).ok().filter(|_| is_one)
+}
+
+/// RFC 6750 section 2.1: `b64token`.
+const fn is_b64token(byte: u8) -> bool {
+    // `-`, `.`, `/` and the digits are neighbours.
+    (byte >= b'-') & (byte <= b'9')
+        | (byte >= b'A') & (byte <= b'Z')
+        | (byte >= b'a') & (byte <= b'z')
+        | (byte == b'_')
+        | (byte == b'~')
+        | (byte == b'+')
+        | (byte == b'=')
+}
+
 /// Why a token is not taken to be its sender's.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PossessionError {

@@ -18,7 +18,7 @@ use super::dpop::ProofChecker;
 use super::introspection::Introspector;
 use super::jws::{Jws, JwsError, OtherToken, TOKEN_BYTES_MAX};
 use super::keys::Keys;
-use super::possession::{self, PossessionError, Presented};
+use super::possession::{self, PossessionError, Presented, read_token};
 use crate::clock::Now;
 use crate::digest::sha256;
 use crate::identity::{Actor, Caller, Issuer, IssuerName, Person, SecretToken, VerifiedClaims};
@@ -44,6 +44,9 @@ pub use examination::{Checked, Examination, Outcome, Supposed, TokenCheck, Unche
 /// Why a token is refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum VerifyError {
+    /// It has not the form that any token has.
+    #[error("what was sent as a token is none")]
+    NotAToken,
     /// Its form or header is refused.
     #[error(transparent)]
     Form(#[from] JwsError),
@@ -204,36 +207,23 @@ impl Verifier {
         let remembered = match self.recall(presented.token, now) {
             Some(remembered) => remembered,
             None => {
-                let token = std::str::from_utf8(presented.token).map_err(|_| JwsError::Malformed)?;
+                // What is known to be a token needs no look at each of its characters.
+                let token = read_token(presented.token).ok_or(VerifyError::NotAToken)?;
                 Box::pin(self.recognise(token, now)).await?
             }
         };
-        self.verify_remembered(&remembered, presented, now).await
-    }
-
-    /// The caller that the presented token speaks for, which is this one, once it is proved to be the sender's.
-    ///
-    /// # Errors
-    ///
-    /// [`VerifyError`] says why it is refused.
-    pub async fn verify_remembered(
-        &self,
-        remembered: &Remembered,
-        presented: &Presented<'_>,
-        now: Now,
-    ) -> Result<Arc<Caller>, VerifyError> {
         let caller = &remembered.caller;
         possession::check(caller.confirmation(), presented, self.proofs.as_ref(), now)?;
         let exchange = remembered.server.settings().exchange.as_ref();
         match exchange.is_some_and(|exchange| exchange.grant.wants_agents_token()) {
-            true => Box::pin(self.acting(remembered, presented.actor_token, now)).await,
+            true => Box::pin(self.acting(&remembered, presented.actor_token, now)).await,
             false => Ok(Arc::clone(caller)),
         }
     }
 
     /// What was learned from a token, where this worker has met it lately and it holds still. Whatever these bytes are, it is theirs
     /// only when they are the same to the last.
-    pub fn recall(&self, token: &[u8], now: Now) -> Option<Arc<Remembered>> {
+    fn recall(&self, token: &[u8], now: Now) -> Option<Arc<Remembered>> {
         let forgettings = self.forgettings.load(Ordering::Acquire);
         self.lately.find(self.hash(token), |lately| {
             let remembered = lately.remembered.upgrade().filter(|_| lately.forgettings == forgettings)?;

@@ -36,6 +36,7 @@ impl ConnectionBounds {
         // A token of 16 KiB has room in it, and so have generous cookies.
         head_bytes_max: 65_536,
         // Real requests have some twenty.
+        // As many as hyper has room for on the stack.
         headers_max: 100,
         // Some round trips on a bad line, and no more.
         handshake_timeout: Duration::from_secs(10),

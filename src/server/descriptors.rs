@@ -34,8 +34,8 @@ pub fn connections_max(wanted: usize) -> usize {
     wanted.min(enough_for)
 }
 
-/// As many connections to connectors as agents may have at most. However many calls there are on each of an agent's, the others have
-/// their descriptors.
+/// Most connections to connectors: the second descriptor of each pair that `FOR_ONE` counts. However many calls one agent has on its
+/// connection, those of others have their descriptors.
 pub fn connector_connections_max() -> usize {
     enough_for(getrlimit(Resource::Nofile).current)
 }

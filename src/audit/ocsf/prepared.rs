@@ -277,7 +277,7 @@ fn write_metadata(record: &CallRecord, texts: &Texts, object: &mut Object<'_>) {
     object.value("product", &PRODUCT);
 }
 
-/// As which client of the authorization server the gateway obtained it, what it is good for, and which it is.
+/// What policy decided, and by which rules and policies.
 fn write_authorizations(policies: &[RuleName], denied: bool, texts: &Texts, object: &mut Object<'_>) {
     let decision = if denied { "Denied" } else { "Allowed" };
     if policies.is_empty() && !denied {
@@ -296,6 +296,7 @@ fn write_authorizations(policies: &[RuleName], denied: bool, texts: &Texts, obje
     });
 }
 
+/// As which client of the authorization server the gateway obtained it, what it is good for, and which it is.
 fn write_credential(record: &CallRecord, texts: &Texts, object: &mut Object<'_>) {
     object.optional_text("gateway_client_id", record.client_id.as_deref().map(|id| texts.name(id)));
     if let Some(granted) = &record.granted {

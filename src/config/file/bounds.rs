@@ -53,7 +53,7 @@ pub struct Bounds {
     /// Largest head of a request, its token included. Default: `64KiB`.
     #[schemars(regex(pattern = SIZE))]
     pub head_bytes: Option<String>,
-    /// Most header lines of a request. Default: 100; for more, each request costs a little more.
+    /// Most header lines of a request. Default: 100. With any other number, each request costs one allocation more.
     #[schemars(range(min = 16, max = 1_024))]
     pub headers: Option<u32>,
     /// Longest target of a request: its path, at most 8 KiB, and its query. Default: `16KiB`.

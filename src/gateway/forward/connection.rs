@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::task::unconstrained;
 
 use super::pool::Pool;
-use super::sockets::SocketPermit;
+use super::sockets::{Placed, SocketPlace};
 use super::{PING_INTERVAL, PING_TIMEOUT};
 use crate::gateway::upload::UploadBody;
 
@@ -40,21 +40,17 @@ pub enum Connection {
 pub struct Http1 {
     sender: http1::SendRequest<UploadBody>,
     /// `None`: it was closed.
-    driver: Option<Box<Driver>>,
+    driver: Option<Box<http1::Connection<Placed, UploadBody>>>,
     /// Since when it has been there.
     pub made_at: Instant,
 }
 
-/// What brings an HTTP/1.1 connection on.
-struct Driver {
-    connection: http1::Connection<Stream, UploadBody>,
-    _permit: SocketPermit,
-}
-
 impl Connection {
-    /// Speaks HTTP on a stream that may be there: the version that both sides agreed on.
-    pub async fn open(stream: Stream, permit: SocketPermit) -> hyper::Result<Self> {
-        if stream.connected().is_negotiated_h2() {
+    /// Speaks HTTP on a stream that has its place: the version that both sides agreed on.
+    pub async fn open(stream: Stream, place: SocketPlace) -> hyper::Result<Self> {
+        let is_http2 = stream.connected().is_negotiated_h2();
+        let stream = Placed::new(stream, place);
+        if is_http2 {
             let (sender, driver) = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
                 .keep_alive_interval(PING_INTERVAL)
@@ -62,15 +58,11 @@ impl Connection {
                 .handshake(stream)
                 .await?;
             // How it ends, each of its calls hears.
-            tokio::spawn(async move {
-                let _ = driver.await;
-                drop(permit);
-            });
+            tokio::spawn(async move { _ = driver.await });
             return Ok(Self::Http2(sender));
         }
-        let (sender, connection) = http1::handshake(stream).await?;
-        let driver = Box::new(Driver { connection, _permit: permit });
-        Ok(Self::Http1(Http1 { sender, driver: Some(driver), made_at: Instant::now() }))
+        let (sender, driver) = http1::handshake(stream).await?;
+        Ok(Self::Http1(Http1 { sender, driver: Some(Box::new(driver)), made_at: Instant::now() }))
     }
 
     /// Sends a request and waits for the head of the answer. Once that has been read to its end, the connection goes back to `pool`,
@@ -124,8 +116,8 @@ impl Http1 {
 }
 
 /// Drives a connection. Returns whether it is still open. One that is not is dropped, by which it hands back what it has not sent.
-fn drive(driver: &mut Option<Box<Driver>>, cx: &mut Context<'_>) -> bool {
-    driver.take_if(|driver| Pin::new(&mut driver.connection).poll(cx).is_ready());
+fn drive(driver: &mut Option<Box<http1::Connection<Placed, UploadBody>>>, cx: &mut Context<'_>) -> bool {
+    driver.take_if(|driver| Pin::new(driver).poll(cx).is_ready());
     driver.is_some()
 }
 

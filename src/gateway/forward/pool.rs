@@ -1,11 +1,13 @@
 //! The connections to one connector that a call can be sent on: idle ones, and over HTTP/2 one that is shared. Each worker has its own.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use hyper::client::conn::http2;
 use tokio::sync::oneshot;
+use tower::BoxError;
 
 use super::connection::{Connection, Http1};
 use super::sockets::ConnectorSockets;
@@ -19,6 +21,10 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 const AGE_MAX: Duration = Duration::from_secs(300);
 /// Most idle connections that a worker keeps for one connector: as many calls at a time need no new handshake.
 const IDLE_MAX: usize = 256;
+/// Most connections that are made to their end on a worker though no call waits for them any more.
+const SPARE_MAX: usize = 4;
+/// From when on a connection that calls share is idle, where others wait for its place.
+const SHARED_IDLE: Duration = Duration::from_secs(1);
 /// How often idle connections are looked at that have become too old, or that the connector has closed.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -38,6 +44,8 @@ struct Idle {
     http2: Option<Shared>,
     /// Calls that have a connection made, and can do with one that is there sooner. Who has waited longest comes first.
     waiting: VecDeque<oneshot::Sender<Connection>>,
+    /// How many connections are being made that no call waits for any more.
+    spare: usize,
     /// Whether a task looks after them.
     is_watched: bool,
 }
@@ -57,7 +65,7 @@ impl Pool {
             sockets: Arc::clone(&sockets),
             this: this.clone(),
         });
-        sockets.watch(&pool);
+        sockets.register(&pool);
         pool
     }
 
@@ -77,16 +85,17 @@ impl Pool {
         None
     }
 
-    /// The next connection that can be used, of those that are not there yet.
+    /// The next connection of this worker that can be used: one that is given back, or made for another call.
     pub fn next(&self) -> oneshot::Receiver<Connection> {
-        let (told, next) = oneshot::channel();
+        let (sender, next) = oneshot::channel();
         let mut idle = self.own();
         idle.waiting.retain(|waiting| !waiting.is_closed());
-        idle.waiting.push_back(told);
+        idle.waiting.push_back(sender);
         next
     }
 
-    /// Keeps a connection that can be used, unless somebody waits for it or it has become too old.
+    /// Hands a connection to the call that has waited longest for one, or keeps it while there is room. One that has become too old is
+    /// dropped.
     pub fn put(&self, connection: Http1) {
         let now = Instant::now();
         if !is_fresh(&connection, now, now) {
@@ -101,7 +110,7 @@ impl Pool {
             }
         }
         let Connection::Http1(connection) = connection else { return };
-        if idle.http1.len() < IDLE_MAX && !self.sockets.are_wanted() {
+        if idle.http1.len() < IDLE_MAX && !self.sockets.are_scarce() {
             idle.http1.push((connection, now));
             self.watch(&mut idle);
         }
@@ -122,11 +131,30 @@ impl Pool {
         self.watch(&mut idle);
     }
 
+    /// Has a connection made to its end, though the call that it was for has another one by now, unless there are several such
+    /// already: a connector that is slow to accept must not take all the sockets that there may be.
+    pub fn finish(&self, connecting: impl Future<Output = Result<Connection, BoxError>> + Send + 'static) {
+        let Some(pool) = self.this.upgrade().filter(|pool| pool.own().begin_spare()) else { return };
+        tokio::spawn(async move {
+            let made = connecting.await;
+            // This task stays on the worker that it began on.
+            pool.own().spare -= 1;
+            if let Ok(Connection::Http1(connection)) = made {
+                pool.put(connection);
+            }
+        });
+    }
+
     /// Closes those that nobody uses, on whichever worker.
-    pub fn close_idle(&self) {
+    pub fn close_idle(&self, now: Instant) {
         for idle in self.idle.all() {
-            let closed = std::mem::take(&mut lock(idle).http1);
-            drop(closed);
+            let mut idle = lock(idle);
+            let closed = std::mem::take(&mut idle.http1);
+            // One that calls share is used by the next one in a moment. It is closed once those that have it are over.
+            let is_idle = |shared: &mut Shared| now.saturating_duration_since(shared.used_at) >= SHARED_IDLE;
+            let shared = idle.http2.take_if(is_idle);
+            drop(idle);
+            drop((closed, shared));
         }
     }
 
@@ -161,6 +189,12 @@ impl Idle {
         self.http1
             .retain_mut(|(connection, since)| is_fresh(connection, *since, now) && connection.is_usable());
         self.http2.take_if(|shared| !shared.is_usable(now));
+    }
+
+    fn begin_spare(&mut self) -> bool {
+        let has_room = self.spare < SPARE_MAX;
+        self.spare += usize::from(has_room);
+        has_room
     }
 
     fn is_empty(&self) -> bool {

@@ -25,20 +25,25 @@ pub fn answer_to_authentication(error: &AuthenticateError) -> Answer {
                 "Sign in; the agent then has to send your access token in the Authorization header.",
             )
         },
-        AuthenticateError::Repeated(_) | AuthenticateError::Malformed(_) => Answer {
-            challenge: Challenge::InvalidRequest,
-            ..Answer::bad_request(
-                "authorization_malformed",
-                "The agent has to send each of its credentials once: one token in one Authorization header.",
-            )
-        },
+        AuthenticateError::Repeated(_) | AuthenticateError::Malformed(_) => authorization_malformed(),
         AuthenticateError::NoProof => proof_invalid(),
         AuthenticateError::Token(error) => answer_to_token(error),
     }
 }
 
+fn authorization_malformed() -> Answer {
+    Answer {
+        challenge: Challenge::InvalidRequest,
+        ..Answer::bad_request(
+            "authorization_malformed",
+            "The agent has to send each of its credentials once: one token in one Authorization header.",
+        )
+    }
+}
+
 fn answer_to_token(error: &VerifyError) -> Answer {
     match error {
+        VerifyError::NotAToken => authorization_malformed(),
         VerifyError::Form(JwsError::TooLarge) => Answer::invalid_token(
             "token_too_large",
             Fault::Agent,
@@ -109,7 +114,8 @@ fn answer_to_agent(error: &AgentError) -> Answer {
             VerifyError::KeysUnavailable { .. }
             | VerifyError::IntrospectionFailed { .. }
             | VerifyError::Claims(ClaimsError::Agent) => answer_to_token(error),
-            VerifyError::Form(_)
+            VerifyError::NotAToken
+            | VerifyError::Form(_)
             | VerifyError::UnknownIssuer
             | VerifyError::UnknownKey
             | VerifyError::Signature

@@ -17,7 +17,7 @@ pub fn answer_to_forwarding(error: &ForwardError) -> Answer {
             StatusCode::SERVICE_UNAVAILABLE,
             "gateway_busy",
             Fault::Gateway,
-            "The gateway has as many connections to services as it may have; the call was not made, so try again shortly.",
+            "The gateway has no room for one more connection to a service; the call was not made, so try again shortly.",
             RETRY_AFTER_DEFAULT,
         ),
         ForwardError::Unreachable(_) => Answer::later(
