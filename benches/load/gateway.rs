@@ -27,6 +27,8 @@ pub struct Setup<'a> {
     pub durability: &'static str,
     /// `limits` of the connector that is called, or nothing.
     pub limits: &'a str,
+    /// `memory`, or nothing.
+    pub memory: &'a str,
     /// So many connectors that nobody calls.
     pub more_connectors: u32,
     pub pin: Pin,
@@ -50,6 +52,7 @@ impl<'a> Setup<'a> {
             certificate: None,
             durability: "process",
             limits: "",
+            memory: "",
             more_connectors: 0,
             pin: world.cores.proxy,
             under: Under::Nothing,
@@ -84,7 +87,7 @@ impl Setup<'_> {
         let text = format!(
             "listen: {address}
 admin: {admin}
-{tls}issuers:
+{tls}{memory}issuers:
   load:
 {issuer}connectors:
   mail:
@@ -115,6 +118,8 @@ admin: {admin}
 audit: {{ file: {trail}, durability: {durability}, rotate: {{ size: 1024GiB }} }}
 ",
             tls = tls.unwrap_or_default(),
+            memory =
+                if self.memory.is_empty() { String::new() } else { format!("memory: {}\n", self.memory) },
             upstream = format_args!("http://{}", self.upstream),
             limits = self.limits(),
             list = Call::ListMessages.upstream_path(),

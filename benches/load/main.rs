@@ -28,6 +28,7 @@ mod agent;
 mod authority;
 mod calls;
 mod chart;
+mod crowd;
 mod events;
 mod finding;
 mod gateway;
@@ -80,7 +81,7 @@ struct Options {
     /// People who call in turn, each with a token of their own
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     people: u32,
-    /// People whose tokens are kept in the scenarios `kept` and `people`
+    /// People whose tokens are kept in the scenarios `kept` and `people`; in `crowd`, those who call
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     cached: u32,
     /// Name the scenarios, and measure nothing
@@ -153,6 +154,7 @@ async fn measure(options: &Options) -> Outcome<()> {
             Kind::Herd => herd::measure(scenario, &world, options).await?,
             Kind::Misses => misses::measure(scenario, &world, options).await?,
             Kind::People => people::measure(scenario, &world, options).await?,
+            Kind::Crowd => crowd::measure(scenario, &world, options).await?,
             Kind::Overload => overload::measure(scenario, &world, options).await?,
             Kind::Kept => kept::tell(scenario, options)?,
             Kind::Instructions => instructions::measure(scenario, &world).await?,

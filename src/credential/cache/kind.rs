@@ -1,0 +1,145 @@
+//! What the tokens of many people have in common, which is kept once for all of them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+
+use zeroize::Zeroizing;
+
+use super::compact::json_of;
+use super::phrases::Phrases;
+use crate::credential::key::{Binding, CacheKey, KeyFields};
+use crate::identity::{Person, Scopes, Subject};
+
+/// From how many kinds on those that nobody has a token of any more are looked for.
+const KINDS_LOOKED_THROUGH_FROM: usize = 1_024;
+
+/// A kind of tokens: those that were obtained alike, whoever they are for.
+pub struct Kind {
+    /// With nobody as the subject, and bound to nothing.
+    fields: KeyFields,
+    phrases: OnceLock<Phrases>,
+    /// The token that phrases will be learnt from, once there is one of another person.
+    first: Mutex<Option<(Box<str>, Zeroizing<Vec<u8>>)>>,
+    /// The scopes that were granted last: mostly everybody is granted the same.
+    granted: Mutex<Option<Arc<Scopes>>>,
+}
+
+/// The fields of a key, in little room.
+pub struct CompactFields {
+    kind: Arc<Kind>,
+    subject: Box<str>,
+    /// `None`: the identity alone.
+    binding: Option<Box<Binding>>,
+}
+
+/// The kinds that there are tokens of.
+#[derive(Default)]
+pub struct Kinds(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    kinds: HashMap<CacheKey, Weak<Kind>>,
+    looked_through_at: usize,
+}
+
+impl Kinds {
+    /// These fields, in little room.
+    pub fn compact(&self, fields: &KeyFields) -> CompactFields {
+        let (subject, binding) = (fields.subject.as_str().into(), fields.binding.clone());
+        let common = KeyFields { subject: Subject::new(""), binding: Binding::Identity, ..fields.clone() };
+        let binding = (binding != Binding::Identity).then(|| Box::new(binding));
+        CompactFields { kind: self.kind(common), subject, binding }
+    }
+
+    /// Drops what was seen of one person alone.
+    pub fn forget(&self) {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kinds = known.kinds.values().filter_map(Weak::upgrade);
+        kinds.for_each(|kind| *kind.first.lock().unwrap_or_else(PoisonError::into_inner) = None);
+    }
+
+    fn kind(&self, fields: KeyFields) -> Arc<Kind> {
+        let key = fields.key();
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kind) = known.kinds.get(&key).and_then(Weak::upgrade)
+            && kind.fields == fields
+        {
+            return kind;
+        }
+        if known.kinds.len() >= known.looked_through_at.max(KINDS_LOOKED_THROUGH_FROM) {
+            known.kinds.retain(|_, kind| kind.strong_count() > 0);
+            known.looked_through_at = 2 * known.kinds.len();
+        }
+        let kind = Arc::new(Kind {
+            fields,
+            phrases: OnceLock::new(),
+            first: Mutex::default(),
+            granted: Mutex::default(),
+        });
+        known.kinds.insert(key, Arc::downgrade(&kind));
+        kind
+    }
+}
+
+impl Kind {
+    /// What its tokens have in common, as far as it is known.
+    pub fn phrases(&self) -> Option<&Phrases> {
+        self.phrases.get()
+    }
+
+    /// The same, when it may be learnt from this token as well.
+    pub fn phrases_with(&self, subject: &str, token: &[u8]) -> Option<&Phrases> {
+        if let Some(phrases) = self.phrases.get() {
+            return Some(phrases);
+        }
+        let json = json_of(token)?;
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*first {
+            Some((other, others)) if **other != *subject => {
+                let phrases = self.phrases.get_or_init(|| Phrases::common_to(others, &json));
+                *first = None;
+                Some(phrases)
+            }
+            Some(_) => None,
+            None => {
+                *first = Some((subject.into(), json));
+                None
+            }
+        }
+    }
+
+    /// These scopes, in the room that the same ones take already.
+    pub fn granted(&self, scopes: Option<Scopes>) -> Option<Arc<Scopes>> {
+        let mut last = self.granted.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_deref() != scopes.as_ref() {
+            *last = scopes.map(Arc::new);
+        }
+        last.clone()
+    }
+}
+
+impl CompactFields {
+    /// Whether they are these.
+    pub fn are(&self, fields: &KeyFields) -> bool {
+        let KeyFields { subject, binding, .. } = fields;
+        *self.subject == *subject.as_str()
+            && self.binding.as_deref().unwrap_or(&Binding::Identity) == binding
+            && self.kind.fields.is_same_kind(fields)
+    }
+
+    /// Whether they are those of `person`.
+    pub fn are_of(&self, person: &Person) -> bool {
+        let KeyFields { issuer, tenant, .. } = &self.kind.fields;
+        person.has(issuer, tenant, &self.subject)
+    }
+
+    /// What they have in common with others.
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// The person.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+}
