@@ -168,9 +168,10 @@ impl Issued {
         SystemRandom::new().fill(&mut random).expect("the system has random numbers");
         let (signature, mut own) = random.split_at(SIGNATURE_BYTES);
         let mut take = |count: usize| own.split_off(..count).expect("there are as many as are taken");
-        // What is a person's own in Entra's tokens, or one token's: most of it looks random to anybody else.
+        // What is a person's own in Entra's tokens, or one token's: most of it looks random to anybody else. `spn` is in place of `sub`,
+        // which the gateway would compare.
         let own = format!(
-            r#""aio":"{}","family_name":"{number}","given_name":"Person","ipaddr":"192.0.2.{}","name":"Person {number}","oid":"{}","puid":"{}","rh":"1.{}.","sid":"{}","sub":"{}","unique_name":"person-{number}@load.demo.test","upn":"person-{number}@load.demo.test","uti":"{}","xms_st":{{"sub":"{}"}}"#,
+            r#""aio":"{}","family_name":"{number}","given_name":"Person","ipaddr":"192.0.2.{}","name":"Person {number}","oid":"{}","puid":"{}","rh":"1.{}.","sid":"{}","spn":"{}","unique_name":"person-{number}@load.demo.test","upn":"person-{number}@load.demo.test","uti":"{}","xms_st":{{"sub":"{}"}}"#,
             STANDARD.encode(take(66)),
             take(1)[0],
             uuid(take(16)),
