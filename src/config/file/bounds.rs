@@ -68,7 +68,7 @@ pub struct Bounds {
 #[serde(deny_unknown_fields)]
 pub struct Memory {
     /// For delegated tokens, at least `16MiB`: 1 KiB for each person and connector, and up to a half of it, but no more than
-    /// 64 MiB, for those who call at the moment. Default: `64MiB`.
+    /// 32 MiB, for those who call at the moment. Default: `64MiB`.
     #[schemars(regex(pattern = SIZE))]
     pub delegated_tokens: Option<String>,
     /// For tokens that agents sent and that were verified, at least `16MiB`: 4 KiB for each. Default: `128MiB`.

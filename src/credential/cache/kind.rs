@@ -18,10 +18,16 @@ pub struct Kind {
     /// With nobody as the subject, and bound to nothing.
     fields: KeyFields,
     phrases: OnceLock<Phrases>,
-    /// The token that phrases will be learnt from, once there is one of another person.
-    first: Mutex<Option<(Box<str>, Zeroizing<Vec<u8>>)>>,
+    /// What phrases will be learnt from, once there is a token of another person.
+    first: Mutex<Option<First>>,
     /// The scopes that were granted last: mostly everybody is granted the same.
     granted: Mutex<Option<Arc<Scopes>>>,
+}
+
+/// The first token of a kind: the JSON of it, and whose it is.
+struct First {
+    subject: Box<str>,
+    json: Zeroizing<Vec<u8>>,
 }
 
 /// The fields of a key, in little room.
@@ -95,14 +101,14 @@ impl Kind {
         let json = json_of(token)?;
         let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
         match &*first {
-            Some((other, others)) if **other != *subject => {
-                let phrases = self.phrases.get_or_init(|| Phrases::common_to(others, &json));
+            Some(other) if *other.subject != *subject => {
+                let phrases = self.phrases.get_or_init(|| Phrases::common_to(&other.json, &json));
                 *first = None;
                 Some(phrases)
             }
             Some(_) => None,
             None => {
-                *first = Some((subject.into(), json));
+                *first = Some(First { subject: subject.into(), json });
                 None
             }
         }

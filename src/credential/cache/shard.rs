@@ -100,7 +100,7 @@ impl Shard {
         let entry = Arc::clone(&slot.entry);
         if let Some(ready) = &mut slot.ready {
             if caller.expires_at() > ready.newest_expires_at {
-                *ready = Box::new(Ready::new(&ready.authorization, caller));
+                **ready = Ready::new(&ready.authorization, caller);
             }
             return Some(Served { entry, authorization: ready.authorization.clone() });
         }
