@@ -155,9 +155,9 @@ impl CredentialCache {
         self.change(self.shard(key), |shard, max, removed| shard.get(key, fields, caller, now, max, removed))
     }
 
-    /// Of those who were served the entry of `key` lately, the one whose subject token lives longest.
-    pub fn newest(&self, key: &CacheKey) -> Option<Arc<Caller>> {
-        lock(self.shard(key)).newest(key)
+    /// Of those who were served the entry of `key` lately, the one whose subject token lives longest: of the very same `fields`.
+    pub fn newest(&self, key: &CacheKey, fields: &KeyFields) -> Option<Arc<Caller>> {
+        lock(self.shard(key)).newest(key, fields)
     }
 
     /// Keeps an entry that was obtained with the subject token of `caller`, unless its time is over already, or its person

@@ -101,7 +101,7 @@ impl OnBehalfOf {
         if let Some(served) = self.shared.tokens.get(&key, &fields, permit.caller(), now) {
             metrics.cache_looked_up(CacheLookup::Hit);
             if served.entry.is_to_be_renewed(now) {
-                let newest = self.shared.tokens.newest(&key);
+                let newest = self.shared.tokens.newest(&key, &fields);
                 let wanted = wanted(server, permit, (key, fields), Reason::Needed, call);
                 let occasion = occasion(permit, &wanted.reason, true, call);
                 let caller = newest.unwrap_or_else(|| Arc::clone(permit.caller()));

@@ -109,9 +109,13 @@ impl Shard {
         Some(Served { entry, authorization })
     }
 
-    /// Whose subject token to renew an entry with.
-    pub fn newest(&self, key: &CacheKey) -> Option<Arc<Caller>> {
+    /// Whose subject token to renew the entry of `key` with, when that is for the very same `fields`.
+    pub fn newest(&self, key: &CacheKey, fields: &KeyFields) -> Option<Arc<Caller>> {
         let slot = self.slots[*self.places.get(&key.beginning())? as usize].as_ref()?;
+        // As when it is served: a renewal with somebody else's subject token would be served to this person.
+        if !slot.entry.is_for(fields) {
+            return None;
+        }
         slot.ready.as_ref()?.newest.upgrade()
     }
 

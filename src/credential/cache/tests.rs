@@ -62,6 +62,17 @@ fn an_entry_is_served_to_its_own_identity_within_its_time() {
 }
 
 #[test]
+fn an_entry_is_renewed_with_its_own_persons_token() {
+    let cache = cache();
+    let (fields, now) = (fields(), Now::read());
+    let (key, ada) = (fields.key(), caller(1));
+    cache.put(key, &served(&cache, &fields, 300, now), &ada, now);
+    assert!(cache.newest(&key, &fields).is_some());
+    let other = KeyFields { subject: Subject::new("bob"), ..fields.clone() };
+    assert!(cache.newest(&key, &other).is_none(), "a digest that collides must not lend anybody's token");
+}
+
+#[test]
 fn what_is_over_already_is_not_kept() {
     let cache = cache();
     let (fields, now) = (fields(), Now::read());
@@ -195,7 +206,7 @@ fn an_entry_in_use_is_renewed_once_from_three_quarters_of_its_life_on() {
     let callers: Vec<_> = (0..6).map(caller).collect();
     let used_by = |expires_at: usize, now| {
         let served = cache.get(&key, &fields, &callers[expires_at], now).expect("it is kept");
-        served.entry.is_to_be_renewed(now).then(|| cache.newest(&key).expect("it is in use").expires_at())
+        served.entry.is_to_be_renewed(now).then(|| cache.newest(&key, &fields).expect("it is in use").expires_at())
     };
     assert_eq!(used_by(1, at(699)), None);
     assert_eq!(used_by(5, at(801)), Some(5));
