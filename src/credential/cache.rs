@@ -11,6 +11,7 @@ use super::app_only::ApplicationTokens;
 use super::key::{CacheKey, KeyFields};
 use super::life::Life;
 use super::reason::Reason;
+use crate::audit::RequestId;
 use crate::clock::Now;
 use crate::identity::{Caller, Person, Scopes};
 use crate::metrics::Metrics;
@@ -32,14 +33,14 @@ const MARK_LIFETIME: Duration = Duration::from_secs(300);
 /// Most marks. One more, and the oldest goes.
 const MARKS_MAX: usize = 10_000;
 
-/// What is kept of a delegated token beside its text.
+/// What is kept of a delegated token beside its text. There may be a million of them.
 pub struct Entry {
     /// The scopes that were granted.
     pub granted: Option<Arc<Scopes>>,
-    /// Why it was obtained.
-    pub reason: Reason,
-    /// What records say of where it is from.
-    pub origin: Origin,
+    /// The record of the exchange that it is from.
+    pub exchange: Option<RequestId>,
+    /// `None`: it was needed.
+    reason: Option<Box<Reason>>,
     fields: CompactFields,
     life: Life,
     /// How long its header value is.
@@ -53,6 +54,8 @@ pub struct Served {
     pub entry: Arc<Entry>,
     /// The ready header value.
     pub authorization: HeaderValue,
+    /// The token's SHA-256.
+    pub token: [u8; 32],
 }
 
 /// What an authorization server has issued.
@@ -80,9 +83,22 @@ impl Entry {
         self.life.age(now)
     }
 
+    /// Why it was obtained.
+    pub fn reason(&self) -> &Reason {
+        self.reason.as_deref().unwrap_or(&Reason::Needed)
+    }
+
     /// Whether it was made for the very same fields.
     pub fn is_for(&self, fields: &KeyFields) -> bool {
         self.fields.are(fields)
+    }
+
+    /// How much room it takes beside its token, with its part of what it has in common with others as they are now.
+    fn byte_count(&self) -> usize {
+        let granted =
+            self.granted.as_ref().map_or(0, |scopes| kind::part_of(scopes, kind::scopes_bytes(scopes)));
+        let claims = self.reason().claims().map_or(0, str::len);
+        self.fields.byte_count(self.header_bytes as usize) + granted + claims
     }
 
     /// Whether it is time to renew it, and nobody else has been told so.
@@ -94,8 +110,8 @@ impl Entry {
 impl std::fmt::Debug for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Entry")
-            .field("reason", &self.reason)
-            .field("origin", &self.origin)
+            .field("reason", self.reason())
+            .field("exchange", &self.exchange)
             .finish_non_exhaustive()
     }
 }
@@ -146,8 +162,10 @@ impl CredentialCache {
         let header_bytes = u32::try_from(authorization.len()).unwrap_or(u32::MAX);
         let fields = self.kinds.compact(fields);
         let granted = fields.kind().granted(granted);
-        let entry = Arc::new(Entry { granted, reason, origin, fields, life, header_bytes });
-        Served { entry, authorization }
+        let reason = (reason != Reason::Needed).then(|| Box::new(reason));
+        let Origin { token, exchange } = origin;
+        let entry = Arc::new(Entry { granted, exchange, reason, fields, life, header_bytes });
+        Served { entry, authorization, token }
     }
 
     /// The entry of `key`, when it was made for the very same `fields` and may still be reused. `caller` is who asks.
@@ -192,10 +210,12 @@ impl CredentialCache {
         forgotten.push((person.clone(), now.monotonic));
         // Whatever is put from here on has seen the mark; what was put before is found.
         drop(forgotten);
-        self.kinds.forget();
         let is_theirs = |entry: &Entry| entry.fields.are_of(person);
         let forget = |shard| self.change(shard, |shard, _, removed| shard.forget(is_theirs, removed));
-        self.shards.iter().map(forget).sum()
+        let count = self.shards.iter().map(forget).sum();
+        // Now that no entry of theirs is left, nothing more is seen of them.
+        self.kinds.forget();
+        count
     }
 
     fn shard(&self, key: &CacheKey) -> &Mutex<Shard> {

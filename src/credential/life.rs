@@ -17,13 +17,15 @@ const REFRESH_FROM: f64 = 0.70;
 const REFRESH_SPREAD: f64 = 0.10;
 /// How long to wait after one attempt to renew before the next.
 const REFRESH_PAUSE: Duration = Duration::from_secs(30);
+/// The lifetime of a token whose server says none: longer than any.
+const UNSAID: u32 = u32::MAX;
 
 /// The life of a token that is kept: there may be a million of them.
 #[derive(Debug)]
 pub struct Life {
     asked: Instant,
-    /// How long the token lives, where its server says so, in whole seconds.
-    lifetime: Option<u32>,
+    /// How long the token lives, in whole seconds, or [`UNSAID`].
+    lifetime: u32,
     /// Milliseconds after `asked` from which on it is to be renewed.
     refresh_due: AtomicU32,
 }
@@ -33,7 +35,9 @@ impl Life {
     /// server says so.
     pub fn new(lifetime: Option<Duration>, key: &CacheKey, asked: Now) -> Self {
         // A server that does not say how long its token lives gets asked each time.
-        let lifetime = lifetime.map(|lifetime| u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX));
+        let seconds =
+            |lifetime: Duration| u32::try_from(lifetime.as_secs()).unwrap_or(UNSAID).min(UNSAID - 1);
+        let lifetime = lifetime.map_or(UNSAID, seconds);
         let life = Self { asked: asked.monotonic, lifetime, refresh_due: AtomicU32::default() };
         let refresh_after = life.reusable_for().mul_f64(REFRESH_FROM + REFRESH_SPREAD * key.fraction());
         life.refresh_due.store(milliseconds(refresh_after), Ordering::Relaxed);
@@ -42,7 +46,7 @@ impl Life {
 
     /// How long the token lives from when it was asked for, where its server says so.
     pub fn lifetime(&self) -> Option<Duration> {
-        self.lifetime.map(|seconds| Duration::from_secs(seconds.into()))
+        (self.lifetime != UNSAID).then(|| Duration::from_secs(self.lifetime.into()))
     }
 
     /// When it was asked for.

@@ -136,7 +136,7 @@ impl OnBehalfOf {
                 None => Ok(None),
             };
         };
-        if !reason.is_worth_another(&old.reason, old.age(now), turned_away.lookup) {
+        if !reason.is_worth_another(old.reason(), old.age(now), turned_away.lookup) {
             return Ok(None);
         }
         self.shared.tokens.evict(&key, old);
@@ -201,7 +201,7 @@ impl OnBehalfOf {
             let landed = || {
                 kept.tokens
                     .get(&wanted.key, &wanted.fields, &wanted.caller, now)
-                    .filter(|found| wanted.reason.is_met_by(&found.entry.reason))
+                    .filter(|found| wanted.reason.is_met_by(found.entry.reason()))
                     .map(Ok)
             };
             let start = || wanted.clone().obtain(Arc::clone(kept));
@@ -320,8 +320,8 @@ fn header(server: &AuthorizationServer, token: &IssuedToken) -> Result<HeaderVal
 }
 
 fn credential(served: Served, lookup: CacheLookup) -> Credential {
-    let Served { entry, authorization } = served;
-    let (granted, origin) = (entry.granted.as_deref().cloned(), entry.origin);
+    let Served { entry, authorization, token } = served;
+    let (granted, origin) = (entry.granted.as_deref().cloned(), Origin { token, exchange: entry.exchange });
     Credential::new(IdentityMode::OnBehalfOf, authorization, granted, lookup, Source::Kept(entry), origin)
 }
 

@@ -8,10 +8,18 @@ use zeroize::Zeroizing;
 use super::compact::json_of;
 use super::phrases::Phrases;
 use crate::credential::key::{Binding, CacheKey, KeyFields};
-use crate::identity::{Person, Scopes, Subject};
+use crate::identity::{Authentication, Person, Scopes, Subject};
 
 /// From how many kinds on those that nobody has a token of any more are looked for.
 const KINDS_LOOKED_THROUGH_FROM: usize = 1_024;
+
+/// What a kind takes beside its texts, and what each of those takes beside its characters.
+const KIND_BYTES: usize = 1_024;
+const TEXT_BYTES: usize = 64;
+/// Longest JSON that phrases are learnt from. They are kept as long as anybody has a token of the kind.
+const LEARNT_BYTES_MAX: usize = 16_384;
+/// What is learnt from the first tokens of a kind takes so many times the length of one: the first, or pieces of two, each twice.
+const LEARNT_TIMES: usize = 3;
 
 /// A kind of tokens: those that were obtained alike, whoever they are for.
 pub struct Kind {
@@ -46,6 +54,16 @@ pub struct Kinds(Mutex<Known>);
 struct Known {
     kinds: HashMap<CacheKey, Weak<Kind>>,
     looked_through_at: usize,
+}
+
+/// One's part of the room that something takes which several have. Whoever comes first is counted for all of it, the next for half.
+pub fn part_of<T>(shared: &Arc<T>, bytes: usize) -> usize {
+    bytes / Arc::strong_count(shared).max(1)
+}
+
+/// How much room scopes take: each stands in them twice.
+pub fn scopes_bytes(scopes: &Scopes) -> usize {
+    scopes.iter().map(|scope| TEXT_BYTES + 2 * scope.len()).sum()
 }
 
 impl Kinds {
@@ -98,7 +116,7 @@ impl Kind {
         if let Some(phrases) = self.phrases.get() {
             return Some(phrases);
         }
-        let json = json_of(token)?;
+        let json = json_of(token).filter(|json| json.len() <= LEARNT_BYTES_MAX)?;
         let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
         match &*first {
             Some(other) if *other.subject != *subject => {
@@ -112,6 +130,15 @@ impl Kind {
                 None
             }
         }
+    }
+
+    /// How much room it takes, where its tokens are so long.
+    fn byte_count(&self, token_bytes: usize) -> usize {
+        let KeyFields { authentication, subject_scopes, .. } = &self.fields;
+        let Authentication { acr, acrs, amr } = &**authentication;
+        let texts = acr.iter().chain(acrs).chain(amr).map(|text| TEXT_BYTES + text.len());
+        let learnt = LEARNT_TIMES * token_bytes.min(LEARNT_BYTES_MAX);
+        KIND_BYTES + texts.sum::<usize>() + scopes_bytes(subject_scopes) + learnt
     }
 
     /// These scopes, in the room that the same ones take already.
@@ -137,6 +164,15 @@ impl CompactFields {
     pub fn are_of(&self, person: &Person) -> bool {
         let KeyFields { issuer, tenant, .. } = &self.kind.fields;
         person.has(issuer, tenant, &self.subject)
+    }
+
+    /// How much room they take, where tokens are so long: with their part of what they have in common with others now.
+    pub fn byte_count(&self, token_bytes: usize) -> usize {
+        let binding = match self.binding.as_deref() {
+            Some(Binding::Session(session)) => session.len(),
+            Some(Binding::Token(_) | Binding::Identity) | None => 0,
+        };
+        self.subject.len() + binding + part_of(&self.kind, self.kind.byte_count(token_bytes))
     }
 
     /// What they have in common with others.

@@ -4,7 +4,7 @@
 //! has been learnt is one byte. Of any other, its name may be, and its value is written with as many bits for each character as its
 //! alphabet needs: identifiers are hexadecimal or base64.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 /// Most phrases: each has a byte of its own, and so has each way to write a value.
@@ -65,13 +65,16 @@ pub struct Phrases {
 }
 
 impl Phrases {
-    /// What these two texts have in common: pieces that stand in both, and the names in either. Where they are about two people, what
-    /// is one person's own is not in it.
+    /// What these two texts have in common: pieces that stand in both, and names that do. Where they are about two people, what is one
+    /// person's own is not in it. That goes for names as well: a text within a text may look like one.
     pub fn common_to(one: &[u8], other: &[u8]) -> Self {
         let mut learnt = Self::default();
-        let others: Vec<&[u8]> = pieces(other).collect();
-        pieces(one).filter(|piece| others.contains(piece)).for_each(|piece| learnt.learn(piece));
-        pieces(one).chain(others.iter().copied()).for_each(|piece| learnt.learn(split(piece).0));
+        let name = |piece| split(piece).0;
+        let others: HashSet<&[u8]> = pieces(other).flat_map(|piece| [piece, name(piece)]).collect();
+        pieces(one)
+            .chain(pieces(one).map(name))
+            .filter(|text| others.contains(text))
+            .for_each(|text| learnt.learn(text));
         learnt
     }
 
@@ -341,4 +344,21 @@ const fn inverse<const N: usize>(alphabet: &[u8; N]) -> [u8; 256] {
         at += 1;
     }
     values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_learnt_that_only_one_of_two_says() {
+        let one = br#"{"aud":"mail","ada@example.com":"1","ctx":"{\"mail\":\"ada@example.com\",\"n\":1}"}"#;
+        let other = br#"{"aud":"mail","bob@example.com":"1","ctx":"{\"mail\":\"bob@example.com\",\"n\":1}"}"#;
+        let learnt = Phrases::common_to(one, other);
+        let holds = |text: &[u8]| {
+            learnt.phrases.iter().any(|phrase| phrase.windows(text.len()).any(|part| part == text))
+        };
+        assert!(holds(b"\"aud\":\"mail\","));
+        assert!(!holds(b"ada@") && !holds(b"bob@"));
+    }
 }

@@ -16,11 +16,12 @@ use super::{Entry, Served};
 use crate::clock::Now;
 use crate::credential::SCHEME;
 use crate::credential::key::{CacheKey, KeyFields};
+use crate::digest::sha256;
 use crate::identity::Caller;
 use crate::metrics::CacheRemoval;
 
 /// What an entry takes beside its token, as it was measured (`cargo bench --bench kept`).
-const ENTRY_BYTES: usize = 400;
+const ENTRY_BYTES: usize = 320;
 /// What being ready takes beside the token. What there is of its caller is remembered elsewhere, or is an empty shell.
 const READY_BYTES: usize = 640;
 /// How many entries are looked at with each that is added, so that none whose time is over stays for long.
@@ -48,6 +49,8 @@ struct Slot {
     entry: Arc<Entry>,
     ready: Option<Box<Ready>>,
     compact: Option<Compact>,
+    /// What it takes beside its token, as it was when it was added.
+    entry_bytes: u32,
     /// Again, since the hand was here last: who comes once makes nobody go who comes again and again.
     is_used: bool,
     /// Since it was looked at among those that are ready.
@@ -57,6 +60,8 @@ struct Slot {
 /// A token that is ready to be sent.
 struct Ready {
     authorization: HeaderValue,
+    /// The token's SHA-256. Of a token that is compact it would take more room than a record of it is worth.
+    token: [u8; 32],
     /// Of those who were served it, the one whose subject token lives longest, for as long as that is remembered.
     newest: Weak<Caller>,
     newest_expires_at: u64,
@@ -100,13 +105,16 @@ impl Shard {
         let entry = Arc::clone(&slot.entry);
         if let Some(ready) = &mut slot.ready {
             if caller.expires_at() > ready.newest_expires_at {
-                **ready = Ready::new(&ready.authorization, caller);
+                ready.renew_with(caller);
             }
-            return Some(Served { entry, authorization: ready.authorization.clone() });
+            return Some(Served { entry, authorization: ready.authorization.clone(), token: ready.token });
         }
         let authorization = slot.compact.as_ref()?.authorization(&entry)?;
-        self.make_ready(place, Ready::new(&authorization, caller), max);
-        Some(Served { entry, authorization })
+        let token = sha256(token_of(&authorization));
+        let served = Served { entry, authorization, token };
+        self.make_ready(place, Ready::new(&served, caller));
+        self.keep_within(max, removed);
+        Some(served)
     }
 
     /// Whose subject token to renew the entry of `key` with, when that is for the very same `fields`.
@@ -138,18 +146,20 @@ impl Shard {
             None => self.add_slot(),
         };
         let entry = Arc::clone(&served.entry);
+        let entry_bytes = ENTRY_BYTES + entry.byte_count();
         let slot = Slot {
             beginning: key.beginning(),
             entry,
             ready: None,
             compact: None,
+            entry_bytes: u32::try_from(entry_bytes).unwrap_or(u32::MAX),
             is_used: false,
             is_used_ready: true,
         };
         self.bytes += slot.byte_count();
         self.slots[place] = Some(slot);
         self.places.insert(key.beginning(), u32::try_from(place).expect("memory has no room for so many"));
-        self.make_ready(place, Ready::new(&served.authorization, caller), max);
+        self.make_ready(place, Ready::new(served, caller));
         self.keep_within(max, removed);
     }
 
@@ -183,14 +193,13 @@ impl Shard {
         }
     }
 
-    fn make_ready(&mut self, place: usize, ready: Ready, max: usize) {
+    fn make_ready(&mut self, place: usize, ready: Ready) {
         let bytes = ready.byte_count();
         if let Some(slot) = &mut self.slots[place] {
             slot.ready = Some(Box::new(ready));
             self.bytes += bytes;
             self.ready_bytes += bytes;
             self.ready.push_back(u32::try_from(place).expect("it is among them"));
-            self.keep_ready_within(max);
         }
     }
 
@@ -252,14 +261,19 @@ impl Shard {
 impl Slot {
     fn byte_count(&self) -> usize {
         let ready = self.ready.as_ref().map_or(0, |ready| ready.byte_count());
-        ENTRY_BYTES + ready + self.compact.as_ref().map_or(0, Compact::byte_count)
+        self.entry_bytes as usize + ready + self.compact.as_ref().map_or(0, Compact::byte_count)
     }
 }
 
 impl Ready {
-    fn new(authorization: &HeaderValue, caller: &Arc<Caller>) -> Self {
+    fn new(served: &Served, caller: &Arc<Caller>) -> Self {
+        let (authorization, token) = (served.authorization.clone(), served.token);
         let (newest, newest_expires_at) = (Arc::downgrade(caller), caller.expires_at());
-        Self { authorization: authorization.clone(), newest, newest_expires_at }
+        Self { authorization, token, newest, newest_expires_at }
+    }
+
+    fn renew_with(&mut self, caller: &Arc<Caller>) {
+        (self.newest, self.newest_expires_at) = (Arc::downgrade(caller), caller.expires_at());
     }
 
     fn byte_count(&self) -> usize {
@@ -269,7 +283,7 @@ impl Ready {
 
 impl Compact {
     fn of(authorization: &HeaderValue, entry: &Entry) -> Self {
-        let token = &authorization.as_bytes()[SCHEME.len()..];
+        let token = token_of(authorization);
         let phrases = entry.fields.kind().phrases_with(entry.fields.subject(), token);
         Self::new(token, phrases)
     }
@@ -282,6 +296,11 @@ impl Compact {
         value.set_sensitive(true);
         Some(value)
     }
+}
+
+/// The token behind the word that every header value of the cache begins with.
+fn token_of(authorization: &HeaderValue) -> &[u8] {
+    authorization.as_bytes().get(SCHEME.len()..).unwrap_or_default()
 }
 
 /// Keys are digests, which need no more mixing.

@@ -1,8 +1,8 @@
 use super::*;
 use crate::credential::key::tests::fields;
-use crate::identity::{Realm, SecretToken, Subject, VerifiedClaims};
+use crate::digest::sha256;
+use crate::identity::{Authentication, Realm, SecretToken, Subject, VerifiedClaims};
 
-const ORIGIN: Origin = Origin { token: [0; 32], exchange: None };
 const HEADER: &str = "eyJhbGciOiJSUzI1NiJ9";
 
 fn cache() -> CredentialCache {
@@ -18,7 +18,8 @@ fn issued(cache: &CredentialCache, fields: &KeyFields, token: &str, lifetime: u6
     let mut authorization = HeaderValue::from_str(&format!("Bearer {token}")).expect("a header");
     authorization.set_sensitive(true);
     let lifetime = Some(Duration::from_secs(lifetime));
-    let issued = Issued { authorization, granted: None, lifetime, reason: Reason::Needed, origin: ORIGIN };
+    let origin = Origin { token: sha256(token.as_bytes()), exchange: None };
+    let issued = Issued { authorization, granted: None, lifetime, reason: Reason::Needed, origin };
     cache.entry(fields, issued, asked)
 }
 
@@ -32,6 +33,10 @@ fn is_kept(cache: &CredentialCache, fields: &KeyFields, now: Now) -> bool {
 
 fn person(number: usize) -> KeyFields {
     KeyFields { subject: Subject::new(format!("person-{number}")), ..fields() }
+}
+
+fn held(cache: &CredentialCache) -> usize {
+    cache.shards.iter().map(|shard| lock(shard).byte_count()).sum()
 }
 
 /// A token of 1.8 kilobytes that nobody else has.
@@ -97,6 +102,7 @@ fn everybody_is_served_their_own_token_whether_it_is_ready_or_not() {
         let served = cache.get(&fields.key(), &fields, &caller(1), now).expect("there is room for all");
         assert!(served.authorization == format!("Bearer {token}"), "{number}");
         assert!(served.authorization.is_sensitive());
+        assert_eq!(served.token, sha256(token.as_bytes()), "{number}");
     }
 }
 
@@ -106,7 +112,7 @@ fn neither_many_small_tokens_nor_a_few_large_ones_fill_the_memory() {
     let metrics = Arc::<Metrics>::default();
     let cache = CredentialCache::new(BYTES_MAX, Arc::clone(&metrics));
     let now = Now::read();
-    let held = || cache.shards.iter().map(|shard| lock(shard).byte_count()).sum::<usize>();
+    let held = || held(&cache);
     for number in 0..20_000 {
         cache.put(person(number).key(), &served(&cache, &person(number), 300, now), &caller(1), now);
     }
@@ -119,7 +125,41 @@ fn neither_many_small_tokens_nor_a_few_large_ones_fill_the_memory() {
         cache.put(person(number).key(), &served, &caller(1), now);
     }
     assert!(held() <= BYTES_MAX, "{}", held());
-    assert!((64..150).contains(&metrics.cache_entries.get()), "{}", metrics.cache_entries.get());
+    assert!((64..200).contains(&metrics.cache_entries.get()), "{}", metrics.cache_entries.get());
+}
+
+#[test]
+fn what_is_made_ready_again_stays_within_the_bound() {
+    const BYTES_MAX: usize = 4 * 1_048_576;
+    let cache = CredentialCache::new(BYTES_MAX, Arc::default());
+    let now = Now::read();
+    for number in 0..5_000 {
+        let served = issued(&cache, &person(number), &token_of(number), 300, now);
+        cache.put(person(number).key(), &served, &caller(1), now);
+    }
+    for number in 0..5_000 {
+        is_kept(&cache, &person(number), now);
+        assert!(held(&cache) <= BYTES_MAX, "{number}: {}", held(&cache));
+    }
+}
+
+#[test]
+fn whoever_has_nothing_in_common_with_others_is_counted_for_all_of_it() {
+    let kept = |of_their_own: bool| {
+        let metrics = Arc::<Metrics>::default();
+        let cache = CredentialCache::new(4 * 1_048_576, Arc::clone(&metrics));
+        let now = Now::read();
+        for number in 0..4_000 {
+            let acr = of_their_own.then(|| number.to_string().into());
+            let authentication = Arc::new(Authentication { acr, ..Authentication::default() });
+            let fields = KeyFields { authentication, ..person(number) };
+            let served = issued(&cache, &fields, &token_of(number), 300, now);
+            cache.put(fields.key(), &served, &caller(1), now);
+        }
+        metrics.cache_entries.get()
+    };
+    let (alike, apart) = (kept(false), kept(true));
+    assert!(apart * 3 < alike, "{apart} of {alike}");
 }
 
 #[test]
@@ -206,7 +246,10 @@ fn an_entry_in_use_is_renewed_once_from_three_quarters_of_its_life_on() {
     let callers: Vec<_> = (0..6).map(caller).collect();
     let used_by = |expires_at: usize, now| {
         let served = cache.get(&key, &fields, &callers[expires_at], now).expect("it is kept");
-        served.entry.is_to_be_renewed(now).then(|| cache.newest(&key, &fields).expect("it is in use").expires_at())
+        served
+            .entry
+            .is_to_be_renewed(now)
+            .then(|| cache.newest(&key, &fields).expect("it is in use").expires_at())
     };
     assert_eq!(used_by(1, at(699)), None);
     assert_eq!(used_by(5, at(801)), Some(5));
