@@ -24,7 +24,7 @@ mod shard;
 use kind::{CompactFields, Kinds};
 use shard::Shard;
 
-/// Most bytes held, unless it is configured: some 50,000 people's, of whom those who call are ready.
+/// Most bytes held, unless it is configured: some 45,000 people's, of whom those who call are ready.
 pub const CACHE_BYTES_MAX: usize = 64 * 1_048_576;
 /// Of how many parts it consists, each with a lock of its own. They are looked through one after the other, and none for long.
 const SHARDS: usize = 64;

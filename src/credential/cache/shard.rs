@@ -22,6 +22,7 @@ use crate::metrics::CacheRemoval;
 
 /// What an entry takes beside its token, as it was measured (`cargo bench --bench kept`).
 const ENTRY_BYTES: usize = 320;
+const _: () = assert!(size_of::<Entry>() <= 104 && size_of::<Slot>() <= 48, "there may be a million of them");
 /// What being ready takes beside the token. What there is of its caller is remembered elsewhere, or is an empty shell.
 const READY_BYTES: usize = 640;
 /// How many entries are looked at with each that is added, so that none whose time is over stays for long.
