@@ -15,6 +15,7 @@ use obo_gateway::audit::{
 use obo_gateway::clock::Now;
 use obo_gateway::credential::{CredentialCache, Credentials, KeyFields};
 use obo_gateway::demo::authorization_server::{self as demo, MAIL_AUDIENCE};
+use obo_gateway::gateway::MemoryBounds;
 use obo_gateway::identity::{Audience, Caller, IssuerName, Peer, RuleName, Scopes};
 use obo_gateway::limit::{Asked, Each, Level, LimitSettings, Limits, Rate, RateLimit};
 use obo_gateway::metrics::{CacheLookup, Metrics};
@@ -87,8 +88,9 @@ impl Bed {
         let server = Arc::new(server.expect("no authority of its own"));
         runtime.block_on(until_keys_are_known(&server));
         let servers: AuthorizationServers = Arc::new([(issuer, server)].into_iter().collect());
-        let verifier = Verifier::new(Arc::clone(&servers), None);
-        let cache = Arc::new(CredentialCache::new(Arc::clone(&metrics)));
+        let verifier = Verifier::new(Arc::clone(&servers), None, MemoryBounds::DEFAULT.verified_bytes_max);
+        let cache =
+            Arc::new(CredentialCache::new(MemoryBounds::DEFAULT.delegated_bytes_max, Arc::clone(&metrics)));
         let folder = tempfile::tempdir().expect("a folder");
         // What the call itself pays: the writer has a thread of its own.
         let kept = AuditSettings {
@@ -172,13 +174,18 @@ fn verify(bencher: Bencher<'_, '_>, algorithm: &str) {
     let bed = &*BED;
     let token = if algorithm == "RS256" { &bed.rs256 } else { &bed.es256 };
     // Each time another verifier, which remembers nothing.
-    bencher.with_inputs(|| (Verifier::new(Arc::clone(&bed.servers), None), Now::read())).bench_local_refs(
-        |(verifier, now)| {
+    bencher
+        .with_inputs(|| {
+            (
+                Verifier::new(Arc::clone(&bed.servers), None, MemoryBounds::DEFAULT.verified_bytes_max),
+                Now::read(),
+            )
+        })
+        .bench_local_refs(|(verifier, now)| {
             bed.runtime
                 .block_on(verifier.verify(&Presented::bearer(black_box(token)), *now))
                 .expect("a good token")
-        },
-    );
+        });
 }
 
 #[divan::bench(threads = THREADS)]

@@ -9,6 +9,7 @@ use std::sync::{Arc, LazyLock};
 use divan::{Bencher, black_box};
 use obo_gateway::clock::Now;
 use obo_gateway::demo::authorization_server as demo;
+use obo_gateway::gateway::MemoryBounds;
 use obo_gateway::identity::{Caller, IssuerName, RuleName, Scopes};
 use obo_gateway::metrics::Metrics;
 use obo_gateway::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
@@ -56,7 +57,7 @@ static CALLER: LazyLock<Arc<Caller>> = LazyLock::new(|| {
         let server = Arc::new(server.expect("no authority of its own"));
         until_keys_are_known(&server).await;
         let servers: AuthorizationServers = Arc::new([(issuer, server)].into_iter().collect());
-        Verifier::new(servers, None)
+        Verifier::new(servers, None, MemoryBounds::DEFAULT.verified_bytes_max)
             .verify(&Presented::bearer(&token), Now::read())
             .await
             .expect("a good token")

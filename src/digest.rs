@@ -42,21 +42,29 @@ impl fmt::Display for Hex<'_> {
     }
 }
 
+/// How many bytes are gathered before they are digested. Most lists of fields have fewer, and each turn costs more than the bytes.
+const GATHERED_BYTES: usize = 768;
+
 /// A running digest over fields. Each is preceded by its length, so no two lists of fields give the same digest.
-pub struct FieldDigest(Context);
+pub struct FieldDigest {
+    /// What came before, where there was too much to be gathered.
+    before: Option<Context>,
+    gathered: [u8; GATHERED_BYTES],
+    length: usize,
+}
 
 impl FieldDigest {
     /// Begins with a label that says what is digested, so that digests of different things never meet.
     pub fn new(label: &str) -> Self {
-        let mut digest = Self(Context::new(&SHA256));
+        let mut digest = Self { before: None, gathered: [0; GATHERED_BYTES], length: 0 };
         digest.field(label.as_bytes());
         digest
     }
 
     /// Adds a field.
     pub fn field(&mut self, field: &[u8]) {
-        self.0.update(&(field.len() as u64).to_be_bytes());
-        self.0.update(field);
+        self.gather(&(field.len() as u64).to_be_bytes());
+        self.gather(field);
     }
 
     /// Adds a field that may be absent, which differs from one that is empty.
@@ -78,7 +86,28 @@ impl FieldDigest {
 
     /// The digest of all fields.
     pub fn finish(self) -> [u8; 32] {
-        into_array(self.0.finish().as_ref())
+        let gathered = &self.gathered[..self.length];
+        match self.before {
+            None => sha256(gathered),
+            Some(mut before) => {
+                before.update(gathered);
+                into_array(before.finish().as_ref())
+            }
+        }
+    }
+
+    fn gather(&mut self, bytes: &[u8]) {
+        if bytes.len() > GATHERED_BYTES - self.length {
+            let before = self.before.get_or_insert_with(|| Context::new(&SHA256));
+            before.update(&self.gathered[..self.length]);
+            self.length = 0;
+            if bytes.len() > GATHERED_BYTES {
+                before.update(bytes);
+                return;
+            }
+        }
+        self.gathered[self.length..][..bytes.len()].copy_from_slice(bytes);
+        self.length += bytes.len();
     }
 }
 
@@ -101,5 +130,21 @@ mod tests {
         assert_ne!(digest_of(&["ab", "c"]), digest_of(&["a", "bc"]));
         assert_ne!(digest_of(&["ab"]), digest_of(&["ab", ""]));
         assert_ne!(digest_of(&[]), sha256(b"test"));
+    }
+
+    #[test]
+    fn the_digest_is_the_same_however_many_fields_are_gathered() {
+        let text = "x".repeat(2 * GATHERED_BYTES);
+        for (first, second) in
+            [(0, 0), (1, 700), (700, 60), (744, 0), (745, 0), (768, 768), (769, 5), (5, 1_536)]
+        {
+            let fields = [&text[..first], &text[..second], "end"];
+            let mut whole = Vec::new();
+            for field in ["test"].iter().chain(&fields) {
+                whole.extend_from_slice(&(field.len() as u64).to_be_bytes());
+                whole.extend_from_slice(field.as_bytes());
+            }
+            assert_eq!(digest_of(&fields), sha256(&whole), "{first} and {second}");
+        }
     }
 }

@@ -140,11 +140,16 @@ pub enum Realm {
 impl Person {
     /// Whether this is the person `subject` of `tenant` at `issuer`.
     pub fn is(&self, issuer: &Issuer, tenant: &Tenant, subject: &Subject) -> bool {
+        self.has(issuer, tenant, subject.as_str())
+    }
+
+    /// The same, of a subject that is kept as text.
+    pub fn has(&self, issuer: &Issuer, tenant: &Tenant, subject: &str) -> bool {
         let at_home = match &self.realm {
             Realm::Issuers(issuers) => issuers.contains(issuer),
             Realm::Tenant(id) => tenant.id() == Some(id),
         };
-        at_home && self.subject == *subject
+        at_home && self.subject.as_str() == subject
     }
 }
 

@@ -202,7 +202,7 @@ impl Process {
         let metrics = Arc::<Metrics>::default();
         let audit_settings = config.audit.clone();
         let shared = Shared {
-            cache: Arc::new(CredentialCache::new(Arc::clone(&metrics))),
+            cache: Arc::new(CredentialCache::new(config.memory.delegated_bytes_max, Arc::clone(&metrics))),
             audit: open_audit(config.audit.clone(), &digest, &metrics).await?,
             exchanges: Exchanges::default(),
             metrics: Arc::clone(&metrics),
@@ -403,7 +403,7 @@ impl Process {
         if !is_same_vault(current.held.as_deref(), config.vault.as_ref()) {
             return Err(StartError::NeedsRestart { key: "vault" });
         }
-        let look_every = config.look_every;
+        let (look_every, memory) = (config.look_every, config.memory);
         let previous = self.state.gateway();
         let mut shared = current.shared.clone();
         let (audit, server_settings) = (config.audit.clone(), config.server.clone());
@@ -425,6 +425,7 @@ impl Process {
         }
         self.state.replace(Arc::clone(&gateway), &server_settings);
         gateway.take_effect();
+        shared.cache.set_bytes_max(memory.delegated_bytes_max);
         if !is_same_trail {
             current.earlier_trails.retain(|trail| trail.settings().file != audit.file);
             current.earlier_trails.push(previous.audit().clone());
@@ -518,9 +519,8 @@ async fn build(
         None => None,
     };
     fetch_first_keys(&servers).await;
-    let (connectors, policy) = (config.connectors, config.policy);
-    let (public, bounds, privacy) = (config.public, config.bounds, config.privacy);
-    let setup = Setup { servers, connectors, policy, public, bounds, privacy, connections };
+    let Config { connectors, policy, public, memory, bounds, privacy, .. } = config;
+    let setup = Setup { servers, connectors, policy, public, memory, bounds, privacy, connections };
     Gateway::new(setup, shared, previous)
         .map_err(|(connector, source)| StartError::Connector { connector, source })
 }

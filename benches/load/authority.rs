@@ -11,8 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use obo_gateway::demo::authorization_server::MAIL_AUDIENCE;
 use obo_gateway::demo::jws::{Algorithm, SigningKey, base64url};
+use obo_gateway::digest::Hex;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -28,6 +31,10 @@ pub const TOKEN_BYTES: usize = 1_700;
 const DELEGATED_BYTES: usize = 1_800;
 /// Length of a signature by RSA-2048.
 const SIGNATURE_BYTES: usize = 256;
+/// How many bytes of a person's token are random beside that.
+const OWN_BYTES: usize = 66 + 1 + 16 + 8 + 34 + 16 + 32 + 16 + 32;
+/// Scopes of an application that may do a lot.
+const SCOPES: &str = "AuditLog.Read.All Calendars.ReadWrite Channel.ReadBasic.All Chat.ReadWrite Contacts.ReadWrite Directory.Read.All email Files.ReadWrite.All Group.Read.All Mail.ReadWrite Mail.Send openid People.Read profile Sites.Read.All Tasks.ReadWrite Team.ReadBasic.All User.Read";
 
 pub struct Authority {
     address: SocketAddr,
@@ -157,24 +164,29 @@ impl Issued {
     /// An answer with a token that nobody else has.
     fn answer(&self) -> String {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
-        let mut random = [0; SIGNATURE_BYTES + 64];
+        let mut random = [0; SIGNATURE_BYTES + OWN_BYTES];
         SystemRandom::new().fill(&mut random).expect("the system has random numbers");
-        let (signature, own) = random.split_at(SIGNATURE_BYTES);
-        // What is a person's own in Entra's tokens.
+        let (signature, mut own) = random.split_at(SIGNATURE_BYTES);
+        let mut take = |count: usize| own.split_off(..count).expect("there are as many as are taken");
+        // What is a person's own in Entra's tokens, or one token's: most of it looks random to anybody else. `spn` is in place of `sub`,
+        // which the gateway would compare.
         let own = format!(
-            r#""oid":"{}","puid":"{}","uti":"{}","sid":"{}","upn":"person-{number}@load.demo.test","unique_name":"person-{number}@load.demo.test","name":"Person {number}","family_name":"{number}","ipaddr":"192.0.2.{}""#,
-            base64url(&own[..16]),
-            base64url(&own[16..24]),
-            base64url(&own[24..40]),
-            base64url(&own[40..56]),
-            own[56],
+            r#""aio":"{}","family_name":"{number}","given_name":"Person","ipaddr":"192.0.2.{}","name":"Person {number}","oid":"{}","puid":"{}","rh":"1.{}.","sid":"{}","spn":"{}","unique_name":"person-{number}@load.demo.test","upn":"person-{number}@load.demo.test","uti":"{}","xms_st":{{"sub":"{}"}}"#,
+            STANDARD.encode(take(66)),
+            take(1)[0],
+            uuid(take(16)),
+            Hex(take(8)).to_string().to_uppercase(),
+            base64url(take(34)),
+            uuid(take(16)),
+            base64url(take(32)),
+            base64url(take(16)),
+            base64url(take(32)),
         );
         let claims = format!("{{{},{own}", self.common);
-        // In bytes before they are base64; 17 characters of the rest are punctuation and a name.
+        // In bytes before they are base64. What is left is for scopes, of which an application has the same for everybody.
         let room = (DELEGATED_BYTES - self.header.len() - SIGNATURE_BYTES * 4 / 3 - 4) * 3 / 4;
-        let groups =
-            r#""b79fbf4d-3ef9-4689-8143-76b194e85509","#.repeat(room.saturating_sub(claims.len() + 17) / 39);
-        let claims = format!("{claims},\"groups\":[{}]}}", groups.trim_end_matches(','));
+        let scopes = SCOPES.get(..room.saturating_sub(claims.len() + 9)).unwrap_or(SCOPES);
+        let claims = format!("{claims},\"scp\":\"{scopes}\"}}");
         format!(
             r#"{{"access_token":"{}.{}.{}","issued_token_type":"urn:ietf:params:oauth:token-type:access_token","token_type":"Bearer","expires_in":{},"scope":"Mail.Read"}}"#,
             self.header,
@@ -188,6 +200,11 @@ impl Issued {
 /// A group of a person, as Entra names groups.
 pub fn group_id(person: usize, group: usize) -> String {
     format!("{:08x}-0000-4000-8000-{:012x}", group * 7_919, person * 31 + group)
+}
+
+fn uuid(bytes: &[u8]) -> String {
+    let digits = Hex(bytes).to_string();
+    format!("{}-{}-{}-{}-{}", &digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..])
 }
 
 fn now() -> u64 {

@@ -27,8 +27,8 @@ pub struct Setup<'a> {
     pub durability: &'static str,
     /// `limits` of the connector that is called, or nothing.
     pub limits: &'a str,
-    /// `timeouts` and `bounds`, or nothing.
-    pub bounds: &'a str,
+    /// More keys of the configuration, as whole lines, or nothing.
+    pub keys: &'a str,
     /// So many connectors that nobody calls.
     pub more_connectors: u32,
     pub pin: Pin,
@@ -52,7 +52,7 @@ impl<'a> Setup<'a> {
             certificate: None,
             durability: "process",
             limits: "",
-            bounds: "",
+            keys: "",
             more_connectors: 0,
             pin: world.cores.proxy,
             under: Under::Nothing,
@@ -87,7 +87,7 @@ impl Setup<'_> {
         let text = format!(
             "listen: {address}
 admin: {admin}
-{tls}{bounds}issuers:
+{tls}{keys}issuers:
   load:
 {issuer}connectors:
   mail:
@@ -118,7 +118,7 @@ admin: {admin}
 audit: {{ file: {trail}, durability: {durability}, rotate: {{ size: 1024GiB }} }}
 ",
             tls = tls.unwrap_or_default(),
-            bounds = self.bounds,
+            keys = self.keys,
             upstream = format_args!("http://{}", self.upstream),
             limits = self.limits(),
             list = Call::ListMessages.upstream_path(),

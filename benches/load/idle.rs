@@ -74,7 +74,7 @@ bounds: {{ connections: {most} }}
     );
     let setup = Setup {
         certificate: Some(&world.certificates.server),
-        bounds: &bounds,
+        keys: &bounds,
         // Their memory is of interest, and not the upstream's.
         ..Setup::usual(world)
     };

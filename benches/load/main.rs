@@ -30,6 +30,7 @@ mod calls;
 mod chart;
 mod events;
 mod finding;
+mod full;
 mod gateway;
 mod goals;
 mod haproxy;
@@ -81,7 +82,7 @@ struct Options {
     /// People who call in turn, each with a token of their own
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     people: u32,
-    /// People whose tokens are kept in the scenarios `kept` and `people`
+    /// People whose tokens are kept in the scenarios `kept` and `people`; in `full`, those who call (40,000 to 200,000)
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     cached: u32,
     /// Name the scenarios, and measure nothing
@@ -155,6 +156,7 @@ async fn measure(options: &Options) -> Outcome<()> {
             Kind::Misses => misses::measure(scenario, &world, options).await?,
             Kind::People => people::measure(scenario, &world, options).await?,
             Kind::Idle => idle::measure(scenario, &world, options).await?,
+            Kind::Full => full::measure(scenario, &world, options).await?,
             Kind::Overload => overload::measure(scenario, &world, options).await?,
             Kind::Kept => kept::tell(scenario, options)?,
             Kind::Instructions => instructions::measure(scenario, &world).await?,

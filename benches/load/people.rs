@@ -29,8 +29,11 @@ pub async fn measure(scenario: &'static Scenario, world: &World, options: &Optio
     let folder = world.folder().join(scenario.name);
     let authority = Authority::start().await?;
     let setup = Setup { issuer: Issuer::Authority(&authority), ..Setup::usual(world) };
-    let (few, many) = (setup.start(&folder.join("few")).await?, setup.start(&folder.join("many")).await?);
     let people = options.cached as usize;
+    // A kilobyte and a quarter for each, and what is ready.
+    let memory = format!("memory: {{ delegated_tokens: {}KiB }}\n", people * 5 / 4 + 128 * 1_024);
+    let (few, many) = (setup.start(&folder.join("few")).await?, Setup { keys: &memory, ..setup });
+    let many = many.start(&folder.join("many")).await?;
     let empty = many.running.resident()?;
     let callers = fill(&many, &authority, people, scenario.name).await?;
     let (held, resident) = (many.metric("credential_cache_entries").await?, many.running.resident()?);

@@ -29,6 +29,8 @@ pub enum Kind {
     Kept,
     /// Calls while the tokens of very many people are kept.
     People,
+    /// Calls for more people than there is memory for.
+    Full,
     /// More calls than a connector can serve.
     Overload,
     /// Connections on which nothing happens.
@@ -264,6 +266,13 @@ pub static SCENARIOS: &[Scenario] = &[
         title: "Many people",
         about: "The same call with the tokens of a million people in the gateway's cache, and with one person's.",
         kind: Kind::People,
+    },
+    Scenario {
+        name: "full",
+        title: "More people than memory",
+        about: "First calls of far more people than `memory` has room for: how much the gateway holds, and whether those who come when \
+                it is full wait longer than those who come before.",
+        kind: Kind::Full,
     },
     Scenario {
         name: "overload",

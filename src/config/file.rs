@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use audit::{Audit, AuditKey, Checkpoints, Durability, Keep, Rotate};
-pub use bounds::{Bounds, Timeouts};
+pub use bounds::{Bounds, Memory, Timeouts};
 pub use client_auth::{AssertionAlgorithm, ClientAuth, KeyName, SecretMethod};
 pub use connectors::{Connector, ConnectorKind, Identity, ListWithoutPerson, OpenApi};
 pub use exchange::{
@@ -72,6 +72,8 @@ pub struct File {
     pub timeouts: Option<Timeouts>,
     /// How much agents may have open, and how much they may send at once.
     pub bounds: Option<Bounds>,
+    /// How much memory people's tokens may take.
+    pub memory: Option<Memory>,
     /// How many calls there may be in a time, of all connectors together.
     pub limits: Option<Limits>,
     /// The authorization servers whose users may call, by a name of your choice.

@@ -55,6 +55,8 @@ pub struct Config {
     pub public: crate::gateway::PublicSettings,
     /// What a call may be at most.
     pub bounds: crate::gateway::CallBounds,
+    /// How much memory people's tokens may take.
+    pub memory: crate::gateway::MemoryBounds,
     /// Whose users may call: one for each issuer, and for Entra one for each tenant. Never empty.
     pub issuers: Vec<crate::oauth::IssuerSettings>,
     /// What agents can call, in the order of the file. Never empty.

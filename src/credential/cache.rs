@@ -1,78 +1,78 @@
 //! Where delegated tokens are kept, and how they are forgotten.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use http::HeaderValue;
-use moka::notification::RemovalCause;
 
 use super::Origin;
 use super::app_only::ApplicationTokens;
 use super::key::{CacheKey, KeyFields};
-use super::life::{Life, REUSE_CAP};
+use super::life::Life;
 use super::reason::Reason;
+use crate::audit::RequestId;
 use crate::clock::Now;
 use crate::identity::{Caller, Person, Scopes};
-use crate::metrics::{CacheRemoval, Metrics};
+use crate::metrics::Metrics;
 
-/// Most bytes held. A token takes its own size, twice at most, the subject token it is renewed with, and the fields
-/// of its key: 64 MiB are some 15,000 people's.
-const CACHE_BYTES_MAX: u64 = 64 * 1_048_576;
-/// Most entries held. Small tokens are charged more than they take, so that looking through all of them, as `forget`
-/// does, stays a matter of milliseconds.
-const CACHE_ENTRIES_MAX: u64 = 50_000;
-/// What an entry takes beside its tokens.
-const ENTRY_BYTES: usize = 640;
+mod compact;
+mod kind;
+mod phrases;
+mod shard;
+
+use kind::{CompactFields, Kinds};
+use shard::Shard;
+
+/// Most bytes held, unless it is configured: some 45,000 people's, of whom those who call are ready.
+pub const CACHE_BYTES_MAX: usize = 64 * 1_048_576;
+/// Of how many parts it consists, each with a lock of its own. They are looked through one after the other, and none for long.
+const SHARDS: usize = 64;
 /// How long the mark of someone who was forgotten is kept. It stops exchanges that were under way; none takes longer.
 const MARK_LIFETIME: Duration = Duration::from_secs(300);
 /// Most marks. One more, and the oldest goes.
 const MARKS_MAX: usize = 10_000;
 
-/// A delegated token, ready to be sent.
-#[derive(Debug)]
+/// What is kept of a delegated token beside its text. There may be a million of them.
 pub struct Entry {
+    /// The scopes that were granted.
+    pub granted: Option<Arc<Scopes>>,
+    /// The record of the exchange that it is from.
+    pub exchange: Option<RequestId>,
+    /// `None`: it was needed.
+    reason: Option<Box<Reason>>,
+    fields: CompactFields,
+    life: Life,
+    /// How long its header value is.
+    header_bytes: u32,
+}
+
+/// An entry, and its token, ready to be sent.
+#[derive(Clone)]
+pub struct Served {
+    /// The entry.
+    pub entry: Arc<Entry>,
+    /// The ready header value.
+    pub authorization: HeaderValue,
+    /// The token's SHA-256.
+    pub token: [u8; 32],
+}
+
+/// What an authorization server has issued.
+pub struct Issued {
     /// The ready header value.
     pub authorization: HeaderValue,
     /// The scopes that were granted.
     pub granted: Option<Scopes>,
+    /// How long it lives, where its server says so.
+    pub lifetime: Option<Duration>,
     /// Why it was obtained.
     pub reason: Reason,
     /// What records say of where it is from.
     pub origin: Origin,
-    fields: Arc<KeyFields>,
-    life: Life,
-    /// Of those who were served it, the one whose subject token lives longest.
-    newest: ArcSwap<Caller>,
-    newest_expires_at: AtomicU64,
 }
 
 impl Entry {
-    /// An entry for a token that was asked for at `asked`, with the subject token of `caller`.
-    #[expect(clippy::too_many_arguments, reason = "each is something else that is kept of a token")]
-    pub fn new(
-        fields: Arc<KeyFields>,
-        caller: Arc<Caller>,
-        authorization: HeaderValue,
-        granted: Option<Scopes>,
-        lifetime: Option<Duration>,
-        reason: Reason,
-        origin: Origin,
-        asked: Now,
-    ) -> Self {
-        Self {
-            authorization,
-            granted,
-            reason,
-            origin,
-            life: Life::new(lifetime, &fields.key(), asked),
-            fields,
-            newest_expires_at: AtomicU64::new(caller.expires_at()),
-            newest: ArcSwap::new(caller),
-        }
-    }
-
     /// How long it lives from when it was asked for, where its server says so.
     pub fn lifetime(&self) -> Option<Duration> {
         self.life.lifetime()
@@ -83,31 +83,45 @@ impl Entry {
         self.life.age(now)
     }
 
+    /// Why it was obtained.
+    pub fn reason(&self) -> &Reason {
+        self.reason.as_deref().unwrap_or(&Reason::Needed)
+    }
+
     /// Whether it was made for the very same fields.
     pub fn is_for(&self, fields: &KeyFields) -> bool {
-        *self.fields == *fields
+        self.fields.are(fields)
     }
 
-    /// Someone is served it. Returns whose subject token to renew it with, when it is time for that and nobody else
-    /// has been told so.
-    pub fn used_by(&self, caller: &Arc<Caller>, now: Now) -> Option<Arc<Caller>> {
-        if caller.expires_at() > self.newest_expires_at.load(Ordering::Relaxed) {
-            self.newest_expires_at.store(caller.expires_at(), Ordering::Relaxed);
-            self.newest.store(Arc::clone(caller));
-        }
-        self.life.is_to_be_renewed(now).then(|| self.newest.load_full())
+    /// How much room it takes beside its token, with its part of what it has in common with others as they are now.
+    fn byte_count(&self) -> usize {
+        let granted =
+            self.granted.as_ref().map_or(0, |scopes| kind::part_of(scopes, kind::scopes_bytes(scopes)));
+        let claims = self.reason().claims().map_or(0, str::len);
+        self.fields.byte_count(self.header_bytes as usize) + granted + claims
     }
 
-    /// In bytes, and at least its share of the most entries there may be.
-    fn weight(&self) -> u32 {
-        let bytes = self.authorization.len() + self.newest.load().subject_token().byte_count() + ENTRY_BYTES;
-        u32::try_from(bytes.max((CACHE_BYTES_MAX / CACHE_ENTRIES_MAX) as usize)).unwrap_or(u32::MAX)
+    /// Whether it is time to renew it, and nobody else has been told so.
+    pub fn is_to_be_renewed(&self, now: Now) -> bool {
+        self.life.is_to_be_renewed(now)
+    }
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry")
+            .field("reason", self.reason())
+            .field("exchange", &self.exchange)
+            .finish_non_exhaustive()
     }
 }
 
 /// Delegated tokens of all people, within a bound.
 pub struct CredentialCache {
-    entries: moka::sync::Cache<CacheKey, Arc<Entry>>,
+    shards: Box<[Mutex<Shard>]>,
+    /// Most bytes of each part.
+    shard_bytes_max: AtomicUsize,
+    kinds: Kinds,
     /// Who was forgotten, and when: what was asked for before that is neither kept nor served.
     forgotten: Mutex<Vec<(Person, Instant)>>,
     /// What is no person's, and nobody is forgotten in.
@@ -116,23 +130,24 @@ pub struct CredentialCache {
 }
 
 impl CredentialCache {
-    /// An empty cache.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        let counted = Arc::clone(&metrics);
-        let entries = moka::sync::Cache::builder()
-            .max_capacity(CACHE_BYTES_MAX)
-            .weigher(|_, entry: &Arc<Entry>| entry.weight())
-            .time_to_live(REUSE_CAP)
-            .eviction_listener(move |_, _, cause| {
-                counted.cache_removed(match cause {
-                    RemovalCause::Expired => CacheRemoval::Expired,
-                    RemovalCause::Explicit => CacheRemoval::Dropped,
-                    RemovalCause::Replaced => CacheRemoval::Replaced,
-                    RemovalCause::Size => CacheRemoval::Full,
-                });
-            })
-            .build();
-        Self { entries, forgotten: Mutex::default(), applications: ApplicationTokens::new(), metrics }
+    /// An empty cache that takes at most so many bytes.
+    pub fn new(bytes_max: usize, metrics: Arc<Metrics>) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            shard_bytes_max: AtomicUsize::new(bytes_max / SHARDS),
+            kinds: Kinds::default(),
+            forgotten: Mutex::default(),
+            applications: ApplicationTokens::new(),
+            metrics,
+        }
+    }
+
+    /// From now on it takes at most so many bytes. What is too much goes at once.
+    pub fn set_bytes_max(&self, bytes_max: usize) {
+        self.shard_bytes_max.store(bytes_max / SHARDS, Ordering::Relaxed);
+        for shard in &self.shards {
+            self.change(shard, |shard, max, removed| shard.keep_within(max, removed));
+        }
     }
 
     /// The application's own tokens, which are kept apart.
@@ -140,40 +155,49 @@ impl CredentialCache {
         &self.applications
     }
 
-    /// The entry of `key`, when it was made for the very same `fields` and may still be reused.
-    pub fn get(&self, key: &CacheKey, fields: &KeyFields, now: Now) -> Option<Arc<Entry>> {
-        let entry = self.entries.get(key)?;
-        if !entry.life.is_reusable(now) {
-            self.entries.invalidate(key);
-            return None;
-        }
-        // The digest has decided already. Should it ever be wrong, this keeps people apart.
-        entry.is_for(fields).then_some(entry)
+    /// What an authorization server has issued for `fields`, asked at `asked`, as it is kept.
+    pub fn entry(&self, fields: &KeyFields, issued: Issued, asked: Now) -> Served {
+        let Issued { authorization, granted, lifetime, reason, origin } = issued;
+        let life = Life::new(lifetime, &fields.key(), asked);
+        let header_bytes = u32::try_from(authorization.len()).unwrap_or(u32::MAX);
+        let fields = self.kinds.compact(fields);
+        let granted = fields.kind().granted(granted);
+        let reason = (reason != Reason::Needed).then(|| Box::new(reason));
+        let Origin { token, exchange } = origin;
+        let entry = Arc::new(Entry { granted, exchange, reason, fields, life, header_bytes });
+        Served { entry, authorization, token }
     }
 
-    /// Keeps an entry, unless its time is over already, or its person has been forgotten since it was asked for.
-    /// Returns whether it may be used.
-    pub fn put(&self, key: CacheKey, entry: &Arc<Entry>, now: Now) -> bool {
+    /// The entry of `key`, when it was made for the very same `fields` and may still be reused. `caller` is who asks.
+    pub fn get(&self, key: &CacheKey, fields: &KeyFields, caller: &Arc<Caller>, now: Now) -> Option<Served> {
+        self.change(self.shard(key), |shard, max, removed| shard.get(key, fields, caller, now, max, removed))
+    }
+
+    /// Of those who were served the entry of `key` lately, the one whose subject token lives longest: of the very same `fields`.
+    pub fn newest(&self, key: &CacheKey, fields: &KeyFields) -> Option<Arc<Caller>> {
+        lock(self.shard(key)).newest(key, fields)
+    }
+
+    /// Keeps an entry that was obtained with the subject token of `caller`, unless its time is over already, or its person
+    /// has been forgotten since it was asked for. Returns whether it may be used.
+    pub fn put(&self, key: CacheKey, served: &Served, caller: &Arc<Caller>, now: Now) -> bool {
         // Locked for as long as it takes, so that nobody is forgotten between the look and the act.
         let forgotten = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
-        if forgotten.iter().any(|(person, at)| entry.fields.are_of(person) && entry.life.asked() <= *at) {
+        let Entry { fields, life, .. } = &*served.entry;
+        if forgotten.iter().any(|(person, at)| fields.are_of(person) && life.asked() <= *at) {
             return false;
         }
-        if entry.life.is_reusable(now) {
-            self.entries.insert(key, Arc::clone(entry));
+        if life.is_reusable(now) {
+            self.change(self.shard(&key), |shard, max, removed| {
+                shard.put(key, served, caller, now, max, removed);
+            });
         }
-        drop(forgotten);
-        self.count();
         true
     }
 
     /// Drops `entry`, when it is still the one of `key`.
     pub fn evict(&self, key: &CacheKey, entry: &Arc<Entry>) {
-        let _ = self.entries.entry(*key).and_compute_with(|found| match found {
-            Some(found) if Arc::ptr_eq(found.value(), entry) => moka::ops::compute::Op::Remove,
-            Some(_) | None => moka::ops::compute::Op::Nop,
-        });
-        self.count();
+        self.change(self.shard(key), |shard, _, removed| shard.evict(key, entry, removed));
     }
 
     /// Drops all that is kept for someone, and whatever is being obtained for them. Returns how many were kept.
@@ -184,122 +208,42 @@ impl CredentialCache {
             forgotten.remove(0);
         }
         forgotten.push((person.clone(), now.monotonic));
-        let keys: Vec<CacheKey> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.fields.are_of(person))
-            .map(|(key, _)| *key)
-            .collect();
-        keys.iter().for_each(|key| self.entries.invalidate(key));
+        // Whatever is put from here on has seen the mark; what was put before is found.
         drop(forgotten);
-        self.count();
-        keys.len()
+        let is_theirs = |entry: &Entry| entry.fields.are_of(person);
+        let forget = |shard| self.change(shard, |shard, _, removed| shard.forget(is_theirs, removed));
+        let count = self.shards.iter().map(forget).sum();
+        // Now that no entry of theirs is left, nothing more is seen of them.
+        self.kinds.forget();
+        count
     }
 
-    fn count(&self) {
-        // Otherwise the count lags behind. An exchange has just cost a thousand times as much.
-        self.entries.run_pending_tasks();
-        self.metrics.cache_entries.set(i64::try_from(self.entries.entry_count()).unwrap_or(i64::MAX));
+    fn shard(&self, key: &CacheKey) -> &Mutex<Shard> {
+        &self.shards[key.ending() % SHARDS]
     }
+
+    /// Changes a part, and counts what became of its entries.
+    fn change<R>(
+        &self,
+        shard: &Mutex<Shard>,
+        change: impl FnOnce(&mut Shard, usize, shard::Removed<'_>) -> R,
+    ) -> R {
+        let mut shard = lock(shard);
+        let before = shard.len();
+        let result = change(&mut shard, self.shard_bytes_max.load(Ordering::Relaxed), &|why| {
+            self.metrics.cache_removed(why);
+        });
+        if shard.len() != before {
+            self.metrics.cache_entries.add(shard.len() as i64 - before as i64);
+        }
+        result
+    }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    // It is whole after every change.
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::credential::key::tests::fields;
-    use crate::identity::{Realm, SecretToken, Subject, VerifiedClaims};
-
-    const ORIGIN: Origin = Origin { token: [0; 32], exchange: None };
-
-    fn caller(expires_at: u64) -> Arc<Caller> {
-        let claims = VerifiedClaims { expires_at, ..VerifiedClaims::of("ada") };
-        Arc::new(Caller::verified(claims, SecretToken::new(format!("token-{expires_at}"))))
-    }
-
-    fn entry(fields: &KeyFields, lifetime: u64, asked: Now) -> Arc<Entry> {
-        let (lifetime, token) =
-            (Some(Duration::from_secs(lifetime)), HeaderValue::from_static("Bearer token"));
-        let fields = Arc::new(fields.clone());
-        Arc::new(Entry::new(fields, caller(1), token, None, lifetime, Reason::Needed, ORIGIN, asked))
-    }
-
-    #[test]
-    fn an_entry_is_served_to_its_own_identity_within_its_time() {
-        let cache = CredentialCache::new(Arc::default());
-        let (fields, now) = (fields(), Now::read());
-        let key = fields.key();
-        assert!(cache.put(key, &entry(&fields, 300, now), now));
-        assert!(cache.get(&key, &fields, now).is_some());
-        let other = KeyFields { subject: Subject::new("bob"), ..fields.clone() };
-        assert!(cache.get(&key, &other, now).is_none(), "a digest that collides must not let anyone in");
-        assert!(cache.get(&key, &fields, now.after(Duration::from_secs(269))).is_some());
-        assert!(cache.get(&key, &fields, now.after(Duration::from_secs(270))).is_none());
-    }
-
-    #[test]
-    fn what_is_over_already_is_not_kept() {
-        let cache = CredentialCache::new(Arc::default());
-        let (fields, now) = (fields(), Now::read());
-        assert!(cache.put(fields.key(), &entry(&fields, 30, now), now), "it is good for the call it is for");
-        assert!(cache.get(&fields.key(), &fields, now).is_none());
-    }
-
-    #[test]
-    fn neither_many_small_tokens_nor_a_few_large_ones_fill_the_memory() {
-        let now = Now::read();
-        let small = entry(&fields(), 300, now);
-        assert!(u64::from(small.weight()) * CACHE_ENTRIES_MAX >= CACHE_BYTES_MAX - CACHE_ENTRIES_MAX);
-        let token = HeaderValue::from_str(&format!("Bearer {}", "t".repeat(60_000))).expect("a token");
-        let lifetime = Some(Duration::from_secs(300));
-        let large =
-            Entry::new(Arc::new(fields()), caller(1), token, None, lifetime, Reason::Needed, ORIGIN, now);
-        assert!(large.weight() > 60_000);
-    }
-
-    #[test]
-    fn only_the_entry_that_was_turned_away_is_evicted() {
-        let cache = CredentialCache::new(Arc::default());
-        let (fields, now) = (fields(), Now::read());
-        let (key, old, new) = (fields.key(), entry(&fields, 300, now), entry(&fields, 300, now));
-        cache.put(key, &new, now);
-        cache.evict(&key, &old);
-        assert!(cache.get(&key, &fields, now).is_some());
-        cache.evict(&key, &new);
-        assert!(cache.get(&key, &fields, now).is_none());
-    }
-
-    #[test]
-    fn whoever_is_forgotten_loses_what_is_kept_and_what_is_on_its_way() {
-        let metrics = Arc::<Metrics>::default();
-        let cache = CredentialCache::new(Arc::clone(&metrics));
-        let (ada, now) = (fields(), Now::read());
-        let bob = KeyFields { subject: Subject::new("bob"), ..fields() };
-        for fields in [&ada, &bob] {
-            cache.put(fields.key(), &entry(fields, 300, now), now);
-        }
-        let on_its_way = entry(&ada, 300, now);
-        let person = Person { realm: Realm::Tenant("t-1".into()), subject: Subject::new("ada") };
-        let later = now.after(Duration::from_secs(1));
-        assert_eq!(cache.forget(&person, later), 1);
-        assert!(cache.get(&ada.key(), &ada, later).is_none());
-        assert!(cache.get(&bob.key(), &bob, later).is_some());
-        assert!(!cache.put(ada.key(), &on_its_way, later), "it was asked for before");
-        assert!(cache.get(&ada.key(), &ada, later).is_none());
-        let even_later = later.after(Duration::from_secs(1));
-        assert!(cache.put(ada.key(), &entry(&ada, 300, even_later), even_later));
-        assert_eq!(metrics.cache_entries.get(), 2);
-    }
-
-    #[test]
-    fn an_entry_in_use_is_renewed_once_from_three_quarters_of_its_life_on() {
-        let now = Now::read();
-        let entry = entry(&fields(), 1_030, now);
-        let at = |seconds| now.after(Duration::from_secs(seconds));
-        assert!(entry.used_by(&caller(1), at(699)).is_none());
-        let newest = entry.used_by(&caller(5), at(801)).expect("it is time");
-        assert_eq!(newest.expires_at(), 5);
-        assert!(entry.used_by(&caller(5), at(802)).is_none(), "somebody renews it already");
-        let again = entry.used_by(&caller(3), at(801 + 31)).expect("it is time again");
-        assert_eq!(again.expires_at(), 5, "the token that lives longest");
-    }
-}
+mod tests;

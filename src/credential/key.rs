@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::digest::FieldDigest;
-use crate::identity::{Actor, Authentication, Caller, Issuer, Person, Scopes, Subject, Tenant};
+use crate::identity::{Actor, Authentication, Caller, Issuer, Scopes, Subject, Tenant};
 use crate::oauth::Reuse;
 use crate::oauth::authorization_server::AuthorizationServer;
 use crate::policy::Permit;
@@ -69,9 +69,28 @@ impl KeyFields {
         })
     }
 
-    /// Whether they are those of `person`.
-    pub fn are_of(&self, person: &Person) -> bool {
-        person.is(&self.issuer, &self.tenant, &self.subject)
+    /// Whether they differ in the person alone, and in what reuse is tied to.
+    pub fn is_same_kind(&self, other: &Self) -> bool {
+        let Self {
+            issuer,
+            tenant,
+            subject: _,
+            actor,
+            authentication,
+            subject_scopes,
+            binding: _,
+            connector,
+            target,
+            exchange,
+        } = other;
+        self.issuer == *issuer
+            && self.tenant == *tenant
+            && self.actor == *actor
+            && self.authentication == *authentication
+            && self.subject_scopes == *subject_scopes
+            && self.connector == *connector
+            && self.target == *target
+            && self.exchange == *exchange
     }
 
     /// The key of these fields.
@@ -143,6 +162,17 @@ impl CacheKey {
         digest.field(&self.0);
         digest.field(more);
         Self(digest.finish())
+    }
+
+    /// What it begins with. That of no other key is the same, but by a chance that does not come.
+    pub fn beginning(&self) -> u64 {
+        let (beginning, _) = self.0.split_first_chunk().expect("a digest has 32 bytes");
+        u64::from_be_bytes(*beginning)
+    }
+
+    /// A number that has nothing to do with what it begins with.
+    pub fn ending(&self) -> usize {
+        usize::from(self.0[31])
     }
 
     /// A fraction between 0 and 1 that is spread evenly over keys.

@@ -1,6 +1,6 @@
 //! How long a token is kept, and when it is renewed before anybody has to wait.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::key::CacheKey;
@@ -17,16 +17,17 @@ const REFRESH_FROM: f64 = 0.70;
 const REFRESH_SPREAD: f64 = 0.10;
 /// How long to wait after one attempt to renew before the next.
 const REFRESH_PAUSE: Duration = Duration::from_secs(30);
+/// The lifetime of a token whose server says none: longer than any.
+const UNSAID: u32 = u32::MAX;
 
-/// The life of a token that is kept.
+/// The life of a token that is kept: there may be a million of them.
 #[derive(Debug)]
 pub struct Life {
-    /// How long the token lives, where its server says so.
-    lifetime: Option<Duration>,
     asked: Instant,
-    reusable_for: Duration,
+    /// How long the token lives, in whole seconds, or [`UNSAID`].
+    lifetime: u32,
     /// Milliseconds after `asked` from which on it is to be renewed.
-    refresh_due: AtomicU64,
+    refresh_due: AtomicU32,
 }
 
 impl Life {
@@ -34,15 +35,18 @@ impl Life {
     /// server says so.
     pub fn new(lifetime: Option<Duration>, key: &CacheKey, asked: Now) -> Self {
         // A server that does not say how long its token lives gets asked each time.
-        let reusable_for = lifetime.map_or(Duration::ZERO, |lifetime| reusable_for(lifetime, REUSE_CAP));
-        let refresh_after = reusable_for.mul_f64(REFRESH_FROM + REFRESH_SPREAD * key.fraction());
-        let refresh_due = AtomicU64::new(milliseconds(refresh_after));
-        Self { lifetime, asked: asked.monotonic, reusable_for, refresh_due }
+        let seconds =
+            |lifetime: Duration| u32::try_from(lifetime.as_secs()).unwrap_or(UNSAID).min(UNSAID - 1);
+        let lifetime = lifetime.map_or(UNSAID, seconds);
+        let life = Self { asked: asked.monotonic, lifetime, refresh_due: AtomicU32::default() };
+        let refresh_after = life.reusable_for().mul_f64(REFRESH_FROM + REFRESH_SPREAD * key.fraction());
+        life.refresh_due.store(milliseconds(refresh_after), Ordering::Relaxed);
+        life
     }
 
     /// How long the token lives from when it was asked for, where its server says so.
     pub fn lifetime(&self) -> Option<Duration> {
-        self.lifetime
+        (self.lifetime != UNSAID).then(|| Duration::from_secs(self.lifetime.into()))
     }
 
     /// When it was asked for.
@@ -57,7 +61,7 @@ impl Life {
 
     /// Whether it may still be handed out.
     pub fn is_reusable(&self, now: Now) -> bool {
-        self.age(now) < self.reusable_for
+        self.age(now) < self.reusable_for()
     }
 
     /// Whether it is time to renew it, and nobody else has been told so.
@@ -69,6 +73,10 @@ impl Life {
         let next = age.saturating_add(milliseconds(REFRESH_PAUSE));
         self.refresh_due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
+
+    fn reusable_for(&self) -> Duration {
+        self.lifetime().map_or(Duration::ZERO, |lifetime| reusable_for(lifetime, REUSE_CAP))
+    }
 }
 
 /// How long a token may be reused: its own life, capped, less a margin.
@@ -76,8 +84,9 @@ fn reusable_for(lifetime: Duration, cap: Duration) -> Duration {
     lifetime.min(cap).saturating_sub(REUSE_MARGIN)
 }
 
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+/// 49 days at most, which no token is kept for.
+fn milliseconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -30,8 +30,8 @@ mod reason;
 mod refusals;
 
 use app_only::{AppOnly, ApplicationToken};
-pub use cache::CredentialCache;
 use cache::Entry;
+pub use cache::{CACHE_BYTES_MAX, CredentialCache};
 use connection::ByConnection;
 pub use key::KeyFields;
 use mode::ByMode;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use http::HeaderValue;
 
-use super::cache::{CredentialCache, Entry};
+use super::cache::{CredentialCache, Entry, Issued, Served};
 use super::key::{CacheKey, KeyFields};
 use super::mode::PersonsPermit;
 use super::reason::Reason;
@@ -31,7 +31,7 @@ const FLIGHTS_MAX: usize = 3;
 pub struct OnBehalfOf {
     servers: AuthorizationServers,
     shared: Arc<Kept>,
-    flights: Flights<CacheKey, Result<Arc<Entry>, Failure>>,
+    flights: Flights<CacheKey, Result<Served, Failure>>,
     /// What the tokens of a caller for a tool are kept under.
     keys: PairCache<Caller, Tool, Option<Key>>,
 }
@@ -98,17 +98,19 @@ impl OnBehalfOf {
             let reason = Reason::Needed;
             return Box::pin(self.obtain_uncached(server, permit, &reason, call, now)).await;
         };
-        if let Some(entry) = self.shared.tokens.get(&key, &fields, now) {
+        if let Some(served) = self.shared.tokens.get(&key, &fields, permit.caller(), now) {
             metrics.cache_looked_up(CacheLookup::Hit);
-            if let Some(newest) = entry.used_by(permit.caller(), now) {
+            if served.entry.is_to_be_renewed(now) {
+                let newest = self.shared.tokens.newest(&key, &fields);
                 let wanted = wanted(server, permit, (key, fields), Reason::Needed, call);
                 let occasion = occasion(permit, &wanted.reason, true, call);
-                self.refresh(Wanted { caller: newest, occasion, ..wanted }, Arc::clone(&entry));
+                let caller = newest.unwrap_or_else(|| Arc::clone(permit.caller()));
+                self.refresh(Wanted { caller, occasion, ..wanted }, Arc::clone(&served.entry));
             }
-            return Ok(from_entry(entry, CacheLookup::Hit));
+            return Ok(credential(served, CacheLookup::Hit));
         }
         let wanted = wanted(server, permit, (key, fields), Reason::Needed, call);
-        Ok(from_entry(self.join(&wanted, now).await?, CacheLookup::Miss))
+        Ok(credential(self.join(&wanted, now).await?, CacheLookup::Miss))
     }
 
     /// Obtains another token in place of `turned_away`, which the connector did not take. `claims` is what it
@@ -134,12 +136,12 @@ impl OnBehalfOf {
                 None => Ok(None),
             };
         };
-        if !reason.is_worth_another(&old.reason, old.age(now), turned_away.lookup) {
+        if !reason.is_worth_another(old.reason(), old.age(now), turned_away.lookup) {
             return Ok(None);
         }
         self.shared.tokens.evict(&key, old);
         let wanted = wanted(server, permit, (key, fields), reason, call);
-        Ok(Some(from_entry(self.join(&wanted, now).await?, CacheLookup::Miss)))
+        Ok(Some(credential(self.join(&wanted, now).await?, CacheLookup::Miss)))
     }
 
     /// As which client the gateway asks for the token of a permitted call.
@@ -184,7 +186,7 @@ impl OnBehalfOf {
     }
 
     /// Waits for the exchange that obtains what is wanted; starts it when there is none.
-    async fn join(&self, wanted: &Wanted, now: Now) -> Result<Arc<Entry>, ObtainError> {
+    async fn join(&self, wanted: &Wanted, now: Now) -> Result<Served, ObtainError> {
         let (kept, flight, tokens) =
             (&self.shared, wanted.reason.flight(wanted.key), wanted.caller.tokens_digest());
         let mut last = ObtainError::BrokeOff;
@@ -198,14 +200,14 @@ impl OnBehalfOf {
             }
             let landed = || {
                 kept.tokens
-                    .get(&wanted.key, &wanted.fields, now)
-                    .filter(|found| wanted.reason.is_met_by(&found.reason))
+                    .get(&wanted.key, &wanted.fields, &wanted.caller, now)
+                    .filter(|found| wanted.reason.is_met_by(found.entry.reason()))
                     .map(Ok)
             };
             let start = || wanted.clone().obtain(Arc::clone(kept));
             match self.flights.join(flight, landed, start).await.map_err(|_| ObtainError::BrokeOff)? {
                 // As with what is kept: should the digest ever be wrong, this keeps people apart.
-                Ok(entry) if entry.is_for(&wanted.fields) => return Ok(entry),
+                Ok(served) if served.entry.is_for(&wanted.fields) => return Ok(served),
                 Ok(_) => return Err(ObtainError::BrokeOff),
                 Err(Failure::Forgotten) => {}
                 Err(Failure::Exchange { error, tokens: theirs }) => {
@@ -240,7 +242,7 @@ impl OnBehalfOf {
 }
 
 impl Wanted {
-    async fn obtain(self, kept: Arc<Kept>) -> Result<Arc<Entry>, Failure> {
+    async fn obtain(self, kept: Arc<Kept>) -> Result<Served, Failure> {
         // Read anew: what is to be renewed was asked for long before.
         let asked = Now::read();
         let (claims, occasion) = (self.reason.claims(), &self.occasion);
@@ -254,10 +256,10 @@ impl Wanted {
         let origin = Origin::of(&token);
         let Self { caller, fields, reason, key, .. } = self;
         let IssuedToken { granted, lifetime, .. } = token;
-        let entry = Entry::new(fields, caller, authorization, granted, lifetime, reason, origin, asked);
-        let entry = Arc::new(entry);
-        match kept.tokens.put(key, &entry, Now::read()) {
-            true => Ok(entry),
+        let issued = Issued { authorization, granted, lifetime, reason, origin };
+        let served = kept.tokens.entry(&fields, issued, asked);
+        match kept.tokens.put(key, &served, &caller, Now::read()) {
+            true => Ok(served),
             false => Err(Failure::Forgotten),
         }
     }
@@ -317,8 +319,9 @@ fn header(server: &AuthorizationServer, token: &IssuedToken) -> Result<HeaderVal
     })
 }
 
-fn from_entry(entry: Arc<Entry>, lookup: CacheLookup) -> Credential {
-    let (authorization, granted, origin) = (entry.authorization.clone(), entry.granted.clone(), entry.origin);
+fn credential(served: Served, lookup: CacheLookup) -> Credential {
+    let Served { entry, authorization, token } = served;
+    let (granted, origin) = (entry.granted.as_deref().cloned(), Origin { token, exchange: entry.exchange });
     Credential::new(IdentityMode::OnBehalfOf, authorization, granted, lookup, Source::Kept(entry), origin)
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Credential, CredentialCache, Credentials, ObtainError};
+use super::{CACHE_BYTES_MAX, Credential, CredentialCache, Credentials, ObtainError};
 use crate::audit::{AuditLog, AuditSettings, Exchanges, Privacy, Recorder, RequestId, Slot};
 use crate::checked_url::{CheckedUrl, PlainHttp};
 use crate::clock::Now;
@@ -61,7 +61,7 @@ impl Bed {
         let issuer = settings.issuer.clone();
         let server = AuthorizationServer::start(settings, None, Arc::clone(&metrics)).expect("it starts");
         let servers: AuthorizationServers = Arc::new([(issuer, Arc::new(server))].into_iter().collect());
-        let cache = Arc::new(CredentialCache::new(Arc::clone(&metrics)));
+        let cache = Arc::new(CredentialCache::new(CACHE_BYTES_MAX, Arc::clone(&metrics)));
         let folder = tempfile::tempdir().expect("a folder");
         let settings = AuditSettings::of(folder.path().join("audit.jsonl"));
         let audit = AuditLog::open(settings, Arc::clone(&metrics)).expect("a trail");

@@ -77,7 +77,8 @@ pub use origin::{Origin, OriginError};
 pub use readers::Readers;
 pub use refusal::Refusal;
 pub use settings::{
-    CallBounds, ConnectorSettings, ConnectorTimeouts, ListWithoutPerson, McpTools, PublicSettings, Tools,
+    CallBounds, ConnectorSettings, ConnectorTimeouts, ListWithoutPerson, McpTools, MemoryBounds,
+    PublicSettings, Tools,
 };
 pub use setup::{Setup, Shared};
 

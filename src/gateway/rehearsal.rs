@@ -18,7 +18,7 @@ use super::refusal::Refusal;
 use super::request::METHODS;
 use super::rest::error::RestError;
 use super::routes::{Connector, Routes};
-use super::settings::{ConnectorSettings, PublicSettings};
+use super::settings::{ConnectorSettings, MemoryBounds, PublicSettings};
 use crate::audit::{Recorder, RequestId};
 use crate::clock::Now;
 use crate::credential::{CredentialCache, Credentials};
@@ -182,10 +182,16 @@ impl Rehearsal {
         // Nothing is connected to.
         let sockets = ConnectorSockets::new(0);
         let routes = Routes::new(connectors, gate, &limits, metrics, &sockets, None)?;
-        let cache = Arc::new(CredentialCache::new(Arc::clone(metrics)));
+        let cache =
+            Arc::new(CredentialCache::new(MemoryBounds::DEFAULT.delegated_bytes_max, Arc::clone(metrics)));
         let credentials =
             Credentials::new(Arc::clone(&servers), cache, Recorder::for_rehearsal(), Arc::clone(metrics));
-        Ok(Self { verifier: Verifier::new(servers, None), routes, policy, credentials })
+        Ok(Self {
+            verifier: Verifier::new(servers, None, MemoryBounds::DEFAULT.verified_bytes_max),
+            routes,
+            policy,
+            credentials,
+        })
     }
 
     /// Whether a token can be sent as one at all.

@@ -11,7 +11,9 @@ use super::origin::Origin;
 use super::path::ConnectorPath;
 use super::rest::ToolMatch;
 use crate::checked_url::CheckedUrl;
+use crate::credential::CACHE_BYTES_MAX;
 use crate::limit::LimitSettings;
+use crate::oauth::verifier::REMEMBERED_BYTES_MAX;
 use crate::pages::PagesSettings;
 use crate::tool::{ConnectorName, Target, Tool};
 
@@ -100,6 +102,21 @@ pub enum ListWithoutPerson {
     AppOnly(Target),
     /// The tools that are listed in the configuration.
     Configured,
+}
+
+/// How much memory people's tokens may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MemoryBounds {
+    /// Most bytes of delegated tokens.
+    pub delegated_bytes_max: usize,
+    /// Most bytes of tokens that were verified.
+    pub verified_bytes_max: usize,
+}
+
+impl MemoryBounds {
+    /// What holds unless it is configured.
+    pub const DEFAULT: Self =
+        Self { delegated_bytes_max: CACHE_BYTES_MAX, verified_bytes_max: REMEMBERED_BYTES_MAX };
 }
 
 /// What a call may be at most, and how long it may take.

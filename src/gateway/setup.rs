@@ -7,7 +7,8 @@ use super::gate::Gate;
 use super::routes::Routes;
 use super::well_known::WellKnown;
 use super::{
-    CallBounds, Calls, Catalog, ConnectorSettings, Gateway, Handles, PublicSettings, StateKey, UpstreamError,
+    CallBounds, Calls, Catalog, ConnectorSettings, Gateway, Handles, MemoryBounds, PublicSettings, StateKey,
+    UpstreamError,
 };
 use crate::audit::{AuditLog, Exchanges, Privacy, Recorder};
 use crate::confirmation::Questions;
@@ -60,6 +61,8 @@ pub struct Setup {
     pub policy: Policy,
     /// How the gateway is reached.
     pub public: PublicSettings,
+    /// How much memory people's tokens may take.
+    pub memory: MemoryBounds,
     /// What a call may be at most.
     pub bounds: CallBounds,
     /// What records say of people.
@@ -79,7 +82,7 @@ impl Gateway {
         shared: Shared,
         previous: Option<&Self>,
     ) -> Result<Self, (ConnectorName, UpstreamError)> {
-        let Setup { servers, connectors, policy, public, bounds, privacy, connections } = setup;
+        let Setup { servers, connectors, policy, public, memory, bounds, privacy, connections } = setup;
         let Shared {
             cache,
             audit,
@@ -87,7 +90,7 @@ impl Gateway {
             metrics,
             calls,
             sockets,
-            proofs: memory,
+            proofs: used_proofs,
             handles,
             states,
             browsers,
@@ -95,7 +98,8 @@ impl Gateway {
         } = shared;
         let recorder = Recorder::new(audit.clone(), privacy, exchanges);
         let requires_nonce = public.requires_dpop_nonce;
-        let proofs = public.public_url.as_ref().map(|url| ProofChecker::new(url, requires_nonce, memory));
+        let proofs =
+            public.public_url.as_ref().map(|url| ProofChecker::new(url, requires_nonce, used_proofs));
         let gate = |connector: &ConnectorSettings| Gate::new(connector, &servers, &public);
         let catalog = Catalog::of(&connectors, &policy);
         let limited = connectors.iter().map(|connector| (&connector.name, &connector.limits));
@@ -120,7 +124,7 @@ impl Gateway {
             questions,
             routes,
             limits,
-            verifier: Verifier::new(Arc::clone(&servers), proofs),
+            verifier: Verifier::new(Arc::clone(&servers), proofs, memory.verified_bytes_max),
             policy: Arc::new(policy),
             handles,
             states,

@@ -24,8 +24,8 @@ use crate::digest::sha256;
 use crate::identity::{Actor, Caller, Issuer, IssuerName, Person, SecretToken, VerifiedClaims};
 use crate::worker::WorkerCache;
 
-/// Most bytes that remembered tokens may take: some 30,000 people's.
-const REMEMBERED_BYTES_MAX: u64 = 128 * 1_048_576;
+/// Most bytes that remembered tokens may take, unless it is configured: some 30,000 people's.
+pub const REMEMBERED_BYTES_MAX: usize = 128 * 1_048_576;
 /// What a remembered token takes beside itself: its claims, once more with the agent that acts, and its place in the cache.
 const REMEMBERED_ENTRY_BYTES: usize = 2_560;
 /// Most agents' tokens that are remembered. Agents are programs; there are few beside the people.
@@ -170,10 +170,10 @@ impl Validity {
 }
 
 impl Verifier {
-    /// A verifier for these issuers, that checks DPoP proofs by `proofs`.
-    pub fn new(servers: AuthorizationServers, proofs: Option<ProofChecker>) -> Self {
+    /// A verifier for these issuers, that checks DPoP proofs by `proofs` and remembers tokens of at most so many bytes.
+    pub fn new(servers: AuthorizationServers, proofs: Option<ProofChecker>, bytes_max: usize) -> Self {
         let remembered = moka::sync::Cache::builder()
-            .max_capacity(REMEMBERED_BYTES_MAX)
+            .max_capacity(bytes_max as u64)
             .weigher(|_, remembered: &Arc<Remembered>| {
                 let token = remembered.caller.subject_token().byte_count();
                 u32::try_from(token + REMEMBERED_ENTRY_BYTES).unwrap_or(u32::MAX)

@@ -19,6 +19,10 @@ use crate::lane::{CONNECTORS, TOOLS};
 use crate::road::Road;
 use crate::world::{Grant, World, connector_name};
 
+/// How every configuration goes on. Little is kept of tokens, of which there are always new ones: what grows after a minute or two is
+/// something else.
+const HEAD: &str = "timeouts: { drain: 10s }\nmemory: { delegated_tokens: 16MiB, verified_tokens: 16MiB }\n";
+
 /// Longest wait for an answer. None takes as long, unless something hangs.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long to look for what a reload has to bring about.
@@ -66,7 +70,7 @@ impl Stage {
         let (agents, admin) = (free_address()?, free_address()?);
         let operator = reqwest::Client::builder().no_proxy().timeout(ANSWER_TIMEOUT).build()?;
         let path = folder.path().join("gateway.yaml");
-        let head = format!("listen: {agents}\nadmin: {admin}\ntimeouts: {{ drain: 10s }}\n");
+        let head = format!("listen: {agents}\nadmin: {admin}\n{HEAD}");
         std::fs::write(
             &path,
             head + &certificates.configuration() + &configuration(&world, &roads, folder.path(), 0),
@@ -114,7 +118,7 @@ impl Stage {
     pub fn reload(&self) -> Outcome<()> {
         let variant = self.variant.fetch_add(1, Ordering::Relaxed) + 1;
         let path = self.folder.path().join("gateway.yaml");
-        let head = format!("listen: {}\nadmin: {}\ntimeouts: {{ drain: 10s }}\n", self.agents, self.admin);
+        let head = format!("listen: {}\nadmin: {}\n{HEAD}", self.agents, self.admin);
         let rest = configuration(&self.world, &self.roads, self.folder.path(), variant);
         let beside = path.with_extension("new");
         std::fs::write(&beside, head + &self.certificates.configuration() + &rest)?;

@@ -335,6 +335,7 @@ async fn an_issuer_that_is_down_at_the_start_is_refused_and_heals() {
 #[tokio::test]
 async fn a_remembered_token_is_forgotten_by_either_clock() {
     use obo_gateway::clock::Now;
+    use obo_gateway::gateway::MemoryBounds;
     use obo_gateway::oauth::authorization_server::AuthorizationServer as Known;
     use obo_gateway::oauth::claims::ClaimsError;
     use obo_gateway::oauth::possession::Presented;
@@ -345,7 +346,8 @@ async fn a_remembered_token_is_forgotten_by_either_clock() {
     let issuer = settings.issuer.clone();
     let server = std::sync::Arc::new(Known::start(settings, None, Default::default()).expect("a server"));
     server.key_set().refresh().await.expect("keys");
-    let verifier = Verifier::new(std::sync::Arc::new([(issuer, server)].into_iter().collect()), None);
+    let servers = std::sync::Arc::new([(issuer, server)].into_iter().collect());
+    let verifier = Verifier::new(servers, None, MemoryBounds::DEFAULT.verified_bytes_max);
     let token = bed.authorization_server.subject_token("ada").expires_in(Duration::from_secs(600)).mint();
     let (token, now) = (Presented::bearer(&token), Now::read());
     verifier.verify(&token, now).await.expect("a good token");

@@ -1,4 +1,5 @@
-//! `timeouts` and `bounds`: how long the gateway waits for agents, and how much they may have open and send.
+//! `timeouts`, `bounds` and `memory`: how long the gateway waits for agents, how much they may have open and send, and how much is
+//! kept of people's tokens.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -59,4 +60,18 @@ pub struct Bounds {
     /// Longest target of a request: its path, at most 8 KiB, and its query. Default: `16KiB`.
     #[schemars(regex(pattern = SIZE))]
     pub target_bytes: Option<String>,
+}
+
+/// How much memory people's tokens may take. Who has none there is served all the same: their token is verified and exchanged
+/// again, which takes the time of a question to the authorization server.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// For delegated tokens, at least `16MiB`: 1 KiB for each person and connector. At most half of it, and at most 32 MiB,
+    /// holds those ready whose people call at the moment. Default: `64MiB`.
+    #[schemars(regex(pattern = SIZE))]
+    pub delegated_tokens: Option<String>,
+    /// For tokens that agents sent and that were verified, at least `16MiB`: their length and 2.5 KiB for each. Default: `128MiB`.
+    #[schemars(regex(pattern = SIZE))]
+    pub verified_tokens: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! `timeouts` and `bounds`: what agents may have open and send, and how long.
+//! `timeouts`, `bounds` and `memory`: what agents may have open and send, and how long, and how much is kept of people's tokens.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -6,13 +6,16 @@ use std::time::Duration;
 use super::values;
 use crate::config::at::At;
 use crate::config::file::{self, File};
-use crate::gateway::CallBounds;
+use crate::gateway::{CallBounds, MemoryBounds};
 use crate::server::ConnectionBounds;
 
 /// No head is read whole that is larger, and HTTP/1 wants room for some of it.
 const HEAD_BYTES: RangeInclusive<u64> = 8_192..=1_048_576;
 /// No target is read that is longer.
 const TARGET_BYTES: RangeInclusive<u64> = 1_024..=65_536;
+
+/// What holds a few of the largest tokens in each of a cache's parts, and more than a machine has.
+const MEMORY_BYTES: RangeInclusive<u64> = 16 * 1_048_576..=1 << 40;
 
 /// How long nothing may come of an agent's body unless it is configured. An agent may send on what it gets from somewhere else, piece
 /// by piece.
@@ -68,6 +71,19 @@ pub fn of_calls(file: &File, root: &At<'_>, headers_max: Option<usize>) -> Optio
         headers_max: headers_max?,
         call_timeout: call_timeout?.unwrap_or(defaults.call_timeout),
     })
+}
+
+/// How much memory people's tokens may take.
+pub fn of_memory(file: &File, root: &At<'_>) -> Option<MemoryBounds> {
+    let defaults = MemoryBounds::DEFAULT;
+    let size = |key, of: fn(&file::Memory) -> &Option<String>, default| {
+        let given = file.memory.as_ref().and_then(|memory| of(memory).as_deref());
+        let bytes = values::size_within(&root.key("memory").key(key), given, MEMORY_BYTES);
+        bytes?.map_or(Some(default), |bytes| usize::try_from(bytes).ok())
+    };
+    let delegated = size("delegated_tokens", |memory| &memory.delegated_tokens, defaults.delegated_bytes_max);
+    let verified = size("verified_tokens", |memory| &memory.verified_tokens, defaults.verified_bytes_max);
+    Some(MemoryBounds { delegated_bytes_max: delegated?, verified_bytes_max: verified? })
 }
 
 /// How long nothing may come of a request's body, whatever the connector.

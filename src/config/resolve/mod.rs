@@ -86,6 +86,7 @@ pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> O
     }
     let look_every = reload::look_every(file.reload.as_ref(), &root.key("reload"));
     let bounds = bounds::of_calls(file, root, server.as_ref().map(|server| server.bounds.headers_max));
+    let memory = bounds::of_memory(file, root);
     let (mut public, pages) = (public?, pages?);
     let links = public.public_url.as_ref().zip(pages.as_ref());
     let links = links.map(|(public_url, pages)| Links::new(public_url, pages.path()));
@@ -94,6 +95,7 @@ pub fn resolve(file: &File, root: &At<'_>, surroundings: &Surroundings<'_>) -> O
         server: server?,
         public,
         bounds: bounds?,
+        memory: memory?,
         issuers: issuers.settings,
         connectors: connectors?,
         policy: policy?,

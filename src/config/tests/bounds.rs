@@ -1,18 +1,20 @@
 use std::time::Duration;
 
 use super::*;
-use crate::gateway::CallBounds;
+use crate::gateway::{CallBounds, MemoryBounds};
 use crate::server::ConnectionBounds;
 
 const ALL: &str =
     "timeouts: { drain: 1s, handshake: 2s, opening: 3s, head: 4s, body: 5s, idle: 6s, write: 7s, call: 8s }
 bounds: { connections: 10, streams: 11, head_bytes: 16KiB, headers: 17, target_bytes: 2KiB }
+memory: { delegated_tokens: 1GiB, verified_tokens: 16MiB }
 issuers:";
 
 #[test]
 fn what_is_not_written_has_safe_defaults() {
     let config = config(&[]);
     assert_eq!((config.server.bounds, config.bounds), (ConnectionBounds::DEFAULT, CallBounds::DEFAULT));
+    assert_eq!(config.memory, MemoryBounds::DEFAULT);
     assert_eq!(config.connectors[0].body_timeout, Duration::from_secs(300));
 }
 
@@ -33,6 +35,8 @@ fn everything_can_be_written() {
     };
     let calls = CallBounds { target_bytes_max: 2_048, headers_max: 17, call_timeout: seconds(8) };
     assert_eq!((config.server.bounds, config.bounds), (connections, calls));
+    let memory = MemoryBounds { delegated_bytes_max: 1 << 30, verified_bytes_max: 1 << 24 };
+    assert_eq!(config.memory, memory);
     assert_eq!((config.server.drain_timeout, config.connectors[0].body_timeout), (seconds(1), seconds(5)));
 }
 
@@ -59,6 +63,11 @@ fn bounds_have_bounds() {
         ("target_bytes: 65KiB", "target_bytes", format!("{sizes} `1KiB`, at most `64KiB` (found \"65KiB\")")),
     ] {
         check(&[("issuers:", &bounds(written))], &[&format!("2: bounds.{key}: {fault}")]);
+    }
+    for key in ["delegated_tokens", "verified_tokens"] {
+        let memory = format!("memory: {{ {key}: 15MiB }}\nissuers:");
+        let fault = format!("2: memory.{key}: {sizes} `16384KiB`, at most `1024GiB` (found \"15MiB\")");
+        check(&[("issuers:", &memory)], &[&fault]);
     }
     let timeouts = |key: &str| format!("timeouts: {{ {key} }}\nissuers:");
     let durations = "must be more than zero and at most `1h`";

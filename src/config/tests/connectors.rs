@@ -426,7 +426,7 @@ fn a_faulty_issuer_is_one_fault_and_not_one_for_each_connector() {
         &[
             "3: issuers.contoso: must be a mapping of keys and values, like `{ kind: …, tenant: …, … }` (found text)",
             "4: x: is not a key here; the keys are `listen`, `tls`, `plain_http`, `public_url`, `require_dpop_nonce`, `allowed_origins`, `admin`, `admin_token_file`, `reload`, `timeouts`, `bounds`, \
-             `limits`, `issuers`, `connectors`, `policy`, `vault`, `pages`, `audit`",
+             `memory`, `limits`, `issuers`, `connectors`, `policy`, `vault`, `pages`, `audit`",
         ],
     );
 }

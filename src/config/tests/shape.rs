@@ -10,7 +10,7 @@ fn unknown_keys_are_refused_with_the_nearest_known_one() {
         &[("audit:", "colour: red\naudit:")],
         &[
             "22: colour: is not a key here; the keys are `listen`, `tls`, `plain_http`, `public_url`, `require_dpop_nonce`, `allowed_origins`, `admin`, `admin_token_file`, `reload`, `timeouts`, `bounds`, \
-             `limits`, `issuers`, `connectors`, `policy`, `vault`, `pages`, `audit`",
+             `memory`, `limits`, `issuers`, `connectors`, `policy`, `vault`, `pages`, `audit`",
         ],
     );
 }

@@ -23,7 +23,8 @@ async fn a_token_in_use_is_renewed_in_the_background_with_the_newest_subject_tok
     assert_eq!(bed.obtain(&bed.permit(), now).await.expect("a token"), CacheLookup::Miss);
     let newest = VerifiedClaims { expires_at: 9, ..bed.claims() };
     let token = bed.demo.subject_token("ada").mint();
-    bed.obtain(&bed.permit_for(newest, token.clone()), now).await.expect("a token");
+    let newest = bed.permit_for(newest, token.clone());
+    bed.obtain(&newest, now).await.expect("a token");
     assert_eq!(bed.exchanges(), 1);
     assert_eq!(bed.obtain(&bed.permit(), late(now)).await.expect("a token"), CacheLookup::Hit);
     bed.until(|bed| bed.refreshes("renewed")).await;
