@@ -246,13 +246,13 @@ impl Upstream {
     /// A new connection, or one that others are done with sooner; and whether it is new.
     async fn connect_or_next(&self) -> Result<(Connection, bool), BoxError> {
         let mut next = self.pool.next();
-        let permit = tokio::time::timeout(self.settings.connect_timeout, self.sockets.acquire());
-        let permit = tokio::select! {
+        let place = tokio::time::timeout(self.settings.connect_timeout, self.sockets.acquire());
+        let place = tokio::select! {
             biased;
             Ok(connection) = &mut next => return Ok((connection, false)),
-            permit = permit => permit.map_err(|_| NoSocket)?,
+            place = place => place.map_err(|_| NoSocket)?,
         };
-        let mut connecting = Box::pin(self.connect(permit)?);
+        let mut connecting = Box::pin(self.connect(place)?);
         tokio::select! {
             biased;
             Ok(connection) = &mut next => {
@@ -271,16 +271,16 @@ impl Upstream {
         }
     }
 
-    /// Has a connection made, for as long as it takes: nobody has to wait for it.
+    /// Has a connection made in this place. It goes on whoever waits for it.
     fn connect(
         &self,
-        permit: SocketPlace,
+        place: SocketPlace,
     ) -> Result<impl Future<Output = Result<Connection, BoxError>> + Send + use<>, http::Error> {
         let address = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
         let connecting = self.connect.clone().oneshot(address.path_and_query("/").build()?);
         let pool = Arc::clone(&self.pool);
         Ok(async move {
-            let connection = Connection::open(connecting.await?, permit).await?;
+            let connection = Connection::open(connecting.await?, place).await?;
             if let Connection::Http2(sender) = &connection {
                 pool.share(sender.clone());
             }

@@ -14,9 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::connection::Stream;
 use super::pool::Pool;
 
-/// How often who waits for a connection looks whether others are idle.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// How often idle connections are closed at most, however many calls wait.
+/// How often idle connections are closed while calls wait for a place, and at most, however many they are.
 const CLOSE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// So many connections to connectors.
@@ -56,7 +54,7 @@ impl ConnectorSockets {
         loop {
             self.close_idle();
             // Another may become idle in the same moment.
-            if let Ok(permit) = tokio::time::timeout(LOOK_INTERVAL, place.as_mut()).await {
+            if let Ok(permit) = tokio::time::timeout(CLOSE_INTERVAL, place.as_mut()).await {
                 return SocketPlace { _permit: permit.expect("nobody closes the semaphore") };
             }
         }
