@@ -18,6 +18,7 @@ use obo_gateway::demo::authorization_server::{self as demo, MAIL_AUDIENCE};
 use obo_gateway::gateway::MemoryBounds;
 use obo_gateway::identity::{Audience, Caller, IssuerName, Peer, RuleName, Scopes};
 use obo_gateway::limit::{Asked, Each, Level, LimitSettings, Limits, Rate, RateLimit};
+use obo_gateway::memo::Memo;
 use obo_gateway::metrics::{CacheLookup, Metrics};
 use obo_gateway::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
 use obo_gateway::oauth::possession::Presented;
@@ -148,6 +149,7 @@ fn tool() -> Tool {
         required_scopes: Scopes::parse("access_as_user"),
         required_sign_in: RequiredSignIn::default(),
         confirm: Confirm::No,
+        memo: Memo::default(),
     }
 }
 
@@ -229,8 +231,8 @@ fn admit(bencher: Bencher<'_, '_>, limited: &str) {
 fn key_digest(bencher: Bencher<'_, '_>) {
     let bed = &*BED;
     let server = bed.servers.values().next().expect("one server");
-    let fields = KeyFields::of(&bed.permit, server).expect("a whole identity");
-    bencher.bench(|| black_box(&fields).key());
+    // As for a call: what is the caller's is digested once.
+    bencher.bench(|| KeyFields::of(black_box(&bed.permit), server).expect("a whole identity").0);
 }
 
 #[divan::bench(threads = THREADS)]
@@ -266,9 +268,7 @@ fn whole_call(bencher: Bencher<'_, '_>) {
         record.policies = Arc::clone(permit.policies());
         let obtained = bed.credentials.obtain(&permit, record.request_id, now).now_or_never();
         let credential = obtained.expect("nothing to wait for: it is kept").expect("a credential");
-        record.granted = credential.granted().cloned();
-        record.exchange = credential.origin().exchange;
-        record.delegated_token = Some(credential.origin().token);
+        record.credential = Some(Arc::clone(credential.note()));
         // Nobody waits for it.
         drop(slot.write(&Record::Call(&record)));
     });

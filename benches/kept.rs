@@ -16,6 +16,7 @@ use obo_gateway::clock::Now;
 use obo_gateway::credential::{CredentialCache, Credentials};
 use obo_gateway::demo::authorization_server::MAIL_AUDIENCE;
 use obo_gateway::identity::{Audience, Issuer, IssuerName, RuleName, Scopes, SecretToken};
+use obo_gateway::memo::Memo;
 use obo_gateway::metrics::{CacheLookup, Metrics};
 use obo_gateway::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
 use obo_gateway::oauth::possession::Presented;
@@ -272,6 +273,7 @@ fn tool() -> Tool {
         required_scopes: Scopes::default(),
         required_sign_in: RequiredSignIn::default(),
         confirm: Confirm::No,
+        memo: Memo::default(),
     }
 }
 

@@ -11,6 +11,7 @@ use obo_gateway::clock::Now;
 use obo_gateway::demo::authorization_server as demo;
 use obo_gateway::gateway::MemoryBounds;
 use obo_gateway::identity::{Caller, IssuerName, RuleName, Scopes};
+use obo_gateway::memo::Memo;
 use obo_gateway::metrics::Metrics;
 use obo_gateway::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
 use obo_gateway::oauth::possession::Presented;
@@ -79,6 +80,7 @@ fn tool(connector: usize) -> Arc<Tool> {
         required_scopes: Scopes::default(),
         required_sign_in: RequiredSignIn::default(),
         confirm: Confirm::No,
+        memo: Memo::default(),
     })
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use zeroize::Zeroize;
 
 use crate::digest::{FieldDigest, sha256};
+use crate::memo::Memo;
 
 /// Declares a word that is text with a meaning of its own, so that two kinds of text cannot be swapped.
 macro_rules! word {
@@ -281,6 +282,12 @@ pub struct Peer {
     pub certificate: Option<[u8; 32]>,
 }
 
+/// What a text takes beside its characters: two counters, and what the allocator does; in a list, its place as well.
+const TEXT_BYTES: usize = 32;
+const LISTED_TEXT_BYTES: usize = 48;
+/// What records say of a caller, and what a token takes beside its text.
+const RECORDED_BYTES: usize = 1_280;
+
 /// A subject and the actor that acts for it, both vouched for by an issuer.
 ///
 /// There is one way to make one: the verifier, after every check has passed.
@@ -288,6 +295,10 @@ pub struct Caller {
     verified: VerifiedClaims,
     token: SecretToken,
     actor_token: Option<SecretToken>,
+    /// What records say of this caller.
+    memo: Memo,
+    /// What of the caller shapes delegated tokens, digested by whoever asks first.
+    identity_digest: OnceLock<[u8; 32]>,
 }
 
 /// What the verifier read from a token, once the signature and every claim had been checked.
@@ -384,13 +395,13 @@ impl VerifiedClaims {
 impl Caller {
     /// For the verifier alone: states that every check has passed. A test holds that nobody else calls it.
     pub(crate) fn verified(verified: VerifiedClaims, token: SecretToken) -> Self {
-        Self { verified, token, actor_token: None }
+        Self { verified, token, actor_token: None, memo: Memo::default(), identity_digest: OnceLock::new() }
     }
 
     /// For the verifier alone: the same person, with an agent that has proved by a token of its own who it is.
     pub(crate) fn acting_by(&self, actor: Actor, actor_token: SecretToken) -> Self {
         let verified = VerifiedClaims { actor: Some(actor), ..self.verified.clone() };
-        Self { verified, token: self.token.clone(), actor_token: Some(actor_token) }
+        Self { actor_token: Some(actor_token), ..Self::verified(verified, self.token.clone()) }
     }
 
     /// The configuration's name for the issuer.
@@ -515,6 +526,35 @@ impl Caller {
                 digest.finish()
             }
         }
+    }
+
+    /// What records say of this caller.
+    pub fn memo(&self) -> &Memo {
+        &self.memo
+    }
+
+    /// What `digest` makes of the caller, which never changes: it is asked once.
+    pub fn identity_digest(&self, digest: impl FnOnce(&Self) -> [u8; 32]) -> &[u8; 32] {
+        self.identity_digest.get_or_init(|| digest(self))
+    }
+
+    /// How many bytes of memory it takes, with what records say of it.
+    pub fn byte_count(&self) -> usize {
+        let VerifiedClaims { issuer_name, issuer, tenant, subject, actor, may_act, scopes, .. } =
+            &self.verified;
+        let VerifiedClaims { groups, roles, token_id, session, display_name, authentication, .. } =
+            &self.verified;
+        let Authentication { acr, acrs, amr } = &**authentication;
+        let names = [issuer_name.as_str(), issuer.as_str(), subject.as_str(), scopes.canonical()];
+        let agents = [actor, may_act].into_iter().flatten().map(Actor::as_str);
+        let optional = [token_id, session, display_name, acr].into_iter().flatten().map(AsRef::as_ref);
+        let texts = names.into_iter().chain(tenant.id()).chain(agents).chain(optional);
+        let lists = [groups, roles, acrs, amr].into_iter().flatten().map(AsRef::as_ref).chain(scopes.iter());
+        size_of::<Self>()
+            + RECORDED_BYTES
+            + self.token.byte_count()
+            + texts.map(|text| TEXT_BYTES + text.len()).sum::<usize>()
+            + lists.map(|text| LISTED_TEXT_BYTES + text.len()).sum::<usize>()
     }
 
     /// Whether one of this caller's own tokens stands in `bytes`.

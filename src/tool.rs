@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::identity::{Audience, IssuerName, Scopes, word};
+use crate::memo::Memo;
 
 word! {
     /// The configuration's name for a connector. Safe as a metric label.
@@ -199,6 +200,8 @@ pub struct Tool {
     pub required_sign_in: RequiredSignIn,
     /// Whether the person has to agree to each call.
     pub confirm: Confirm,
+    /// What records say of it.
+    pub memo: Memo,
 }
 
 /// What is demanded of how the person signed in. By default, nothing.
@@ -236,6 +239,7 @@ impl Tool {
             required_scopes: Scopes::default(),
             required_sign_in: RequiredSignIn::default(),
             confirm: Confirm::No,
+            memo: Memo::default(),
         }
     }
 }

@@ -14,10 +14,6 @@ use std::thread;
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
-mod cache;
-
-pub use cache::{PairCache, WorkerCache};
-
 /// How many there are: as many as cores that this process may use.
 static COUNT: LazyLock<usize> =
     LazyLock::new(|| thread::available_parallelism().map_or(1, NonZeroUsize::get));

@@ -4,6 +4,7 @@
 //! key's epoch and the first 32 hexadecimal digits.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use aws_lc_rs::hmac;
@@ -88,12 +89,19 @@ pub struct Privacy {
     keys: Vec<AuditKey>,
     configured: bool,
     pseudonyms: bool,
+    number: u64,
+}
+
+/// The number of the next one.
+fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Privacy {
     /// With these keys, of which the first is used. `None` when there are none.
     pub fn new(keys: Vec<AuditKey>, pseudonyms: bool) -> Option<Self> {
-        (!keys.is_empty()).then_some(Self { keys, configured: true, pseudonyms })
+        (!keys.is_empty()).then_some(Self { keys, configured: true, pseudonyms, number: next_number() })
     }
 
     /// With a random key that lives as long as the process: digests compare within one run, and people stand as they are.
@@ -103,9 +111,15 @@ impl Privacy {
             random::fill(&mut secret);
             let epoch = Epoch(format!("boot-{:08x}", record::boot() >> 32).into());
             let key = AuditKey::new(epoch, &secret).expect("the secret is as long as it has to be");
-            Arc::new(Privacy { keys: vec![key], configured: false, pseudonyms: false })
+            let number = next_number();
+            Arc::new(Privacy { keys: vec![key], configured: false, pseudonyms: false, number })
         });
         Arc::clone(&OF_THIS_RUN)
+    }
+
+    /// Tells it from others: what was written under one is not what another would write.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// Whether people stand under pseudonyms.

@@ -34,8 +34,8 @@ pub use log::{AuditLog, AuditUnavailable, Slot};
 pub use mark::{Happening, Mark, RotationReason};
 pub use ocsf::RECORD_BYTES_MAX;
 pub use record::{
-    Address, CallRecord, ConfirmationNote, Destination, Ending, Fault, McpOperation, QueueEnd, QueueNote,
-    Record, RefusalNote, RequestId, SecondTry, StageTimes,
+    Address, CallRecord, ConfirmationNote, CredentialNote, Destination, Ending, Fault, McpOperation,
+    QueueEnd, QueueNote, Record, RefusalNote, RequestId, SecondTry, StageTimes,
 };
 pub use recorder::{DeedRecording, Exchanges, Place, Recorder, Recording, UnderWay};
 pub use segment::OpenError;

@@ -14,6 +14,7 @@ use super::keyed::Privacy;
 use super::mark::Mark;
 use crate::checked_url::CheckedUrl;
 use crate::identity::{Caller, Peer, RuleName, Scopes};
+use crate::memo::Memo;
 use crate::metrics::CacheLookup;
 use crate::random;
 use crate::tool::{Argument, ConnectorName, Tool};
@@ -288,6 +289,25 @@ impl SecondTry {
     }
 }
 
+/// What records say of a credential that a connector gets.
+#[derive(Debug)]
+pub struct CredentialNote {
+    /// The token's SHA-256.
+    pub token: [u8; 32],
+    /// The record of the exchange that it is from, or of the sign-in or renewal where it is of a connection.
+    pub exchange: Option<RequestId>,
+    /// The scopes that were granted, where the authorization server said so.
+    pub granted: Option<Arc<Scopes>>,
+    pub(super) memo: Memo,
+}
+
+impl CredentialNote {
+    /// About the token of this SHA-256.
+    pub fn new(token: [u8; 32], exchange: Option<RequestId>, granted: Option<Arc<Scopes>>) -> Self {
+        Self { token, exchange, granted, memo: Memo::default() }
+    }
+}
+
 /// When the stages of a call had finished, since it arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct StageTimes {
@@ -353,18 +373,14 @@ pub struct CallRecord {
     pub client_id: Option<Arc<str>>,
     /// Where the credential came from.
     pub lookup: Option<CacheLookup>,
-    /// The record of how it was obtained.
-    pub exchange: Option<RequestId>,
-    /// The SHA-256 of the token that the connector got.
-    pub delegated_token: Option<[u8; 32]>,
+    /// What the connector got.
+    pub credential: Option<Arc<CredentialNote>>,
     /// Why the call was sent a second time with another credential, if it was.
     pub second_try: Option<SecondTry>,
     /// How often it was sent to the connector.
     pub attempts: u32,
     /// How long it waited between that, since the connector throttled or failed.
     pub paused: Duration,
-    /// The scopes it was granted.
-    pub granted: Option<Scopes>,
     /// Why it was refused.
     pub refusal: Option<RefusalNote>,
     /// The status that the agent got.
@@ -459,12 +475,10 @@ impl CallRecord {
             queue: None,
             client_id: None,
             lookup: None,
-            exchange: None,
-            delegated_token: None,
+            credential: None,
             second_try: None,
             attempts: 0,
             paused: Duration::ZERO,
-            granted: None,
             refusal: None,
             status: None,
             connector_request_id: None,

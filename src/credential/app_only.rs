@@ -11,7 +11,7 @@ use super::key::CacheKey;
 use super::mode::ApplicationPermit;
 use super::reason::Reason;
 use super::refusals::{Refusals, withdraws};
-use super::{Credential, ObtainError, Origin, Source, bearer};
+use super::{Credential, ObtainError, Source, bearer, note_of};
 use crate::audit::{Occasion, Recorder, RequestId};
 use crate::clock::Now;
 use crate::error_chain::ErrorChain;
@@ -189,8 +189,8 @@ impl Wanted {
             }
         };
         let Self { fields, reason, key, .. } = self;
-        let (origin, IssuedToken { granted, lifetime, .. }) = (Origin::of(&issued), issued);
-        let token = ApplicationToken::new(fields, authorization, granted, lifetime, reason, origin, asked);
+        let (note, lifetime) = (note_of(&issued), issued.lifetime);
+        let token = ApplicationToken::new(fields, authorization, lifetime, reason, note, asked);
         let token = Arc::new(token);
         kept.cache.applications().put(key, &token, Now::read());
         Ok(token)
@@ -215,8 +215,8 @@ impl Wanted {
 }
 
 fn from_token(token: Arc<ApplicationToken>, lookup: CacheLookup) -> Credential {
-    let (authorization, granted, origin) = (token.authorization.clone(), token.granted.clone(), token.origin);
-    Credential::new(IdentityMode::AppOnly, authorization, granted, lookup, Source::Application(token), origin)
+    let (authorization, note) = (token.authorization.clone(), Arc::clone(&token.note));
+    Credential::new(IdentityMode::AppOnly, authorization, lookup, Source::Application(token), note)
 }
 
 #[cfg(all(test, feature = "demo"))]

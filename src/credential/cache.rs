@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 
-use super::Origin;
 use super::app_only::ApplicationTokens;
 use super::key::{CacheKey, KeyFields};
 use super::life::Life;
 use super::reason::Reason;
-use crate::audit::RequestId;
+use crate::audit::{CredentialNote, RequestId};
 use crate::clock::Now;
 use crate::identity::{Caller, Person, Scopes};
 use crate::metrics::Metrics;
@@ -54,22 +53,24 @@ pub struct Served {
     pub entry: Arc<Entry>,
     /// The ready header value.
     pub authorization: HeaderValue,
-    /// The token's SHA-256.
-    pub token: [u8; 32],
+    /// What records say of it.
+    pub note: Arc<CredentialNote>,
 }
 
 /// What an authorization server has issued.
 pub struct Issued {
     /// The ready header value.
     pub authorization: HeaderValue,
+    /// The token's SHA-256.
+    pub token: [u8; 32],
     /// The scopes that were granted.
     pub granted: Option<Scopes>,
     /// How long it lives, where its server says so.
     pub lifetime: Option<Duration>,
     /// Why it was obtained.
     pub reason: Reason,
-    /// What records say of where it is from.
-    pub origin: Origin,
+    /// The record of the exchange that it is from.
+    pub exchange: Option<RequestId>,
 }
 
 impl Entry {
@@ -104,6 +105,13 @@ impl Entry {
     /// Whether it is time to renew it, and nobody else has been told so.
     pub fn is_to_be_renewed(&self, now: Now) -> bool {
         self.life.is_to_be_renewed(now)
+    }
+}
+
+impl Served {
+    fn new(entry: Arc<Entry>, authorization: HeaderValue, token: [u8; 32]) -> Self {
+        let note = Arc::new(CredentialNote::new(token, entry.exchange, entry.granted.clone()));
+        Self { entry, authorization, note }
     }
 }
 
@@ -157,15 +165,14 @@ impl CredentialCache {
 
     /// What an authorization server has issued for `fields`, asked at `asked`, as it is kept.
     pub fn entry(&self, fields: &KeyFields, issued: Issued, asked: Now) -> Served {
-        let Issued { authorization, granted, lifetime, reason, origin } = issued;
+        let Issued { authorization, token, granted, lifetime, reason, exchange } = issued;
         let life = Life::new(lifetime, &fields.key(), asked);
         let header_bytes = u32::try_from(authorization.len()).unwrap_or(u32::MAX);
         let fields = self.kinds.compact(fields);
         let granted = fields.kind().granted(granted);
         let reason = (reason != Reason::Needed).then(|| Box::new(reason));
-        let Origin { token, exchange } = origin;
         let entry = Arc::new(Entry { granted, exchange, reason, fields, life, header_bytes });
-        Served { entry, authorization, token }
+        Served::new(entry, authorization, token)
     }
 
     /// The entry of `key`, when it was made for the very same `fields` and may still be reused. `caller` is who asks.

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use super::mode::ConnectionPermit;
-use super::{Credential, ObtainError, Origin, Source, bearer};
-use crate::audit::RequestId;
+use super::{Credential, ObtainError, Source, bearer};
+use crate::audit::{CredentialNote, RequestId};
 use crate::clock::Now;
 use crate::connections::{ConnectionError, Connections, OpenedGrant, TicketId, Wanted};
 use crate::metrics::CacheLookup;
@@ -142,14 +142,7 @@ fn from_grant(
             why: "its token does not fit in a header",
         }))
     })?;
-    let granted = grant.granted().cloned();
-    let origin = Origin { token: grant.access_token().digest(), exchange: Some(grant.recorded_as()) };
-    Ok(Credential::new(
-        IdentityMode::Connection,
-        authorization,
-        granted,
-        lookup,
-        Source::Connection(grant),
-        origin,
-    ))
+    let (token, granted) = (grant.access_token().digest(), grant.granted().cloned().map(Arc::new));
+    let note = Arc::new(CredentialNote::new(token, Some(grant.recorded_as()), granted));
+    Ok(Credential::new(IdentityMode::Connection, authorization, lookup, Source::Connection(grant), note))
 }

@@ -51,11 +51,11 @@ pub enum Binding {
 pub struct CacheKey([u8; 32]);
 
 impl KeyFields {
-    /// The fields for a permit; `None` when one is missing, and then nothing may be kept.
-    pub fn of(permit: &Permit, server: &AuthorizationServer) -> Option<Self> {
+    /// The key for a permit, and its fields; `None` when one is missing, and then nothing may be kept.
+    pub fn of(permit: &Permit, server: &AuthorizationServer) -> Option<(CacheKey, Self)> {
         let (caller, tool) = (permit.caller(), permit.tool());
         let reuse = server.settings().exchange.as_ref().map_or(Reuse::Identity, |exchange| exchange.reuse);
-        Some(Self {
+        let fields = Self {
             issuer: caller.issuer().clone(),
             tenant: caller.tenant().clone(),
             subject: caller.subject().clone(),
@@ -66,7 +66,10 @@ impl KeyFields {
             connector: tool.connector.clone(),
             target: permit.target().clone(),
             exchange: *server.fingerprint(),
-        })
+        };
+        // It is of these very fields, none of which ever changes for a caller.
+        let who = caller.identity_digest(|_| fields.who());
+        Some((fields.key_for(who), fields))
     }
 
     /// Whether they differ in the person alone, and in what reuse is tied to.
@@ -95,6 +98,11 @@ impl KeyFields {
 
     /// The key of these fields.
     pub fn key(&self) -> CacheKey {
+        self.key_for(&self.who())
+    }
+
+    /// The digest of those fields that are the caller's.
+    fn who(&self) -> [u8; 32] {
         let Self {
             issuer,
             tenant,
@@ -102,14 +110,13 @@ impl KeyFields {
             actor,
             authentication,
             subject_scopes,
-            binding,
-            connector,
-            target,
-            exchange,
+            binding: _,
+            connector: _,
+            target: _,
+            exchange: _,
         } = self;
         let Authentication { acr, acrs, amr } = &**authentication;
-        let Target { audience, resource, authorization_server, scopes } = target;
-        let mut digest = FieldDigest::new("delegated-token/3");
+        let mut digest = FieldDigest::new("delegated-token/4 caller");
         digest.field(issuer.as_str().as_bytes());
         digest.optional(tenant.id());
         digest.field(subject.as_str().as_bytes());
@@ -118,6 +125,26 @@ impl KeyFields {
         digest.list(acrs);
         digest.list(amr);
         digest.field(subject_scopes.canonical().as_bytes());
+        digest.finish()
+    }
+
+    /// The key of these fields, of which `who` is the digest of the caller's.
+    fn key_for(&self, who: &[u8; 32]) -> CacheKey {
+        let Self {
+            issuer: _,
+            tenant: _,
+            subject: _,
+            actor: _,
+            authentication: _,
+            subject_scopes: _,
+            binding,
+            connector,
+            target,
+            exchange,
+        } = self;
+        let Target { audience, resource, authorization_server, scopes } = target;
+        let mut digest = FieldDigest::new("delegated-token/4");
+        digest.field(who);
         match binding {
             Binding::Identity => digest.field(b"identity"),
             Binding::Session(session) => {
@@ -158,7 +185,7 @@ impl CacheKey {
 
     /// The key of what was obtained, or refused, under this key for something more: `more` says what.
     pub fn with(&self, more: &[u8]) -> Self {
-        let mut digest = FieldDigest::new("delegated-token/3 with");
+        let mut digest = FieldDigest::new("delegated-token/4 with");
         digest.field(&self.0);
         digest.field(more);
         Self(digest.finish())

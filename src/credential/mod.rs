@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
-use crate::audit::{Recorder, RequestId};
+use crate::audit::{CredentialNote, Recorder, RequestId};
 use crate::clock::Now;
 use crate::connections::{ConnectionError, Connections, Missing, OpenedGrant, TicketId};
 use crate::identity::{IssuerName, Scopes, SecretToken};
@@ -45,25 +45,9 @@ const SCHEME: &[u8] = b"Bearer ";
 pub struct Credential {
     authorization: HeaderValue,
     identity: IdentityMode,
-    granted: Option<Scopes>,
     lookup: CacheLookup,
     source: Source,
-    origin: Origin,
-}
-
-/// What records say of where a token is from.
-#[derive(Clone, Copy, Debug)]
-pub struct Origin {
-    /// The token's SHA-256.
-    pub token: [u8; 32],
-    /// The record of the exchange that it is from, or of the sign-in or renewal where it is of a connection.
-    pub exchange: Option<RequestId>,
-}
-
-impl Origin {
-    fn of(issued: &IssuedToken) -> Self {
-        Self { token: issued.token.digest(), exchange: issued.recorded_as }
-    }
+    note: Arc<CredentialNote>,
 }
 
 /// Whether a credential is kept for later calls.
@@ -226,12 +210,11 @@ impl Credential {
     fn new(
         identity: IdentityMode,
         authorization: HeaderValue,
-        granted: Option<Scopes>,
         lookup: CacheLookup,
         source: Source,
-        origin: Origin,
+        note: Arc<CredentialNote>,
     ) -> Self {
-        Credential { authorization, identity, granted, lookup, source, origin }
+        Credential { authorization, identity, lookup, source, note }
     }
 
     /// The `Authorization` header for the connector. Marked sensitive, so that it is neither shown by `Debug` nor
@@ -247,7 +230,7 @@ impl Credential {
 
     /// The scopes that were granted, where the authorization server said so.
     pub fn granted(&self) -> Option<&Scopes> {
-        self.granted.as_ref()
+        self.note.granted.as_deref()
     }
 
     /// How long it lives from when it was asked for, where the authorization server said so.
@@ -265,10 +248,16 @@ impl Credential {
         self.lookup
     }
 
-    /// What records say of where it is from.
-    pub fn origin(&self) -> &Origin {
-        &self.origin
+    /// What records say of it.
+    pub fn note(&self) -> &Arc<CredentialNote> {
+        &self.note
     }
+}
+
+/// What records say of a token that has been issued.
+fn note_of(issued: &IssuedToken) -> CredentialNote {
+    let granted = issued.granted.clone().map(Arc::new);
+    CredentialNote::new(issued.token.digest(), issued.recorded_as, granted)
 }
 
 /// `Bearer`, and the token. `None` when the token cannot stand in a header; the exchange refuses such tokens before.
@@ -295,8 +284,8 @@ mod tests {
         assert!(authorization.is_sensitive());
         let (identity, lookup) = (IdentityMode::OnBehalfOf, CacheLookup::Hit);
         let source = Source::Fresh { lifetime: None };
-        let origin = Origin { token: [0; 32], exchange: None };
-        let credential = Credential { authorization, identity, granted: None, lookup, source, origin };
+        let note = Arc::new(CredentialNote::new([0; 32], None, None));
+        let credential = Credential { authorization, identity, lookup, source, note };
         assert!(!format!("{credential:?}").contains("canary"));
         assert!(bearer(&SecretToken::new("a\r\nb")).is_none());
     }

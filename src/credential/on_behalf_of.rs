@@ -10,7 +10,7 @@ use super::key::{CacheKey, KeyFields};
 use super::mode::PersonsPermit;
 use super::reason::Reason;
 use super::refusals::{Refusals, withdraws};
-use super::{Credential, ObtainError, Origin, Source, bearer};
+use super::{Credential, ObtainError, Source, bearer, note_of};
 use crate::audit::{Occasion, Recorder, RequestId};
 use crate::clock::Now;
 use crate::error_chain::ErrorChain;
@@ -20,8 +20,7 @@ use crate::metrics::{CacheLookup, CacheRefresh, Metrics};
 use crate::oauth::authorization_server::{AuthorizationServer, AuthorizationServers};
 use crate::oauth::error_response::ErrorClass;
 use crate::oauth::exchange::{Asking, ExchangeError, IssuedToken};
-use crate::tool::{IdentityMode, Target, Tool};
-use crate::worker::PairCache;
+use crate::tool::{IdentityMode, Target};
 
 /// How often a caller joins an exchange before it takes the answer as its own: another caller's subject token may be
 /// refused where its own is not.
@@ -32,12 +31,7 @@ pub struct OnBehalfOf {
     servers: AuthorizationServers,
     shared: Arc<Kept>,
     flights: Flights<CacheKey, Result<Served, Failure>>,
-    /// What the tokens of a caller for a tool are kept under.
-    keys: PairCache<Caller, Tool, Option<Key>>,
 }
-
-/// What a token is kept under.
-type Key = (CacheKey, Arc<KeyFields>);
 
 /// What is kept of earlier exchanges.
 struct Kept {
@@ -77,7 +71,7 @@ impl OnBehalfOf {
         metrics: Arc<Metrics>,
     ) -> Self {
         let shared = Arc::new(Kept { tokens: cache, refusals: Refusals::new(), recorder, metrics });
-        Self { servers, shared, flights: Flights::default(), keys: PairCache::new() }
+        Self { servers, shared, flights: Flights::default() }
     }
 
     /// Obtains the delegated token for a permitted call.
@@ -93,7 +87,7 @@ impl OnBehalfOf {
     ) -> Result<Credential, ObtainError> {
         let server = self.server(permit)?;
         let metrics = &self.shared.metrics;
-        let Some((key, fields)) = self.key(permit, server) else {
+        let Some((key, fields)) = KeyFields::of(&permit, server) else {
             metrics.cache_looked_up(CacheLookup::Uncacheable);
             let reason = Reason::Needed;
             return Box::pin(self.obtain_uncached(server, permit, &reason, call, now)).await;
@@ -130,7 +124,8 @@ impl OnBehalfOf {
     ) -> Result<Option<Credential>, ObtainError> {
         let server = self.server(permit)?;
         let reason = Reason::turned_away(claims);
-        let (Source::Kept(old), Some((key, fields))) = (&turned_away.source, self.key(permit, server)) else {
+        let (Source::Kept(old), Some((key, fields))) = (&turned_away.source, KeyFields::of(&permit, server))
+        else {
             return match claims {
                 Some(_) => Box::pin(self.obtain_uncached(server, permit, &reason, call, now)).await.map(Some),
                 None => Ok(None),
@@ -150,13 +145,6 @@ impl OnBehalfOf {
         server.settings().exchange.as_ref().map(|exchange| &exchange.client_id)
     }
 
-    /// What the token for a permitted call is kept under; `None` when it may not be kept. It is the same for each call of a caller and
-    /// a tool: neither ever changes, nor do the settings of the exchange as long as this is there.
-    fn key(&self, permit: PersonsPermit<'_>, server: &AuthorizationServer) -> Option<Key> {
-        let make = || KeyFields::of(&permit, server).map(|fields| (fields.key(), Arc::new(fields)));
-        self.keys.with((permit.caller(), permit.tool()), make, |key| key.clone())
-    }
-
     fn server(&self, permit: PersonsPermit<'_>) -> Result<&Arc<AuthorizationServer>, ObtainError> {
         let caller = permit.caller();
         let server = self.servers.get(caller.issuer());
@@ -174,14 +162,13 @@ impl OnBehalfOf {
         let occasion = occasion(permit, reason, false, call);
         let (claims, kept) = (reason.claims(), &self.shared);
         let token = exchange(server, permit.caller(), permit.target(), claims, &occasion, kept, now).await?;
-        let (authorization, origin) = (header(server, &token)?, Origin::of(&token));
+        let (authorization, note) = (header(server, &token)?, Arc::new(note_of(&token)));
         Ok(Credential::new(
             IdentityMode::OnBehalfOf,
             authorization,
-            token.granted,
             CacheLookup::Uncacheable,
             Source::Fresh { lifetime: token.lifetime },
-            origin,
+            note,
         ))
     }
 
@@ -253,10 +240,10 @@ impl Wanted {
             kept.refusals.put(&self.reason.flight(self.key).with(&digest), &error, Now::read());
             Failure::Exchange { error, tokens: digest }
         })?;
-        let origin = Origin::of(&token);
         let Self { caller, fields, reason, key, .. } = self;
-        let IssuedToken { granted, lifetime, .. } = token;
-        let issued = Issued { authorization, granted, lifetime, reason, origin };
+        let (digest, IssuedToken { granted, lifetime, recorded_as, .. }) = (token.token.digest(), token);
+        let issued =
+            Issued { authorization, token: digest, granted, lifetime, reason, exchange: recorded_as };
         let served = kept.tokens.entry(&fields, issued, asked);
         match kept.tokens.put(key, &served, &caller, Now::read()) {
             true => Ok(served),
@@ -268,13 +255,14 @@ impl Wanted {
 fn wanted(
     server: &Arc<AuthorizationServer>,
     permit: PersonsPermit<'_>,
-    (key, fields): Key,
+    (key, fields): (CacheKey, KeyFields),
     reason: Reason,
     call: RequestId,
 ) -> Wanted {
     let (server, caller) = (Arc::clone(server), Arc::clone(permit.caller()));
     let occasion = occasion(permit, &reason, false, call);
-    Wanted { server, caller, target: permit.target().clone(), key, fields, reason, occasion }
+    let (target, fields) = (permit.target().clone(), Arc::new(fields));
+    Wanted { server, caller, target, key, fields, reason, occasion }
 }
 
 /// Why the token of a permitted call is asked for; `refreshes` when one that is in use is renewed before its end.
@@ -320,9 +308,8 @@ fn header(server: &AuthorizationServer, token: &IssuedToken) -> Result<HeaderVal
 }
 
 fn credential(served: Served, lookup: CacheLookup) -> Credential {
-    let Served { entry, authorization, token } = served;
-    let (granted, origin) = (entry.granted.as_deref().cloned(), Origin { token, exchange: entry.exchange });
-    Credential::new(IdentityMode::OnBehalfOf, authorization, granted, lookup, Source::Kept(entry), origin)
+    let Served { entry, authorization, note } = served;
+    Credential::new(IdentityMode::OnBehalfOf, authorization, lookup, Source::Kept(entry), note)
 }
 
 #[cfg(all(test, feature = "demo"))]

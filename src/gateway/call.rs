@@ -180,9 +180,7 @@ impl Call {
 
     /// This is what the connector gets.
     pub fn carries(&mut self, credential: &Credential) {
-        self.record.granted = credential.granted().cloned();
-        self.record.exchange = credential.origin().exchange;
-        self.record.delegated_token = Some(credential.origin().token);
+        self.record.credential = Some(Arc::clone(credential.note()));
     }
 
     /// From here on it is counted under these labels.

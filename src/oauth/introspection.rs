@@ -14,6 +14,7 @@ use super::authorization_server::AuthorizationServer;
 use super::claims;
 use super::verifier::{Remembered, Validity, VerifyError};
 use crate::clock::Now;
+use crate::digest::sha256;
 use crate::flight::Flights;
 use crate::identity::SecretToken;
 use crate::strict_json;
@@ -45,17 +46,13 @@ impl Introspector {
         Self { server, flights: Flights::default(), refused, turns: Arc::new(Semaphore::new(CONCURRENT_MAX)) }
     }
 
-    /// Finds out what `token`, of this digest, means.
+    /// Finds out what `token` means.
     ///
     /// # Errors
     ///
     /// [`VerifyError`] says why it is refused.
-    pub async fn introspect(
-        &self,
-        token: &str,
-        digest: [u8; 32],
-        now: Now,
-    ) -> Result<Arc<Remembered>, VerifyError> {
+    pub async fn introspect(&self, token: &str, now: Now) -> Result<Arc<Remembered>, VerifyError> {
+        let digest = sha256(token.as_bytes());
         if let Some(error) = self.refused.get(&digest) {
             return Err(error);
         }
@@ -104,7 +101,7 @@ async fn ask(
     }
     let verified = claims::check(&completed(members, server, now), server.settings(), now)?;
     let validity = Validity::until(verified.expires_at, ACTIVE_FOR, None, now);
-    Ok(Arc::new(Remembered::introspected(verified, token, Arc::clone(server), validity)))
+    Ok(Arc::new(Remembered::new(verified, token, Arc::clone(server), validity)))
 }
 
 /// RFC 7662 section 2.2 requires nothing but `active`. Who answers is who was asked; an end that is not named is near.

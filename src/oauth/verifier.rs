@@ -1,14 +1,10 @@
 //! A token becomes a caller: signature, then claims, each checked in full.
 //!
-//! A token that has passed is remembered by its SHA-256 digest, together with what was learned from it, until it
-//! expires or its issuer's keys change. Each worker also has at hand those it has met lately, and needs no digest for these.
+//! A token that has passed is remembered, together with what was learned from it, until it expires or its issuer's keys change.
 
-use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use serde_json::Value;
 
 use super::Profile;
@@ -22,24 +18,19 @@ use super::possession::{self, PossessionError, Presented, read_token};
 use crate::clock::Now;
 use crate::digest::sha256;
 use crate::identity::{Actor, Caller, Issuer, IssuerName, Person, SecretToken, VerifiedClaims};
-use crate::worker::WorkerCache;
 
-/// Most bytes that remembered tokens may take, unless it is configured: some 30,000 people's.
-pub const REMEMBERED_BYTES_MAX: usize = 128 * 1_048_576;
-/// What a remembered token takes beside itself: its claims, once more with the agent that acts, and its place in the cache.
-const REMEMBERED_ENTRY_BYTES: usize = 2_560;
 /// Most agents' tokens that are remembered. Agents are programs; there are few beside the people.
 const REMEMBERED_AGENTS_MAX: u64 = 4_096;
 /// Longest time that an agent's token is remembered.
 const REMEMBERED_AGENT_FOR_MAX: Duration = Duration::from_secs(3_600);
 /// Longest time that a token is remembered, whatever its `exp` says. Issuers' longest are 28 hours.
 const REMEMBERED_FOR_MAX: Duration = Duration::from_secs(24 * 3_600);
-/// By how many of its last bytes a token is looked for. They are of its signature, and as good as a hash of all of it.
-const HASHED_BYTES: usize = 16;
-
 mod examination;
+mod remembered;
 
 pub use examination::{Checked, Examination, Outcome, Supposed, TokenCheck, Unchecked};
+use remembered::RememberedTokens;
+pub use remembered::{REMEMBERED_BYTES_MAX, Remembered, Validity};
 
 /// Why a token is refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -104,35 +95,13 @@ pub enum AgentError {
 /// Verifies the tokens of all issuers.
 pub struct Verifier {
     servers: AuthorizationServers,
-    remembered: moka::sync::Cache<[u8; 32], Arc<Remembered>>,
-    /// Those of them that each worker has met lately.
-    lately: WorkerCache<Lately>,
-    hasher: RandomState,
-    /// How often somebody was forgotten.
-    forgettings: AtomicU64,
+    remembered: RememberedTokens,
     /// The agents' own tokens.
     agents: moka::sync::Cache<[u8; 32], Arc<RememberedAgent>>,
     /// Checks DPoP proofs; `None` where the configuration does not say for which address they are.
     proofs: Option<ProofChecker>,
     /// Where opaque tokens are from, when any are taken.
     introspector: Option<Introspector>,
-}
-
-/// What was learned from a token, and until when it holds.
-pub struct Remembered {
-    caller: Arc<Caller>,
-    server: Arc<AuthorizationServer>,
-    validity: Validity,
-    /// The last agent with a token of its own that acted for this caller, and the caller with that agent.
-    acting: ArcSwapOption<(Arc<RememberedAgent>, Arc<Caller>)>,
-}
-
-/// A remembered token that a worker has met lately.
-struct Lately {
-    /// What is remembered is bounded in bytes and in time; that it was met keeps nothing of it.
-    remembered: Weak<Remembered>,
-    /// How often somebody had been forgotten before it was looked up. It is nobody's any more once that is more.
-    forgettings: u64,
 }
 
 /// What was learned from an agent's own token, and until when it holds.
@@ -143,59 +112,16 @@ struct RememberedAgent {
     validity: Validity,
 }
 
-/// Until when something that was learned from a token holds.
-pub struct Validity {
-    /// By the wall clock, in seconds since 1970 UTC.
-    expires_at: u64,
-    /// By the monotonic clock, which nobody sets back.
-    forgotten_at: Instant,
-    /// The keys that vouched for it. `None`: its issuer did, when asked.
-    key_generation: Option<u64>,
-}
-
-impl Validity {
-    /// Until `expires_at` by the wall clock, in seconds since 1970 UTC, and for `longest` at most.
-    pub fn until(expires_at: u64, longest: Duration, key_generation: Option<u64>, now: Now) -> Self {
-        let lifetime = Duration::from_secs(expires_at.saturating_sub(now.latest_unix_seconds())).min(longest);
-        // Where clocks cannot count that far, it is not believed again.
-        let forgotten_at = now.monotonic.checked_add(lifetime).unwrap_or(now.monotonic);
-        Self { expires_at, forgotten_at, key_generation }
-    }
-
-    fn holds(&self, server: &AuthorizationServer, now: Now) -> bool {
-        now.latest_unix_seconds() < self.expires_at
-            && now.monotonic < self.forgotten_at
-            && self.key_generation.is_none_or(|made_with| server.key_set().generation() == made_with)
-    }
-}
-
 impl Verifier {
     /// A verifier for these issuers, that checks DPoP proofs by `proofs` and remembers tokens of at most so many bytes.
     pub fn new(servers: AuthorizationServers, proofs: Option<ProofChecker>, bytes_max: usize) -> Self {
-        let remembered = moka::sync::Cache::builder()
-            .max_capacity(bytes_max as u64)
-            .weigher(|_, remembered: &Arc<Remembered>| {
-                let token = remembered.caller.subject_token().byte_count();
-                u32::try_from(token + REMEMBERED_ENTRY_BYTES).unwrap_or(u32::MAX)
-            })
-            .time_to_live(REMEMBERED_FOR_MAX)
-            .build();
         let introspecting = servers.values().find(|server| server.settings().introspects);
         let introspector = introspecting.map(|server| Introspector::new(Arc::clone(server)));
         let agents = moka::sync::Cache::builder()
             .max_capacity(REMEMBERED_AGENTS_MAX)
             .time_to_live(REMEMBERED_AGENT_FOR_MAX)
             .build();
-        Self {
-            servers,
-            remembered,
-            lately: WorkerCache::new(),
-            hasher: RandomState::new(),
-            forgettings: AtomicU64::new(0),
-            agents,
-            proofs,
-            introspector,
-        }
+        Self { servers, remembered: RememberedTokens::new(bytes_max), agents, proofs, introspector }
     }
 
     /// The caller that the presented token speaks for, once it is proved to be the sender's.
@@ -204,12 +130,12 @@ impl Verifier {
     ///
     /// [`VerifyError`] says why it is refused.
     pub async fn verify(&self, presented: &Presented<'_>, now: Now) -> Result<Arc<Caller>, VerifyError> {
-        let remembered = match self.recall(presented.token, now) {
+        let remembered = match self.remembered.get(presented.token, now) {
             Some(remembered) => remembered,
             None => {
                 // What is known to be a token needs no look at each of its characters.
                 let token = read_token(presented.token).ok_or(VerifyError::NotAToken)?;
-                Box::pin(self.recognise(token, now)).await?
+                Box::pin(self.verify_anew(token, now)).await?
             }
         };
         let caller = &remembered.caller;
@@ -219,17 +145,6 @@ impl Verifier {
             true => Box::pin(self.acting(&remembered, presented.actor_token, now)).await,
             false => Ok(Arc::clone(caller)),
         }
-    }
-
-    /// What was learned from a token, where this worker has met it lately and it holds still. Whatever these bytes are, it is theirs
-    /// only when they are the same to the last.
-    fn recall(&self, token: &[u8], now: Now) -> Option<Arc<Remembered>> {
-        let forgettings = self.forgettings.load(Ordering::Acquire);
-        self.lately.find(self.hash(token), |lately| {
-            let remembered = lately.remembered.upgrade().filter(|_| lately.forgettings == forgettings)?;
-            let is_it = remembered.caller.subject_token().is(token) && remembered.holds(now);
-            is_it.then_some(remembered)
-        })
     }
 
     /// The agent that sent a token of its own, without a person. Nothing is remembered of it: agents ask for lists when they
@@ -251,62 +166,25 @@ impl Verifier {
         self.proofs.as_ref()?.next_nonce(now)
     }
 
-    /// What a token says, whoever sent it. From here on this worker has met it.
-    async fn recognise(&self, token: &str, now: Now) -> Result<Arc<Remembered>, VerifyError> {
-        // Before it is looked up: whoever is forgotten meanwhile is forgotten here as well.
-        let forgettings = self.forgettings.load(Ordering::Acquire);
-        let remembered = self.look_up(token, now).await?;
-        let is_over = |lately: &Lately| match lately.remembered.upgrade() {
-            Some(other) => other.caller.subject_token().is(token.as_bytes()),
-            None => true,
+    /// Verifies a token that is not remembered, and remembers what it says.
+    async fn verify_anew(&self, token: &str, now: Now) -> Result<Arc<Remembered>, VerifyError> {
+        let remembered = match self.introspector.as_ref().filter(|_| is_opaque(token)) {
+            Some(introspector) => introspector.introspect(token, now).await?,
+            None => Arc::new(self.verify_signed(token, now).await?),
         };
-        let lately = Lately { remembered: Arc::downgrade(&remembered), forgettings };
-        self.lately.put(self.hash(token.as_bytes()), lately, is_over);
+        self.remembered.put(&remembered, now);
         Ok(remembered)
     }
 
-    /// Where a token is among those met lately.
-    fn hash(&self, token: &[u8]) -> u64 {
-        self.hasher.hash_one(&token[token.len().saturating_sub(HASHED_BYTES)..])
-    }
-
-    async fn look_up(&self, token: &str, now: Now) -> Result<Arc<Remembered>, VerifyError> {
-        let digest = sha256(token.as_bytes());
-        if let Some(remembered) = self.remembered.get(&digest) {
-            if remembered.holds(now) {
-                return Ok(remembered);
-            }
-            self.remembered.invalidate(&digest);
-        }
-        self.verify_anew(token, digest, now).await
-    }
-
-    /// Verifies a token that is not remembered, and remembers what it says.
-    async fn verify_anew(
-        &self,
-        token: &str,
-        digest: [u8; 32],
-        now: Now,
-    ) -> Result<Arc<Remembered>, VerifyError> {
-        if let Some(introspector) = self.introspector.as_ref().filter(|_| is_opaque(token)) {
-            let introspected = introspector.introspect(token, digest, now).await?;
-            self.remembered.insert(digest, Arc::clone(&introspected));
-            return Ok(introspected);
-        }
+    async fn verify_signed(&self, token: &str, now: Now) -> Result<Remembered, VerifyError> {
         let jws = Jws::parse(token)?;
         let server = self.issuer_of(&jws)?;
         let key_generation = check_signature_with_keys_of(server, &jws, now).await?;
         check_type(server, &jws)?;
         let verified = claims::check(&jws.claims, server.settings(), now)?;
         let expires_at = verified.expires_at.saturating_add(CLOCK_SKEW_SECONDS);
-        let remembered = Arc::new(Remembered {
-            caller: caller(verified, token),
-            server: Arc::clone(server),
-            validity: Validity::until(expires_at, REMEMBERED_FOR_MAX, Some(key_generation), now),
-            acting: ArcSwapOption::empty(),
-        });
-        self.remembered.insert(digest, Arc::clone(&remembered));
-        Ok(remembered)
+        let validity = Validity::until(expires_at, REMEMBERED_FOR_MAX, Some(key_generation), now);
+        Ok(Remembered::new(verified, SecretToken::new(token), Arc::clone(server), validity))
     }
 
     /// The caller with the agent that `token`, its own, says it is: the one that the subject token was issued to, or
@@ -363,13 +241,7 @@ impl Verifier {
 
     /// Drops the remembered tokens of a person. Returns how many there were.
     pub fn forget(&self, person: &Person) -> usize {
-        let is_theirs = |caller: &Caller| person.is(caller.issuer(), caller.tenant(), caller.subject());
-        let theirs = self.remembered.iter().filter(|(_, remembered)| is_theirs(&remembered.caller));
-        let digests: Vec<[u8; 32]> = theirs.map(|(digest, _)| *digest).collect();
-        digests.iter().for_each(|digest| self.remembered.invalidate(digest));
-        // Last: whoever has found one of theirs before has counted before, and what was counted before is not met again.
-        self.forgettings.fetch_add(1, Ordering::Release);
-        digests.len()
+        self.remembered.forget(person)
     }
 
     fn issuer_of(&self, jws: &Jws<'_>) -> Result<&Arc<AuthorizationServer>, VerifyError> {
@@ -383,25 +255,8 @@ impl Verifier {
     }
 }
 
-impl Remembered {
-    /// What the issuer said of an opaque token when asked, checked like any token's claims.
-    pub fn introspected(
-        verified: VerifiedClaims,
-        token: SecretToken,
-        server: Arc<AuthorizationServer>,
-        validity: Validity,
-    ) -> Self {
-        let caller = Arc::new(Caller::verified(verified, token));
-        Self { caller, server, validity, acting: ArcSwapOption::empty() }
-    }
-
-    fn holds(&self, now: Now) -> bool {
-        self.validity.holds(&self.server, now)
-    }
-}
-
-fn caller(verified: VerifiedClaims, token: &str) -> Arc<Caller> {
-    Arc::new(Caller::verified(verified, SecretToken::new(token)))
+fn caller(verified: VerifiedClaims, token: SecretToken) -> Arc<Caller> {
+    Arc::new(Caller::verified(verified, token))
 }
 
 /// Whether a token can mean something to its issuer alone: it has not the three parts of a signed one.

@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, Version};
 use super::delegation;
 use super::json::Object;
 use super::parts::{milliseconds, status};
-use super::prepared::{Kind, Prepared};
+use super::prepared::Prepared;
 use super::text::Texts;
 use crate::audit::record::{CallRecord, Ending, Fault, McpOperation};
 
@@ -29,14 +29,12 @@ const METHODS: [Method; 9] = [
 pub fn append(record: &CallRecord, line: &mut Vec<u8>) {
     let mut texts = Texts::about(record.caller.as_deref(), &record.privacy);
     texts.hide_tokens(&record.token_headers, record.caller.as_deref());
-    Prepared::with(record, &texts, |prepared| {
-        let mut event = Object::begin(line);
-        write_event(record, &texts, prepared, &mut event);
-        event.end();
-    });
+    let mut event = Object::begin(line);
+    write_event(record, &texts, &Prepared::of(record, &texts), &mut event);
+    event.end();
 }
 
-fn write_event(record: &CallRecord, texts: &Texts, prepared: &mut Prepared, event: &mut Object<'_>) {
+fn write_event(record: &CallRecord, texts: &Texts, prepared: &Prepared, event: &mut Object<'_>) {
     let refusal = record.refusal.as_ref();
     let code = refusal.map(|refusal| refusal.code);
     let end = milliseconds(record.arrived_at.saturating_add(record.duration));
@@ -44,7 +42,7 @@ fn write_event(record: &CallRecord, texts: &Texts, prepared: &mut Prepared, even
         record.ending == Ending::Answered && record.status.is_some_and(|status| status.as_u16() < 400);
     let (status_id, status) = status(succeeded);
     let request_id = record.request_id.text();
-    event.members(prepared.opening(kind(record, texts)));
+    write_class(record, texts, event);
     event.number("time", end);
     event.number("start_time", milliseconds(record.arrived_at));
     event.number("end_time", end);
@@ -53,11 +51,12 @@ fn write_event(record: &CallRecord, texts: &Texts, prepared: &mut Prepared, even
     event.text("status", status);
     event.optional_text("status_code", code);
     event.optional_text("status_detail", refusal.map(|refusal| texts.text(&refusal.detail)));
-    event.text("message", &message(record, &prepared.sentence));
-    event.members(&prepared.members);
+    write_message(record, prepared.sentence(), event);
+    event.members(prepared.actor());
+    event.members(prepared.destination());
     event.object("api", |api| {
         api.text("operation", &operation(record, texts));
-        api.members(&prepared.api);
+        api.members(prepared.api());
         api.object("request", |request| request.text("uid", request_id.as_ref()));
         if let Some(status) = record.status {
             api.object("response", |response| {
@@ -80,7 +79,7 @@ fn write_event(record: &CallRecord, texts: &Texts, prepared: &mut Prepared, even
     }
     event.number("action_id", if record.ending == Ending::Refused { 2 } else { 1 });
     event.number("disposition_id", disposition(record));
-    event.members(prepared.authorizations(record, texts));
+    write_authorizations(record, texts, event);
     event.object("unmapped", |unmapped| {
         unmapped.object("obo", |obo| delegation::write(record, texts, prepared, obo));
     });
@@ -90,8 +89,8 @@ fn write_event(record: &CallRecord, texts: &Texts, prepared: &mut Prepared, even
     event.object("metadata", |metadata| {
         metadata.text("uid", request_id.as_ref());
         metadata.optional_text("correlation_uid", correlation_id);
-        metadata.members(&prepared.metadata);
-        if prepared.is_cut || texts.is_cut() {
+        prepared.metadata().into_iter().for_each(|members| metadata.members(members));
+        if prepared.is_cut() || texts.is_cut() {
             metadata.value("is_truncated", &true);
         }
     });
@@ -122,43 +121,81 @@ pub(super) fn operation(record: &CallRecord, texts: &Texts) -> Cow<'static, str>
     })
 }
 
-/// One sentence for people, of what stands in the record elsewhere. It begins with `sentence`.
-fn message(record: &CallRecord, sentence: &str) -> String {
-    let status = record.status.map(|status| status.as_u16()).unwrap_or_default();
-    let end = match record.ending {
-        Ending::Answered => return [sentence, "answered ", itoa::Buffer::new().format(status)].concat(),
-        Ending::Refused => return format!("{sentence}refused with {status}, {}", record.outcome()),
+/// One sentence for people, of what stands in the record elsewhere. It begins with who called what.
+fn write_message(record: &CallRecord, [who, called, what, by]: [&[u8]; 4], event: &mut Object<'_>) {
+    let mut status = itoa::Buffer::new();
+    let status = status.format(record.status.map(|status| status.as_u16()).unwrap_or_default());
+    let [end, status, comma, code] = match record.ending {
+        Ending::Answered => ["answered ", status, "", ""],
+        Ending::Refused => ["refused with ", status, ", ", record.outcome()],
+        ending => [told(ending), "", "", ""],
+    };
+    let ends = [end, status, comma, code].map(str::as_bytes);
+    event.escaped("message", [who, called, what, by, b": "].into_iter().chain(ends));
+}
+
+/// How a call ended, for people.
+const fn told(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Answered => "answered",
+        Ending::Refused => "refused",
         Ending::AgentLeft => "the agent left",
         Ending::ConnectorBroke => "the connector broke off",
         Ending::TokenExpired => "it ended with the caller's token",
         Ending::CallTimedOut => "it took too long",
         Ending::GatewayStopped => "the gateway stopped",
         Ending::Panicked => "the gateway failed",
-    };
-    [sentence, end].concat()
+    }
 }
+
+/// Of which class it is, in which activity, and how bad.
+fn write_class(record: &CallRecord, texts: &Texts, event: &mut Object<'_>) {
+    event.members(br#""class_uid":6003,"class_name":"API Activity","category_uid":6"#);
+    match activity(record) {
+        Activity::Known(members) => event.members(members.as_bytes()),
+        Activity::Other(name) => {
+            event.members(br#""activity_id":99,"type_uid":600399,"type_name":"API Activity: Other""#);
+            event.text("activity_name", &texts.name(name));
+        }
+    }
+    event.number("severity_id", severity(record));
+}
+
+/// What a call does.
+enum Activity<'r> {
+    /// What OCSF has a number for: the members that say so.
+    Known(&'static str),
+    /// Anything else, by its name.
+    Other(&'r str),
+}
+
+const CREATE: Activity<'_> = Activity::Known(
+    r#""activity_id":1,"activity_name":"Create","type_uid":600301,"type_name":"API Activity: Create""#,
+);
+const READ: Activity<'_> = Activity::Known(
+    r#""activity_id":2,"activity_name":"Read","type_uid":600302,"type_name":"API Activity: Read""#,
+);
+const UPDATE: Activity<'_> = Activity::Known(
+    r#""activity_id":3,"activity_name":"Update","type_uid":600303,"type_name":"API Activity: Update""#,
+);
+const DELETE: Activity<'_> = Activity::Known(
+    r#""activity_id":4,"activity_name":"Delete","type_uid":600304,"type_name":"API Activity: Delete""#,
+);
 
 /// Create, Read, Update, Delete; and Other, which is called by what was asked for.
-fn kind(record: &CallRecord, texts: &Texts) -> Kind {
-    let (activity_id, activity, type_name) = match &record.operation {
+fn activity(record: &CallRecord) -> Activity<'_> {
+    match &record.operation {
         Some(operation) if reads(record, operation) => READ,
-        Some(operation) => (99, operation.method, OTHER),
+        Some(operation) => Activity::Other(operation.method),
         None => match record.method {
-            Method::POST => (1, "Create", "API Activity: Create"),
+            Method::POST => CREATE,
             Method::GET | Method::HEAD => READ,
-            Method::PUT | Method::PATCH => (3, "Update", "API Activity: Update"),
-            Method::DELETE => (4, "Delete", "API Activity: Delete"),
-            _ => {
-                let activity = texts.name(record.method.as_str()).into_owned().into();
-                return Kind { activity_id: 99, activity, type_name: OTHER, severity_id: severity(record) };
-            }
+            Method::PUT | Method::PATCH => UPDATE,
+            Method::DELETE => DELETE,
+            _ => Activity::Other(record.method.as_str()),
         },
-    };
-    Kind { activity_id, activity: activity.into(), type_name, severity_id: severity(record) }
+    }
 }
-
-const READ: (u32, &str, &str) = (2, "Read", "API Activity: Read");
-const OTHER: &str = "API Activity: Other";
 
 /// Whether what is asked of an MCP server changes nothing. What a tool does, its declaration says, if anything.
 fn reads(record: &CallRecord, operation: &McpOperation) -> bool {
@@ -166,6 +203,26 @@ fn reads(record: &CallRecord, operation: &McpOperation) -> bool {
         "tools/call" => record.tool.as_ref().is_some_and(|tool| tool.annotations.read_only == Some(true)),
         method => method.ends_with("/list") || method.ends_with("/read") || method.ends_with("/get"),
     }
+}
+
+/// What policy decided, and by which rules and policies.
+fn write_authorizations(record: &CallRecord, texts: &Texts, event: &mut Object<'_>) {
+    let denied = record.refusal.as_ref().is_some_and(|refusal| refusal.denied);
+    let (policies, decision) = (&record.policies, if denied { "Denied" } else { "Allowed" });
+    if policies.is_empty() && !denied {
+        return;
+    }
+    event.list("authorizations", |list| {
+        if policies.is_empty() {
+            list.object(|authorization| authorization.text("decision", decision));
+        }
+        texts.each_of_list(policies.iter().map(|policy| policy.as_str()), |policy| {
+            list.object(|authorization| {
+                authorization.text("decision", decision);
+                authorization.object("policy", |object| object.text("name", &policy));
+            });
+        });
+    });
 }
 
 /// Who connected.

@@ -30,14 +30,15 @@ enum Value<'a> {
 }
 
 /// Writes what the record says of it.
-pub fn write(record: &CallRecord, texts: &Texts, prepared: &mut Prepared, object: &mut Object<'_>) {
+pub fn write(record: &CallRecord, texts: &Texts, prepared: &Prepared, object: &mut Object<'_>) {
     // It is no agent's call, but a person's browser asked for a page.
     object.optional_text("kind", record.is_page.then_some("page"));
     object.text("outcome", record.outcome());
     object.text("ending", record.ending.as_str());
     object.optional_text("fault", record.refusal.as_ref().map(|refusal| refusal.fault.as_str()));
-    object.members(&prepared.delegation);
-    object.members(prepared.credential(record, texts));
+    prepared.delegation().into_iter().for_each(|members| object.members(members));
+    // As which client of the authorization server the gateway obtains credentials.
+    object.optional_text("gateway_client_id", record.client_id.as_deref().map(|id| texts.name(id)));
     object.optional_text("cache", record.lookup.map(|lookup| lookup.as_str()));
     object.optional_text("second_try", record.second_try.map(SecondTry::as_str));
     // How often it was sent, when it was more than once, and how long it waited between that.

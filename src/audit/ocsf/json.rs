@@ -88,6 +88,14 @@ impl<'l> Object<'l> {
         serde_json::to_writer(&mut *self.0, value).expect("texts and numbers can be written into memory");
     }
 
+    /// A member that is a text of these parts, which are escaped already.
+    pub fn escaped(&mut self, name: &str, parts: impl IntoIterator<Item = impl AsRef<[u8]>>) {
+        self.name(name);
+        self.0.push(b'"');
+        parts.into_iter().for_each(|part| self.0.extend_from_slice(part.as_ref()));
+        self.0.push(b'"');
+    }
+
     /// Members that were written before.
     pub fn members(&mut self, members: &[u8]) {
         if !members.is_empty() {
@@ -126,6 +134,14 @@ fn separate(line: &mut Vec<u8>, opening: u8) {
     }
 }
 
+/// A part of a text, for [`Object::escaped`].
+pub fn append_escaped(line: &mut Vec<u8>, text: &str) {
+    let start = line.len();
+    append_text(line, text);
+    line.remove(start);
+    line.pop();
+}
+
 fn append_text(line: &mut Vec<u8>, text: &str) {
     // All bytes, without a branch at each: few texts have anything to be escaped.
     let is_plain = |byte: u8| (byte >= b' ') & (byte != b'"') & (byte != b'\\');
@@ -160,13 +176,17 @@ mod tests {
         object.members(b"");
         object.members(br#""one":1,"two":2"#);
         object.value("value", &[1, 2]);
+        let (mut begun, ended) = (Vec::new(), b" ends");
+        append_escaped(&mut begun, "\"begins\"");
+        object.escaped("parts", [&begun[..], ended]);
         object.ip("ipv4", [192, 0, 2, 10].into());
         object.ip("ipv6", std::net::Ipv6Addr::LOCALHOST.into());
         object.end();
         let read: Value = serde_json::from_slice(&line).expect("JSON");
         let expected = json!({
             "empty": {}, "text": "\"\\\u{1}\n\u{7f}é{", "number": -7, "much": u64::MAX, "none": [], "list": [{"a": "b"}, {}],
-            "one": 1, "two": 2, "value": [1, 2], "ipv4": "192.0.2.10", "ipv6": "::1",
+            "one": 1, "two": 2, "value": [1, 2],
+            "parts": "\"begins\" ends", "ipv4": "192.0.2.10", "ipv6": "::1",
         });
         assert_eq!(read, expected);
     }

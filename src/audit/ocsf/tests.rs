@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::{append, append_or_name};
 use crate::audit::keyed::{AuditKey, Epoch, KEY_BYTES_MIN, Privacy};
 use crate::audit::record::{
-    CallRecord, Destination, Ending, Fault, McpOperation, QueueEnd, QueueNote, Record, RefusalNote,
-    RequestId, StageTimes,
+    CallRecord, CredentialNote, Destination, Ending, Fault, McpOperation, QueueEnd, QueueNote, Record,
+    RefusalNote, RequestId, StageTimes,
 };
 use crate::identity::{
     Actor, Audience, Authentication as SignIn, Caller, Peer, RuleName, Scopes, SecretToken, Tenant,
@@ -100,6 +100,10 @@ fn pseudonymous() -> Arc<Privacy> {
     Arc::new(Privacy::new(vec![key], true).expect("a key"))
 }
 
+fn note(granted: Option<Scopes>) -> Arc<CredentialNote> {
+    Arc::new(CredentialNote::new([7; 32], None, granted.map(Arc::new)))
+}
+
 fn answered() -> CallRecord {
     let tool = Tool {
         target: Target {
@@ -118,8 +122,7 @@ fn answered() -> CallRecord {
         policies: [RuleName::new("staff")].into(),
         client_id: Some("gateway-client".into()),
         lookup: Some(CacheLookup::Hit),
-        delegated_token: Some([7; 32]),
-        granted: Some(Scopes::parse("Mail.Read User.Read")),
+        credential: Some(note(Some(Scopes::parse("Mail.Read User.Read")))),
         status: Some(StatusCode::OK),
         ending: Ending::Answered,
         duration: Duration::from_micros(84_500),
@@ -206,14 +209,17 @@ fn what_earlier_calls_of_a_caller_on_a_tool_left_changes_no_record() {
     let exchange = RequestId::parse("0123456789abcdef-00000007").expect("an identifier of the test");
     let pseudonymous = pseudonymous();
     type Change<'a> = (&'static str, &'a dyn Fn(&mut CallRecord));
-    let changes: [Change; 13] = [
+    let changes: [Change; 12] = [
         ("nothing", &|_| ()),
-        ("another token", &|record| record.delegated_token = Some([8; 32])),
-        ("no token", &|record| record.delegated_token = None),
-        ("other scopes", &|record| record.granted = Some(Scopes::parse("Mail.Send"))),
-        ("scopes that are cut", &|record| record.granted = Some(Scopes::new(["s".repeat(2_000)]))),
+        ("another token", &|record| {
+            record.credential = Some(Arc::new(CredentialNote::new([8; 32], Some(exchange), None)));
+        }),
+        ("no token", &|record| record.credential = None),
+        ("other scopes", &|record| record.credential = Some(note(Some(Scopes::parse("Mail.Send"))))),
+        ("scopes that are cut", &|record| {
+            record.credential = Some(note(Some(Scopes::new(["s".repeat(2_000)]))));
+        }),
         ("another client", &|record| record.client_id = Some("another-client".into())),
-        ("an exchange", &|record| record.exchange = Some(exchange)),
         ("pseudonyms", &|record| record.privacy = Arc::clone(&pseudonymous)),
         ("another address", &|record| {
             record.destination = Some(Arc::new(Destination { host: "192.0.2.9".into(), port: 8_443 }));
@@ -440,7 +446,8 @@ fn nothing_secret_is_in_the_debug_form_of_a_record() {
 
 #[test]
 fn what_is_broken_is_found() {
-    let (_, good) = call(&CallRecord { exchange: Some(arrived().request_id), ..answered() });
+    let exchanged = CredentialNote::new([7; 32], Some(arrived().request_id), None);
+    let (_, good) = call(&CallRecord { credential: Some(Arc::new(exchanged)), ..answered() });
     let broken = |change: &dyn Fn(&mut Value)| {
         let mut event = good.clone();
         change(&mut event);

@@ -155,17 +155,26 @@ impl<'r> Texts<'r> {
 
     /// A list of names. One that is cut ends with the mark.
     pub fn list<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Vec<Cow<'a, str>> {
-        let (mut list, mut bytes) = (Vec::new(), 0);
-        for name in names {
+        let mut list = Vec::new();
+        self.each_of_list(names, |name| list.push(name));
+        list
+    }
+
+    /// Each name of such a list.
+    pub fn each_of_list<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a str>,
+        mut then: impl FnMut(Cow<'a, str>),
+    ) {
+        let mut bytes = 0;
+        for (at, name) in names.into_iter().enumerate() {
             let name = self.name(name);
             bytes += name.len();
-            if list.len() == LIST_MAX || bytes > LIST_BYTES_MAX {
-                list.push(self.cut_mark());
-                break;
+            if at == LIST_MAX || bytes > LIST_BYTES_MAX {
+                return then(self.cut_mark());
             }
-            list.push(name);
+            then(name);
         }
-        list
     }
 
     /// What ends a text or a list that was cut.
@@ -206,6 +215,12 @@ impl<'r> Texts<'r> {
         Cow::Owned(kept)
     }
 
+    /// Whether something that must not be seen may stand in members of JSON. It does not say no where it does.
+    pub fn may_be_hidden_in(&self, members: &[u8]) -> bool {
+        let names = self.hidden.iter().map(|(named, _)| named.as_bytes());
+        names.chain(self.tokens.iter().copied()).any(|named| may_stand_in(members, named))
+    }
+
     /// How long the shortest ways are to write what must not be seen.
     fn hidden_lengths(&self) -> impl Iterator<Item = usize> {
         let tokens = self.tokens.iter().map(|token| token.len());
@@ -229,6 +244,16 @@ impl<'r> Texts<'r> {
         }
         text
     }
+}
+
+/// Whether a name or a token may stand in members of JSON, in whatever case its ASCII letters are. One that can be written in several
+/// ways there is taken to.
+fn may_stand_in(members: &[u8], named: &[u8]) -> bool {
+    if named.len() > members.len() {
+        return false;
+    }
+    let is_plain = named.iter().all(|byte| stands_as_it_is(*byte));
+    !is_plain || members.windows(named.len()).any(|window| window.eq_ignore_ascii_case(named))
 }
 
 /// The text as it is and percent-encoded, in lower case.

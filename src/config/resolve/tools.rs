@@ -12,6 +12,7 @@ use crate::config::file::{self, ConnectorKind, Identity, Named};
 use crate::gateway::rest::{Operations, ToolMatch, ToolMatchError};
 use crate::gateway::{ListWithoutPerson, McpTools, Tools};
 use crate::identity::{IssuerName, Scopes};
+use crate::memo::Memo;
 use crate::tool::{
     ANY_TOOL, Annotations, ConnectorName, IdentityMode, Primitive, RequiredSignIn, Target, Tool, ToolName,
 };
@@ -204,6 +205,7 @@ impl Host<'_> {
             required_scopes: self.required_scopes(None)?,
             required_sign_in: self.required_sign_in(None)?,
             confirm: confirm(self.connector.confirm),
+            memo: Memo::default(),
         })
     }
 
@@ -243,6 +245,7 @@ impl Host<'_> {
             required_scopes: required_scopes?,
             required_sign_in: required_sign_in?,
             confirm: confirm(tool.confirm.or(self.connector.confirm)),
+            memo: Memo::default(),
         }))
     }
 

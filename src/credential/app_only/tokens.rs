@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+use crate::audit::CredentialNote;
 use crate::clock::Now;
-use crate::credential::Origin;
 use crate::credential::key::CacheKey;
 use crate::credential::life::{Life, REUSE_CAP};
 use crate::credential::mode::ApplicationPermit;
 use crate::credential::reason::Reason;
 use crate::digest::FieldDigest;
-use crate::identity::{Issuer, Scopes};
+use crate::identity::Issuer;
 use crate::oauth::authorization_server::AuthorizationServer;
 use crate::tool::{ConnectorName, Target};
 
@@ -41,12 +41,10 @@ pub struct ApplicationFields {
 pub struct ApplicationToken {
     /// The ready header value.
     pub authorization: HeaderValue,
-    /// The scopes that were granted.
-    pub granted: Option<Scopes>,
     /// Why it was obtained.
     pub reason: Reason,
-    /// What records say of where it is from.
-    pub origin: Origin,
+    /// What records say of it.
+    pub note: Arc<CredentialNote>,
     /// How long it is kept.
     pub life: Life,
     fields: Arc<ApplicationFields>,
@@ -87,14 +85,13 @@ impl ApplicationToken {
     pub fn new(
         fields: Arc<ApplicationFields>,
         authorization: HeaderValue,
-        granted: Option<Scopes>,
         lifetime: Option<Duration>,
         reason: Reason,
-        origin: Origin,
+        note: CredentialNote,
         asked: Now,
     ) -> Self {
         let life = Life::new(lifetime, &fields.key(), asked);
-        Self { authorization, granted, reason, origin, life, fields }
+        Self { authorization, reason, note: Arc::new(note), life, fields }
     }
 
     /// Whether it was obtained for the very same fields.
@@ -134,7 +131,7 @@ impl ApplicationTokens {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Audience;
+    use crate::identity::{Audience, Scopes};
     use crate::tool::{Resource, ResourceAuthorizationServerName};
 
     fn fields() -> ApplicationFields {
@@ -153,8 +150,8 @@ mod tests {
     fn token(fields: &ApplicationFields, lifetime: Option<u64>, asked: Now) -> Arc<ApplicationToken> {
         let (fields, lifetime) = (Arc::new(fields.clone()), lifetime.map(Duration::from_secs));
         let authorization = HeaderValue::from_static("Bearer token");
-        let origin = Origin { token: [0; 32], exchange: None };
-        Arc::new(ApplicationToken::new(fields, authorization, None, lifetime, Reason::Needed, origin, asked))
+        let note = CredentialNote::new([0; 32], None, None);
+        Arc::new(ApplicationToken::new(fields, authorization, lifetime, Reason::Needed, note, asked))
     }
 
     #[test]

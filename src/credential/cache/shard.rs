@@ -1,10 +1,9 @@
 //! A part of the cache: entries by their keys, within a bound in bytes.
 //!
 //! The tokens of entries that are in use are held ready to be sent, as many as there is room for; those of others are compact, and
-//! are made ready when somebody comes for them. Whoever has to go is one that was not used while the hand went round (CLOCK).
+//! are made ready when somebody comes for them.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -13,48 +12,38 @@ use zeroize::Zeroizing;
 
 use super::compact::{BASE64_MORE, Compact};
 use super::{Entry, Served};
+use crate::audit::CredentialNote;
 use crate::clock::Now;
 use crate::credential::SCHEME;
 use crate::credential::key::{CacheKey, KeyFields};
 use crate::digest::sha256;
 use crate::identity::Caller;
 use crate::metrics::CacheRemoval;
+use crate::second_chance::{ByteCount, SecondChance};
 
 /// What an entry takes beside its token, as it was measured (`cargo bench --bench kept`).
 const ENTRY_BYTES: usize = 320;
-const _: () = assert!(size_of::<Entry>() <= 104 && size_of::<Slot>() <= 48, "there may be a million of them");
+const _: () = assert!(size_of::<Entry>() <= 104 && size_of::<Kept>() <= 40, "there may be a million of them");
 /// What being ready takes beside the token. What there is of its caller is remembered elsewhere, or is an empty shell.
-const READY_BYTES: usize = 640;
-/// How many entries are looked at with each that is added, and one with each that is asked for, so that none whose time is over stays for
-/// long.
-const LOOKED_THROUGH: usize = 4;
+const READY_BYTES: usize = 1_024;
 /// The most that is held ready, of all parts together, is this part of the bound and so many bytes.
 const READY_PART: usize = 2;
 const READY_BYTES_MAX: usize = 32 * 1_048_576;
 
 #[derive(Default)]
 pub struct Shard {
-    places: HashMap<u64, u32, BuildHasherDefault<AsItIs>>,
-    slots: Vec<Option<Slot>>,
-    free: Vec<u32>,
+    table: SecondChance<Kept>,
     /// Those that are ready, the one that has been for longest first.
     ready: VecDeque<u32>,
-    bytes: usize,
     ready_bytes: usize,
-    hand: usize,
-    looked_through: usize,
 }
 
-struct Slot {
-    /// What its key begins with. Whose it is, the entry knows.
-    beginning: u64,
+struct Kept {
     entry: Arc<Entry>,
     ready: Option<Box<Ready>>,
     compact: Option<Compact>,
     /// What it takes beside its token, as it was when it was added.
     entry_bytes: u32,
-    /// Again, since the hand was here last: who comes once makes nobody go who comes again and again.
-    is_used: bool,
     /// Since it was looked at among those that are ready.
     is_used_ready: bool,
 }
@@ -62,8 +51,8 @@ struct Slot {
 /// A token that is ready to be sent.
 struct Ready {
     authorization: HeaderValue,
-    /// The token's SHA-256. Of a token that is compact it would take more room than a record of it is worth.
-    token: [u8; 32],
+    /// What records say of it. Of a token that is compact it would take more room than it is worth.
+    note: Arc<CredentialNote>,
     /// Of those who were served it, the one whose subject token lives longest, for as long as that is remembered.
     newest: Weak<Caller>,
     newest_expires_at: u64,
@@ -74,13 +63,13 @@ pub type Removed<'a> = &'a dyn Fn(CacheRemoval);
 
 impl Shard {
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.table.len()
     }
 
     /// How much room it takes.
     #[cfg(test)]
     pub fn byte_count(&self) -> usize {
-        self.bytes
+        self.table.byte_count()
     }
 
     /// The entry of `key` for the very same `fields`, when it may still be reused, with its token.
@@ -93,28 +82,28 @@ impl Shard {
         max: usize,
         removed: Removed<'_>,
     ) -> Option<Served> {
-        self.look_through(1, now, removed);
-        let place = *self.places.get(&key.beginning())? as usize;
-        let slot = self.slots[place].as_mut()?;
-        if !slot.entry.life.is_reusable(now) {
+        let over = self.table.look_through_at(now.monotonic, |kept| !kept.entry.life.is_reusable(now));
+        over.into_iter().for_each(|place| self.remove(place, CacheRemoval::Expired, removed));
+        let place = self.table.find(key.beginning())?;
+        let kept = self.table.get(place)?;
+        if !kept.entry.life.is_reusable(now) {
             self.remove(place, CacheRemoval::Expired, removed);
             return None;
         }
         // The digest has decided already. Should it ever be wrong, this keeps people apart.
-        if !slot.entry.is_for(fields) {
+        if !kept.entry.is_for(fields) {
             return None;
         }
-        (slot.is_used, slot.is_used_ready) = (true, true);
-        let entry = Arc::clone(&slot.entry);
-        if let Some(ready) = &mut slot.ready {
-            if caller.expires_at() > ready.newest_expires_at {
-                ready.renew_with(caller);
-            }
-            return Some(Served { entry, authorization: ready.authorization.clone(), token: ready.token });
+        self.table.used(place);
+        let served = self.table.change(place, |kept| kept.serve(caller))?;
+        if served.is_some() {
+            return served;
         }
-        let authorization = slot.compact.as_ref()?.authorization(&entry)?;
+        let kept = self.table.get(place)?;
+        let (entry, authorization) =
+            (Arc::clone(&kept.entry), kept.compact.as_ref()?.authorization(&kept.entry)?);
         let token = sha256(token_of(&authorization));
-        let served = Served { entry, authorization, token };
+        let served = Served::new(entry, authorization, token);
         self.make_ready(place, Ready::new(&served, caller));
         self.keep_within(max, removed);
         Some(served)
@@ -122,12 +111,12 @@ impl Shard {
 
     /// Whose subject token to renew the entry of `key` with, when that is for the very same `fields`.
     pub fn newest(&self, key: &CacheKey, fields: &KeyFields) -> Option<Arc<Caller>> {
-        let slot = self.slots[*self.places.get(&key.beginning())? as usize].as_ref()?;
+        let kept = self.table.get(self.table.find(key.beginning())?)?;
         // As when it is served: a renewal with somebody else's subject token would be served to this person.
-        if !slot.entry.is_for(fields) {
+        if !kept.entry.is_for(fields) {
             return None;
         }
-        slot.ready.as_ref()?.newest.upgrade()
+        kept.ready.as_ref()?.newest.upgrade()
     }
 
     pub fn put(
@@ -140,36 +129,23 @@ impl Shard {
         removed: Removed<'_>,
     ) {
         // Two keys that begin alike have one place, which a digest will not come by.
-        if let Some(place) = self.places.get(&key.beginning()) {
-            self.remove(*place as usize, CacheRemoval::Replaced, removed);
+        if let Some(place) = self.table.find(key.beginning()) {
+            self.remove(place, CacheRemoval::Replaced, removed);
         }
-        self.look_through(LOOKED_THROUGH, now, removed);
-        let place = match self.free.pop() {
-            Some(place) => place as usize,
-            None => self.add_slot(),
-        };
+        let over = self.table.look_through(|kept| !kept.entry.life.is_reusable(now));
+        over.into_iter().for_each(|place| self.remove(place, CacheRemoval::Expired, removed));
         let entry = Arc::clone(&served.entry);
-        let entry_bytes = ENTRY_BYTES + entry.byte_count();
-        let slot = Slot {
-            beginning: key.beginning(),
-            entry,
-            ready: None,
-            compact: None,
-            entry_bytes: u32::try_from(entry_bytes).unwrap_or(u32::MAX),
-            is_used: false,
-            is_used_ready: true,
-        };
-        self.bytes += slot.byte_count();
-        self.slots[place] = Some(slot);
-        self.places.insert(key.beginning(), u32::try_from(place).expect("memory has no room for so many"));
+        let entry_bytes = u32::try_from(ENTRY_BYTES + entry.byte_count()).unwrap_or(u32::MAX);
+        let kept = Kept { entry, ready: None, compact: None, entry_bytes, is_used_ready: true };
+        let place = self.table.add(key.beginning(), kept);
         self.make_ready(place, Ready::new(served, caller));
         self.keep_within(max, removed);
     }
 
     /// Drops the entry of `key`, where it is this one.
     pub fn evict(&mut self, key: &CacheKey, entry: &Arc<Entry>, removed: Removed<'_>) {
-        if let Some(place) = self.places.get(&key.beginning()).map(|place| *place as usize)
-            && self.slots[place].as_ref().is_some_and(|slot| Arc::ptr_eq(&slot.entry, entry))
+        if let Some(place) = self.table.find(key.beginning())
+            && self.table.get(place).is_some_and(|kept| Arc::ptr_eq(&kept.entry, entry))
         {
             self.remove(place, CacheRemoval::Dropped, removed);
         }
@@ -177,8 +153,7 @@ impl Shard {
 
     /// Drops the entries that `is_meant`. Returns how many there were.
     pub fn forget(&mut self, is_meant: impl Fn(&Entry) -> bool, removed: Removed<'_>) -> usize {
-        let meant = |slot: &Option<Slot>| slot.as_ref().is_some_and(|slot| is_meant(&slot.entry));
-        let places: Vec<usize> = (0..self.slots.len()).filter(|place| meant(&self.slots[*place])).collect();
+        let places = self.table.places_of(|kept| is_meant(&kept.entry));
         places.iter().for_each(|place| self.remove(*place, CacheRemoval::Dropped, removed));
         places.len()
     }
@@ -186,24 +161,17 @@ impl Shard {
     /// Drops what was not used lately, until the rest is within `max` bytes.
     pub fn keep_within(&mut self, max: usize, removed: Removed<'_>) {
         self.keep_ready_within(max);
-        while self.bytes > max && !self.places.is_empty() {
-            self.hand = (self.hand + 1) % self.slots.len();
-            match &mut self.slots[self.hand] {
-                Some(slot) if slot.is_used => slot.is_used = false,
-                Some(_) => self.remove(self.hand, CacheRemoval::Full, removed),
-                None => {}
-            }
+        while self.table.byte_count() > max
+            && let Some(place) = self.table.next_to_go()
+        {
+            self.remove(place, CacheRemoval::Full, removed);
         }
     }
 
-    fn make_ready(&mut self, place: usize, ready: Ready) {
-        let bytes = ready.byte_count();
-        if let Some(slot) = &mut self.slots[place] {
-            slot.ready = Some(Box::new(ready));
-            self.bytes += bytes;
-            self.ready_bytes += bytes;
-            self.ready.push_back(u32::try_from(place).expect("it is among them"));
-        }
+    fn make_ready(&mut self, place: u32, ready: Ready) {
+        self.ready_bytes += ready.byte_count();
+        self.table.change(place, |kept| kept.ready = Some(Box::new(ready)));
+        self.ready.push_back(place);
     }
 
     /// Makes those compact that have been ready for longest and were not used again, until the rest has room.
@@ -212,57 +180,46 @@ impl Shard {
         while self.ready_bytes > most
             && let Some(place) = self.ready.pop_front()
         {
-            let Some(slot) = &mut self.slots[place as usize] else { continue };
-            if std::mem::take(&mut slot.is_used_ready) && !self.ready.is_empty() {
-                self.ready.push_back(place);
-                continue;
-            }
-            let Some(ready) = slot.ready.take() else { continue };
-            self.bytes -= ready.byte_count();
-            self.ready_bytes -= ready.byte_count();
-            if slot.compact.is_none() {
-                let compact = Compact::of(&ready.authorization, &slot.entry);
-                self.bytes += compact.byte_count();
-                slot.compact = Some(compact);
-            }
-        }
-    }
-
-    fn add_slot(&mut self) -> usize {
-        // Not twice as many each time: of a million, most of that would be for nothing.
-        if self.slots.len() == self.slots.capacity() {
-            self.slots.reserve_exact(self.slots.len() / 8 + 16);
-        }
-        self.slots.push(None);
-        self.slots.len() - 1
-    }
-
-    /// Drops those whose time is over among the next so many.
-    fn look_through(&mut self, count: usize, now: Now, removed: Removed<'_>) {
-        for _ in 0..count.min(self.slots.len()) {
-            self.looked_through = (self.looked_through + 1) % self.slots.len();
-            let slot = self.slots[self.looked_through].as_ref();
-            if slot.is_some_and(|slot| !slot.entry.life.is_reusable(now)) {
-                self.remove(self.looked_through, CacheRemoval::Expired, removed);
+            let is_last = self.ready.is_empty();
+            let compacted = self.table.change(place, |kept| {
+                if std::mem::take(&mut kept.is_used_ready) && !is_last {
+                    return None;
+                }
+                let ready = kept.ready.take()?;
+                kept.compact.get_or_insert_with(|| Compact::of(&ready.authorization, &kept.entry));
+                Some(ready.byte_count())
+            });
+            match compacted.flatten() {
+                Some(bytes) => self.ready_bytes -= bytes,
+                None => self.ready.push_back(place),
             }
         }
     }
 
-    fn remove(&mut self, place: usize, why: CacheRemoval, removed: Removed<'_>) {
-        let Some(slot) = self.slots[place].take() else { return };
-        self.places.remove(&slot.beginning);
-        self.bytes -= slot.byte_count();
-        let place = u32::try_from(place).expect("it is among them");
-        if let Some(ready) = &slot.ready {
+    fn remove(&mut self, place: u32, why: CacheRemoval, removed: Removed<'_>) {
+        let Some(kept) = self.table.remove(place) else { return };
+        if let Some(ready) = &kept.ready {
             self.ready_bytes -= ready.byte_count();
             self.ready.retain(|other| *other != place);
         }
-        self.free.push(place);
         removed(why);
     }
 }
 
-impl Slot {
+impl Kept {
+    /// What there is to be served, where it is ready.
+    fn serve(&mut self, caller: &Arc<Caller>) -> Option<Served> {
+        self.is_used_ready = true;
+        let ready = self.ready.as_mut()?;
+        if caller.expires_at() > ready.newest_expires_at {
+            ready.renew_with(caller);
+        }
+        let (entry, authorization) = (Arc::clone(&self.entry), ready.authorization.clone());
+        Some(Served { entry, authorization, note: Arc::clone(&ready.note) })
+    }
+}
+
+impl ByteCount for Kept {
     fn byte_count(&self) -> usize {
         let ready = self.ready.as_ref().map_or(0, |ready| ready.byte_count());
         self.entry_bytes as usize + ready + self.compact.as_ref().map_or(0, Compact::byte_count)
@@ -271,9 +228,9 @@ impl Slot {
 
 impl Ready {
     fn new(served: &Served, caller: &Arc<Caller>) -> Self {
-        let (authorization, token) = (served.authorization.clone(), served.token);
+        let (authorization, note) = (served.authorization.clone(), Arc::clone(&served.note));
         let (newest, newest_expires_at) = (Arc::downgrade(caller), caller.expires_at());
-        Self { authorization, token, newest, newest_expires_at }
+        Self { authorization, note, newest, newest_expires_at }
     }
 
     fn renew_with(&mut self, caller: &Arc<Caller>) {
@@ -305,22 +262,4 @@ impl Compact {
 /// The token behind the word that every header value of the cache begins with.
 fn token_of(authorization: &HeaderValue) -> &[u8] {
     authorization.as_bytes().get(SCHEME.len()..).unwrap_or_default()
-}
-
-/// Keys are digests, which need no more mixing.
-#[derive(Default)]
-pub struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = number;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }

@@ -7,10 +7,12 @@ use serde_json::json;
 
 use crate::clock::Now;
 use crate::credential::ObtainError;
+use crate::credential::key::KeyFields;
+use crate::credential::mode::ByMode;
 use crate::credential::testing::{Bed, late};
 use crate::demo::authorization_server::{Endpoint, Fault};
 use crate::demo::script::Reply;
-use crate::identity::{Authentication, Issuer, Person, Realm, Subject, VerifiedClaims};
+use crate::identity::{Authentication, Issuer, Person, Realm, Scopes, Subject, VerifiedClaims};
 use crate::metrics::CacheLookup;
 use crate::oauth::Reuse;
 use crate::oauth::exchange::ExchangeError;
@@ -158,14 +160,14 @@ async fn each_exchange_has_a_record_before_anybody_has_its_token() {
     let first = bed.credential(&permit, now).await.expect("a token");
     let records = bed.records().await;
     let [record] = records.as_slice() else { panic!("one record: {records:#?}") };
-    let exchange = first.origin().exchange.expect("a record").to_string();
+    let exchange = first.note().exchange.expect("a record").to_string();
     assert_eq!(record["metadata"]["uid"], json!(exchange));
     assert_eq!(
         (&record["activity_id"], &record["unmapped"]["obo"]["outcome"]),
         (&json!(4), &json!("issued"))
     );
     let kept = bed.credential(&permit, now).await.expect("a token");
-    assert_eq!(kept.origin().exchange, first.origin().exchange, "it is known where a kept token is from");
+    assert_eq!(kept.note().exchange, first.note().exchange, "it is known where a kept token is from");
     assert_eq!(bed.records().await.len(), 1);
 
     bed.obtain(&permit, late(now)).await.expect("a token");
@@ -204,4 +206,24 @@ async fn what_cannot_be_recorded_is_not_exchanged() {
     bed.until(|bed| bed.refreshes("failed")).await;
     assert_eq!(bed.exchanges(), 1);
     drop(full);
+}
+
+#[tokio::test]
+async fn what_is_digested_once_for_a_caller_makes_the_key_of_all_their_fields() {
+    let bed = Bed::start(Reuse::Identity).await;
+    let permit = bed.permit();
+    let ByMode::OnBehalfOf(persons) = ByMode::of(&permit) else { panic!("a tool for people") };
+    let server = bed.credentials.on_behalf_of.server(persons).expect("it is configured");
+    // The second time the digest is there.
+    for _ in 0..2 {
+        let (key, fields) = KeyFields::of(&permit, server).expect("a whole identity");
+        assert_eq!(key, fields.key());
+    }
+    let other = bed.permit_for(
+        VerifiedClaims { scopes: Scopes::parse("access_as_user more"), ..bed.claims() },
+        bed.demo.subject_token("ada").mint(),
+    );
+    let (key, fields) = KeyFields::of(&other, server).expect("a whole identity");
+    assert_eq!(key, fields.key());
+    assert_ne!(key, KeyFields::of(&permit, server).expect("a whole identity").0);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Verifier, VerifyError, caller, check_signature, check_type, is_opaque};
 use crate::clock::Now;
-use crate::identity::{Caller, IssuerName, RuleName};
+use crate::identity::{Caller, IssuerName, RuleName, SecretToken};
 use crate::oauth::authorization_server::AuthorizationServer;
 use crate::oauth::claims::{self, ClaimCheck};
 use crate::oauth::jws::Jws;
@@ -135,7 +135,7 @@ impl Verifier {
         if settings.exchange.as_ref().is_some_and(|exchange| exchange.grant.wants_agents_token()) {
             checks.note(TokenCheck::AgentsToken, Outcome::Unchecked(Unchecked::SendersToShow));
         }
-        let supposed = verified.map(|verified| Supposed(caller(verified, token)));
+        let supposed = verified.map(|verified| Supposed(caller(verified, SecretToken::new(token))));
         checks.end(Some(settings.name.clone()), supposed)
     }
 

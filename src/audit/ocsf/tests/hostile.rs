@@ -68,7 +68,7 @@ fn call_of(text: &str, count: usize) -> CallRecord {
             .collect(),
         policies: texts("p").into_iter().map(RuleName::new).collect(),
         client_id: Some(text.into()),
-        granted: Some(Scopes::new(texts("g"))),
+        credential: Some(note(Some(Scopes::new(texts("g"))))),
         user_agent: header(),
         traceparent: header(),
         connector_request_id: header(),
