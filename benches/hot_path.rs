@@ -228,7 +228,7 @@ fn admit(bencher: Bencher<'_, '_>, limited: &str) {
 }
 
 #[divan::bench]
-fn key_digest(bencher: Bencher<'_, '_>) {
+fn key(bencher: Bencher<'_, '_>) {
     let bed = &*BED;
     let server = bed.servers.values().next().expect("one server");
     // As for a call: what is the caller's is digested once.

@@ -282,12 +282,6 @@ pub struct Peer {
     pub certificate: Option<[u8; 32]>,
 }
 
-/// What a text takes beside its characters: two counters, and what the allocator does; in a list, its place as well.
-const TEXT_BYTES: usize = 32;
-const LISTED_TEXT_BYTES: usize = 48;
-/// What records say of a caller, and what a token takes beside its text.
-const RECORDED_BYTES: usize = 1_280;
-
 /// A subject and the actor that acts for it, both vouched for by an issuer.
 ///
 /// There is one way to make one: the verifier, after every check has passed.
@@ -362,6 +356,54 @@ pub struct Authentication {
     pub acrs: Vec<Arc<str>>,
     /// The authentication methods (`amr`, RFC 8176): sorted, without doubles.
     pub amr: Vec<Arc<str>>,
+}
+
+/// What a text takes beside its characters: two counters, its place in a list, and what the allocator does.
+const TEXT_BYTES: usize = 48;
+/// What records say of a caller takes beside the texts in it, and how often these stand there: more than twice where many characters
+/// are escaped, which few are.
+const RECORDED_BYTES: usize = 768;
+const RECORDED_TIMES: usize = 2;
+
+impl VerifiedClaims {
+    /// How much room its texts take.
+    fn texts_byte_count(&self) -> usize {
+        let Self { scopes, groups, roles, authentication, .. } = self;
+        let Authentication { acr: _, acrs, amr } = &**authentication;
+        let lists = [groups, roles, acrs, amr].into_iter().flatten().map(AsRef::as_ref).chain(scopes.iter());
+        let lists = lists.map(|text| TEXT_BYTES + text.len()).sum::<usize>();
+        self.names_byte_count() + TEXT_BYTES + scopes.canonical().len() + lists
+    }
+
+    /// How much of it names alone take, which stand in records as well.
+    fn names_byte_count(&self) -> usize {
+        let Self {
+            issuer_name,
+            issuer,
+            tenant,
+            subject,
+            actor,
+            may_act,
+            confirmation: _,
+            scopes: _,
+            groups: _,
+            roles: _,
+            token_id,
+            session,
+            display_name,
+            authentication,
+            authenticated_at: _,
+            issued_at: _,
+            expires_at: _,
+            handles_claims_challenges: _,
+            is_agent_alone: _,
+        } = self;
+        let names = [issuer_name.as_str(), issuer.as_str(), subject.as_str()];
+        let agents = [actor, may_act].into_iter().flatten().map(Actor::as_str);
+        let optional = [token_id, session, display_name, &authentication.acr].into_iter().flatten();
+        let texts = names.into_iter().chain(tenant.id()).chain(agents).chain(optional.map(AsRef::as_ref));
+        texts.map(|text| TEXT_BYTES + text.len()).sum()
+    }
 }
 
 #[cfg(any(fuzzing, test))]
@@ -533,28 +575,22 @@ impl Caller {
         &self.memo
     }
 
-    /// What `digest` makes of the caller, which never changes: it is asked once.
-    pub fn identity_digest(&self, digest: impl FnOnce(&Self) -> [u8; 32]) -> &[u8; 32] {
-        self.identity_digest.get_or_init(|| digest(self))
+    /// The digest of what of this caller is in the keys of delegated tokens. `digest` is asked once: it has to be of nothing that
+    /// differs by tool, binding or settings.
+    pub fn identity_digest(&self, digest: impl FnOnce() -> [u8; 32]) -> &[u8; 32] {
+        self.identity_digest.get_or_init(digest)
     }
 
-    /// How many bytes of memory it takes, with what records say of it.
+    /// How many bytes of memory it takes, with what records say of it: an estimate, of no less than that.
     pub fn byte_count(&self) -> usize {
-        let VerifiedClaims { issuer_name, issuer, tenant, subject, actor, may_act, scopes, .. } =
-            &self.verified;
-        let VerifiedClaims { groups, roles, token_id, session, display_name, authentication, .. } =
-            &self.verified;
-        let Authentication { acr, acrs, amr } = &**authentication;
-        let names = [issuer_name.as_str(), issuer.as_str(), subject.as_str(), scopes.canonical()];
-        let agents = [actor, may_act].into_iter().flatten().map(Actor::as_str);
-        let optional = [token_id, session, display_name, acr].into_iter().flatten().map(AsRef::as_ref);
-        let texts = names.into_iter().chain(tenant.id()).chain(agents).chain(optional);
-        let lists = [groups, roles, acrs, amr].into_iter().flatten().map(AsRef::as_ref).chain(scopes.iter());
-        size_of::<Self>()
-            + RECORDED_BYTES
-            + self.token.byte_count()
-            + texts.map(|text| TEXT_BYTES + text.len()).sum::<usize>()
-            + lists.map(|text| LISTED_TEXT_BYTES + text.len()).sum::<usize>()
+        self.byte_count_beside_texts() + self.token.byte_count() + self.verified.texts_byte_count()
+    }
+
+    /// What the same caller takes once more with an agent's own token: texts and tokens are those that there are already.
+    pub fn byte_count_beside_texts(&self) -> usize {
+        let VerifiedClaims { groups, roles, .. } = &self.verified;
+        let lists = (groups.len() + roles.len()) * size_of::<Arc<str>>();
+        size_of::<Self>() + RECORDED_BYTES + RECORDED_TIMES * self.verified.names_byte_count() + lists
     }
 
     /// Whether one of this caller's own tokens stands in `bytes`.
@@ -584,6 +620,38 @@ mod tests {
         assert!(secret.is(b"eyJ-canary"));
         for other in ["", "eyJ-canar", "eyJ-canary.", "eyJ-canarz", "fyJ-canary"] {
             assert!(!secret.is(other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_caller_is_counted_with_all_that_its_token_said() {
+        let count = |claims: VerifiedClaims| Caller::verified(claims, SecretToken::new("token")).byte_count();
+        let (text, of) = ("t".repeat(100), VerifiedClaims::of("ada"));
+        let list = || vec![Arc::from(text.as_str())];
+        let authentication = |acr: Option<&str>, acrs: bool, amr: bool| {
+            let list = |wanted: bool| if wanted { list() } else { Vec::new() };
+            Arc::new(Authentication { acr: acr.map(Into::into), acrs: list(acrs), amr: list(amr) })
+        };
+        let changed = [
+            VerifiedClaims { issuer: Issuer::new(text.as_str()), ..of.clone() },
+            VerifiedClaims { issuer_name: IssuerName::new(text.as_str()), ..of.clone() },
+            VerifiedClaims { tenant: Tenant::Named(text.as_str().into()), ..of.clone() },
+            VerifiedClaims { subject: Subject::new(text.as_str()), ..of.clone() },
+            VerifiedClaims { actor: Some(Actor::new(text.as_str())), ..of.clone() },
+            VerifiedClaims { may_act: Some(Actor::new(text.as_str())), ..of.clone() },
+            VerifiedClaims { scopes: Scopes::new([text.as_str()]), ..of.clone() },
+            VerifiedClaims { groups: list(), ..of.clone() },
+            VerifiedClaims { roles: list(), ..of.clone() },
+            VerifiedClaims { token_id: Some(text.as_str().into()), ..of.clone() },
+            VerifiedClaims { session: Some(text.as_str().into()), ..of.clone() },
+            VerifiedClaims { display_name: Some(text.as_str().into()), ..of.clone() },
+            VerifiedClaims { authentication: authentication(Some(&text), false, false), ..of.clone() },
+            VerifiedClaims { authentication: authentication(None, true, false), ..of.clone() },
+            VerifiedClaims { authentication: authentication(None, false, true), ..of.clone() },
+        ];
+        for claims in changed {
+            let shown = format!("{claims:?}");
+            assert!(count(claims) >= count(of.clone()) + 70, "{shown}");
         }
     }
 

@@ -1,4 +1,5 @@
-//! What somebody has written about a value, left with it for the next time it is needed. It goes with the value.
+//! Text that the audit trail has made about a value, left with the value so that the next record takes it as it is. The value's module
+//! knows nothing of records; the text goes with the value.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -12,11 +13,11 @@ const PIECES_MAX: usize = 5;
 #[derive(Default)]
 pub struct Memo(ArcSwapOption<Pieces>);
 
-/// Pieces of text, and under which circumstances they were written.
+/// Pieces of text, and of what they are beside the value.
 pub struct Pieces {
-    circumstances: u64,
+    key: (u64, Box<str>),
     text: Vec<u8>,
-    /// Where each piece ends.
+    /// Where each piece ends, in bytes from the beginning of `text`.
     ends: [u32; PIECES_MAX],
     /// How many there are.
     count: usize,
@@ -33,19 +34,14 @@ pub enum Recalled {
 }
 
 impl Memo {
-    /// What was written under the same circumstances, where it `fits` still; otherwise what `write` writes, which stays for the next
-    /// time.
-    pub fn recall(
-        &self,
-        circumstances: u64,
-        fits: impl FnOnce(&Pieces) -> bool,
-        write: impl FnOnce(&mut Pieces),
-    ) -> Recalled {
+    /// What was written under the same key: whatever it depends on beside the value. Where there is nothing, or something else, what
+    /// `write` writes, which stays for the next time.
+    pub fn recall(&self, key: (u64, &str), write: impl FnOnce(&mut Pieces)) -> Recalled {
         let before = self.0.load();
-        if before.as_ref().is_some_and(|pieces| pieces.circumstances == circumstances && fits(pieces)) {
+        if before.as_ref().is_some_and(|pieces| pieces.key.0 == key.0 && *pieces.key.1 == *key.1) {
             return Recalled::Before(before);
         }
-        let pieces = Arc::new(Pieces::written(circumstances, write));
+        let pieces = Arc::new(Pieces::written(key, write));
         self.0.store(Some(Arc::clone(&pieces)));
         Recalled::Now(pieces)
     }
@@ -66,7 +62,7 @@ impl std::fmt::Debug for Memo {
 impl Recalled {
     /// What is written for one time alone.
     pub fn once(write: impl FnOnce(&mut Pieces)) -> Self {
-        Self::Now(Arc::new(Pieces::written(0, write)))
+        Self::Now(Arc::new(Pieces::written((0, ""), write)))
     }
 }
 
@@ -82,9 +78,9 @@ impl Deref for Recalled {
 }
 
 impl Pieces {
-    fn written(circumstances: u64, write: impl FnOnce(&mut Self)) -> Self {
-        let mut pieces =
-            Self { circumstances, text: Vec::new(), ends: [0; PIECES_MAX], count: 0, is_cut: false };
+    fn written((number, text): (u64, &str), write: impl FnOnce(&mut Self)) -> Self {
+        let key = (number, text.into());
+        let mut pieces = Self { key, text: Vec::new(), ends: [0; PIECES_MAX], count: 0, is_cut: false };
         write(&mut pieces);
         pieces.text.shrink_to_fit();
         pieces
@@ -94,17 +90,17 @@ impl Pieces {
     ///
     /// # Panics
     ///
-    /// When there are five already.
+    /// When there are [`PIECES_MAX`] already.
     pub fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        // A piece of its own to begin with: who writes may look at what came before.
+        // On its own: JSON puts a comma before a member unless nothing comes before.
         let mut piece = Vec::new();
         write(&mut piece);
         self.text.extend_from_slice(&piece);
-        self.ends[self.count] = u32::try_from(self.text.len()).expect("texts of records have bounds");
+        self.ends[self.count] = u32::try_from(self.text.len()).expect("records have a bound");
         self.count += 1;
     }
 
-    /// One of them; empty where there are not so many.
+    /// The piece at this place, from 0 on; empty where there are not so many.
     pub fn piece(&self, at: usize) -> &[u8] {
         let start = at.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
         self.text.get(start..self.ends[at] as usize).unwrap_or_default()
@@ -120,21 +116,21 @@ impl Pieces {
 mod tests {
     use super::*;
 
-    fn recalled(memo: &Memo, circumstances: u64, fits: bool, text: &str) -> String {
+    fn recalled(memo: &Memo, number: u64, key: &str, text: &str) -> String {
         let write = |pieces: &mut Pieces| pieces.write(|piece| piece.extend_from_slice(text.as_bytes()));
-        let recalled = memo.recall(circumstances, |_| fits, write);
+        let recalled = memo.recall((number, key), write);
         String::from_utf8(recalled.piece(0).to_vec()).expect("a text of the test")
     }
 
     #[test]
-    fn what_was_written_is_recalled_while_it_fits() {
+    fn what_was_written_is_recalled_under_the_same_key() {
         let memo = Memo::default();
-        assert_eq!(recalled(&memo, 1, true, "one"), "one");
-        assert_eq!(recalled(&memo, 1, true, "two"), "one");
-        assert_eq!(recalled(&memo, 1, false, "three"), "three");
-        assert_eq!(recalled(&memo, 2, true, "four"), "four");
-        assert_eq!(recalled(&memo, 2, true, "five"), "four");
-        assert_eq!(recalled(&memo.clone(), 2, true, "six"), "six");
+        assert_eq!(recalled(&memo, 1, "a", "one"), "one");
+        assert_eq!(recalled(&memo, 1, "a", "two"), "one");
+        assert_eq!(recalled(&memo, 1, "b", "three"), "three");
+        assert_eq!(recalled(&memo, 2, "b", "four"), "four");
+        assert_eq!(recalled(&memo, 2, "b", "five"), "four");
+        assert_eq!(recalled(&memo.clone(), 2, "b", "six"), "six");
     }
 
     #[test]

@@ -8,10 +8,11 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant};
 
 /// How many entries are looked at with each that is added, so that none that is over stays for long.
-const LOOKED_THROUGH: usize = 4;
-/// How many are looked at once in a while, and in what while. It is little beside what is done in that time.
-const LOOKED_THROUGH_AT_ONCE: usize = 32;
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const SWEPT_WITH_EACH_ADDED: usize = 4;
+/// How many are looked at where nothing is added, and how often at most: some 300 a second, which nobody notices.
+const SWEPT_AT_ONCE: usize = 32;
+/// See [`SWEPT_AT_ONCE`].
+const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Entries by their hashes. Two whose hashes are the same have one place: who looks something up compares what it is.
 pub struct SecondChance<T> {
@@ -19,10 +20,12 @@ pub struct SecondChance<T> {
     slots: Vec<Option<Slot<T>>>,
     free: Vec<u32>,
     bytes: usize,
+    /// Where the hand has just been.
     hand: usize,
-    looked_through: usize,
-    /// When it was looked through last without anything being added.
-    looked_at: Option<Instant>,
+    /// How far it has been swept of what is over.
+    swept_to: usize,
+    /// When it was swept last without anything being added.
+    swept_at: Option<Instant>,
 }
 
 struct Slot<T> {
@@ -45,6 +48,7 @@ impl<T: ByteCount> SecondChance<T> {
     }
 
     /// How many bytes they take.
+    #[cfg(test)]
     pub fn byte_count(&self) -> usize {
         self.bytes
     }
@@ -60,7 +64,7 @@ impl<T: ByteCount> SecondChance<T> {
     }
 
     /// The entry in a place is used.
-    pub fn used(&mut self, place: u32) {
+    pub fn mark_used(&mut self, place: u32) {
         if let Some(Some(slot)) = self.slots.get_mut(place as usize) {
             slot.is_used = true;
         }
@@ -79,8 +83,9 @@ impl<T: ByteCount> SecondChance<T> {
     ///
     /// # Panics
     ///
-    /// With more entries than four thousand million, for which there is no memory.
+    /// With more than `u32::MAX` entries, for which there is no memory.
     pub fn add(&mut self, hash: u64, entry: T) -> u32 {
+        debug_assert!(self.find(hash).is_none(), "whatever has the same hash was to be removed before");
         let place = self.free.pop().unwrap_or_else(|| self.add_slot());
         self.bytes += entry.byte_count();
         self.slots[place as usize] = Some(Slot { hash, is_used: false, entry });
@@ -97,13 +102,13 @@ impl<T: ByteCount> SecondChance<T> {
         Some(entry)
     }
 
-    /// The place of the one that has to go next. `None`: there is none.
-    pub fn next_to_go(&mut self) -> Option<u32> {
-        while !self.places.is_empty() {
+    /// The place of the one that has to go next, as long as all take more than `bytes_max`.
+    pub fn next_to_go(&mut self, bytes_max: usize) -> Option<u32> {
+        while self.bytes > bytes_max && !self.places.is_empty() {
             self.hand = (self.hand + 1) % self.slots.len();
             match &mut self.slots[self.hand] {
                 Some(slot) if slot.is_used => slot.is_used = false,
-                Some(_) => return u32::try_from(self.hand).ok(),
+                Some(_) => return Some(place(self.hand)),
                 None => {}
             }
         }
@@ -111,26 +116,26 @@ impl<T: ByteCount> SecondChance<T> {
     }
 
     /// Something is about to be added: the places of entries that are over, among the next few.
-    pub fn look_through(&mut self, is_over: impl Fn(&T) -> bool) -> Vec<u32> {
-        self.look_at_next(LOOKED_THROUGH, is_over)
+    pub fn sweep(&mut self, is_over: impl Fn(&T) -> bool) -> Vec<u32> {
+        self.sweep_next(SWEPT_WITH_EACH_ADDED, is_over)
     }
 
-    /// The same, where it was not looked through for a while: so that what is over does not stay where nothing is added.
-    pub fn look_through_at(&mut self, now: Instant, is_over: impl Fn(&T) -> bool) -> Vec<u32> {
-        if self.looked_at.is_some_and(|at| now.saturating_duration_since(at) < LOOK_INTERVAL) {
+    /// The same, where it was not swept for a while: so that what is over does not stay where nothing is added.
+    pub fn sweep_at(&mut self, now: Instant, is_over: impl Fn(&T) -> bool) -> Vec<u32> {
+        if self.swept_at.is_some_and(|at| now.saturating_duration_since(at) < SWEEP_INTERVAL) {
             return Vec::new();
         }
-        self.looked_at = Some(now);
-        self.look_at_next(LOOKED_THROUGH_AT_ONCE, is_over)
+        self.swept_at = Some(now);
+        self.sweep_next(SWEPT_AT_ONCE, is_over)
     }
 
-    fn look_at_next(&mut self, count: usize, is_over: impl Fn(&T) -> bool) -> Vec<u32> {
+    fn sweep_next(&mut self, count: usize, is_over: impl Fn(&T) -> bool) -> Vec<u32> {
         let count = count.min(self.slots.len());
         let mut over = Vec::new();
         for _ in 0..count {
-            self.looked_through = (self.looked_through + 1) % self.slots.len();
-            if self.slots[self.looked_through].as_ref().is_some_and(|slot| is_over(&slot.entry)) {
-                over.extend(u32::try_from(self.looked_through));
+            self.swept_to = (self.swept_to + 1) % self.slots.len();
+            if self.slots[self.swept_to].as_ref().is_some_and(|slot| is_over(&slot.entry)) {
+                over.push(place(self.swept_to));
             }
         }
         over
@@ -147,8 +152,12 @@ impl<T: ByteCount> SecondChance<T> {
             self.slots.reserve_exact(self.slots.len() / 8 + 16);
         }
         self.slots.push(None);
-        u32::try_from(self.slots.len() - 1).expect("memory has no room for so many")
+        place(self.slots.len() - 1)
     }
+}
+
+fn place(at: usize) -> u32 {
+    u32::try_from(at).expect("memory has no room for so many")
 }
 
 impl<T> Default for SecondChance<T> {
@@ -159,15 +168,15 @@ impl<T> Default for SecondChance<T> {
             free: Vec::new(),
             bytes: 0,
             hand: 0,
-            looked_through: 0,
-            looked_at: None,
+            swept_to: 0,
+            swept_at: None,
         }
     }
 }
 
 /// Hashes need no more mixing.
 #[derive(Default)]
-pub struct AlreadyHashed(u64);
+struct AlreadyHashed(u64);
 
 impl Hasher for AlreadyHashed {
     fn write(&mut self, bytes: &[u8]) {
@@ -207,13 +216,12 @@ mod tests {
             table.add(hash, entry);
         }
         let two = table.find(2).expect("it was added");
-        table.used(two);
+        table.mark_used(two);
         let mut gone = Vec::new();
-        while let Some(place) = table.next_to_go() {
+        while let Some(place) = table.next_to_go(0) {
             gone.push(table.remove(place).expect("it is there"));
         }
-        gone.sort_unstable_by_key(|entry| *entry == "two");
-        assert_eq!(gone.last(), Some(&"two"), "{gone:?}");
+        assert_eq!(gone, ["three", "one", "two"]);
         assert_eq!((table.len(), table.byte_count()), (0, 0));
     }
 
@@ -235,16 +243,16 @@ mod tests {
     fn all_places_are_looked_at() {
         let mut table = SecondChance::default();
         let is_over = |entry: &&str| entry.starts_with("over");
-        assert!(table.look_through(is_over).is_empty());
+        assert!(table.sweep(is_over).is_empty());
         let over: Vec<u32> = (0..6).map(|hash| table.add(hash, "over")).collect();
         table.add(6, "entry");
-        let mut seen = [table.look_through(is_over), table.look_through(is_over)].concat();
+        let mut seen = [table.sweep(is_over), table.sweep(is_over)].concat();
         seen.sort_unstable();
         seen.dedup();
         assert_eq!(seen, over);
         let now = Instant::now();
-        assert_eq!(table.look_through_at(now, is_over).len(), 6);
-        assert!(table.look_through_at(now, is_over).is_empty());
-        assert_eq!(table.look_through_at(now + LOOK_INTERVAL, is_over).len(), 6);
+        assert_eq!(table.sweep_at(now, is_over).len(), 6);
+        assert!(table.sweep_at(now, is_over).is_empty());
+        assert_eq!(table.sweep_at(now + SWEEP_INTERVAL, is_over).len(), 6);
     }
 }

@@ -89,13 +89,8 @@ pub struct Privacy {
     keys: Vec<AuditKey>,
     configured: bool,
     pseudonyms: bool,
+    /// Tells this one from every other of the process, so that nothing that was written under another is reused.
     number: u64,
-}
-
-/// The number of the next one.
-fn next_number() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Privacy {
@@ -117,7 +112,7 @@ impl Privacy {
         Arc::clone(&OF_THIS_RUN)
     }
 
-    /// Tells it from others: what was written under one is not what another would write.
+    /// Its number among all of the process: what was written under one is not what another would write.
     pub fn number(&self) -> u64 {
         self.number
     }
@@ -167,6 +162,11 @@ impl Privacy {
         let id = caller.token_id().filter(|_| self.pseudonyms)?;
         Some(self.key().digest("token id/1", &[caller.realm().as_bytes(), id.as_bytes()]))
     }
+}
+
+fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 #[cfg(test)]

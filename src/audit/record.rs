@@ -290,7 +290,7 @@ impl SecondTry {
 }
 
 /// What records say of a credential that a connector gets.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CredentialNote {
     /// The token's SHA-256.
     pub token: [u8; 32],

@@ -67,9 +67,9 @@ impl KeyFields {
             target: permit.target().clone(),
             exchange: *server.fingerprint(),
         };
-        // It is of these very fields, none of which ever changes for a caller.
-        let who = caller.identity_digest(|_| fields.who());
-        Some((fields.key_for(who), fields))
+        // What it covers never changes for a caller; what may (binding, target, settings) is outside it.
+        let identity = caller.identity_digest(|| fields.identity_digest());
+        Some((fields.key_with(identity), fields))
     }
 
     /// Whether they differ in the person alone, and in what reuse is tied to.
@@ -98,11 +98,11 @@ impl KeyFields {
 
     /// The key of these fields.
     pub fn key(&self) -> CacheKey {
-        self.key_for(&self.who())
+        self.key_with(&self.identity_digest())
     }
 
     /// The digest of those fields that are the caller's.
-    fn who(&self) -> [u8; 32] {
+    fn identity_digest(&self) -> [u8; 32] {
         let Self {
             issuer,
             tenant,
@@ -128,8 +128,8 @@ impl KeyFields {
         digest.finish()
     }
 
-    /// The key of these fields, of which `who` is the digest of the caller's.
-    fn key_for(&self, who: &[u8; 32]) -> CacheKey {
+    /// The key of these fields, of which `identity` is the digest of the caller's.
+    fn key_with(&self, identity: &[u8; 32]) -> CacheKey {
         let Self {
             issuer: _,
             tenant: _,
@@ -144,7 +144,7 @@ impl KeyFields {
         } = self;
         let Target { audience, resource, authorization_server, scopes } = target;
         let mut digest = FieldDigest::new("delegated-token/4");
-        digest.field(who);
+        digest.field(identity);
         match binding {
             Binding::Identity => digest.field(b"identity"),
             Binding::Session(session) => {

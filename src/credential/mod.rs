@@ -255,9 +255,9 @@ impl Credential {
 }
 
 /// What records say of a token that has been issued.
-fn note_of(issued: &IssuedToken) -> CredentialNote {
+fn note_of(issued: &IssuedToken) -> Arc<CredentialNote> {
     let granted = issued.granted.clone().map(Arc::new);
-    CredentialNote::new(issued.token.digest(), issued.recorded_as, granted)
+    Arc::new(CredentialNote::new(issued.token.digest(), issued.recorded_as, granted))
 }
 
 /// `Bearer`, and the token. `None` when the token cannot stand in a header; the exchange refuses such tokens before.

@@ -162,7 +162,7 @@ impl OnBehalfOf {
         let occasion = occasion(permit, reason, false, call);
         let (claims, kept) = (reason.claims(), &self.shared);
         let token = exchange(server, permit.caller(), permit.target(), claims, &occasion, kept, now).await?;
-        let (authorization, note) = (header(server, &token)?, Arc::new(note_of(&token)));
+        let (authorization, note) = (header(server, &token)?, note_of(&token));
         Ok(Credential::new(
             IdentityMode::OnBehalfOf,
             authorization,

@@ -1,6 +1,7 @@
 //! A token becomes a caller: signature, then claims, each checked in full.
 //!
-//! A token that has passed is remembered, together with what was learned from it, until it expires or its issuer's keys change.
+//! A token that has passed is remembered (`remembered.rs`), together with what was learned from it, until it expires or its issuer's keys
+//! change; it is known again only by all of its bytes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ const REMEMBERED_AGENTS_MAX: u64 = 4_096;
 const REMEMBERED_AGENT_FOR_MAX: Duration = Duration::from_secs(3_600);
 /// Longest time that a token is remembered, whatever its `exp` says. Issuers' longest are 28 hours.
 const REMEMBERED_FOR_MAX: Duration = Duration::from_secs(24 * 3_600);
+
 mod examination;
 mod remembered;
 
@@ -168,11 +170,12 @@ impl Verifier {
 
     /// Verifies a token that is not remembered, and remembers what it says.
     async fn verify_anew(&self, token: &str, now: Now) -> Result<Arc<Remembered>, VerifyError> {
+        let forgettings = self.remembered.forgettings();
         let remembered = match self.introspector.as_ref().filter(|_| is_opaque(token)) {
             Some(introspector) => introspector.introspect(token, now).await?,
             None => Arc::new(self.verify_signed(token, now).await?),
         };
-        self.remembered.put(&remembered, now);
+        self.remembered.put(token.as_bytes(), &remembered, forgettings, now);
         Ok(remembered)
     }
 

@@ -121,31 +121,22 @@ pub(super) fn operation(record: &CallRecord, texts: &Texts) -> Cow<'static, str>
     })
 }
 
-/// One sentence for people, of what stands in the record elsewhere. It begins with who called what.
-fn write_message(record: &CallRecord, [who, called, what, by]: [&[u8]; 4], event: &mut Object<'_>) {
+/// One sentence for people, of what stands in the record elsewhere. `sentence` is how it begins.
+fn write_message(record: &CallRecord, sentence: [&[u8]; 4], event: &mut Object<'_>) {
     let mut status = itoa::Buffer::new();
     let status = status.format(record.status.map(|status| status.as_u16()).unwrap_or_default());
-    let [end, status, comma, code] = match record.ending {
+    let end = match record.ending {
         Ending::Answered => ["answered ", status, "", ""],
         Ending::Refused => ["refused with ", status, ", ", record.outcome()],
-        ending => [told(ending), "", "", ""],
+        Ending::AgentLeft => ["the agent left", "", "", ""],
+        Ending::ConnectorBroke => ["the connector broke off", "", "", ""],
+        Ending::TokenExpired => ["it ended with the caller's token", "", "", ""],
+        Ending::CallTimedOut => ["it took too long", "", "", ""],
+        Ending::GatewayStopped => ["the gateway stopped", "", "", ""],
+        Ending::Panicked => ["the gateway failed", "", "", ""],
     };
-    let ends = [end, status, comma, code].map(str::as_bytes);
-    event.escaped("message", [who, called, what, by, b": "].into_iter().chain(ends));
-}
-
-/// How a call ended, for people.
-const fn told(ending: Ending) -> &'static str {
-    match ending {
-        Ending::Answered => "answered",
-        Ending::Refused => "refused",
-        Ending::AgentLeft => "the agent left",
-        Ending::ConnectorBroke => "the connector broke off",
-        Ending::TokenExpired => "it ended with the caller's token",
-        Ending::CallTimedOut => "it took too long",
-        Ending::GatewayStopped => "the gateway stopped",
-        Ending::Panicked => "the gateway failed",
-    }
+    let parts = sentence.into_iter().chain([&b": "[..]]).chain(end.map(str::as_bytes));
+    event.escaped("message", parts);
 }
 
 /// Of which class it is, in which activity, and how bad.

@@ -10,7 +10,7 @@ use super::text::Texts;
 use super::{OCSF_VERSION, PRODUCT};
 use crate::audit::record::{CallRecord, CredentialNote, RequestId};
 use crate::identity::Caller;
-use crate::memo::{Pieces, Recalled};
+use crate::memo::{Memo, Pieces, Recalled};
 use crate::tool::Tool;
 
 /// Members of `metadata` that every call's record has.
@@ -22,6 +22,23 @@ static METADATA: LazyLock<Vec<u8>> = LazyLock::new(|| {
     object.value("product", &PRODUCT);
     members
 });
+
+/// The pieces about a caller, in the order in which they are written.
+mod of_caller {
+    pub const ACTOR: usize = 0;
+    pub const TENANT: usize = 1;
+    pub const PROOFS: usize = 2;
+    pub const WHO: usize = 3;
+    pub const BY: usize = 4;
+}
+
+/// Those about a tool.
+mod of_tool {
+    pub const DESTINATION: usize = 0;
+    pub const API: usize = 1;
+    pub const MODE: usize = 2;
+    pub const WHAT: usize = 3;
+}
 
 /// Parts of a record.
 pub struct Prepared {
@@ -36,52 +53,53 @@ pub struct Prepared {
 impl Prepared {
     /// Those of this record: what earlier records left, and what is written for it.
     pub fn of(record: &CallRecord, texts: &Texts) -> Self {
-        let circumstances = record.privacy.number();
+        let privacy = (record.privacy.number(), "");
+        let write = |pieces: &mut Pieces| write_caller(record.caller.as_deref(), record, texts, pieces);
         let caller = match &record.caller {
             // Whatever is hidden in the record of one of their calls is hidden in all.
-            Some(caller) => caller.memo().recall(
-                circumstances,
-                |_| true,
-                |pieces| write_caller(Some(caller), record, texts, pieces),
-            ),
-            None => Recalled::once(|pieces| write_caller(None, record, texts, pieces)),
+            Some(caller) => caller.memo().recall(privacy, write),
+            None => Recalled::once(write),
         };
         let credential = record.credential.as_ref().map(|note| {
-            let write = |pieces: &mut Pieces| write_credential(note, record, texts, pieces);
-            shared_by_people(note.memo.recall(circumstances, |_| true, write), texts, write)
+            shared(&note.memo, privacy, texts, |texts, pieces| write_credential(note, record, texts, pieces))
         });
         Self { caller, tool: tool(record, texts), credential }
     }
 
     /// `actor`.
     pub fn actor(&self) -> &[u8] {
-        self.caller.piece(0)
+        self.caller.piece(of_caller::ACTOR)
     }
 
     /// Those of `metadata`, but for what is of the record itself.
     pub fn metadata(&self) -> [&[u8]; 2] {
-        [&METADATA, self.caller.piece(1)]
+        [&METADATA, self.caller.piece(of_caller::TENANT)]
     }
 
     /// `dst_endpoint` and `resources`.
     pub fn destination(&self) -> &[u8] {
-        self.tool.piece(1)
+        self.tool.piece(of_tool::DESTINATION)
     }
 
     /// Those of `api` that say of which connector it is.
     pub fn api(&self) -> &[u8] {
-        self.tool.piece(2)
+        self.tool.piece(of_tool::API)
     }
 
     /// Those of `unmapped.obo`: on whose behalf, in which mode, with what.
     pub fn delegation(&self) -> [&[u8]; 3] {
         let credential = self.credential.as_ref().map(|credential| credential.piece(0));
-        [self.tool.piece(3), self.caller.piece(2), credential.unwrap_or_default()]
+        [self.tool.piece(of_tool::MODE), self.caller.piece(of_caller::PROOFS), credential.unwrap_or_default()]
     }
 
     /// Who called what through which agent: how the sentence for people begins. It is escaped already.
     pub fn sentence(&self) -> [&[u8]; 4] {
-        [self.caller.piece(3), b" called ", self.tool.piece(4), self.caller.piece(4)]
+        [
+            self.caller.piece(of_caller::WHO),
+            b" called ",
+            self.tool.piece(of_tool::WHAT),
+            self.caller.piece(of_caller::BY),
+        ]
     }
 
     /// Whether a text or a list was cut.
@@ -94,38 +112,31 @@ impl Prepared {
 
 /// What is about a tool, which many people call.
 fn tool(record: &CallRecord, texts: &Texts) -> Recalled {
-    let host = record.destination.as_ref().map_or("", |destination| &destination.host);
-    let port = record.destination.as_ref().map_or(0, |destination| destination.port);
-    let write_with = |texts: &Texts, pieces: &mut Pieces| {
-        pieces.write(|piece| piece.extend_from_slice(host.as_bytes()));
-        write_tool(record.tool.as_deref(), record, texts, pieces);
-    };
-    match &record.tool {
-        Some(tool) => {
-            // As if nobody in particular called.
-            let write = |pieces: &mut Pieces| write_with(&Texts::default(), pieces);
-            let fits = |pieces: &Pieces| pieces.piece(0) == host.as_bytes();
-            let recalled = tool.memo.recall(u64::from(port), fits, write);
-            shared_by_people(recalled, texts, |pieces| write_with(texts, pieces))
-        }
-        None => Recalled::once(|pieces| write_with(texts, pieces)),
-    }
+    let write =
+        |texts: &Texts, pieces: &mut Pieces| write_tool(record.tool.as_deref(), record, texts, pieces);
+    let Some(tool) = &record.tool else { return Recalled::once(|pieces| write(texts, pieces)) };
+    let destination = record.destination.as_deref();
+    let address = destination.map(|destination| (u64::from(destination.port), &*destination.host));
+    shared(&tool.memo, address.unwrap_or_default(), texts, write)
 }
 
-/// What was written about something that several people share: for one whose name may stand in it, it is written anew.
-fn shared_by_people(recalled: Recalled, texts: &Texts, write: impl FnOnce(&mut Pieces)) -> Recalled {
-    match texts.may_be_hidden_in(recalled.text()) {
-        true => Recalled::once(write),
+/// What records say of something that several people share: written as if nobody in particular called. For one whose name or token may
+/// stand in it, or in what was cut off it, it is written anew.
+fn shared(memo: &Memo, key: (u64, &str), texts: &Texts, write: impl Fn(&Texts, &mut Pieces)) -> Recalled {
+    let recalled = memo.recall(key, |pieces| write(&Texts::default(), pieces));
+    match recalled.is_cut || texts.may_stand_in(recalled.text()) {
+        true => Recalled::once(|pieces| write(texts, pieces)),
         false => recalled,
     }
 }
 
 /// Writes about who calls.
 fn write_caller(caller: Option<&Caller>, record: &CallRecord, texts: &Texts, pieces: &mut Pieces) {
-    let user = caller.and_then(|caller| User::of(caller, &record.privacy, texts));
-    let agent = caller.and_then(Caller::actor).map(|actor| texts.name(actor.as_str()));
-    let (who, by) = who(user.as_ref(), agent.as_deref(), record, texts);
+    let mut called = Default::default();
     pieces.is_cut = texts.cut_by(|| {
+        let user = caller.and_then(|caller| User::of(caller, &record.privacy, texts));
+        let agent = caller.and_then(Caller::actor).map(|actor| texts.name(actor.as_str()));
+        called = who(user.as_ref(), agent.as_deref(), record, texts);
         pieces.write(|piece| {
             Object::of_members(piece)
                 .object("actor", |object| write_actor(caller, user, agent, record, texts, object));
@@ -144,6 +155,7 @@ fn write_caller(caller: Option<&Caller>, record: &CallRecord, texts: &Texts, pie
             object.optional_text("subject_token", token.map(|digest| record.privacy.token(&digest)));
         });
     });
+    let (who, by) = called;
     pieces.write(|piece| append_escaped(piece, &who));
     pieces.write(|piece| append_escaped(piece, &by));
 }

@@ -251,6 +251,65 @@ fn what_earlier_calls_of_a_caller_on_a_tool_left_changes_no_record() {
 }
 
 #[test]
+fn what_is_shared_names_nobody_who_is_hidden() {
+    let privacy = pseudonymous();
+    let tool = Tool {
+        target: Target { scopes: Scopes::parse("read.o-1-ada write.O-2-BOB"), ..Target::default() },
+        ..Tool::of("mail", "list_messages")
+    };
+    let (tool, granted) = (Arc::new(tool), note(Some(Scopes::parse("read.o-1-ada"))));
+    let of = |subject: &str, tool: &Arc<Tool>, credential: &Arc<CredentialNote>| {
+        let claims = VerifiedClaims { subject: crate::identity::Subject::new(subject), ..claims() };
+        let record = CallRecord {
+            privacy: Arc::clone(&privacy),
+            caller: Some(caller(claims)),
+            tool: Some(Arc::clone(tool)),
+            credential: Some(Arc::clone(credential)),
+            ..answered()
+        };
+        call(&record).1["unmapped"]["obo"].clone()
+    };
+    // Whoever was there before, each has the record that they would have alone.
+    for subject in ["o-1-ada", "o-2-bob", "o-3-carol", "o-1-ada", "o-2-bob"] {
+        let alone = of(subject, &Arc::new(Tool::clone(&tool)), &Arc::new(CredentialNote::clone(&granted)));
+        let shared = of(subject, &tool, &granted);
+        assert_eq!(shared, alone, "{subject}");
+        let named = shared.to_string().to_ascii_lowercase().contains(subject);
+        assert!(!named, "{subject} in {shared}");
+    }
+}
+
+#[test]
+fn no_name_or_token_stands_where_a_shared_text_is_cut() {
+    let (subject, token) =
+        ("0f8fad5b-d9cb-469f-a165-70867728950e", "opaque-token-of-forty-characters-and-more");
+    for hidden in [subject, token] {
+        for before in (980..1_030).chain(2_000..2_060) {
+            let name = format!("{}{hidden}{}", "x".repeat(before), "y".repeat(40));
+            let tool = Tool { name: crate::tool::ToolName::new(name), ..Tool::of("mail", "list") };
+            let claims = VerifiedClaims { subject: crate::identity::Subject::new(subject), ..claims() };
+            let sent = http::Request::get("/mail").header("authorization", format!("Bearer {token}"));
+            let sent = sent.body(()).expect("a request of the test");
+            let record = CallRecord {
+                caller: Some(Arc::new(Caller::verified(claims, SecretToken::new(token)))),
+                tool: Some(Arc::new(tool)),
+                ..CallRecord::begin_under(
+                    pseudonymous(),
+                    &sent,
+                    peer(),
+                    Duration::from_millis(1_800_000_000_123),
+                )
+            };
+            // The second time, what others share is there.
+            for _ in 0..2 {
+                let (line, _) = call(&record);
+                assert!(!line.contains(&hidden[..12]), "{before}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_refusal_tells_why_and_whose_fault() {
     let (_, value) =
         call(&CallRecord { status: Some(StatusCode::UNAUTHORIZED), ..refused("token_expired", false) });

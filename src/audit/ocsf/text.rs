@@ -215,10 +215,10 @@ impl<'r> Texts<'r> {
         Cow::Owned(kept)
     }
 
-    /// Whether something that must not be seen may stand in members of JSON. It does not say no where it does.
-    pub fn may_be_hidden_in(&self, members: &[u8]) -> bool {
-        let names = self.hidden.iter().map(|(named, _)| named.as_bytes());
-        names.chain(self.tokens.iter().copied()).any(|named| may_stand_in(members, named))
+    /// Whether something that must not be seen may stand in members of JSON. In doubt it says yes.
+    pub fn may_stand_in(&self, members: &[u8]) -> bool {
+        let names = self.hidden.iter().any(|(named, _)| may_stand_in(members, named.as_bytes()));
+        names || self.tokens.iter().any(|token| may_token_stand_in(members, token))
     }
 
     /// How long the shortest ways are to write what must not be seen.
@@ -246,14 +246,25 @@ impl<'r> Texts<'r> {
     }
 }
 
-/// Whether a name or a token may stand in members of JSON, in whatever case its ASCII letters are. One that can be written in several
-/// ways there is taken to.
-fn may_stand_in(members: &[u8], named: &[u8]) -> bool {
-    if named.len() > members.len() {
+/// Whether a text may stand in members of JSON, in whatever case its ASCII letters are. One that JSON can write in several ways is
+/// taken to.
+fn may_stand_in(members: &[u8], text: &[u8]) -> bool {
+    if text.len() > members.len() {
         return false;
     }
-    let is_plain = named.iter().all(|byte| stands_as_it_is(*byte));
-    !is_plain || members.windows(named.len()).any(|window| window.eq_ignore_ascii_case(named))
+    let has_one_way = text.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'));
+    !has_one_way || members.windows(text.len()).any(|window| window.eq_ignore_ascii_case(text))
+}
+
+/// The same of a token, which may be percent-encoded there.
+fn may_token_stand_in(members: &[u8], token: &[u8]) -> bool {
+    if token.len() > members.len() {
+        return false;
+    }
+    match std::str::from_utf8(token) {
+        Ok(token) => ways_to_write(token).any(|token| may_stand_in(members, token.as_bytes())),
+        Err(_) => true,
+    }
 }
 
 /// The text as it is and percent-encoded, in lower case.

@@ -87,11 +87,11 @@ impl ApplicationToken {
         authorization: HeaderValue,
         lifetime: Option<Duration>,
         reason: Reason,
-        note: CredentialNote,
+        note: Arc<CredentialNote>,
         asked: Now,
     ) -> Self {
         let life = Life::new(lifetime, &fields.key(), asked);
-        Self { authorization, reason, note: Arc::new(note), life, fields }
+        Self { authorization, reason, note, life, fields }
     }
 
     /// Whether it was obtained for the very same fields.
@@ -150,7 +150,7 @@ mod tests {
     fn token(fields: &ApplicationFields, lifetime: Option<u64>, asked: Now) -> Arc<ApplicationToken> {
         let (fields, lifetime) = (Arc::new(fields.clone()), lifetime.map(Duration::from_secs));
         let authorization = HeaderValue::from_static("Bearer token");
-        let note = CredentialNote::new([0; 32], None, None);
+        let note = Arc::new(CredentialNote::new([0; 32], None, None));
         Arc::new(ApplicationToken::new(fields, authorization, lifetime, Reason::Needed, note, asked))
     }
 

@@ -24,7 +24,8 @@ use crate::second_chance::{ByteCount, SecondChance};
 /// What an entry takes beside its token, as it was measured (`cargo bench --bench kept`).
 const ENTRY_BYTES: usize = 320;
 const _: () = assert!(size_of::<Entry>() <= 104 && size_of::<Kept>() <= 40, "there may be a million of them");
-/// What being ready takes beside the token. What there is of its caller is remembered elsewhere, or is an empty shell.
+/// What being ready takes beside the token, with what records say of it beside its scopes. What there is of its caller is remembered
+/// elsewhere, or is an empty shell.
 const READY_BYTES: usize = 1_024;
 /// The most that is held ready, of all parts together, is this part of the bound and so many bytes.
 const READY_PART: usize = 2;
@@ -82,7 +83,7 @@ impl Shard {
         max: usize,
         removed: Removed<'_>,
     ) -> Option<Served> {
-        let over = self.table.look_through_at(now.monotonic, |kept| !kept.entry.life.is_reusable(now));
+        let over = self.table.sweep_at(now.monotonic, |kept| !kept.entry.life.is_reusable(now));
         over.into_iter().for_each(|place| self.remove(place, CacheRemoval::Expired, removed));
         let place = self.table.find(key.beginning())?;
         let kept = self.table.get(place)?;
@@ -94,7 +95,7 @@ impl Shard {
         if !kept.entry.is_for(fields) {
             return None;
         }
-        self.table.used(place);
+        self.table.mark_used(place);
         let served = self.table.change(place, |kept| kept.serve(caller))?;
         if served.is_some() {
             return served;
@@ -132,7 +133,7 @@ impl Shard {
         if let Some(place) = self.table.find(key.beginning()) {
             self.remove(place, CacheRemoval::Replaced, removed);
         }
-        let over = self.table.look_through(|kept| !kept.entry.life.is_reusable(now));
+        let over = self.table.sweep(|kept| !kept.entry.life.is_reusable(now));
         over.into_iter().for_each(|place| self.remove(place, CacheRemoval::Expired, removed));
         let entry = Arc::clone(&served.entry);
         let entry_bytes = u32::try_from(ENTRY_BYTES + entry.byte_count()).unwrap_or(u32::MAX);
@@ -161,9 +162,7 @@ impl Shard {
     /// Drops what was not used lately, until the rest is within `max` bytes.
     pub fn keep_within(&mut self, max: usize, removed: Removed<'_>) {
         self.keep_ready_within(max);
-        while self.table.byte_count() > max
-            && let Some(place) = self.table.next_to_go()
-        {
+        while let Some(place) = self.table.next_to_go(max) {
             self.remove(place, CacheRemoval::Full, removed);
         }
     }
@@ -181,18 +180,11 @@ impl Shard {
             && let Some(place) = self.ready.pop_front()
         {
             let is_last = self.ready.is_empty();
-            let compacted = self.table.change(place, |kept| {
-                if std::mem::take(&mut kept.is_used_ready) && !is_last {
-                    return None;
-                }
-                let ready = kept.ready.take()?;
-                kept.compact.get_or_insert_with(|| Compact::of(&ready.authorization, &kept.entry));
-                Some(ready.byte_count())
-            });
-            match compacted.flatten() {
-                Some(bytes) => self.ready_bytes -= bytes,
-                None => self.ready.push_back(place),
+            if !is_last && self.table.change(place, Kept::has_been_used).unwrap_or_default() {
+                self.ready.push_back(place);
+                continue;
             }
+            self.ready_bytes -= self.table.change(place, Kept::make_compact).unwrap_or_default();
         }
     }
 
@@ -219,6 +211,21 @@ impl Kept {
     }
 }
 
+impl Kept {
+    /// Whether it has been used since this was asked last.
+    fn has_been_used(&mut self) -> bool {
+        std::mem::take(&mut self.is_used_ready)
+    }
+
+    /// Leaves nothing that is ready. Returns how many bytes that took.
+    fn make_compact(&mut self) -> usize {
+        if let (Some(ready), None) = (&self.ready, &self.compact) {
+            self.compact = Some(Compact::of(&ready.authorization, &self.entry));
+        }
+        self.ready.take().map_or(0, |ready| ready.byte_count())
+    }
+}
+
 impl ByteCount for Kept {
     fn byte_count(&self) -> usize {
         let ready = self.ready.as_ref().map_or(0, |ready| ready.byte_count());
@@ -238,7 +245,9 @@ impl Ready {
     }
 
     fn byte_count(&self) -> usize {
-        READY_BYTES + self.authorization.len()
+        // Records cut a list of more than 4 KiB.
+        let scopes = self.note.granted.as_ref().map_or(0, |granted| granted.canonical().len().min(4_096));
+        READY_BYTES + self.authorization.len() + 2 * scopes
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tokens that have been verified, each with what was learned from it, within a bound in bytes.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,12 +17,11 @@ use crate::second_chance::{ByteCount, SecondChance};
 pub const REMEMBERED_BYTES_MAX: usize = 128 * 1_048_576;
 /// Of how many parts they consist, each with a lock of its own.
 const SHARDS: usize = 64;
-/// By how many of its last bytes a token is looked for. They are of its signature, and as good as a hash of all of it.
+/// By how many of its bytes in the middle, and how many of its last, a token is looked for. Of a signed one the last are signature, which is
+/// as good as a hash of all of it; opaque ones may end alike. Whatever they are, all bytes are compared then.
 const HASHED_BYTES: usize = 64;
 /// What a remembered token takes beside its caller: its place, and how long it holds.
 const ENTRY_BYTES: usize = 256;
-/// What the same caller takes again, with the agent that acts and what records say of that.
-const ACTING_BYTES: usize = 2_048;
 
 /// What was learned from a token, and until when it holds.
 pub struct Remembered {
@@ -90,22 +90,24 @@ pub(super) struct RememberedTokens {
     shards: Box<[Mutex<Shard>]>,
     shard_bytes_max: usize,
     hasher: RandomState,
+    /// How often somebody was forgotten.
+    forgettings: AtomicU64,
 }
 
-type Shard = SecondChance<Slot>;
+type Shard = SecondChance<Weighed>;
 
-struct Slot {
+struct Weighed {
     remembered: Arc<Remembered>,
     bytes: usize,
 }
 
-impl Slot {
+impl Weighed {
     fn is_over(&self, now: Now) -> bool {
         self.remembered.validity.is_over(now)
     }
 }
 
-impl ByteCount for Slot {
+impl ByteCount for Weighed {
     fn byte_count(&self) -> usize {
         self.bytes
     }
@@ -118,7 +120,13 @@ impl RememberedTokens {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             shard_bytes_max: bytes_max / SHARDS,
             hasher: RandomState::new(),
+            forgettings: AtomicU64::new(0),
         }
+    }
+
+    /// How often somebody was forgotten: to be asked before a token is verified, for [`Self::put`].
+    pub fn forgettings(&self) -> u64 {
+        self.forgettings.load(Ordering::Acquire)
     }
 
     /// What was learned from a token, where that holds still. Whatever these bytes are, it is theirs only when they are the same to
@@ -127,10 +135,10 @@ impl RememberedTokens {
         let hash = self.hash(token);
         let remembered = {
             let mut shard = self.shard(hash);
-            let over = shard.look_through_at(now.monotonic, |slot| slot.is_over(now));
+            let over = shard.sweep_at(now.monotonic, |weighed| weighed.is_over(now));
             remove(&mut shard, over);
             let place = shard.find(hash)?;
-            shard.used(place);
+            shard.mark_used(place);
             Arc::clone(&shard.get(place)?.remembered)
         };
         if !remembered.is_token(token) {
@@ -143,32 +151,38 @@ impl RememberedTokens {
         Some(remembered)
     }
 
-    /// Remembers what was learned from a token, unless it is more than there is room for.
-    pub fn put(&self, remembered: &Arc<Remembered>, now: Now) {
-        let token = remembered.caller.subject_token();
-        let hash = self.hash(token.expose().as_bytes());
-        let exchange = remembered.server.settings().exchange.as_ref();
-        let acting =
-            exchange.filter(|exchange| exchange.grant.wants_agents_token()).map_or(0, |_| ACTING_BYTES);
-        let bytes = ENTRY_BYTES + remembered.caller.byte_count() + acting;
+    /// Remembers what was learned from `token`, unless somebody was forgotten since `forgettings` was asked: it may have been this
+    /// person.
+    pub fn put(&self, token: &[u8], remembered: &Arc<Remembered>, forgettings: u64, now: Now) {
+        let Remembered { caller, server, .. } = &**remembered;
+        let exchange = server.settings().exchange.as_ref();
+        let acting = match exchange.is_some_and(|exchange| exchange.grant.wants_agents_token()) {
+            true => caller.byte_count_beside_texts(),
+            false => 0,
+        };
+        let bytes = ENTRY_BYTES + caller.byte_count() + acting;
+        let hash = self.hash(token);
         let mut shard = self.shard(hash);
+        // Whoever is forgotten from here on is looked for in this part later.
+        if self.forgettings() != forgettings {
+            return;
+        }
         if let Some(place) = shard.find(hash) {
             shard.remove(place);
         }
-        let over = shard.look_through(|slot| slot.is_over(now));
+        let over = shard.sweep(|weighed| weighed.is_over(now));
         remove(&mut shard, over);
-        shard.add(hash, Slot { remembered: Arc::clone(remembered), bytes });
-        while shard.byte_count() > self.shard_bytes_max
-            && let Some(place) = shard.next_to_go()
-        {
+        shard.add(hash, Weighed { remembered: Arc::clone(remembered), bytes });
+        while let Some(place) = shard.next_to_go(self.shard_bytes_max) {
             shard.remove(place);
         }
     }
 
     /// Drops what was learned from tokens of a person. Returns how many there were.
     pub fn forget(&self, person: &Person) -> usize {
-        let is_theirs = |slot: &Slot| {
-            let caller = &slot.remembered.caller;
+        self.forgettings.fetch_add(1, Ordering::Release);
+        let is_theirs = |weighed: &Weighed| {
+            let caller = &weighed.remembered.caller;
             person.is(caller.issuer(), caller.tenant(), caller.subject())
         };
         let forget = |shard: &Mutex<Shard>| {
@@ -182,19 +196,21 @@ impl RememberedTokens {
     fn remove(&self, hash: u64, remembered: &Arc<Remembered>) {
         let mut shard = self.shard(hash);
         if let Some(place) = shard.find(hash)
-            && shard.get(place).is_some_and(|slot| Arc::ptr_eq(&slot.remembered, remembered))
+            && shard.get(place).is_some_and(|weighed| Arc::ptr_eq(&weighed.remembered, remembered))
         {
             shard.remove(place);
         }
     }
 
     fn hash(&self, token: &[u8]) -> u64 {
-        self.hasher.hash_one(&token[token.len().saturating_sub(HASHED_BYTES)..])
+        let middle = &token[token.len() / 2..];
+        let last = &token[token.len().saturating_sub(HASHED_BYTES)..];
+        self.hasher.hash_one((token.len(), &middle[..middle.len().min(HASHED_BYTES)], last))
     }
 
     fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
-        // The highest bits: the lowest say where it is within its part.
-        lock(&self.shards[(hash >> 58) as usize % SHARDS])
+        // From the middle: within the part, the table uses the lowest bits and the highest.
+        lock(&self.shards[(hash >> 32) as usize % SHARDS])
     }
 }
 
@@ -244,15 +260,15 @@ mod tests {
     async fn a_token_is_known_by_every_byte_of_it_until_it_is_over() {
         let (server, now) = (server(), Now::read());
         let tokens = RememberedTokens::new(1_048_576);
-        let end = "e".repeat(HASHED_BYTES);
+        let end = "e".repeat(3 * HASHED_BYTES);
         let [adas, bobs] = ["a", "b"].map(|begin| format!("{begin}{end}"));
-        tokens.put(&remembered(&server, "ada", &adas, 60, now), now);
+        tokens.put(adas.as_bytes(), &remembered(&server, "ada", &adas, 60, now), 0, now);
         assert_eq!(subject_of(&tokens, &adas, now).as_deref(), Some("ada"));
         for other in [bobs.as_str(), end.as_str(), "", "a"] {
             assert_eq!(subject_of(&tokens, other, now), None, "{other}");
         }
-        // Two that end alike have one place.
-        tokens.put(&remembered(&server, "bob", &bobs, 60, now), now);
+        // Two that are alike in the middle and at the end have one place.
+        tokens.put(bobs.as_bytes(), &remembered(&server, "bob", &bobs, 60, now), 0, now);
         assert_eq!(subject_of(&tokens, &bobs, now).as_deref(), Some("bob"));
         assert_eq!(subject_of(&tokens, &adas, now), None);
         assert_eq!(subject_of(&tokens, &bobs, now.after(Duration::from_secs(60))), None);
@@ -264,10 +280,10 @@ mod tests {
         let (server, now) = (server(), Now::read());
         let bytes_max = SHARDS * 8 * ONE;
         let tokens = RememberedTokens::new(bytes_max);
-        tokens.put(&remembered(&server, "ada", "adas", 60, now), now);
+        tokens.put(b"adas", &remembered(&server, "ada", "adas", 60, now), 0, now);
         for number in 0..4_000 {
             let token = format!("{}-{number}", "t".repeat(1_700));
-            tokens.put(&remembered(&server, "somebody", &token, 60, now), now);
+            tokens.put(token.as_bytes(), &remembered(&server, "somebody", &token, 60, now), 0, now);
             assert_eq!(subject_of(&tokens, "adas", now).as_deref(), Some("ada"), "{number}");
         }
         let (count, bytes) = held(&tokens);
@@ -279,11 +295,14 @@ mod tests {
         let (server, now) = (server(), Now::read());
         let tokens = RememberedTokens::new(1_048_576);
         for (subject, token) in [("ada", "1"), ("ada", "2"), ("bob", "3")] {
-            tokens.put(&remembered(&server, subject, token, 60, now), now);
+            tokens.put(token.as_bytes(), &remembered(&server, subject, token, 60, now), 0, now);
         }
         let issuer = Issuer::new("https://issuer.example");
         let ada = Person { realm: Realm::Issuers([issuer].into()), subject: Subject::new("ada") };
+        let before = tokens.forgettings();
         assert_eq!((tokens.forget(&ada), tokens.forget(&ada)), (2, 0));
+        // Somebody was asked about a token of hers before.
+        tokens.put(b"2", &remembered(&server, "ada", "2", 60, now), before, now);
         let left = ["1", "2", "3"].map(|token| subject_of(&tokens, token, now).is_some());
         assert_eq!(left, [false, false, true]);
     }
@@ -293,16 +312,16 @@ mod tests {
         let (server, now) = (server(), Now::read());
         let tokens = RememberedTokens::new(16 * 1_048_576);
         for number in 0..64 * SHARDS {
-            tokens.put(&remembered(&server, "somebody", &format!("t-{number}"), 60, now), now);
+            let token = format!("t-{number}");
+            tokens.put(token.as_bytes(), &remembered(&server, "somebody", &token, 60, now), 0, now);
         }
-        tokens.put(&remembered(&server, "ada", "adas", 600, now), now);
-        let before = held(&tokens).0;
+        tokens.put(b"adas", &remembered(&server, "ada", "adas", 600, now), 0, now);
         for tenths in 0..20 {
             let later = now.after(Duration::from_millis(60_000 + 100 * tenths));
             assert!(subject_of(&tokens, "adas", later).is_some());
         }
-        // All of her part are gone.
-        assert!(held(&tokens).0 < before - 32, "{} of {before}", held(&tokens).0);
+        let hers = tokens.shard(tokens.hash(b"adas"));
+        assert_eq!(hers.len(), 1, "all others of her part are gone");
     }
 
     /// How many there are, and how many bytes they take.
