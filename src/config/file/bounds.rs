@@ -71,7 +71,7 @@ pub struct Memory {
     /// holds those ready whose people call at the moment. Default: `64MiB`.
     #[schemars(regex(pattern = SIZE))]
     pub delegated_tokens: Option<String>,
-    /// For tokens that agents sent and that were verified, at least `16MiB`: their length and 2.5 KiB for each. Default: `128MiB`.
+    /// For tokens that agents sent and that were verified, at least `16MiB`: some 6 KiB for each of 1.7 KB. Default: `128MiB`.
     #[schemars(regex(pattern = SIZE))]
     pub verified_tokens: Option<String>,
 }
