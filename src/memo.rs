@@ -90,7 +90,7 @@ impl Pieces {
     ///
     /// # Panics
     ///
-    /// When there are [`PIECES_MAX`] already.
+    /// When there are `PIECES_MAX` already.
     pub fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         // On its own: JSON puts a comma before a member unless nothing comes before.
         let mut piece = Vec::new();
