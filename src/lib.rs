@@ -36,6 +36,7 @@ pub mod strict_json;
 pub mod tls;
 pub mod tool;
 pub mod trail;
+mod unique;
 pub mod unseen;
 pub mod vault;
 pub mod vault_command;

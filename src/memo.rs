@@ -6,12 +6,30 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwapOption, Guard};
 
+use crate::unique::Unique;
+
 /// Most pieces of text that are written about one thing.
 const PIECES_MAX: usize = 5;
 
+/// Most digests that are left with a value.
+const DIGESTS_MAX: usize = 4;
+
 /// A place for what was written about the value that has it. Copies of the value begin with none.
 #[derive(Default)]
-pub struct Memo(ArcSwapOption<Pieces>);
+pub struct Memo {
+    written: ArcSwapOption<Pieces>,
+    unique: Unique,
+}
+
+/// A place for digests of the value that has it together with others.
+#[derive(Default)]
+pub struct DigestMemo(ArcSwapOption<Vec<Digested>>);
+
+#[derive(Clone)]
+struct Digested {
+    others: (u64, u64),
+    digest: [u8; 32],
+}
 
 /// Pieces of text, and of what they are beside the value.
 pub struct Pieces {
@@ -34,16 +52,37 @@ pub enum Recalled {
 }
 
 impl Memo {
+    /// Tells the value from all others, its copies as well.
+    pub fn number(&self) -> u64 {
+        self.unique.number()
+    }
+
     /// What was written under the same key: whatever it depends on beside the value. Where there is nothing, or something else, what
     /// `write` writes, which stays for the next time.
     pub fn recall(&self, key: (u64, &str), write: impl FnOnce(&mut Pieces)) -> Recalled {
-        let before = self.0.load();
+        let before = self.written.load();
         if before.as_ref().is_some_and(|pieces| pieces.key.0 == key.0 && *pieces.key.1 == *key.1) {
             return Recalled::Before(before);
         }
         let pieces = Arc::new(Pieces::written(key, write));
-        self.0.store(Some(Arc::clone(&pieces)));
+        self.written.store(Some(Arc::clone(&pieces)));
         Recalled::Now(pieces)
+    }
+}
+
+impl DigestMemo {
+    /// The digest of the value with these others, which are named by numbers that nothing else has: the one that was made before, or the
+    /// one that `digest` makes, which stays until there are four newer ones.
+    pub fn recall(&self, others: (u64, u64), digest: impl FnOnce() -> [u8; 32]) -> [u8; 32] {
+        let before = self.0.load();
+        let known = before.as_deref().map_or(&[][..], Vec::as_slice);
+        if let Some(known) = known.iter().find(|known| known.others == others) {
+            return known.digest;
+        }
+        let digest = digest();
+        let newest = std::iter::once(Digested { others, digest });
+        self.0.store(Some(Arc::new(newest.chain(known.iter().cloned()).take(DIGESTS_MAX).collect())));
+        digest
     }
 }
 
@@ -131,6 +170,17 @@ mod tests {
         assert_eq!(recalled(&memo, 2, "b", "four"), "four");
         assert_eq!(recalled(&memo, 2, "b", "five"), "four");
         assert_eq!(recalled(&memo.clone(), 2, "b", "six"), "six");
+    }
+
+    #[test]
+    fn digests_are_of_one_value_with_the_very_same_others() {
+        let memo = DigestMemo::default();
+        let recalled = |others: (u64, u64), digest: u8| memo.recall(others, || [digest; 32])[0];
+        assert_eq!([recalled((1, 1), 1), recalled((1, 1), 2)], [1, 1]);
+        assert_eq!([recalled((2, 1), 3), recalled((1, 2), 4), recalled((3, 1), 5)], [3, 4, 5]);
+        assert_eq!([recalled((1, 1), 6), recalled((2, 1), 6), recalled((1, 2), 6)], [1, 3, 4]);
+        // One more than there is room for.
+        assert_eq!([recalled((4, 1), 7), recalled((1, 1), 8), recalled((3, 1), 8)], [7, 8, 5]);
     }
 
     #[test]

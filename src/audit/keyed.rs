@@ -4,7 +4,6 @@
 //! key's epoch and the first 32 hexadecimal digits.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use aws_lc_rs::hmac;
@@ -13,6 +12,7 @@ use super::record;
 use crate::digest::Hex;
 use crate::identity::Caller;
 use crate::random;
+use crate::unique::Unique;
 
 /// Fewest bytes that a key has: as many as its digests (RFC 2104 section 3).
 pub const KEY_BYTES_MIN: usize = 32;
@@ -89,14 +89,14 @@ pub struct Privacy {
     keys: Vec<AuditKey>,
     configured: bool,
     pseudonyms: bool,
-    /// Tells this one from every other of the process, so that nothing that was written under another is reused.
-    number: u64,
+    /// So that nothing that was written under another is reused.
+    unique: Unique,
 }
 
 impl Privacy {
     /// With these keys, of which the first is used. `None` when there are none.
     pub fn new(keys: Vec<AuditKey>, pseudonyms: bool) -> Option<Self> {
-        (!keys.is_empty()).then_some(Self { keys, configured: true, pseudonyms, number: next_number() })
+        (!keys.is_empty()).then_some(Self { keys, configured: true, pseudonyms, unique: Unique::default() })
     }
 
     /// With a random key that lives as long as the process: digests compare within one run, and people stand as they are.
@@ -106,15 +106,15 @@ impl Privacy {
             random::fill(&mut secret);
             let epoch = Epoch(format!("boot-{:08x}", record::boot() >> 32).into());
             let key = AuditKey::new(epoch, &secret).expect("the secret is as long as it has to be");
-            let number = next_number();
-            Arc::new(Privacy { keys: vec![key], configured: false, pseudonyms: false, number })
+            let unique = Unique::default();
+            Arc::new(Privacy { keys: vec![key], configured: false, pseudonyms: false, unique })
         });
         Arc::clone(&OF_THIS_RUN)
     }
 
     /// Its number among all of the process: what was written under one is not what another would write.
     pub fn number(&self) -> u64 {
-        self.number
+        self.unique.number()
     }
 
     /// Whether people stand under pseudonyms.
@@ -162,11 +162,6 @@ impl Privacy {
         let id = caller.token_id().filter(|_| self.pseudonyms)?;
         Some(self.key().digest("token id/1", &[caller.realm().as_bytes(), id.as_bytes()]))
     }
-}
-
-fn next_number() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 #[cfg(test)]

@@ -67,9 +67,9 @@ impl KeyFields {
             target: permit.target().clone(),
             exchange: *server.fingerprint(),
         };
-        // What it covers never changes for a caller; what may (binding, target, settings) is outside it.
-        let identity = caller.identity_digest(|| fields.identity_digest());
-        Some((fields.key_with(identity), fields))
+        // All of them are the caller's, the tool's or the server's, none of which ever changes.
+        let key = caller.keys().recall((tool.memo.number(), server.number()), || fields.key().0);
+        Some((CacheKey(key), fields))
     }
 
     /// Whether they differ in the person alone, and in what reuse is tied to.
@@ -98,11 +98,6 @@ impl KeyFields {
 
     /// The key of these fields.
     pub fn key(&self) -> CacheKey {
-        self.key_with(&self.identity_digest())
-    }
-
-    /// The digest of those fields that are the caller's.
-    fn identity_digest(&self) -> [u8; 32] {
         let Self {
             issuer,
             tenant,
@@ -110,13 +105,14 @@ impl KeyFields {
             actor,
             authentication,
             subject_scopes,
-            binding: _,
-            connector: _,
-            target: _,
-            exchange: _,
+            binding,
+            connector,
+            target,
+            exchange,
         } = self;
         let Authentication { acr, acrs, amr } = &**authentication;
-        let mut digest = FieldDigest::new("delegated-token/4 caller");
+        let Target { audience, resource, authorization_server, scopes } = target;
+        let mut digest = FieldDigest::new("delegated-token/3");
         digest.field(issuer.as_str().as_bytes());
         digest.optional(tenant.id());
         digest.field(subject.as_str().as_bytes());
@@ -125,26 +121,6 @@ impl KeyFields {
         digest.list(acrs);
         digest.list(amr);
         digest.field(subject_scopes.canonical().as_bytes());
-        digest.finish()
-    }
-
-    /// The key of these fields, of which `identity` is the digest of the caller's.
-    fn key_with(&self, identity: &[u8; 32]) -> CacheKey {
-        let Self {
-            issuer: _,
-            tenant: _,
-            subject: _,
-            actor: _,
-            authentication: _,
-            subject_scopes: _,
-            binding,
-            connector,
-            target,
-            exchange,
-        } = self;
-        let Target { audience, resource, authorization_server, scopes } = target;
-        let mut digest = FieldDigest::new("delegated-token/4");
-        digest.field(identity);
         match binding {
             Binding::Identity => digest.field(b"identity"),
             Binding::Session(session) => {
@@ -185,7 +161,7 @@ impl CacheKey {
 
     /// The key of what was obtained, or refused, under this key for something more: `more` says what.
     pub fn with(&self, more: &[u8]) -> Self {
-        let mut digest = FieldDigest::new("delegated-token/4 with");
+        let mut digest = FieldDigest::new("delegated-token/3 with");
         digest.field(&self.0);
         digest.field(more);
         Self(digest.finish())

@@ -21,6 +21,7 @@ use crate::digest::FieldDigest;
 use crate::identity::{Caller, Issuer, PersonId, SecretToken};
 use crate::metrics::Metrics;
 use crate::tool::{ResourceAuthorizationServerName, Target};
+use crate::unique::Unique;
 
 /// All authorization servers, by the exact `iss` of their tokens.
 pub type AuthorizationServers = Arc<HashMap<Issuer, Arc<AuthorizationServer>, foldhash::fast::RandomState>>;
@@ -48,6 +49,7 @@ pub struct AuthorizationServer {
     resource_authorization_servers: HashMap<ResourceAuthorizationServerName, ResourceAuthorizationServer>,
     published: Option<Arc<PublishedMetadata>>,
     fingerprint: [u8; 32],
+    unique: Unique,
     refreshers: Vec<AbortHandle>,
 }
 
@@ -160,6 +162,7 @@ impl AuthorizationServer {
             resource_authorization_servers,
             published,
             fingerprint,
+            unique: Unique::default(),
             refreshers: Vec::new(),
         })
     }
@@ -169,6 +172,11 @@ impl AuthorizationServer {
         own.issuer == settings.issuer
             && own.endpoints == settings.endpoints
             && own.extra_roots == settings.extra_roots
+    }
+
+    /// Tells it from all others, also from what it was under an earlier configuration.
+    pub fn number(&self) -> u64 {
+        self.unique.number()
     }
 
     /// What the configuration says about it.
