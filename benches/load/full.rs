@@ -17,7 +17,7 @@ use crate::table::{Table, thousands};
 use crate::world::World;
 use crate::{Options, Outcome};
 
-/// `memory`: room for some 10,000 people.
+/// `memory`: room for some 10,000 delegated tokens, and some 5,000 verified ones.
 const MEMORY: &str = "{ delegated_tokens: 16MiB, verified_tokens: 32MiB }";
 const MEMORY_BYTES: f64 = 48.0 * 1_048_576.0;
 /// Most people who call, however many are asked for: more only take longer.

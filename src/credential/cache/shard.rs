@@ -209,9 +209,7 @@ impl Kept {
         let (entry, authorization) = (Arc::clone(&self.entry), ready.authorization.clone());
         Some(Served { entry, authorization, note: Arc::clone(&ready.note) })
     }
-}
 
-impl Kept {
     /// Whether it has been used since this was asked last.
     fn has_been_used(&mut self) -> bool {
         std::mem::take(&mut self.is_used_ready)

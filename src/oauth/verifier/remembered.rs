@@ -13,7 +13,7 @@ use crate::identity::{Caller, Person, SecretToken, VerifiedClaims};
 use crate::oauth::authorization_server::AuthorizationServer;
 use crate::second_chance::{ByteCount, SecondChance};
 
-/// Most bytes that remembered tokens may take, unless it is configured: some 25,000 people's.
+/// Most bytes that remembered tokens may take, unless it is configured: some 20,000 people's.
 pub const REMEMBERED_BYTES_MAX: usize = 128 * 1_048_576;
 /// Of how many parts they consist, each with a lock of its own.
 const SHARDS: usize = 64;
