@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Write as _};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -19,12 +19,13 @@ const BUFFER_BYTES: usize = 256 * 1_024;
 pub struct Archive(mpsc::Sender<ClosedFile>);
 
 impl Archive {
-    /// Starts the thread. It ends once this is dropped and all is done.
+    /// Starts the thread. It ends once this is dropped and all is done, and holds the lock of the trail until then: two that
+    /// compressed one file would each take what the other has made for something that was there before.
     ///
     /// # Errors
     ///
     /// When the thread cannot be started.
-    pub fn start() -> io::Result<Self> {
+    pub fn start(lock: Arc<File>) -> io::Result<Self> {
         let (files, receiver) = mpsc::channel::<ClosedFile>();
         thread::Builder::new().name("audit-archive".into()).spawn(move || {
             for file in receiver {
@@ -32,6 +33,7 @@ impl Archive {
                     tracing::error!(%error, file = %file.path.display(), "Audit file not compressed, it is kept as it is");
                 }
             }
+            drop(lock);
         })?;
         Ok(Self(files))
     }
@@ -90,6 +92,7 @@ mod tests {
     use super::*;
     use crate::audit::files;
     use std::os::unix::fs::PermissionsExt as _;
+    use std::time::Duration;
 
     #[test]
     fn a_compressed_file_has_what_the_plain_one_had() {
@@ -107,6 +110,21 @@ mod tests {
         found.reader().expect("opened").read_to_string(&mut back).expect("text");
         assert!(back == text && !file.path.exists());
         assert_eq!(found.last_line().expect("a line"), b"a line");
+    }
+
+    #[test]
+    fn nobody_opens_a_trail_whose_files_are_being_compressed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let trail = folder.path().join("audit.jsonl");
+        let file = ClosedFile::of(&trail, 1);
+        std::fs::write(&file.path, "a line\n".repeat(3_000_000)).expect("written");
+        let archive = Archive::start(Arc::new(segment::lock(&trail).expect("free"))).expect("started");
+        archive.compress(file.clone());
+        drop(archive);
+        while segment::lock(&trail).is_err() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert!(!file.path.exists() && file.compressed().exists());
     }
 
     #[test]

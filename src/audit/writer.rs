@@ -76,8 +76,8 @@ struct Trail {
     path: PathBuf,
     segment: Segment,
     archive: Archive,
-    /// Held as long as this is.
-    _lock: File,
+    /// Held as long as this is, and until the archive has done what it was given.
+    _lock: Arc<File>,
 }
 
 /// Nothing could be written, since when, and why.
@@ -100,9 +100,10 @@ impl Writer {
                 (Sink::Output(File::from(output)), None)
             }
             AuditFile::Path(path) => {
-                let lock = segment::lock(path)?;
+                let lock = Arc::new(segment::lock(path)?);
                 let (segment, tail) = Segment::open(path, &settings.instance, now.wall)?;
-                let archive = Archive::start().map_err(segment::system("its archive cannot be started"))?;
+                let archive = Archive::start(Arc::clone(&lock))
+                    .map_err(segment::system("its archive cannot be started"))?;
                 (
                     Sink::Trail(Box::new(Trail { path: path.clone(), segment, archive, _lock: lock })),
                     Some(tail),
