@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use super::inbox::{Inbox, Lines, Message};
+use super::inbox::{Inbox, Lines, Message, Sleeper};
 use super::log::AuditUnavailable;
 use super::record::Record;
 
@@ -76,7 +76,7 @@ impl Gathering {
                     runtime.spawn(Carry(Arc::clone(self)));
                 }
                 // Nobody can wait here.
-                Err(_) => self.send(&mut state),
+                Err(_) => self.send(state),
             }
         }
         batch
@@ -84,19 +84,27 @@ impl Gathering {
 
     /// Sends what has been gathered at once.
     pub fn send_now(self: &Arc<Self>) {
-        self.send(&mut self.state());
+        self.send(self.state());
     }
 
-    fn send(self: &Arc<Self>, state: &mut State) {
+    /// Sends what has been gathered, and unlocks it before the writer is woken, which asks for the same lock in a moment.
+    fn send(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        let writer = self.put_into_inbox(&mut state);
+        drop(state);
+        writer.into_iter().for_each(Sleeper::wake);
+    }
+
+    /// Puts what has been gathered into the inbox. Whoever does so has it locked, so batches stand there in their order.
+    fn put_into_inbox(self: &Arc<Self>, state: &mut State) -> Option<Sleeper<'_>> {
         if state.lines.count() == 0 {
-            return;
+            return None;
         }
         let next = Lines::as_large_as(&state.lines);
         let mut lines = std::mem::replace(&mut state.lines, next);
         lines.told = Some((Arc::clone(self), state.batch));
         state.batch += 1;
         state.sent.get_or_insert_with(Instant::now);
-        self.inbox.push(Message::Lines(lines));
+        Some(self.inbox.put(Message::Lines(lines)))
     }
 
     /// Every batch up to this one is as safe as it has to be.
@@ -168,13 +176,15 @@ impl Future for Carry {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Self(gathering) = &*self;
         let mut state = gathering.state();
-        gathering.send(&mut state);
+        let writer = gathering.put_into_inbox(&mut state);
         state.wake_those_done();
-        if state.is_closed && state.waiting.is_empty() {
-            return Poll::Ready(());
+        let is_over = state.is_closed && state.waiting.is_empty();
+        if !is_over {
+            state.carrier = Carrier::Asleep(cx.waker().clone());
         }
-        state.carrier = Carrier::Asleep(cx.waker().clone());
-        Poll::Pending
+        drop(state);
+        writer.into_iter().for_each(Sleeper::wake);
+        if is_over { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
@@ -183,7 +193,7 @@ impl Drop for Carry {
         // It may be the runtime that ends, and not the trail.
         let mut state = self.0.state();
         state.carrier = Carrier::None;
-        self.0.send(&mut state);
+        self.0.send(state);
     }
 }
 

@@ -56,6 +56,17 @@ impl Lines {
     }
 }
 
+/// The writer, where it slept when a message came.
+#[must_use = "the writer sleeps on until it is woken"]
+pub struct Sleeper<'a>(Option<&'a Condvar>);
+
+impl Sleeper<'_> {
+    /// Wakes it. Where it has the same core it may run at once, before this returns.
+    pub fn wake(self) {
+        self.0.into_iter().for_each(Condvar::notify_one);
+    }
+}
+
 /// The messages, in the order in which they came.
 #[derive(Default)]
 pub struct Inbox {
@@ -72,11 +83,16 @@ struct Queue {
 }
 
 impl Inbox {
-    /// Adds a message.
+    /// Adds a message, and wakes the writer.
     pub fn push(&self, message: Message) {
+        self.put(message).wake();
+    }
+
+    /// Adds a message. The writer is still to be woken, by whoever has unlocked what the writer would ask for.
+    pub fn put(&self, message: Message) -> Sleeper<'_> {
         let mut queue = self.queue();
         queue.messages.push_back(message);
-        self.wake(queue);
+        self.sleeper(queue)
     }
 
     /// Has the writer look around, if it has nothing else to do. When it has, it does so anyway.
@@ -84,7 +100,7 @@ impl Inbox {
         let mut queue = self.queue();
         if queue.messages.is_empty() {
             queue.messages.push_back(Message::Tick);
-            self.wake(queue);
+            self.sleeper(queue).wake();
         }
     }
 
@@ -92,7 +108,7 @@ impl Inbox {
     pub fn close(&self) {
         let mut queue = self.queue();
         queue.is_closed = true;
-        self.wake(queue);
+        self.sleeper(queue).wake();
     }
 
     /// Whether nothing more comes.
@@ -121,13 +137,9 @@ impl Inbox {
         !batch.is_empty()
     }
 
-    /// To wake somebody costs a call of the system, so it is done only where somebody sleeps.
-    fn wake(&self, mut queue: MutexGuard<'_, Queue>) {
-        let is_awaited = std::mem::take(&mut queue.is_awaited);
-        drop(queue);
-        if is_awaited {
-            self.arrived.notify_one();
-        }
+    /// The writer, if it sleeps. To wake somebody costs a call of the system, so it is done only where somebody sleeps.
+    fn sleeper(&self, mut queue: MutexGuard<'_, Queue>) -> Sleeper<'_> {
+        Sleeper(std::mem::take(&mut queue.is_awaited).then_some(&self.arrived))
     }
 
     /// It is whole after every change.
