@@ -95,13 +95,10 @@ impl Http1 {
         // Only the connection brings the answer, so to be woken for the answer as well would be once too often. Nor does the answer have a
         // budget of its own, by which it could have somebody wait.
         let mut answer = std::pin::pin!(unconstrained(self.sender.try_send_request(request)));
-        let mut is_open = true;
-        let response = std::future::poll_fn(|cx| {
-            is_open = drive(&mut self.driver, cx);
-            answer.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-        });
+        let response =
+            std::future::poll_fn(|cx| bring(&mut self.driver, cx, |unwoken| answer.as_mut().poll(unwoken)));
         let response = response.await?;
-        let connection = is_open.then(|| Lent { connection: self, pool: Arc::clone(pool) });
+        let connection = self.driver.is_some().then(|| Lent { connection: self, pool: Arc::clone(pool) });
         Ok(response.map(|body| ConnectorStream::of(body, connection)))
     }
 
@@ -113,6 +110,24 @@ impl Http1 {
         })));
         look.poll(&mut Context::from_waker(Waker::noop())) == Poll::Ready(true)
     }
+}
+
+/// What there is once a connection has been driven, and if there is nothing, has the task woken when there is more to drive.
+///
+/// Whoever takes what a connection has brought wakes whoever has driven it, so that it brings more. That is the same task, which would run
+/// once for nothing: so it is driven without being woken first.
+fn bring<T>(
+    driver: &mut Option<Box<http1::Connection<Placed, UploadBody>>>,
+    cx: &mut Context<'_>,
+    mut take: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> Poll<T> {
+    let mut unwoken = Context::from_waker(Waker::noop());
+    drive(driver, &mut unwoken);
+    if let Poll::Ready(taken) = take(&mut unwoken) {
+        return Poll::Ready(taken);
+    }
+    drive(driver, cx);
+    take(&mut unwoken)
 }
 
 /// Drives a connection. Returns whether it is still open. One that is not is dropped, by which it hands back what it has not sent.
@@ -183,10 +198,10 @@ impl ConnectorStream {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(&mut unwoken) {
             return Poll::Ready(frame);
         }
-        if !drive(&mut connection.driver, cx) {
-            self.connection = None;
-        }
-        Pin::new(&mut self.body).poll_frame(&mut unwoken)
+        let body = &mut self.body;
+        let polled = bring(&mut connection.driver, cx, |unwoken| Pin::new(&mut *body).poll_frame(unwoken));
+        self.connection.take_if(|lent| lent.connection.driver.is_none());
+        polled
     }
 }
 
