@@ -137,6 +137,7 @@ impl Refusal {
     pub fn answer(&self, caller: Option<&Caller>) -> Answer {
         match self {
             Self::Request(error) => answer_to_request(*error),
+            Self::Path(PathError::TooLong | PathError::TooDeep) => target_too_long(),
             Self::Path(_) => Answer::bad_request(
                 "path_not_canonical",
                 "The agent has to send the path in its plain form: no `..`, `//` or `;`, and no needless percent-encoding.",
@@ -305,6 +306,15 @@ fn answer_to_denial(denial: &Denial, caller: Option<&Caller>) -> Answer {
     }
 }
 
+fn target_too_long() -> Answer {
+    Answer::new(
+        StatusCode::URI_TOO_LONG,
+        "target_too_long",
+        Fault::Agent,
+        "The agent has to send a shorter address; what is long belongs into a body.",
+    )
+}
+
 fn answer_to_request(error: RequestError) -> Answer {
     match error {
         RequestError::Method => Answer::new(
@@ -325,12 +335,7 @@ fn answer_to_request(error: RequestError) -> Answer {
             "framing_invalid",
             "The agent has to send either a Content-Length or `Transfer-Encoding: chunked`, and nothing else of that kind.",
         ),
-        RequestError::TargetTooLong { .. } => Answer::new(
-            StatusCode::URI_TOO_LONG,
-            "target_too_long",
-            Fault::Agent,
-            "The agent has to send a shorter address; what is long belongs into a body.",
-        ),
+        RequestError::TargetTooLong { .. } => target_too_long(),
         RequestError::HeadersTooMany { .. } => Answer::new(
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "headers_too_many",

@@ -94,6 +94,18 @@ async fn heads_and_targets_are_measured() {
 }
 
 #[tokio::test]
+async fn paths_have_a_bound_of_their_own() {
+    let bed = HardenedBed::within("idle: 1h", "streams: 256").await;
+    for path in [format!("/mail/{}", "x".repeat(8_192)), format!("/mail{}", "/x".repeat(64))] {
+        let request = get(&bed, "connection: close\r\n").replacen("/mail/me", &path, 1);
+        let answer = bed.exchange(request.as_bytes(), 1_000).await;
+        assert_eq!(answers::read(&answer).expect("an answer")[0].status, 414);
+    }
+    let refused: Vec<_> = bed.bed.records().await.iter().map(outcome).collect();
+    assert_eq!(refused, ["target_too_long"; 2]);
+}
+
+#[tokio::test]
 async fn silence_ends_a_connection_wherever_it_begins() {
     let bed = HardenedBed::within("opening: 300ms, head: 300ms, idle: 300ms", "streams: 256").await;
     // Nothing, the beginning of either preface, a part of a head.
