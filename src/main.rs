@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -36,6 +37,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The configuration is bad (`EX_USAGE` of sysexits.h).
 const BAD_CONFIGURATION: u8 = 64;
+
+/// What the log has beside its default.
+const LOG_VARIABLE: &str = "OBO_GATEWAY_LOG";
+
+/// Within this time signals to stop are one: whoever stops a process and its group, as `timeout` does, may have it hear twice.
+const ONE_SIGNAL: Duration = Duration::from_millis(100);
 
 /// Nobody can tell what would become of a call, or the command line is bad (clap's code for that).
 const CANNOT_TELL: u8 = 2;
@@ -318,6 +325,22 @@ fn signals() -> io::Result<Signals> {
     })
 }
 
+impl Signals {
+    /// Ends when there is a second signal to stop, after the first has just come.
+    async fn second(&mut self) {
+        let first = Instant::now();
+        loop {
+            tokio::select! {
+                _ = self.stop.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+            if first.elapsed() > ONE_SIGNAL {
+                return;
+            }
+        }
+    }
+}
+
 async fn serve(process: &Process, mut signals: Signals) -> ExitCode {
     let mut checkpoints = PrintedCheckpoints::default();
     let mut looks = tokio::time::interval(checkpoints::LOOK_EVERY);
@@ -347,8 +370,7 @@ async fn serve(process: &Process, mut signals: Signals) -> ExitCode {
             checkpoints.finish(process).await;
             return ExitCode::SUCCESS;
         }
-        _ = signals.stop.recv() => {}
-        _ = signals.interrupt.recv() => {}
+        () = signals.second() => {}
     }
     process.cut();
     drain.await;
@@ -429,7 +451,12 @@ fn in_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
 }
 
 fn start_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("OBO_GATEWAY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let wanted = environment(LOG_VARIABLE).map(EnvFilter::try_new).transpose();
+    let (filter, complaint) = match wanted {
+        Ok(filter) => (filter, None),
+        Err(error) => (None, Some(error)),
+    };
+    let filter = filter.unwrap_or_else(|| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let text = match format {
         LogFormat::Auto => io::stderr().is_terminal(),
@@ -439,6 +466,9 @@ fn start_log(format: LogFormat) {
     match text {
         true => log.with_ansi(io::stderr().is_terminal()).init(),
         false => log.json().init(),
+    }
+    if let Some(error) = complaint {
+        tracing::warn!(%error, "{LOG_VARIABLE} cannot be read, so the log is that of `info`");
     }
 }
 

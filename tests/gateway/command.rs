@@ -271,6 +271,23 @@ async fn a_second_signal_cuts_what_runs_and_records_it() {
 }
 
 #[tokio::test]
+async fn two_signals_in_one_moment_are_one() {
+    let bed = Setup::default().tools(crate::bed::ANYTHING).start().await;
+    let config = bed.folder.path().join("own.yaml");
+    let text = std::fs::read_to_string(bed.config_path()).expect("a configuration");
+    std::fs::write(&config, text.replace("audit.jsonl", "own.jsonl")).expect("written");
+    let mut running = Running::start(&config).await;
+    let url = format!("http://{}/mail/events?count=5&every_ms=100", running.address);
+    let events = crate::bed::client().get(url).bearer_auth(bed.token("ada")).send().await.expect("a head");
+    // As where a process and its group are told: of two kinds, since two of one kind may come as one anyway.
+    let both = format!("kill -TERM {0}; kill -INT {0}", running.child.id());
+    assert!(Command::new("sh").args(["-c", &both]).status().expect("a shell").success());
+    let events = events.text().await.expect("all of them");
+    assert_eq!(events.matches("data:").count(), 5, "{events}");
+    assert_eq!(running.exit_code().await, Some(0));
+}
+
+#[tokio::test]
 async fn an_audit_file_that_cannot_be_opened_is_said_before_and_at_the_start() {
     let bed = TestBed::start().await;
     let text = std::fs::read_to_string(bed.config_path()).expect("a configuration");
