@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Subcommand, ValueEnum};
+use rustix::termios::tcgetwinsize;
 
 use obo_gateway::audit::checkpoint::CheckpointPublicKey;
 use obo_gateway::audit::link::Instance;
@@ -27,8 +28,8 @@ use super::{
     CANNOT_TELL, ConfigFile, PersonArguments, bad_configuration, environment, failed, print, print_json,
 };
 
-/// Columns where nobody tells.
-const COLUMNS_DEFAULT: usize = 120;
+/// Columns where what is written goes to no terminal: enough for all of a record that a table shows.
+const COLUMNS_DEFAULT: usize = 200;
 
 #[derive(Subcommand)]
 pub enum AuditCommand {
@@ -383,10 +384,11 @@ fn nothing_found() {
     );
 }
 
-/// Columns of the terminal, where the shell tells.
+/// Columns of the terminal; `COLUMNS` of the environment says otherwise.
 fn columns() -> usize {
-    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    told.filter(|columns| (40..=1_000).contains(columns)).unwrap_or(COLUMNS_DEFAULT)
+    let told = environment("COLUMNS").and_then(|columns| columns.parse().ok());
+    let measured = || tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
+    told.or_else(measured).filter(|columns| (40..=1_000).contains(columns)).unwrap_or(COLUMNS_DEFAULT)
 }
 
 fn tail(path: PathBuf, follow: bool, count: usize, filter: &Filter) -> Result<Scanned, ScanError> {

@@ -277,8 +277,10 @@ fn only_trail_in(folder: &Path) -> Result<PathBuf, TrailError> {
     let mut trails = BTreeSet::new();
     for entry in fs::read_dir(folder).map_err(unreadable())? {
         let path = entry.map_err(unreadable())?.path();
-        let of_another =
-            ClosedFile::parse(&path).map(|(trail, _)| trail).or_else(|| files::stands_beside(&path));
+        let beside = files::stands_beside(&path)
+            // Others lock as well, a vault for one.
+            .filter(|trail| path != files::lock(trail));
+        let of_another = ClosedFile::parse(&path).map(|(trail, _)| trail).or(beside);
         let own = path.extension().is_some_and(|ending| ending == "jsonl").then(|| path.clone());
         trails.extend(of_another.or(own));
     }

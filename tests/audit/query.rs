@@ -101,7 +101,7 @@ fn json_is_the_lines_as_they_are_and_a_limit_ends_them() {
 fn a_table_fits_its_width_and_shows_nothing_that_steers_a_terminal() {
     let bed = bed();
     let trail = bed.trail().display().to_string();
-    for (columns, width) in [(None, 120), (Some("80"), 80), (Some("nonsense"), 120)] {
+    for (columns, width) in [(None, 200), (Some("80"), 80), (Some("nonsense"), 200)] {
         let mut command = program();
         command.args(["query", &trail]);
         if let Some(columns) = columns {
@@ -115,6 +115,7 @@ fn a_table_fits_its_width_and_shows_nothing_that_steers_a_terminal() {
         assert!(shown.starts_with("TIME"), "{shown}");
         assert!(shown.contains("2026-11-28 10:00:00"), "{shown}");
         assert!(width == 80 || shown.contains("mail/send_message"), "{shown}");
+        assert_eq!(shown.contains("REQUEST"), width == 200, "{shown}");
     }
 }
 

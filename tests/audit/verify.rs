@@ -133,6 +133,10 @@ fn what_cannot_be_told_exits_with_2() {
         format!("{}{}", text(&output.stdout), text(&output.stderr))
     };
     assert!(said(&[&folder]).contains("there is no trail in"));
+    for lock in ["vault.db.lock", "app.lock"] {
+        fs::write(bed.folder.path().join(lock), "").expect("written");
+    }
+    assert!(said(&[&folder]).contains("there is no trail in"), "others lock as well");
     fs::write(bed.trail(), "").expect("written");
     assert!(said(&[&folder]).contains("There is no line"));
     fs::write(bed.folder.path().join("other.jsonl"), "").expect("written");
