@@ -90,6 +90,26 @@ pub enum VaultFault {
     PutBack,
 }
 
+impl CacheRefresh {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Renewed => "renewed",
+            Self::Failed => "failed",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+}
+
+impl VaultFault {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Damaged => "damaged",
+            Self::OtherKey => "other_key",
+            Self::PutBack => "put_back",
+        }
+    }
+}
+
 impl CacheLookup {
     /// As it stands in metrics and records.
     pub const fn as_str(self) -> &'static str {
@@ -383,6 +403,18 @@ impl Metrics {
             issuer_ready: gauges("issuer_ready", "Whether the issuer's keys are known.", &["issuer"]),
             registry,
         }
+        .with_zeros()
+    }
+
+    /// Has what is hoped never to happen counted from 0 on: who watches for an increase misses the first one otherwise.
+    fn with_zeros(self) -> Self {
+        for fault in [VaultFault::Damaged, VaultFault::OtherKey, VaultFault::PutBack] {
+            self.vault_faults.with_label_values(&[fault.as_str()]);
+        }
+        for result in [CacheRefresh::Renewed, CacheRefresh::Failed, CacheRefresh::Withdrawn] {
+            self.cache_refreshes.with_label_values(&[result.as_str()]);
+        }
+        self
     }
 
     /// The handles for one tool.
@@ -450,8 +482,10 @@ impl Metrics {
         self.exchange_retries.with_label_values(&[issuer.as_str()]).inc();
     }
 
-    /// Says whether an issuer is not asked for a moment.
+    /// Says whether an issuer is not asked for a moment. Whoever is to be asked says so at first.
     pub fn set_circuit_open(&self, issuer: &IssuerName, open: bool) {
+        // Counted from 0 on.
+        self.exchange_retries.with_label_values(&[issuer.as_str()]);
         self.circuit_open.with_label_values(&[issuer.as_str()]).set(open.into());
     }
 
@@ -483,12 +517,7 @@ impl Metrics {
 
     /// Counts an attempt to renew a credential ahead of its end.
     pub fn cache_refreshed(&self, result: CacheRefresh) {
-        let label = match result {
-            CacheRefresh::Renewed => "renewed",
-            CacheRefresh::Failed => "failed",
-            CacheRefresh::Withdrawn => "withdrawn",
-        };
-        self.cache_refreshes.with_label_values(&[label]).inc();
+        self.cache_refreshes.with_label_values(&[result.as_str()]).inc();
     }
 
     /// Counts what happened to somebody's connection. `event` is one of `connections::event::Event`.
@@ -518,12 +547,7 @@ impl Metrics {
 
     /// Counts a record of the vault that is not used.
     pub fn vault_faulted(&self, fault: VaultFault) {
-        let label = match fault {
-            VaultFault::Damaged => "damaged",
-            VaultFault::OtherKey => "other_key",
-            VaultFault::PutBack => "put_back",
-        };
-        self.vault_faults.with_label_values(&[label]).inc();
+        self.vault_faults.with_label_values(&[fault.as_str()]).inc();
     }
 
     /// Counts a fetch of an issuer's keys.

@@ -114,7 +114,7 @@ impl Bed {
 
     fn fault(&self, kind: &str) -> bool {
         let metrics = String::from_utf8(self.metrics.render().expect("metrics")).expect("text");
-        metrics.contains(&format!(r#"obo_gateway_vault_faults_total{{fault="{kind}"}}"#))
+        !metrics.contains(&format!("obo_gateway_vault_faults_total{{fault=\"{kind}\"}} 0"))
     }
 }
 
