@@ -7,6 +7,7 @@ mod checkpoints;
 #[path = "main/vault.rs"]
 mod vault_command;
 
+use std::env::VarError;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -37,12 +38,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The configuration is bad (`EX_USAGE` of sysexits.h).
 const BAD_CONFIGURATION: u8 = 64;
-
-/// What the log has beside its default.
-const LOG_VARIABLE: &str = "OBO_GATEWAY_LOG";
-
-/// Within this time signals to stop are one: whoever stops a process and its group, as `timeout` does, may have it hear twice.
-const ONE_SIGNAL: Duration = Duration::from_millis(100);
 
 /// Nobody can tell what would become of a call, or the command line is bad (clap's code for that).
 const CANNOT_TELL: u8 = 2;
@@ -310,33 +305,44 @@ fn run(path: &Path, log_format: LogFormat) -> ExitCode {
 
 /// The signals that a running gateway heeds.
 struct Signals {
-    stop: Signal,
-    interrupt: Signal,
+    stop: StopSignals,
     reload: Signal,
     rotate: Signal,
 }
 
+/// The signals to stop.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+/// A signal to stop that comes sooner than this after the first is the first, told twice: `timeout` signals a process and then its group.
+const SECOND_SIGNAL_AFTER: Duration = Duration::from_millis(100);
+
 fn signals() -> io::Result<Signals> {
     Ok(Signals {
-        stop: signal(SignalKind::terminate())?,
-        interrupt: signal(SignalKind::interrupt())?,
+        stop: StopSignals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        },
         reload: signal(SignalKind::hangup())?,
         rotate: signal(SignalKind::user_defined1())?,
     })
 }
 
-impl Signals {
-    /// Ends when there is a second signal to stop, after the first has just come.
-    async fn second(&mut self) {
-        let first = Instant::now();
-        loop {
-            tokio::select! {
-                _ = self.stop.recv() => {}
-                _ = self.interrupt.recv() => {}
-            }
-            if first.elapsed() > ONE_SIGNAL {
-                return;
-            }
+impl StopSignals {
+    /// Waits for one.
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Waits for another one, after the first has come.
+    async fn recv_second(&mut self, first: Instant) {
+        while first.elapsed() < SECOND_SIGNAL_AFTER {
+            self.recv().await;
         }
     }
 }
@@ -347,22 +353,24 @@ async fn serve(process: &Process, mut signals: Signals) -> ExitCode {
     loop {
         tokio::select! {
             _ = looks.tick() => checkpoints.print_newest(process),
-            _ = signals.stop.recv() => break,
-            _ = signals.interrupt.recv() => break,
-            // What went wrong is in the log; the old file serves on.
-            _ = signals.rotate.recv() => drop(process.rotate_audit().await),
+            () = signals.stop.recv() => break,
+            _ = signals.rotate.recv() => tokio::select! {
+                // What went wrong is in the log; the old file serves on.
+                _ = process.rotate_audit() => {}
+                // Nothing that waits for a disk, or for keys, keeps anybody from stopping.
+                () = signals.stop.recv() => break,
+            },
             _ = signals.reload.recv() => tokio::select! {
                 reloaded = process.reload() => {
                     for warning in reloaded.unwrap_or_default() {
                         tracing::warn!(%warning, "Configuration warning");
                     }
                 }
-                // A reload that waits for keys, or for a disk, does not keep anybody from stopping.
-                _ = signals.stop.recv() => break,
-                _ = signals.interrupt.recv() => break,
+                () = signals.stop.recv() => break,
             },
         }
     }
+    let stopped_at = Instant::now();
     tracing::info!("Gateway draining");
     let mut drain = std::pin::pin!(process.drain());
     tokio::select! {
@@ -370,7 +378,7 @@ async fn serve(process: &Process, mut signals: Signals) -> ExitCode {
             checkpoints.finish(process).await;
             return ExitCode::SUCCESS;
         }
-        () = signals.second() => {}
+        () = signals.stop.recv_second(stopped_at) => {}
     }
     process.cut();
     drain.await;
@@ -451,12 +459,7 @@ fn in_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
 }
 
 fn start_log(format: LogFormat) {
-    let wanted = environment(LOG_VARIABLE).map(EnvFilter::try_new).transpose();
-    let (filter, complaint) = match wanted {
-        Ok(filter) => (filter, None),
-        Err(error) => (None, Some(error)),
-    };
-    let filter = filter.unwrap_or_else(|| EnvFilter::new("info"));
+    let (filter, fault) = log_filter();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let text = match format {
         LogFormat::Auto => io::stderr().is_terminal(),
@@ -467,8 +470,25 @@ fn start_log(format: LogFormat) {
         true => log.with_ansi(io::stderr().is_terminal()).init(),
         false => log.json().init(),
     }
-    if let Some(error) = complaint {
-        tracing::warn!(%error, "{LOG_VARIABLE} cannot be read, so the log is that of `info`");
+    if let Some(error) = fault {
+        tracing::warn!(%error, variable = LOG_VARIABLE, "Log filter cannot be read, the default is used");
+    }
+}
+
+/// What to log, in place of `info`.
+const LOG_VARIABLE: &str = "OBO_GATEWAY_LOG";
+
+/// What is logged, and why that is not what [`LOG_VARIABLE`] says.
+fn log_filter() -> (EnvFilter, Option<String>) {
+    let default = EnvFilter::new("info");
+    match std::env::var(LOG_VARIABLE) {
+        Ok(filter) if filter.is_empty() => (default, None),
+        Ok(filter) => match EnvFilter::try_new(filter) {
+            Ok(filter) => (filter, None),
+            Err(error) => (default, Some(error.to_string())),
+        },
+        Err(VarError::NotPresent) => (default, None),
+        Err(error @ VarError::NotUnicode(_)) => (default, Some(error.to_string())),
     }
 }
 

@@ -91,6 +91,8 @@ pub enum VaultFault {
 }
 
 impl CacheRefresh {
+    const ALL: [Self; 3] = [Self::Renewed, Self::Failed, Self::Withdrawn];
+
     const fn as_str(self) -> &'static str {
         match self {
             Self::Renewed => "renewed",
@@ -101,6 +103,8 @@ impl CacheRefresh {
 }
 
 impl VaultFault {
+    const ALL: [Self; 3] = [Self::Damaged, Self::OtherKey, Self::PutBack];
+
     const fn as_str(self) -> &'static str {
         match self {
             Self::Damaged => "damaged",
@@ -403,18 +407,21 @@ impl Metrics {
             issuer_ready: gauges("issuer_ready", "Whether the issuer's keys are known.", &["issuer"]),
             registry,
         }
-        .with_zeros()
+        .with_series_at_zero()
     }
 
-    /// Has what is hoped never to happen counted from 0 on: who watches for an increase misses the first one otherwise.
-    fn with_zeros(self) -> Self {
-        for fault in [VaultFault::Damaged, VaultFault::OtherKey, VaultFault::PutBack] {
-            self.vault_faults.with_label_values(&[fault.as_str()]);
-        }
-        for result in [CacheRefresh::Renewed, CacheRefresh::Failed, CacheRefresh::Withdrawn] {
-            self.cache_refreshes.with_label_values(&[result.as_str()]);
-        }
+    /// Has every series whose labels are known from the start: `increase()` does not see the first value of a series.
+    fn with_series_at_zero(self) -> Self {
+        VaultFault::ALL.iter().for_each(|fault| _ = self.vault_faults.with_label_values(&[fault.as_str()]));
+        CacheRefresh::ALL
+            .iter()
+            .for_each(|come| _ = self.cache_refreshes.with_label_values(&[come.as_str()]));
         self
+    }
+
+    /// This issuer is asked for tokens: its retries are counted from 0 on.
+    pub fn add_issuer(&self, issuer: &IssuerName) {
+        self.exchange_retries.with_label_values(&[issuer.as_str()]);
     }
 
     /// The handles for one tool.
@@ -482,10 +489,8 @@ impl Metrics {
         self.exchange_retries.with_label_values(&[issuer.as_str()]).inc();
     }
 
-    /// Says whether an issuer is not asked for a moment. Whoever is to be asked says so at first.
+    /// Says whether an issuer is not asked for a moment.
     pub fn set_circuit_open(&self, issuer: &IssuerName, open: bool) {
-        // Counted from 0 on.
-        self.exchange_retries.with_label_values(&[issuer.as_str()]);
         self.circuit_open.with_label_values(&[issuer.as_str()]).set(open.into());
     }
 
@@ -645,4 +650,23 @@ fn opts(name: &str, help: &str) -> Opts {
 fn register<C: prometheus::core::Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
     registry.register(Box::new(collector.clone())).expect("each metric is registered once");
     collector
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_hoped_never_to_happen_is_counted_from_the_start() {
+        let metrics = String::from_utf8(Metrics::new().render().expect("metrics")).expect("text");
+        for series in [
+            r#"vault_faults_total{fault="damaged"} 0"#,
+            r#"vault_faults_total{fault="other_key"} 0"#,
+            r#"vault_faults_total{fault="put_back"} 0"#,
+            r#"credential_cache_refreshes_total{result="failed"} 0"#,
+            r#"credential_cache_refreshes_total{result="withdrawn"} 0"#,
+        ] {
+            assert!(metrics.contains(&format!("obo_gateway_{series}\n")), "{series}\n{metrics}");
+        }
+    }
 }

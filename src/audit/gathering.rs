@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use super::inbox::{Inbox, Lines, Message, Sleeper};
+use super::inbox::{Inbox, Lines, Message};
 use super::log::AuditUnavailable;
 use super::record::Record;
 
@@ -87,24 +87,20 @@ impl Gathering {
         self.send(self.state());
     }
 
-    /// Sends what has been gathered, and unlocks it before the writer is woken, which asks for the same lock in a moment.
+    /// Sends what has been gathered. The state stays locked until it is in the inbox, so batches stand there in their order; and is
+    /// unlocked before the writer is woken, which asks for the same lock in a moment.
     fn send(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
-        let writer = self.put_into_inbox(&mut state);
-        drop(state);
-        writer.into_iter().for_each(Sleeper::wake);
-    }
-
-    /// Puts what has been gathered into the inbox. Whoever does so has it locked, so batches stand there in their order.
-    fn put_into_inbox(self: &Arc<Self>, state: &mut State) -> Option<Sleeper<'_>> {
         if state.lines.count() == 0 {
-            return None;
+            return;
         }
         let next = Lines::as_large_as(&state.lines);
         let mut lines = std::mem::replace(&mut state.lines, next);
         lines.told = Some((Arc::clone(self), state.batch));
         state.batch += 1;
         state.sent.get_or_insert_with(Instant::now);
-        Some(self.inbox.put(Message::Lines(lines)))
+        let writer = self.inbox.push_unwoken(Message::Lines(lines));
+        drop(state);
+        writer.wake();
     }
 
     /// Every batch up to this one is as safe as it has to be.
@@ -176,14 +172,12 @@ impl Future for Carry {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Self(gathering) = &*self;
         let mut state = gathering.state();
-        let writer = gathering.put_into_inbox(&mut state);
         state.wake_those_done();
         let is_over = state.is_closed && state.waiting.is_empty();
         if !is_over {
             state.carrier = Carrier::Asleep(cx.waker().clone());
         }
-        drop(state);
-        writer.into_iter().for_each(Sleeper::wake);
+        gathering.send(state);
         if is_over { Poll::Ready(()) } else { Poll::Pending }
     }
 }

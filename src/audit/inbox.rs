@@ -56,11 +56,11 @@ impl Lines {
     }
 }
 
-/// The writer, where it slept when a message came.
+/// A wake-up owed to the writer, if it slept when a message came.
 #[must_use = "the writer sleeps on until it is woken"]
-pub struct Sleeper<'a>(Option<&'a Condvar>);
+pub struct Wakeup<'a>(Option<&'a Condvar>);
 
-impl Sleeper<'_> {
+impl Wakeup<'_> {
     /// Wakes it. Where it has the same core it may run at once, before this returns.
     pub fn wake(self) {
         self.0.into_iter().for_each(Condvar::notify_one);
@@ -85,14 +85,14 @@ struct Queue {
 impl Inbox {
     /// Adds a message, and wakes the writer.
     pub fn push(&self, message: Message) {
-        self.put(message).wake();
+        self.push_unwoken(message).wake();
     }
 
     /// Adds a message. The writer is still to be woken, by whoever has unlocked what the writer would ask for.
-    pub fn put(&self, message: Message) -> Sleeper<'_> {
+    pub fn push_unwoken(&self, message: Message) -> Wakeup<'_> {
         let mut queue = self.queue();
         queue.messages.push_back(message);
-        self.sleeper(queue)
+        self.wakeup(queue)
     }
 
     /// Has the writer look around, if it has nothing else to do. When it has, it does so anyway.
@@ -100,7 +100,7 @@ impl Inbox {
         let mut queue = self.queue();
         if queue.messages.is_empty() {
             queue.messages.push_back(Message::Tick);
-            self.sleeper(queue).wake();
+            self.wakeup(queue).wake();
         }
     }
 
@@ -108,7 +108,7 @@ impl Inbox {
     pub fn close(&self) {
         let mut queue = self.queue();
         queue.is_closed = true;
-        self.sleeper(queue).wake();
+        self.wakeup(queue).wake();
     }
 
     /// Whether nothing more comes.
@@ -137,9 +137,9 @@ impl Inbox {
         !batch.is_empty()
     }
 
-    /// The writer, if it sleeps. To wake somebody costs a call of the system, so it is done only where somebody sleeps.
-    fn sleeper(&self, mut queue: MutexGuard<'_, Queue>) -> Sleeper<'_> {
-        Sleeper(std::mem::take(&mut queue.is_awaited).then_some(&self.arrived))
+    /// Unlocks the queue. To wake somebody costs a call of the system, so it is done only where somebody sleeps.
+    fn wakeup(&self, mut queue: MutexGuard<'_, Queue>) -> Wakeup<'_> {
+        Wakeup(std::mem::take(&mut queue.is_awaited).then_some(&self.arrived))
     }
 
     /// It is whole after every change.

@@ -26,8 +26,8 @@ pub enum OpenError {
         /// What the system says.
         source: io::Error,
     },
-    /// Another process has it.
-    #[error("another gateway is writing this trail: give each its own file")]
+    /// Another gateway has it, or still compresses a file of it.
+    #[error("another gateway is writing this trail, or still compresses a file of it: give each its own")]
     Locked,
     /// It is a link, a pipe, a device, or a folder.
     #[error("it is no regular file: name one, and not a link to it")]
@@ -327,7 +327,7 @@ impl Tail {
 ///
 /// # Errors
 ///
-/// [`OpenError::Locked`] when another process has it.
+/// [`OpenError::Locked`] when somebody has it.
 pub fn lock(path: &Path) -> Result<File, OpenError> {
     let lock = open(OpenOptions::new().write(true).create(true), &files::lock(path))?;
     match lock.try_lock() {

@@ -76,7 +76,7 @@ struct Trail {
     path: PathBuf,
     segment: Segment,
     archive: Archive,
-    /// Held as long as this is, and until the archive has done what it was given.
+    /// Held as long as this is, also should the archive's thread panic, and until the archive has ended.
     _lock: Arc<File>,
 }
 

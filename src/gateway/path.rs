@@ -58,7 +58,7 @@ impl<'a> CanonicalPath<'a> {
     ///
     /// # Errors
     ///
-    /// [`PathError`] says what is ambiguous.
+    /// [`PathError`] says what is ambiguous, or too long.
     pub fn parse(path: &'a str) -> Result<Self, PathError> {
         if path.len() > PATH_BYTES_MAX {
             return Err(PathError::TooLong);

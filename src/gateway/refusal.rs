@@ -138,7 +138,15 @@ impl Refusal {
         match self {
             Self::Request(error) => answer_to_request(*error),
             Self::Path(PathError::TooLong | PathError::TooDeep) => target_too_long(),
-            Self::Path(_) => Answer::bad_request(
+            Self::Path(
+                PathError::NotAbsolute
+                | PathError::EmptySegment
+                | PathError::DotSegment
+                | PathError::Character(_)
+                | PathError::BrokenEncoding
+                | PathError::AmbiguousEncoding(_)
+                | PathError::NotUtf8,
+            ) => Answer::bad_request(
                 "path_not_canonical",
                 "The agent has to send the path in its plain form: no `..`, `//` or `;`, and no needless percent-encoding.",
             ),
@@ -311,7 +319,7 @@ fn target_too_long() -> Answer {
         StatusCode::URI_TOO_LONG,
         "target_too_long",
         Fault::Agent,
-        "The agent has to send a shorter address; what is long belongs into a body.",
+        "The agent has to send a shorter address; what is long belongs in the body.",
     )
 }
 

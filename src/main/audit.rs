@@ -1,6 +1,7 @@
 //! The commands that read an audit trail, and make its keys.
 
 use std::io::{self, BufWriter, IsTerminal as _};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -30,6 +31,8 @@ use super::{
 
 /// Columns where what is written goes to no terminal: enough for all of a record that a table shows.
 const COLUMNS_DEFAULT: usize = 200;
+/// How many a table can have.
+const COLUMNS: RangeInclusive<usize> = 40..=1_000;
 
 #[derive(Subcommand)]
 pub enum AuditCommand {
@@ -384,11 +387,14 @@ fn nothing_found() {
     );
 }
 
-/// Columns of the terminal; `COLUMNS` of the environment says otherwise.
+/// How many columns there are: `COLUMNS` goes before the terminal's own width.
 fn columns() -> usize {
     let told = environment("COLUMNS").and_then(|columns| columns.parse().ok());
-    let measured = || tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
-    told.or_else(measured).filter(|columns| (40..=1_000).contains(columns)).unwrap_or(COLUMNS_DEFAULT)
+    let measured = || {
+        let columns = usize::from(tcgetwinsize(io::stdout()).ok()?.ws_col);
+        (columns > 0).then(|| columns.clamp(*COLUMNS.start(), *COLUMNS.end()))
+    };
+    told.filter(|columns| COLUMNS.contains(columns)).or_else(measured).unwrap_or(COLUMNS_DEFAULT)
 }
 
 fn tail(path: PathBuf, follow: bool, count: usize, filter: &Filter) -> Result<Scanned, ScanError> {

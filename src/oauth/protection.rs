@@ -59,6 +59,7 @@ impl Protection {
     /// For the server of this issuer.
     pub fn new(issuer: IssuerName, metrics: Arc<Metrics>) -> Self {
         let (watched, told) = (issuer.clone(), Arc::clone(&metrics));
+        metrics.add_issuer(&issuer);
         Self {
             issuer,
             turns: Semaphore::new(CONCURRENT_MAX),

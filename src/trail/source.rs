@@ -3,13 +3,13 @@
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::fs::{self, File};
-use std::io::{self, Seek as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::lines::{Input, LineReader, Text};
-use crate::audit::files::{self, ClosedFile};
+use crate::audit::files::{self, ClosedFile, LINE_BYTES_MAX};
 use crate::audit::link::Link;
 
 /// Lines at the beginning of a file that are looked at for a number, when files have to be put in order.
@@ -271,16 +271,25 @@ fn is_named_compressed(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == "zst")
 }
 
+/// Whether the first line of a file is a record of a trail.
+fn begins_as_trail(path: &Path) -> bool {
+    let mut line = Vec::new();
+    let mut read = |file| BufReader::new(file).take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
+    path.is_file()
+        && File::open(path).and_then(&mut read).is_ok()
+        && Link::of(line.trim_ascii_end()).is_some()
+}
+
 /// The file of the one trail in a folder.
 fn only_trail_in(folder: &Path) -> Result<PathBuf, TrailError> {
     let unreadable = || TrailError::unreadable(folder);
     let mut trails = BTreeSet::new();
     for entry in fs::read_dir(folder).map_err(unreadable())? {
         let path = entry.map_err(unreadable())?.path();
-        let beside = files::stands_beside(&path)
-            // Others lock as well, a vault for one.
-            .filter(|trail| path != files::lock(trail));
-        let of_another = ClosedFile::parse(&path).map(|(trail, _)| trail).or(beside);
+        // Others lock as well, a vault for one.
+        let stands_beside =
+            files::stands_beside(&path).filter(|trail| path != files::lock(trail) || begins_as_trail(trail));
+        let of_another = ClosedFile::parse(&path).map(|(trail, _)| trail).or(stands_beside);
         let own = path.extension().is_some_and(|ending| ending == "jsonl").then(|| path.clone());
         trails.extend(of_another.or(own));
     }

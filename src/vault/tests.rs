@@ -114,7 +114,9 @@ impl Bed {
 
     fn fault(&self, kind: &str) -> bool {
         let metrics = String::from_utf8(self.metrics.render().expect("metrics")).expect("text");
-        !metrics.contains(&format!("obo_gateway_vault_faults_total{{fault=\"{kind}\"}} 0"))
+        let series = format!("obo_gateway_vault_faults_total{{fault=\"{kind}\"}} ");
+        let count = metrics.lines().find_map(|line| line.strip_prefix(&*series));
+        count.expect("it is counted from 0 on") != "0"
     }
 }
 

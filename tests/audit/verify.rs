@@ -125,7 +125,7 @@ fn files_that_logrotate_has_renamed_are_put_in_order() {
 
 #[test]
 fn what_cannot_be_told_exits_with_2() {
-    let bed = TrailBed::new();
+    let mut bed = TrailBed::new();
     let folder = bed.folder.path().display().to_string();
     let said = |arguments: &[&str]| {
         let output = run(&[&["verify"], arguments].concat());
@@ -136,12 +136,18 @@ fn what_cannot_be_told_exits_with_2() {
     for lock in ["vault.db.lock", "app.lock"] {
         fs::write(bed.folder.path().join(lock), "").expect("written");
     }
+    // A vault beside it made two trails of one.
     assert!(said(&[&folder]).contains("there is no trail in"), "others lock as well");
     fs::write(bed.trail(), "").expect("written");
     assert!(said(&[&folder]).contains("There is no line"));
     fs::write(bed.folder.path().join("other.jsonl"), "").expect("written");
     let several = said(&[&folder]);
     assert!(several.contains("several trails") && several.contains("other.jsonl"), "{several}");
+    fs::remove_file(bed.folder.path().join("other.jsonl")).expect("removed");
+    let line = bed.line(1).clone();
+    fs::write(bed.folder.path().join("app"), [line.as_slice(), b"\n"].concat()).expect("written");
+    let several = said(&[&folder]);
+    assert!(several.contains("several trails") && several.contains("/app, "), "{several}");
     assert!(said(&["/nowhere/audit.jsonl"]).contains("cannot read /nowhere/audit.jsonl"));
     assert!(said(&[&folder, "--key", "/nowhere/key"]).contains("cannot read /nowhere/key"));
     assert!(said(&[&folder, "--key", &bed.trail().display().to_string()]).contains("is no key"));

@@ -262,7 +262,8 @@ async fn a_second_signal_cuts_what_runs_and_records_it() {
     let url = format!("http://{}/mail/events?count=1000&every_ms=100", running.address);
     let events = crate::bed::client().get(url).bearer_auth(bed.token("ada")).send().await.expect("a head");
     running.signal("-TERM");
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    // Long enough for a busy machine: the second counts a tenth of a second after the first was heard.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     running.signal("-TERM");
     assert_eq!(running.exit_code().await, Some(1));
     drop(events);
@@ -270,6 +271,24 @@ async fn a_second_signal_cuts_what_runs_and_records_it() {
     assert!(trail.contains(r#""outcome":"gateway_stopped""#), "{trail}");
 }
 
+#[test]
+fn a_log_filter_that_cannot_be_read_is_said() {
+    for (filter, is_said) in [("obo_gateway=debgu", true), ("", false), ("obo_gateway=debug", false)] {
+        let mut gateway = program();
+        let output =
+            gateway.args(["run", "--config", "/nowhere.yaml"]).env("OBO_GATEWAY_LOG", filter).output();
+        let output = output.expect("it runs");
+        assert_eq!(output.status.code(), Some(64));
+        let said = text_of(&output.stderr);
+        assert_eq!(
+            said.contains("OBO_GATEWAY_LOG") && said.contains("the default is used"),
+            is_said,
+            "{said}"
+        );
+    }
+}
+
+// `timeout` told the process and its group, and calls were cut that had their time still.
 #[tokio::test]
 async fn two_signals_in_one_moment_are_one() {
     let bed = Setup::default().tools(crate::bed::ANYTHING).start().await;

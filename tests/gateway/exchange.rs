@@ -412,10 +412,12 @@ async fn fewer_scopes_than_the_tool_needs_are_a_refusal_that_names_them() {
 #[tokio::test]
 async fn a_passing_fault_is_tried_again_and_a_lasting_one_opens_the_circuit() {
     let bed = TestBed::start().await;
+    let retries = r#"obo_gateway_exchange_retries_total{issuer="contoso"}"#;
+    assert_eq!(bed.metric(retries).await, Some(0.0), "from the start");
     let token = bed.authorization_server.script(Endpoint::Token);
     token.once(Reply::status(503)).once(Reply::reset());
     assert_eq!(bed.get("/mail/me/messages", &bed.token("ada")).await.status(), 200);
-    assert_eq!(bed.metric(r#"obo_gateway_exchange_retries_total{issuer="contoso"}"#).await, Some(2.0));
+    assert_eq!(bed.metric(retries).await, Some(2.0));
     token.always(Reply::status(503));
     for _ in 0..2 {
         let refused = refusal(bed.get("/mail/me/messages", &bed.token("bob")).await).await;

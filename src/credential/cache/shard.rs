@@ -57,8 +57,9 @@ struct Ready {
     /// Of those who were served it, the one whose subject token lives longest, for as long as that is remembered.
     newest: Weak<Caller>,
     newest_expires_at: u64,
-    /// How much room all of that takes. It is asked at every call, and what is noted is at hand where scopes are not.
-    bytes: usize,
+    /// How much room all of that takes. It is noted, since it is asked at every hit: to count it anew would read scopes that have long left
+    /// the processor's caches.
+    byte_count: usize,
 }
 
 /// Who was removed, and why.
@@ -170,7 +171,7 @@ impl Shard {
     }
 
     fn make_ready(&mut self, place: u32, ready: Ready) {
-        self.ready_bytes += ready.bytes;
+        self.ready_bytes += ready.byte_count;
         self.table.change(place, |kept| kept.ready = Some(Box::new(ready)));
         self.ready.push_back(place);
     }
@@ -193,7 +194,7 @@ impl Shard {
     fn remove(&mut self, place: u32, why: CacheRemoval, removed: Removed<'_>) {
         let Some(kept) = self.table.remove(place) else { return };
         if let Some(ready) = &kept.ready {
-            self.ready_bytes -= ready.bytes;
+            self.ready_bytes -= ready.byte_count;
             self.ready.retain(|other| *other != place);
         }
         removed(why);
@@ -222,13 +223,13 @@ impl Kept {
         if let (Some(ready), None) = (&self.ready, &self.compact) {
             self.compact = Some(Compact::of(&ready.authorization, &self.entry));
         }
-        self.ready.take().map_or(0, |ready| ready.bytes)
+        self.ready.take().map_or(0, |ready| ready.byte_count)
     }
 }
 
 impl ByteCount for Kept {
     fn byte_count(&self) -> usize {
-        let ready = self.ready.as_ref().map_or(0, |ready| ready.bytes);
+        let ready = self.ready.as_ref().map_or(0, |ready| ready.byte_count);
         self.entry_bytes as usize + ready + self.compact.as_ref().map_or(0, Compact::byte_count)
     }
 }
@@ -239,8 +240,8 @@ impl Ready {
         let (newest, newest_expires_at) = (Arc::downgrade(caller), caller.expires_at());
         // Records cut a list of more than 4 KiB.
         let scopes = note.granted.as_ref().map_or(0, |granted| granted.canonical().len().min(4_096));
-        let bytes = READY_BYTES + authorization.len() + 2 * scopes;
-        Self { authorization, note, newest, newest_expires_at, bytes }
+        let byte_count = READY_BYTES + authorization.len() + 2 * scopes;
+        Self { authorization, note, newest, newest_expires_at, byte_count }
     }
 
     fn renew_with(&mut self, caller: &Arc<Caller>) {

@@ -28,6 +28,9 @@ use crate::gateway::upload::UploadBody;
 /// What connections are made of.
 pub type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
+/// What reads and writes an HTTP/1.1 connection.
+type Driver = Box<http1::Connection<Placed, UploadBody>>;
+
 /// A connection that a request can be sent on.
 pub enum Connection {
     /// HTTP/1.1: nobody else's meanwhile.
@@ -40,7 +43,7 @@ pub enum Connection {
 pub struct Http1 {
     sender: http1::SendRequest<UploadBody>,
     /// `None`: it was closed.
-    driver: Option<Box<http1::Connection<Placed, UploadBody>>>,
+    driver: Option<Driver>,
     /// Since when it has been there.
     pub made_at: Instant,
 }
@@ -95,8 +98,9 @@ impl Http1 {
         // Only the connection brings the answer, so to be woken for the answer as well would be once too often. Nor does the answer have a
         // budget of its own, by which it could have somebody wait.
         let mut answer = std::pin::pin!(unconstrained(self.sender.try_send_request(request)));
-        let response =
-            std::future::poll_fn(|cx| bring(&mut self.driver, cx, |unwoken| answer.as_mut().poll(unwoken)));
+        let response = std::future::poll_fn(|cx| {
+            poll_driven(&mut self.driver, cx, |unwoken| answer.as_mut().poll(unwoken))
+        });
         let response = response.await?;
         let connection = self.driver.is_some().then(|| Lent { connection: self, pool: Arc::clone(pool) });
         Ok(response.map(|body| ConnectorStream::of(body, connection)))
@@ -112,26 +116,26 @@ impl Http1 {
     }
 }
 
-/// What there is once a connection has been driven, and if there is nothing, has the task woken when there is more to drive.
+/// What `poll` gives once the connection has been driven.
 ///
 /// Whoever takes what a connection has brought wakes whoever has driven it, so that it brings more. That is the same task, which would run
-/// once for nothing: so it is driven without being woken first.
-fn bring<T>(
-    driver: &mut Option<Box<http1::Connection<Placed, UploadBody>>>,
+/// once more for nothing. So the first drive leaves no waker; only where it has brought nothing is there another one with the task's.
+fn poll_driven<T>(
+    driver: &mut Option<Driver>,
     cx: &mut Context<'_>,
-    mut take: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
 ) -> Poll<T> {
     let mut unwoken = Context::from_waker(Waker::noop());
     drive(driver, &mut unwoken);
-    if let Poll::Ready(taken) = take(&mut unwoken) {
-        return Poll::Ready(taken);
+    if let Poll::Ready(brought) = poll(&mut unwoken) {
+        return Poll::Ready(brought);
     }
     drive(driver, cx);
-    take(&mut unwoken)
+    poll(&mut unwoken)
 }
 
 /// Drives a connection. Returns whether it is still open. One that is not is dropped, by which it hands back what it has not sent.
-fn drive(driver: &mut Option<Box<http1::Connection<Placed, UploadBody>>>, cx: &mut Context<'_>) -> bool {
+fn drive(driver: &mut Option<Driver>, cx: &mut Context<'_>) -> bool {
     driver.take_if(|driver| Pin::new(driver).poll(cx).is_ready());
     driver.is_some()
 }
@@ -199,7 +203,8 @@ impl ConnectorStream {
             return Poll::Ready(frame);
         }
         let body = &mut self.body;
-        let polled = bring(&mut connection.driver, cx, |unwoken| Pin::new(&mut *body).poll_frame(unwoken));
+        let polled =
+            poll_driven(&mut connection.driver, cx, |unwoken| Pin::new(&mut *body).poll_frame(unwoken));
         self.connection.take_if(|lent| lent.connection.driver.is_none());
         polled
     }

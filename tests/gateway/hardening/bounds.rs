@@ -93,6 +93,7 @@ async fn heads_and_targets_are_measured() {
     assert_eq!(refused, ["target_too_long", "headers_too_many", "target_too_long"]);
 }
 
+// They were refused as if two readers could take them differently, with a remedy that did not help.
 #[tokio::test]
 async fn paths_have_a_bound_of_their_own() {
     let bed = HardenedBed::within("idle: 1h", "streams: 256").await;
