@@ -443,9 +443,9 @@ fn bounds() -> Vec<Payload> {
             format!("GET /mail/me HTTP/1.1\r\nx: {}", "y".repeat(70_000)),
             431,
         ),
-        refused_alone("a long target", line(&format!("GET /mail/{} HTTP/1.1", "y".repeat(8_190))), 400),
+        refused_alone("a long target", line(&format!("GET /mail/{} HTTP/1.1", "y".repeat(8_190))), 414),
         refused("too long a target", line(&format!("GET /mail/{} HTTP/1.1", "y".repeat(70_000))), 431),
-        refused_alone("a deep target", line(&format!("GET /mail{} HTTP/1.1", "/y".repeat(70))), 400),
+        refused_alone("a deep target", line(&format!("GET /mail{} HTTP/1.1", "/y".repeat(70))), 414),
         refused("a long method", line(&format!("{} /mail/me HTTP/1.1", "Y".repeat(70_000))), 431),
     ]
 }
