@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, AUTHORIZATION,
-    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, GetAll, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
     IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PROXY_AUTHENTICATE, RANGE, SERVER,
     SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE, VIA, WWW_AUTHENTICATE,
 };
@@ -192,7 +192,7 @@ pub fn delegate(
     }
     let inbound = request.headers();
     let mut headers = passed(inbound, onward, pass_headers, caller);
-    if lists(inbound, &TE, "trailers") {
+    if has_member(&inbound.get_all(TE), "trailers") {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     for (name, value) in &onward.headers {
@@ -224,6 +224,7 @@ pub fn passed(
 ) -> HeaderMap {
     let Onward { body_is_anew, is_message, .. } = onward;
     let mut headers = HeaderMap::with_capacity(inbound.len() + 3);
+    let connection = inbound.get_all(CONNECTION);
     for (name, value) in inbound {
         // The name as we have it ourselves: to copy that one costs nothing.
         let Some(name) = PASSED.get(name).or_else(|| pass_headers.iter().find(|passed| *passed == name))
@@ -233,7 +234,7 @@ pub fn passed(
         if *body_is_anew && OF_SENT_BYTES.contains(name) {
             continue;
         }
-        if !lists(inbound, &CONNECTION, name.as_str()) && !caller.has_token_within(value.as_bytes()) {
+        if !has_member(&connection, name.as_str()) && !caller.has_token_within(value.as_bytes()) {
             headers.append(name.clone(), value.clone());
         }
     }
@@ -301,9 +302,9 @@ fn via(version: Version) -> HeaderValue {
     })
 }
 
-/// Whether a header that is a comma-separated list has `member`, whatever its case.
-fn lists(headers: &HeaderMap, list: &HeaderName, member: &str) -> bool {
-    headers.get_all(list).iter().any(|value| {
+/// Whether a comma-separated list, in as many header lines as there are, has `member`, whatever its case.
+fn has_member(list: &GetAll<'_, HeaderValue>, member: &str) -> bool {
+    list.iter().any(|value| {
         value
             .as_bytes()
             .split(|byte| *byte == b',')
