@@ -74,19 +74,19 @@ pub enum ForwardError {
         retry_after: Option<Duration>,
     },
     /// It throttled this caller a moment ago, and is not asked.
-    #[error("the connector throttles this caller, and is not asked for {retry_after:?}")]
+    #[error("the connector throttles this caller, and is not asked for {retry_after:.0?}")]
     LeftAlone {
         /// For how long still.
         retry_after: Duration,
     },
     /// It cannot serve for a while.
-    #[error("the connector does not serve for {retry_after:?}, as it says")]
+    #[error("the connector does not serve for {retry_after:.0?}, as it says")]
     NotReady {
         /// For how long, as it says.
         retry_after: Duration,
     },
     /// It has failed again and again, and is not asked.
-    #[error("the connector has failed again and again, and is not asked for {retry_after:?}")]
+    #[error("the connector has failed again and again, and is not asked for {retry_after:.0?}")]
     CircuitOpen {
         /// For how long still.
         retry_after: Duration,
@@ -104,7 +104,7 @@ pub enum ForwardError {
 
 /// The delay that a connector wants, in a phrase.
 fn wanted(retry_after: &Option<Duration>) -> String {
-    retry_after.map(|delay| format!(", for {delay:?} as it says")).unwrap_or_default()
+    retry_after.map(|delay| format!(", for {delay:.0?} as it says")).unwrap_or_default()
 }
 
 /// One connector over the network, with its pool of connections.

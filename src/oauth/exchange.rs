@@ -59,7 +59,7 @@ pub enum ExchangeError {
         waited: Duration,
     },
     /// It has failed again and again, and is left alone for a moment.
-    #[error("{issuer} has failed again and again, and is not asked for {retry_after:?}")]
+    #[error("{issuer} has failed again and again, and is not asked for {retry_after:.0?}")]
     CircuitOpen {
         /// Who.
         issuer: IssuerName,
@@ -67,7 +67,7 @@ pub enum ExchangeError {
         retry_after: Duration,
     },
     /// It said that it gets too many requests, and is left alone for as long as it wants.
-    #[error("{issuer} throttles the gateway, and is not asked for {retry_after:?}")]
+    #[error("{issuer} throttles the gateway, and is not asked for {retry_after:.0?}")]
     LeftAlone {
         /// Who.
         issuer: IssuerName,
