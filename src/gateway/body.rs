@@ -15,6 +15,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::sync::Semaphore;
 use tokio::time::Sleep;
+use tower::BoxError;
 
 use super::call::Call;
 use super::forward::ConnectorStream;
@@ -37,7 +38,7 @@ const READ_ON_TIME_MAX: Duration = Duration::from_secs(600);
 pub enum BodyError {
     /// The other side broke off.
     #[error("the body broke off")]
-    Broke(#[source] hyper::Error),
+    Broke(#[source] BoxError),
     /// Nothing came for too long.
     #[error("nothing came for {0:?}")]
     Stalled(Duration),
@@ -170,7 +171,7 @@ impl ConnectorBody {
                 if matches!(frame, None | Some(Err(_))) || is_over(&self.body) {
                     self.leave_place();
                 }
-                Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broke)))
+                Poll::Ready(frame.map(|frame| frame.map_err(|error| BodyError::Broke(error.into()))))
             }
             Ok(Poll::Pending) => {
                 ready!(self.idle.poll_within(left.unwrap_or(Duration::MAX), cx));

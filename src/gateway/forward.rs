@@ -6,7 +6,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use hyper_rustls::HttpsConnectorBuilder;
@@ -25,10 +24,11 @@ use crate::limit::Busy;
 use crate::tls;
 
 mod connection;
+mod http1;
 mod pool;
 mod sockets;
 
-use connection::{Connection, Stream};
+use connection::{Connection, ConnectionError, Origin, Stream, Unanswered};
 use pool::Pool;
 use sockets::SocketPlace;
 
@@ -112,10 +112,7 @@ pub struct Upstream {
     connect: Connect,
     pool: Arc<Pool>,
     sockets: Arc<ConnectorSockets>,
-    scheme: Scheme,
-    authority: Authority,
-    /// The authority as HTTP/1 has it.
-    host: HeaderValue,
+    origin: Origin,
     base_path: String,
     settings: UpstreamSettings,
 }
@@ -180,9 +177,11 @@ impl Upstream {
             connect: Connect::new(connect),
             pool: Pool::new(Arc::clone(sockets)),
             sockets: Arc::clone(sockets),
-            scheme: if address.scheme() == "http" { Scheme::HTTP } else { Scheme::HTTPS },
-            host: HeaderValue::from_str(authority.as_str()).expect("an authority is plain ASCII"),
-            authority,
+            origin: Origin {
+                scheme: if address.scheme() == "http" { Scheme::HTTP } else { Scheme::HTTPS },
+                host: HeaderValue::from_str(authority.as_str()).expect("an authority is plain ASCII"),
+                authority,
+            },
             base_path: address.path().trim_end_matches('/').to_owned(),
             settings,
         }))
@@ -230,15 +229,14 @@ impl Upstream {
                 // Seldom, and large: the future of a call must not have room for it.
                 None => Box::pin(self.connect_or_next()).await.map_err(SendError::Connect)?,
             };
-            self.address_for(&connection, &mut request);
-            let mut error = match connection.send(request, &self.pool).await {
+            let Unanswered { unsent, error } = match connection.send(request, &self.origin, &self.pool).await {
                 Ok(response) => return Ok(response),
-                Err(error) => error,
+                Err(unanswered) => unanswered,
             };
-            request = match error.take_message() {
+            request = match unsent {
                 Some(request) if !is_new => request,
-                Some(_) => return Err(SendError::Unsent(error.into_error())),
-                None => return Err(SendError::Broke(error.into_error())),
+                Some(_) => return Err(SendError::Unsent(error)),
+                None => return Err(SendError::Broke(error)),
             };
         }
     }
@@ -276,7 +274,8 @@ impl Upstream {
         &self,
         place: SocketPlace,
     ) -> Result<impl Future<Output = Result<Connection, BoxError>> + Send + use<>, http::Error> {
-        let address = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
+        let Origin { scheme, authority, .. } = &self.origin;
+        let address = Uri::builder().scheme(scheme.clone()).authority(authority.clone());
         let connecting = self.connect.clone().oneshot(address.path_and_query("/").build()?);
         let pool = Arc::clone(&self.pool);
         Ok(async move {
@@ -296,23 +295,6 @@ impl Upstream {
         };
         PathAndQuery::try_from(target).map(Uri::from).map_err(|_| ForwardError::Address)
     }
-
-    /// Says where a request goes in the way of the connection that it is sent on: HTTP/1 has a `Host` (RFC 9112 section 3.2), HTTP/2
-    /// has it all in the target (RFC 9113 section 8.3.1).
-    fn address_for(&self, connection: &Connection, request: &mut Request<UploadBody>) {
-        let mut parts = http::uri::Parts::default();
-        parts.path_and_query = request.uri().path_and_query().cloned();
-        match connection {
-            Connection::Http1(_) => _ = request.headers_mut().insert(HOST, self.host.clone()),
-            Connection::Http2(_) => {
-                request.headers_mut().remove(HOST);
-                parts.scheme = Some(self.scheme.clone());
-                parts.authority = Some(self.authority.clone());
-            }
-        }
-        *request.uri_mut() =
-            Uri::from_parts(parts).expect("with a scheme comes an authority, and a path is there");
-    }
 }
 
 /// There may be no other connection to a connector, and none has gone in time.
@@ -325,9 +307,9 @@ enum SendError {
     /// There is no connection.
     Connect(BoxError),
     /// It was closed before anything was sent.
-    Unsent(hyper::Error),
+    Unsent(ConnectionError),
     /// It was closed, and nobody knows how much was sent.
-    Broke(hyper::Error),
+    Broke(ConnectionError),
 }
 
 impl SendError {

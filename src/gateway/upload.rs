@@ -308,7 +308,7 @@ impl HttpBody for UploadBody {
                 }
                 Poll::Ready(Some(Err(error))) => {
                     this.upload.ended(UploadEnd::Broke);
-                    return Poll::Ready(Some(Err(BodyError::Broke(error))));
+                    return Poll::Ready(Some(Err(BodyError::Broke(error.into()))));
                 }
                 Poll::Ready(None) => {
                     this.upload.progressed(0);

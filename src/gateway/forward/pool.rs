@@ -9,7 +9,8 @@ use hyper::client::conn::http2;
 use tokio::sync::oneshot;
 use tower::BoxError;
 
-use super::connection::{Connection, Http1};
+use super::connection::Connection;
+use super::http1::Http1;
 use super::sockets::ConnectorSockets;
 use crate::gateway::upload::UploadBody;
 use crate::worker::PerWorker;
@@ -69,7 +70,7 @@ impl Pool {
         pool
     }
 
-    /// A connection that can be used at once.
+    /// A connection that can be used at once, unless it has been closed meanwhile.
     pub fn take(&self) -> Option<Connection> {
         let mut idle = self.own();
         let now = Instant::now();
@@ -77,8 +78,8 @@ impl Pool {
             shared.used_at = now;
             return Some(Connection::Http2(shared.sender.clone()));
         }
-        while let Some((mut connection, since)) = idle.http1.pop() {
-            if is_fresh(&connection, since, now) && connection.is_usable() {
+        while let Some((connection, since)) = idle.http1.pop() {
+            if is_fresh(&connection, since, now) {
                 return Some(Connection::Http1(connection));
             }
         }
@@ -211,7 +212,7 @@ impl Shared {
 }
 
 fn is_fresh(connection: &Http1, idle_since: Instant, now: Instant) -> bool {
-    now.duration_since(idle_since) < IDLE_TIMEOUT && now.duration_since(connection.made_at) < AGE_MAX
+    now.duration_since(idle_since) < IDLE_TIMEOUT && now.duration_since(connection.made_at()) < AGE_MAX
 }
 
 /// It is whole after every change.

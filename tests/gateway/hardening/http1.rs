@@ -99,8 +99,8 @@ pub fn get(target: &str) -> String {
 /// behind them.
 fn onward(who: &str, line: &str, passed: &str, framing: &str, body: &str) -> String {
     format!(
-        "{line} HTTP/1.1\r\n{passed}via: 1.1 obo-gateway\r\nobo-request-id: {{id}}\r\n\
-         authorization: Bearer {{{who}}}\r\nhost: {{upstream}}\r\n{framing}\r\n{body}"
+        "{line} HTTP/1.1\r\nhost: {{upstream}}\r\n{framing}{passed}via: 1.1 obo-gateway\r\n\
+         obo-request-id: {{id}}\r\nauthorization: Bearer {{{who}}}\r\n\r\n{body}"
     )
 }
 

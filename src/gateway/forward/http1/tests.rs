@@ -1,0 +1,231 @@
+//! A connection, as a connector sees it that says what it wants.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use hyper_rustls::MaybeHttpsStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::gateway::forward::{ConnectorSockets, connection::ConnectorStream, pool::Pool};
+
+/// A connection, and the other end of it.
+async fn connection() -> (Http1, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
+    let place = ConnectorSockets::new(1).acquire().await;
+    let stream = MaybeHttpsStream::Http(TokioIo::new(ours.expect("connected")));
+    (Http1::new(Placed::new(stream, place)), theirs.expect("accepted").0)
+}
+
+fn request(method: Method, body: &'static str) -> Request<UploadBody> {
+    let (body, _) = UploadBody::read(Bytes::from_static(body.as_bytes()));
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = "/me?a=b".parse().expect("a target");
+    request
+}
+
+static HOST: HeaderValue = HeaderValue::from_static("connector:80");
+
+/// What a connector reads until it has all of a request that ends so.
+async fn heard(connector: &mut TcpStream, end: &str) -> String {
+    let mut heard = Vec::new();
+    while !heard.ends_with(end.as_bytes()) {
+        assert_ne!(connector.read_buf(&mut heard).await.expect("a request"), 0, "{heard:?}");
+    }
+    String::from_utf8(heard).expect("text")
+}
+
+/// What comes of a request that is answered in such pieces, after which the connector closes the connection or leaves it open.
+async fn answered(
+    method: Method,
+    pieces: &[&str],
+    closes: bool,
+) -> Result<(u16, String, Option<Http1>), Http1Error> {
+    let (connection, mut connector) = connection().await;
+    let answering = async {
+        heard(&mut connector, "\r\n\r\n").await;
+        for piece in pieces {
+            connector.write_all(piece.as_bytes()).await.expect("they are read");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if closes { None } else { Some(connector) }
+    };
+    let asking = async {
+        let response = connection.send(request(method, ""), &HOST).await?;
+        let (head, mut receiving) = response.into_parts();
+        let mut body = Vec::new();
+        while let Some(frame) = std::future::poll_fn(|cx| receiving.poll_frame(cx)).await.transpose()? {
+            body.extend_from_slice(&frame.into_data().unwrap_or_default());
+        }
+        Ok((head.status.as_u16(), String::from_utf8(body).expect("text"), receiving.into_connection()))
+    };
+    let (answer, _open) = tokio::join!(asking, answering);
+    answer
+}
+
+#[tokio::test]
+async fn a_request_is_written_as_http_has_it() {
+    for (method, body, fields, expected) in [
+        (Method::GET, "", "", ""),
+        (Method::POST, "", "content-length: 0\r\n", ""),
+        (Method::PUT, "hello", "content-length: 5\r\n", "hello"),
+        (Method::DELETE, "hello", "content-length: 5\r\n", "hello"),
+    ] {
+        let (connection, mut connector) = connection().await;
+        let mut request = request(method.clone(), body);
+        for (name, value) in [("x-a", "1"), ("host", "elsewhere"), ("x-a", "2"), ("transfer-encoding", "chunked")] {
+            request.headers_mut().append(name, HeaderValue::from_static(value));
+        }
+        let expected = format!(
+            "{method} /me?a=b HTTP/1.1\r\nhost: connector:80\r\n{fields}x-a: 1\r\nx-a: 2\r\n\r\n{expected}"
+        );
+        let asking = connection.send(request, &HOST);
+        let hearing = heard(&mut connector, &expected[expected.len() - 5..]);
+        let heard = tokio::select! {
+            _ = asking => panic!("nobody answered"),
+            heard = hearing => heard,
+        };
+        assert_eq!(heard, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_length_that_the_agent_gave_is_not_believed_over_the_body() {
+    let (connection, mut connector) = connection().await;
+    let mut request = request(Method::GET, "");
+    request.headers_mut().insert("content-length", HeaderValue::from_static("7"));
+    let heard = tokio::select! {
+        _ = connection.send(request, &HOST) => panic!("nobody answered"),
+        heard = heard(&mut connector, "\r\n\r\n") => heard,
+    };
+    assert!(heard.contains("\r\ncontent-length: 0\r\n"), "{heard}");
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again_when_all_has_been_said_and_no_more() {
+    let length = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    let until_close = "HTTP/1.1 200 OK\r\n\r\nhello";
+    for (pieces, closes, is_reused) in [
+        (&[length] as &[&str], false, true),
+        (&[chunked], false, true),
+        (&["HTTP/1.1 100 Continue\r\n\r\n", length], false, true),
+        (&["HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"], false, true),
+        (&["HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello"], false, false),
+        (&["HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\nhello"], false, false),
+        (&["HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\n"], false, false),
+        (&["HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nX"], false, false),
+        (&[until_close], true, false),
+    ] {
+        let (status, body, connection) = answered(Method::GET, pieces, closes).await.expect("an answer");
+        assert_eq!((status, &*body, connection.is_some()), (200, "hello", is_reused), "{pieces:?}");
+    }
+    // What should have no body, and has one.
+    let (status, body, connection) = answered(Method::HEAD, &[length], false).await.expect("an answer");
+    assert_eq!((status, &*body, connection.is_some()), (200, "", false));
+    // What is no HTTP any more.
+    let upgrade = "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n";
+    let (status, _, connection) = answered(Method::GET, &[upgrade], false).await.expect("an answer");
+    assert_eq!((status, connection.is_some()), (101, false));
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_none() {
+    for pieces in [
+        &["HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nhello"] as &[&str],
+        &["HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n"],
+    ] {
+        let broken = answered(Method::GET, pieces, true).await.map(drop);
+        assert!(matches!(broken, Err(Http1Error::Cut)), "{broken:?}");
+    }
+    for pieces in [&[] as &[&str], &["HTTP/1.1 200 OK\r\ncontent-"], &["HTTP/1.1 100 Continue\r\n\r\n"]] {
+        let broken = answered(Method::GET, pieces, true).await.map(drop);
+        assert!(matches!(broken, Err(Http1Error::Closed)), "{broken:?}");
+    }
+}
+
+#[tokio::test]
+async fn interim_answers_are_bounded() {
+    let interim = "HTTP/1.1 100 Continue\r\n\r\n";
+    let then = |count: usize| [interim.repeat(count), "HTTP/1.1 204 None\r\n\r\n".to_owned()].concat();
+    let (status, _, _) = answered(Method::GET, &[&then(INTERIM_MAX)], false).await.expect("an answer");
+    assert_eq!(status, 204);
+    let broken = answered(Method::GET, &[&then(INTERIM_MAX + 1)], false).await.map(drop);
+    assert!(matches!(broken, Err(Http1Error::Interim)), "{broken:?}");
+}
+
+#[tokio::test]
+async fn a_connection_is_not_usable_once_the_connector_has_said_something_or_gone() {
+    let (mut idle, mut connector) = connection().await;
+    assert!(idle.is_usable());
+    connector.write_all(b"HTTP/1.1 408 Too late\r\n\r\n").await.expect("sent");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(!idle.is_usable());
+
+    let (mut idle, connector) = connection().await;
+    assert!(idle.is_usable());
+    drop(connector);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(!idle.is_usable());
+}
+
+#[tokio::test]
+async fn who_answers_early_is_heard_and_has_the_rest_sent() {
+    // More than sockets hold, so that it cannot all be sent before somebody reads.
+    const BYTES: usize = 16 * 1_048_576;
+    let (connection, mut connector) = connection().await;
+    let (body, upload) = UploadBody::read(Bytes::from(vec![b'x'; BYTES]));
+    let mut post = request(Method::POST, "");
+    *post.body_mut() = body;
+    let (response, ()) = tokio::join!(connection.send(post, &HOST), async {
+        connector.read_exact(&mut [0; 64]).await.expect("the beginning");
+        let answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
+        connector.write_all(answer.as_bytes()).await.expect("sent");
+    });
+    let pool = Pool::new(ConnectorSockets::new(1));
+    let response = response.expect("an early answer");
+    let mut answer =
+        response.map(|receiving| ConnectorStream::lent(receiving, Arc::clone(&pool)).while_request_goes_on());
+    let frame = answer.frame().await.expect("a frame").expect("no error");
+    assert_eq!(frame.into_data().expect("data"), "hello");
+    // Nobody reads the answer meanwhile.
+    let (mut read, mut piece) = (0, vec![0; 65_536]);
+    while read < BYTES {
+        let bytes = connector.read(&mut piece).await.expect("the request");
+        assert_ne!(bytes, 0, "it ended after {read} bytes");
+        read += bytes;
+    }
+    assert!(upload.is_over() || pool.take().is_none());
+    connector.write_all(b"6\r\n world\r\n0\r\nx-sum: 11\r\n\r\n").await.expect("sent");
+    let rest = answer.into_body().collect().await.expect("the rest");
+    assert_eq!(rest.trailers().expect("trailers")["x-sum"], "11");
+    assert_eq!(rest.to_bytes(), " world");
+    // The task gives it back in its own time.
+    while pool.take().is_none() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn who_refuses_a_request_and_closes_is_heard() {
+    let (connection, mut connector) = connection().await;
+    let (body, _) = UploadBody::read(Bytes::from(vec![b'x'; 16 * 1_048_576]));
+    let mut post = request(Method::POST, "");
+    *post.body_mut() = body;
+    let (response, ()) = tokio::join!(connection.send(post, &HOST), async {
+        connector.read_exact(&mut [0; 64]).await.expect("the beginning");
+        let answer = "HTTP/1.1 413 Too much\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello";
+        connector.write_all(answer.as_bytes()).await.expect("sent");
+        connector.shutdown().await.expect("no more");
+    });
+    let (head, mut receiving) = response.expect("an early answer").into_parts();
+    assert_eq!(head.status, 413);
+    let frame = std::future::poll_fn(|cx| receiving.poll_frame(cx)).await.expect("a frame").expect("no error");
+    assert_eq!(frame.into_data().expect("data"), "hello");
+    assert!(receiving.into_connection().is_none());
+}
