@@ -220,6 +220,8 @@ impl Destination {
 
 /// Where agents send tokens: the caller's, and their own.
 const TOKEN_HEADERS: [HeaderName; 2] = [AUTHORIZATION, HeaderName::from_static("obo-actor-token")];
+/// Of which trace a call is a part (W3C Trace Context).
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// What a message to an MCP server asks for.
 #[derive(Clone, Debug)]
@@ -460,7 +462,7 @@ impl CallRecord {
                 value.set_sensitive(true);
                 Some(value)
             }),
-            traceparent: request.headers().get("traceparent").cloned(),
+            traceparent: request.headers().get(TRACEPARENT).cloned(),
             is_page: false,
             connector: None,
             destination: None,

@@ -31,6 +31,7 @@ impl<'l> Object<'l> {
     }
 
     /// A member that is a text.
+    #[inline]
     pub fn text(&mut self, name: &str, text: &str) {
         self.name(name);
         append_text(self.0, text);
@@ -42,6 +43,7 @@ impl<'l> Object<'l> {
     }
 
     /// A member that is a number.
+    #[inline]
     pub fn number(&mut self, name: &str, number: impl itoa::Integer) {
         self.name(name);
         self.0.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
@@ -104,6 +106,8 @@ impl<'l> Object<'l> {
         }
     }
 
+    // Most names are known where this is written, and copied without asking how long they are.
+    #[inline(always)]
     fn name(&mut self, name: &str) {
         self.separate();
         self.0.push(b'"');

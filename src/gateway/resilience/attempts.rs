@@ -254,7 +254,7 @@ impl Connector {
     }
 }
 
-/// The names that connectors have for the identifier of a request.
+/// The names that connectors have for the identifier of a request, the best first.
 const REQUEST_IDS: [HeaderName; 3] = [
     HeaderName::from_static("request-id"),
     HeaderName::from_static("x-ms-request-id"),
@@ -263,7 +263,9 @@ const REQUEST_IDS: [HeaderName; 3] = [
 
 /// The identifier that a connector gives to a request.
 fn request_id(headers: &HeaderMap) -> Option<HeaderValue> {
-    REQUEST_IDS.iter().find_map(|name| headers.get(name)).cloned()
+    let rank = |name: &HeaderName| REQUEST_IDS.iter().position(|known| known == name);
+    let found = headers.iter().filter_map(|(name, value)| Some((rank(name)?, value)));
+    found.min_by_key(|(rank, _)| *rank).map(|(_, value)| value.clone())
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! Tokens that have been verified, each with what was learned from it, within a bound in bytes.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use foldhash::quality::RandomState;
 
 use super::RememberedAgent;
 use crate::clock::Now;
@@ -119,7 +120,7 @@ impl RememberedTokens {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             shard_bytes_max: bytes_max / SHARDS,
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             forgettings: AtomicU64::new(0),
         }
     }

@@ -86,6 +86,8 @@ struct Wire {
     stream: TokioIo<Placed>,
     /// What has come, and has not been taken yet.
     received: BytesMut,
+    /// How much of that was no whole head.
+    looked_at: usize,
     /// The request, for as long as not all of it has been sent.
     sending: Option<Sending>,
     /// Why not all of it was sent.
@@ -100,6 +102,7 @@ impl Http1 {
         Self(Box::new(Wire {
             stream: TokioIo::new(stream),
             received: BytesMut::new(),
+            looked_at: 0,
             sending: None,
             unsent: None,
             is_kept_alive: true,
@@ -168,22 +171,21 @@ impl Wire {
             return Poll::Ready(Err(error));
         }
         loop {
-            if let Some(head) = take_head(&mut self.received, method)? {
+            // Line by line, however slowly it comes.
+            let is_line = self.received[self.looked_at..].contains(&b'\n');
+            if (is_line || self.received.len() > HEAD_BYTES_MAX)
+                && let Some(head) = take_head(&mut self.received, method)?
+            {
+                self.looked_at = 0;
                 return Poll::Ready(Ok(head));
             }
-            loop {
-                let known = self.received.len();
-                let read = ready!(self.poll_read(READ_BYTES, cx)).and_then(|bytes| match bytes {
-                    0 => Err(Http1Error::Closed),
-                    _ => Ok(()),
-                });
-                // Who refuses a request may say why before closing, and may not.
-                read.map_err(|error| self.unsent.take().unwrap_or(error))?;
-                // Line by line, however slowly it comes.
-                if self.received[known..].contains(&b'\n') || self.received.len() > HEAD_BYTES_MAX {
-                    break;
-                }
-            }
+            self.looked_at = self.received.len();
+            let read = match ready!(self.poll_read(READ_BYTES, cx)) {
+                Ok(0) => Err(Http1Error::Closed),
+                read => read,
+            };
+            // Who refuses a request may say why before closing, and may not.
+            read.map_err(|error| self.unsent.take().unwrap_or(error))?;
         }
     }
 

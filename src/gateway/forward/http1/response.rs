@@ -45,20 +45,20 @@ pub fn take_head(received: &mut BytesMut, method: &Method) -> Result<Option<Head
     let head = received.split_to(found.bytes).freeze();
     let places = &places[..found.fields];
     let mut headers = HeaderMap::with_capacity(places.len());
+    let mut told = Told::default();
     for place in places {
         let [name_begin, name_end, begin, end] = place.map(usize::from);
         let name = HeaderName::from_bytes(&head[name_begin..name_end]);
+        let name = name.map_err(|_| Http1Error::Head(httparse::Error::HeaderName))?;
         // A piece of the whole head, not a copy.
         let value = HeaderValue::from_maybe_shared(head.slice(begin..end));
-        match (name, value) {
-            (Ok(name), Ok(value)) => headers.append(name, value),
-            (Err(_), _) => return Err(Http1Error::Head(httparse::Error::HeaderName)),
-            (_, Err(_)) => return Err(Http1Error::Head(httparse::Error::HeaderValue)),
-        };
+        let value = value.map_err(|_| Http1Error::Head(httparse::Error::HeaderValue))?;
+        if told.hear(&name, value.as_bytes())? {
+            headers.append(name, value);
+        }
     }
-    let framing = framing(method, found.status, found.version, &mut headers)?;
-    let is_kept_alive =
-        is_kept_alive(found.version, &headers) && !matches!(framing, Framing::UntilClose { .. });
+    let framing = told.framing(method, found.status, found.version)?;
+    let is_kept_alive = told.keeps_alive(found.version) && !matches!(framing, Framing::UntilClose { .. });
     let mut response = Response::new(());
     *response.status_mut() = found.status;
     *response.version_mut() = found.version;
@@ -100,62 +100,74 @@ fn place_of(whole: &[u8], part: &[u8]) -> (u16, u16) {
     if part.is_empty() { (0, 0) } else { (place(begin), place(begin + part.len())) }
 }
 
-/// How the end of the body is told (RFC 9112 section 6.3). Where that can be understood in two ways, others would take the rest of it for
-/// somebody else's answer.
-fn framing(
-    method: &Method,
-    status: StatusCode,
-    version: Version,
-    headers: &mut HeaderMap,
-) -> Result<Framing, Http1Error> {
-    let length = content_length(headers)?;
-    let is_chunked = is_chunked(headers)?;
-    if is_chunked && (length.is_some() || version == Version::HTTP_10) {
-        return Err(Http1Error::TransferCoding);
-    }
-    let is_bodyless = status.is_informational()
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-        || method == Method::HEAD;
-    Ok(match length {
-        _ if is_bodyless => Framing::Length(0),
-        _ if is_chunked => Framing::CHUNKED,
-        Some(length) => Framing::Length(length),
-        None => Framing::UntilClose { is_over: false },
-    })
+/// What the fields of a head say about the body and the connection.
+#[derive(Default)]
+struct Told {
+    /// `Content-Length`.
+    length: Option<u64>,
+    /// `Transfer-Encoding`.
+    is_chunked: bool,
+    /// `Connection`.
+    closes: bool,
+    keeps_alive: bool,
 }
 
-/// The length, where one is given. Given twice it is kept once.
-fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, Http1Error> {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let Some(first) = lengths.next().cloned() else { return Ok(None) };
-    let others = lengths.try_fold(0, |others, length| (*length == first).then_some(others + 1));
-    let digits = Some(&first).filter(|length| length.as_bytes().iter().all(u8::is_ascii_digit));
-    let length = digits.and_then(|digits| digits.to_str().ok()?.parse().ok());
-    let (Some(length), Some(others)) = (length, others) else { return Err(Http1Error::ContentLength) };
-    if others > 0 {
-        headers.insert(CONTENT_LENGTH, first);
+impl Told {
+    /// Takes note of a field. Returns whether it says anything that has not been said.
+    fn hear(&mut self, name: &HeaderName, value: &[u8]) -> Result<bool, Http1Error> {
+        match *name {
+            CONTENT_LENGTH => {
+                let length = content_length(value).ok_or(Http1Error::ContentLength)?;
+                return match self.length.replace(length) {
+                    Some(before) if before != length => Err(Http1Error::ContentLength),
+                    before => Ok(before.is_none()),
+                };
+            }
+            TRANSFER_ENCODING => {
+                // Coded in any other way it would be so still for the agent, and would not say it.
+                let is_chunked = value.trim_ascii().eq_ignore_ascii_case(b"chunked");
+                if !is_chunked || std::mem::replace(&mut self.is_chunked, true) {
+                    return Err(Http1Error::TransferCoding);
+                }
+            }
+            CONNECTION => {
+                for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                    self.closes |= option.eq_ignore_ascii_case(b"close");
+                    self.keeps_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+            }
+            _ => {}
+        }
+        Ok(true)
     }
-    Ok(Some(length))
+
+    /// How the end of the body is told (RFC 9112 section 6.3). Where that can be understood in two ways, others would take the rest of it
+    /// for somebody else's answer.
+    fn framing(&self, method: &Method, status: StatusCode, version: Version) -> Result<Framing, Http1Error> {
+        if self.is_chunked && (self.length.is_some() || version == Version::HTTP_10) {
+            return Err(Http1Error::TransferCoding);
+        }
+        let is_bodyless = status.is_informational()
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+            || method == Method::HEAD;
+        Ok(match self.length {
+            _ if is_bodyless => Framing::Length(0),
+            _ if self.is_chunked => Framing::CHUNKED,
+            Some(length) => Framing::Length(length),
+            None => Framing::UntilClose { is_over: false },
+        })
+    }
+
+    /// Whether the connection stays open after this answer (RFC 9112 section 9.3).
+    fn keeps_alive(&self, version: Version) -> bool {
+        !self.closes && (version == Version::HTTP_11 || self.keeps_alive)
+    }
 }
 
-/// Whether the body comes in chunks, and is coded in no other way: what the agent gets would be coded still, and would not say so.
-fn is_chunked(headers: &HeaderMap) -> Result<bool, Http1Error> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => Ok(false),
-        (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(true),
-        _ => Err(Http1Error::TransferCoding),
-    }
-}
-
-/// Whether the connection stays open after this answer (RFC 9112 section 9.3).
-fn is_kept_alive(version: Version, headers: &HeaderMap) -> bool {
-    let options = || {
-        let lines = headers.get_all(CONNECTION).iter();
-        lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
-    };
-    let has = |wanted: &[u8]| options().any(|option| option.eq_ignore_ascii_case(wanted));
-    !has(b"close") && (version == Version::HTTP_11 || has(b"keep-alive"))
+/// A length: digits and nothing else.
+fn content_length(value: &[u8]) -> Option<u64> {
+    let digits = Some(value).filter(|value| value.iter().all(u8::is_ascii_digit))?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]
