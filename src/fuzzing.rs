@@ -23,7 +23,7 @@ use crate::gateway::event_stream::{Event, EventError, EventReader};
 use crate::gateway::message::{MESSAGE_BYTES_MAX, Message};
 use crate::gateway::path::CanonicalPath;
 use crate::gateway::rest::Operations;
-use crate::gateway::{TurnedAway, presented_token};
+use crate::gateway::{TurnedAway, presented_token, read_connector_answer};
 use crate::identity::{Audience, Caller, Issuer, Scopes, SecretToken, Tenant, VerifiedClaims};
 use crate::oauth::claims::{self, CLOCK_SKEW_SECONDS};
 use crate::oauth::error_response::{ErrorClass, ErrorResponse};
@@ -52,7 +52,7 @@ pub use connection::connection;
 pub type FuzzTarget = (&'static str, fn(&[u8]) -> &'static str);
 
 /// Every fuzz target.
-pub const TARGETS: [FuzzTarget; 12] = [
+pub const TARGETS: [FuzzTarget; 13] = [
     ("connection", connection),
     ("bearer_header", bearer_header),
     ("token", token),
@@ -60,6 +60,7 @@ pub const TARGETS: [FuzzTarget; 12] = [
     ("token_answer", token_answer),
     ("error_answer", error_answer),
     ("challenge", challenge),
+    ("connector_answer", connector_answer),
     ("json_rpc_message", json_rpc_message),
     ("event_stream", event_stream),
     ("path_matcher", path_matcher),
@@ -402,6 +403,17 @@ pub fn challenge(data: &[u8]) -> &'static str {
     assert!(text.contains("insufficient_claims"), "a demand from nowhere");
     assert!(text.contains("bearer"), "a demand of another scheme");
     "claims"
+}
+
+/// What a connector writes onto a connection of HTTP/1 that it closes then.
+pub fn connector_answer(data: &[u8]) -> &'static str {
+    let whole = read_connector_answer([data]).ok();
+    assert_eq!(read_connector_answer(data.chunks(1)).ok(), whole, "in pieces it is another answer");
+    let Some((status, body, left)) = whole else { return "refused" };
+    assert!(!status.is_informational(), "it is interim");
+    assert!(body.len() + left.len() < data.len(), "there is more of it than came");
+    assert!(data.ends_with(&left), "what is left over is not what came last");
+    "answer"
 }
 
 /// A message of JSON-RPC.

@@ -1,15 +1,15 @@
-//! Where there is no fuzzer, a poor man's: the corpus of the whole way in, changed at random, some hundred times in each run of
-//! the tests. `FUZZ_MUTATIONS=100000 cargo test --lib mutations` looks for longer, and `FUZZ_SEED` elsewhere; what is found is kept in
+//! Where there is no fuzzer, a poor man's: the corpora of the whole way in and of connectors' answers, changed at random, some
+//! hundred times in each run of the tests. `FUZZ_MUTATIONS=100000 cargo test --lib mutations` looks for longer, and `FUZZ_SEED` elsewhere; what is found is kept in
 //! `fuzz/artifacts`, where the fuzzer keeps its own.
 
 use std::fs;
-use std::panic::catch_unwind;
+use std::panic::{RefUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::connection;
+use super::{connection, connector_answer};
 
 /// How many inputs are tried, unless the environment says otherwise.
 const MUTATIONS: u64 = 400;
@@ -134,14 +134,14 @@ fn number(name: &str, otherwise: u64) -> u64 {
     written.map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
-#[test]
-fn mutations_of_the_corpus_of_connections_break_nothing() {
+/// Runs mutations of a target's corpus, so many unless it is said otherwise. What breaks is kept.
+fn assert_nothing_breaks(target: &str, count: u64, run: impl Fn(&[u8]) + Sync + RefUnwindSafe) {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
-    let files = fs::read_dir(fuzz.join("corpus/connection")).expect("a corpus");
+    let files = fs::read_dir(fuzz.join("corpus").join(target)).expect("a corpus");
     let mut files: Vec<PathBuf> = files.map(|file| file.expect("an entry").path()).collect();
     files.sort();
     let corpus: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).expect("a file")).collect();
-    let (count, seed) = (number("FUZZ_MUTATIONS", MUTATIONS), number("FUZZ_SEED", 1));
+    let (count, seed) = (number("FUZZ_MUTATIONS", count), number("FUZZ_SEED", 1));
     let (next, found) = (AtomicU64::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..LANES {
@@ -153,8 +153,8 @@ fn mutations_of_the_corpus_of_connections_break_nothing() {
                     }
                     let mut random = Random(seed << 32 ^ number);
                     let input = mutated(&corpus, &mut random);
-                    if catch_unwind(|| connection::run(&input, PATIENCE)).is_err() {
-                        let kept = fuzz.join(format!("artifacts/connection/{seed}-{number}"));
+                    if catch_unwind(|| run(&input)).is_err() {
+                        let kept = fuzz.join(format!("artifacts/{target}/{seed}-{number}"));
                         fs::create_dir_all(kept.parent().expect("a folder")).expect("a folder");
                         fs::write(&kept, &input).expect("a file");
                         found.lock().expect("whole").push(kept);
@@ -165,4 +165,14 @@ fn mutations_of_the_corpus_of_connections_break_nothing() {
     });
     let found = found.into_inner().expect("whole");
     assert!(found.is_empty(), "{} of {count} inputs break something: {found:#?}", found.len());
+}
+
+#[test]
+fn mutations_of_connections_break_nothing() {
+    assert_nothing_breaks("connection", MUTATIONS, |input| _ = connection::run(input, PATIENCE));
+}
+
+#[test]
+fn mutations_of_connectors_answers_break_nothing() {
+    assert_nothing_breaks("connector_answer", 100 * MUTATIONS, |input| _ = connector_answer(input));
 }

@@ -412,6 +412,10 @@ impl HttpBody for Body {
             Source::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
+            // One that breaks off has the length of none: whoever writes it would take it for whole.
+            Source::Connector(_) if self.broken.is_some() || matches!(self.first, Some(Err(_))) => {
+                SizeHint::default()
+            }
             Source::Connector(body) if body.screen.as_ref().is_some_and(|screen| screen.rewrites()) => {
                 SizeHint::default()
             }

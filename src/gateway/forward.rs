@@ -33,6 +33,8 @@ use pool::Pool;
 use sockets::SocketPlace;
 
 pub use connection::ConnectorStream;
+#[cfg(any(fuzzing, test))]
+pub(crate) use http1::read_connector_answer;
 pub use sockets::ConnectorSockets;
 
 /// How often an HTTP/2 connection is asked whether the connector is still there.
@@ -59,7 +61,7 @@ pub enum ForwardError {
     #[error("the connector closed the connection before the request was sent: {0}")]
     Unsent(String),
     /// It broke off, or answered what is not HTTP.
-    #[error("the connector broke off before it answered: {0}")]
+    #[error("the connector gave no answer that can be used: {0}")]
     Broke(String),
     /// It wants to speak another protocol, which nobody asked for.
     #[error("the connector answered 101")]
@@ -212,8 +214,7 @@ impl Upstream {
         };
         match response.status() {
             StatusCode::SWITCHING_PROTOCOLS => Err(ForwardError::Upgraded),
-            _ if upload.is_over() => Ok(response),
-            _ => Ok(response.map(ConnectorStream::while_request_goes_on)),
+            _ => Ok(response),
         }
     }
 
@@ -229,7 +230,8 @@ impl Upstream {
                 // Seldom, and large: the future of a call must not have room for it.
                 None => Box::pin(self.connect_or_next()).await.map_err(SendError::Connect)?,
             };
-            let Unanswered { unsent, error } = match connection.send(request, &self.origin, &self.pool).await {
+            let Unanswered { unsent, error } = match connection.send(request, &self.origin, &self.pool).await
+            {
                 Ok(response) => return Ok(response),
                 Err(unanswered) => unanswered,
             };
@@ -290,8 +292,8 @@ impl Upstream {
     /// The address of `target` on this connector, as HTTP/1 has it.
     fn target(&self, target: &str) -> Result<Uri, ForwardError> {
         let target = match [&*self.base_path, target].concat() {
-            empty if empty.is_empty() => "/".to_owned(),
-            target => target,
+            target if target.starts_with('/') => target,
+            target => format!("/{target}"),
         };
         PathAndQuery::try_from(target).map(Uri::from).map_err(|_| ForwardError::Address)
     }

@@ -68,6 +68,8 @@ pub use body::Body;
 pub use call::Calls;
 pub use catalog::Catalog;
 pub use forget::{NotForgotten, PartlyForgotten};
+#[cfg(any(fuzzing, test))]
+pub(crate) use forward::read_connector_answer;
 pub use forward::{ConnectorSockets, UpstreamError};
 pub use mcp::handles::Handles;
 pub use mcp::sealed_state::StateKey;

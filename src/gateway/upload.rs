@@ -37,8 +37,6 @@ pub struct Upload {
     /// Whether it is the agent that everybody waits for, and not the connector.
     waits_for_agent: AtomicBool,
     end: OnceLock<UploadEnd>,
-    /// Whether nobody passes it on any more: all of it has been, or nobody wants it.
-    over: AtomicBool,
     kept: Mutex<Kept>,
 }
 
@@ -73,7 +71,6 @@ impl Upload {
             last_progress: AtomicU64::new(0),
             waits_for_agent: AtomicBool::new(false),
             end: OnceLock::new(),
-            over: AtomicBool::new(false),
         })
     }
 
@@ -96,11 +93,6 @@ impl Upload {
     /// How it ended, when it did not come whole.
     pub fn end(&self) -> Option<UploadEnd> {
         self.end.get().copied()
-    }
-
-    /// Whether nobody passes it on any more: all of it has been, or nobody wants it.
-    pub fn is_over(&self) -> bool {
-        self.over.load(Ordering::Relaxed)
     }
 
     /// The whole body, for sending it a second time; `None` when it was not kept.
@@ -264,7 +256,8 @@ impl UploadBody {
 
 impl Drop for UploadBody {
     fn drop(&mut self) {
-        self.upload.over.store(true, Ordering::Relaxed);
+        // What nobody passes on, nobody waits for.
+        self.upload.waits_for_agent.store(false, Ordering::Relaxed);
     }
 }
 

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use reqwest::Client;
+use reqwest::{Client, Method};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::bed::{ANYTHING, Setup, TestBed};
+use crate::bed::{ANYTHING, Setup, TestBed, assert_refused, refusal};
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
 const OF_LENGTH: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
@@ -151,6 +151,60 @@ async fn who_has_a_connection_made_takes_one_that_becomes_free_sooner() {
         assert_eq!(answer.text().await.expect("a body"), "hello");
         // The second request, or nothing more.
         let _ = tokio::time::timeout(IN_VAIN, stream.read(&mut [0; 65_536])).await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_right_behind_its_head_is_not_taken_for_whole() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+    let bed = bed_before(&listener).await;
+    let token = bed.token("ada");
+    for answer in [
+        "transfer-encoding: chunked\r\n\r\nZZ\r\n",
+        "transfer-encoding: chunked\r\n\r\n",
+        "transfer-encoding: chunked\r\n\r\n5\r\nhel",
+        "content-length: 5\r\n\r\n",
+        "content-length: 5\r\n\r\nhel",
+    ] {
+        let answering = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let Ok(1..) = stream.read(&mut [0; 65_536]).await else { panic!("no request") };
+            let answer = format!("HTTP/1.1 200 OK\r\n{answer}");
+            stream.write_all(answer.as_bytes()).await.expect("written");
+        };
+        let asking = async {
+            let answer = bed.get("/mail/x", &token).await;
+            assert_eq!(answer.status(), 200);
+            tokio::time::timeout(SOON, answer.text()).await.expect("it ends")
+        };
+        let (body, ()) = tokio::join!(asking, answering);
+        assert!(body.is_err(), "{answer:?}: {body:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_can_be_read_in_two_ways_is_none() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+    let bed = bed_before(&listener).await;
+    let token = bed.token("ada");
+    for fields in [
+        "content-length: 5\r\ncontent-length: 6",
+        "content-length: 5\r\ntransfer-encoding: chunked",
+        "transfer-encoding: gzip, chunked",
+    ] {
+        let answering = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let Ok(1..) = stream.read(&mut [0; 65_536]).await else { panic!("no request") };
+            let answer = format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.expect("written");
+            stream
+        };
+        // What is asked for is not asked for twice.
+        let post = bed.request(Method::POST, "/mail/x").bearer_auth(&token).send();
+        let (answer, mut stream) = tokio::join!(post, answering);
+        assert_refused(&refusal(answer.expect("an answer")).await, 502, "connector_broke");
+        let read = tokio::time::timeout(SOON, stream.read(&mut [0; 16])).await.expect("it is closed");
+        assert!(matches!(read, Ok(0) | Err(_)), "{fields}: the connection goes on");
     }
 }
 

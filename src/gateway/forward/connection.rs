@@ -2,9 +2,11 @@
 //!
 //! Over HTTP/1 it belongs to the call that uses it. Over HTTP/2 many calls share one, and it has a task of its own.
 
+use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
@@ -18,7 +20,6 @@ use hyper_util::client::legacy::connect::Connection as _;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio_util::sync::PollSender;
 
 use super::http1::{Http1, Http1Error, Receiving};
 use super::pool::Pool;
@@ -28,6 +29,9 @@ use crate::gateway::upload::UploadBody;
 
 /// What connections are made of.
 pub type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// How long the rest of a request is sent that has been answered already: as long as a large one takes.
+const REST_TIME_MAX: Duration = Duration::from_secs(600);
 
 /// A connection that a request can be sent on.
 pub enum Connection {
@@ -43,7 +47,7 @@ pub struct Origin {
     pub scheme: Scheme,
     /// Host and port.
     pub authority: Authority,
-    /// The same, as HTTP/1 has it.
+    /// The value of the `Host` field.
     pub host: HeaderValue,
 }
 
@@ -101,11 +105,11 @@ impl Connection {
             Self::Http1(mut connection) => {
                 // It may have been closed meanwhile, and nobody has looked.
                 if !connection.is_usable() {
-                    return Err(Unanswered { unsent: Some(request), error: Http1Error::Closed.into() });
+                    return Err(Unanswered { unsent: Some(request), error: Http1Error::Stale.into() });
                 }
                 let response = connection.send(request, &origin.host).await;
                 let response = response.map_err(|error| Unanswered { unsent: None, error: error.into() })?;
-                Ok(response.map(|receiving| ConnectorStream::lent(receiving, Arc::clone(pool))))
+                Ok(response.map(|receiving| ConnectorStream::of(receiving, Arc::clone(pool))))
             }
             Self::Http2(mut sender) => {
                 let response = sender.try_send_request(origin.address(request)).await;
@@ -139,12 +143,16 @@ pub struct ConnectorStream(Source);
 
 /// Where it is read from.
 enum Source {
-    /// A connection over HTTP/1; `None` once it is over.
-    Lent(Option<Lent>),
+    /// A connection over HTTP/1.
+    Lent(Lent),
     /// Such a connection that a task has, since the request is still being sent.
     Relayed(Relayed),
     /// A connection over HTTP/2.
     Shared(Incoming),
+    /// Nowhere: all of it has been read.
+    Over,
+    /// Nowhere: it has broken off, and nobody may take it for whole.
+    Broken,
 }
 
 /// A connection that a call has for as long as its answer is read.
@@ -153,35 +161,32 @@ struct Lent {
     pool: Arc<Pool>,
 }
 
-impl Lent {
-    fn give_back(self) {
-        if let Some(connection) = self.receiving.into_connection() {
-            self.pool.put(connection);
-        }
-    }
-}
-
 impl ConnectorStream {
-    /// That of an answer over HTTP/1, whose connection goes back to `pool`.
-    pub fn lent(receiving: Receiving, pool: Arc<Pool>) -> Self {
-        let mut lent = Some(Lent { receiving, pool });
-        give_back_if_over(&mut lent);
-        Self(Source::Lent(lent))
+    /// That of an answer over HTTP/1, whose connection goes back to `pool`. Where the connector has answered before it has all of the
+    /// request, the rest is sent whether or not anybody reads the answer meanwhile.
+    fn of(receiving: Receiving, pool: Arc<Pool>) -> Self {
+        let mut stream = Self(match receiving.is_sending() {
+            true => Source::Relayed(Relayed::of(receiving)),
+            false => Source::Lent(Lent { receiving, pool }),
+        });
+        stream.end_if_over();
+        stream
     }
 
-    /// Has the rest of the request sent whether or not anybody reads the answer meanwhile, for a connector that answers before it has all
-    /// of it.
-    pub fn while_request_goes_on(self) -> Self {
-        match self.0 {
-            Source::Lent(Some(lent)) => Self(Source::Relayed(Relayed::from(lent))),
-            source => Self(source),
+    /// Once all of the answer has been read from the connection, others can have it.
+    fn end_if_over(&mut self) {
+        let is_over = match &self.0 {
+            Source::Lent(lent) => lent.receiving.is_over(),
+            Source::Relayed(relayed) => relayed.left == Some(0),
+            Source::Shared(_) | Source::Over | Source::Broken => false,
+        };
+        if is_over
+            && let Source::Lent(Lent { receiving, pool }) = std::mem::replace(&mut self.0, Source::Over)
+            && let Some(connection) = receiving.into_connection()
+        {
+            pool.put(connection);
         }
     }
-}
-
-/// All of the answer has been read from the connection: others can have it.
-fn give_back_if_over(lent: &mut Option<Lent>) {
-    lent.take_if(|lent| lent.receiving.is_over()).into_iter().for_each(Lent::give_back);
 }
 
 impl HttpBody for ConnectorStream {
@@ -192,45 +197,40 @@ impl HttpBody for ConnectorStream {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ConnectionError>>> {
-        match &mut self.0 {
-            Source::Lent(lent) => {
-                let Some(Lent { receiving, .. }) = lent else { return Poll::Ready(None) };
-                let frame = ready!(receiving.poll_frame(cx));
-                give_back_if_over(lent);
-                // What is not over by now breaks off.
-                lent.take_if(|_| !matches!(frame, Some(Ok(_))));
-                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
-            }
-            Source::Relayed(relayed) => {
-                relayed.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
-            }
-            Source::Shared(body) => {
-                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
-            }
+        let frame = match &mut self.0 {
+            Source::Lent(lent) => ready!(lent.receiving.poll_frame(cx)),
+            Source::Relayed(relayed) => ready!(relayed.poll_frame(cx)),
+            Source::Shared(body) => return Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Source::Over | Source::Broken => return Poll::Ready(None),
+        };
+        match &frame {
+            Some(Err(_)) => self.0 = Source::Broken,
+            Some(Ok(_)) | None => self.end_if_over(),
         }
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Source::Lent(lent) => lent.is_none(),
-            Source::Relayed(relayed) => relayed.left == Some(0),
             Source::Shared(body) => body.is_end_stream(),
+            Source::Over => true,
+            Source::Lent(_) | Source::Relayed(_) | Source::Broken => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Source::Lent(lent) => {
-                lent.as_ref().map_or(SizeHint::with_exact(0), |lent| lent.receiving.size_hint())
-            }
+            Source::Lent(lent) => lent.receiving.size_hint(),
             Source::Relayed(relayed) => relayed.left.map_or_else(SizeHint::default, SizeHint::with_exact),
             Source::Shared(body) => body.size_hint(),
+            Source::Over => SizeHint::with_exact(0),
+            Source::Broken => SizeHint::default(),
         }
     }
 }
 
 /// What a task hands on: a frame, or that there are no more.
-type Handed = Result<Option<Frame<Bytes>>, Http1Error>;
+type Handed = Option<Result<Frame<Bytes>, Http1Error>>;
 
 /// An answer that a task reads, which sends the rest of the request as well.
 struct Relayed {
@@ -239,53 +239,57 @@ struct Relayed {
     left: Option<u64>,
 }
 
-impl From<Lent> for Relayed {
-    fn from(mut lent: Lent) -> Self {
+impl Relayed {
+    fn of(receiving: Receiving) -> Self {
         let (sender, frames) = mpsc::channel(1);
-        let left = lent.receiving.size_hint().exact();
-        let mut sender = PollSender::new(sender);
-        tokio::spawn(async move {
-            std::future::poll_fn(|cx| {
-                let is_sent = lent.receiving.poll_send(cx).is_ready();
-                let is_read = hand_on(&mut lent.receiving, &mut sender, cx).is_ready();
-                if is_sent && is_read { Poll::Ready(()) } else { Poll::Pending }
-            })
-            .await;
-            lent.give_back();
-        });
+        let left = receiving.size_hint().exact();
+        tokio::spawn(relay(receiving, sender));
         Self { frames, left }
     }
-}
 
-impl Relayed {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Http1Error>>> {
-        if self.left == Some(0) {
-            return Poll::Ready(None);
-        }
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Handed> {
         // Without a last word, the task has broken off.
-        let handed = ready!(self.frames.poll_recv(cx)).unwrap_or(Err(Http1Error::Cut));
-        let frame = handed.transpose();
-        match &frame {
-            Some(Ok(frame)) => {
-                let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
-                self.left = self.left.map(|left| left.saturating_sub(bytes));
-            }
-            Some(Err(_)) | None => self.left = Some(0),
-        }
+        let frame = ready!(self.frames.poll_recv(cx)).unwrap_or(Some(Err(Http1Error::Incomplete)));
+        let bytes = frame.as_ref().map(|frame| match frame {
+            Ok(frame) => frame.data_ref().map_or(0, Bytes::len) as u64,
+            Err(_) => 0,
+        });
+        self.left = bytes.map_or(Some(0), |bytes| self.left.map(|left| left.saturating_sub(bytes)));
         Poll::Ready(frame)
     }
 }
 
-/// Reads what somebody takes. Ready at the end, or when nobody does.
-fn hand_on(receiving: &mut Receiving, frames: &mut PollSender<Handed>, cx: &mut Context<'_>) -> Poll<()> {
-    while ready!(frames.poll_reserve(cx)).is_ok() {
-        let frame = ready!(receiving.poll_frame(cx)).transpose();
-        let is_last = !matches!(frame, Ok(Some(_)));
-        // Who has gone does not want it.
-        let _ = frames.send_item(frame);
+/// Hands an answer on while the rest of the request is sent. The connection is not used again: the connector may take the rest for
+/// another request.
+async fn relay(mut receiving: Receiving, frames: mpsc::Sender<Handed>) {
+    tokio::select! {
+        () = hand_on(&mut receiving, &frames) => {}
+        () = frames.closed() => {}
+    }
+    // Whoever hangs up on an answer wants nothing more. Who has all of it may have more to say, and would not hear the answer over a
+    // connection that is closed meanwhile.
+    if receiving.is_over() {
+        let rest = std::future::poll_fn(|cx| receiving.poll_send(cx));
+        // That all of it could be sent makes no difference to anybody.
+        let _ = tokio::time::timeout(REST_TIME_MAX, rest).await;
+    }
+}
+
+/// Reads an answer as fast as somebody takes it.
+async fn hand_on(receiving: &mut Receiving, frames: &mpsc::Sender<Handed>) {
+    loop {
+        let mut room = std::pin::pin!(frames.reserve());
+        let room = std::future::poll_fn(|cx| {
+            // The request goes on meanwhile.
+            let _ = receiving.poll_send(cx);
+            room.as_mut().poll(cx)
+        });
+        let Ok(room) = room.await else { return };
+        let frame = std::future::poll_fn(|cx| receiving.poll_frame(cx)).await;
+        let is_last = !matches!(frame, Some(Ok(_)));
+        room.send(frame);
         if is_last {
-            frames.close();
+            return;
         }
     }
-    Poll::Ready(())
 }

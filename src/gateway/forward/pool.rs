@@ -70,7 +70,7 @@ impl Pool {
         pool
     }
 
-    /// A connection that can be used at once, unless it has been closed meanwhile.
+    /// An idle connection, or the shared one. Whoever sends on it sees whether it is still open.
     pub fn take(&self) -> Option<Connection> {
         let mut idle = self.own();
         let now = Instant::now();

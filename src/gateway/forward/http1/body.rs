@@ -1,31 +1,25 @@
 //! The body of an answer in HTTP/1 (RFC 9112 sections 6 and 7): what of the bytes received belongs to it, and where it ends.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Frame, SizeHint};
 
-use super::Http1Error;
 use super::response::FIELDS_MAX;
+use super::{CHUNK_AND_BODY_END, Http1Error};
 
-/// Longest chunk-size line, and most bytes of trailers.
+/// Longest chunk-size line: sixteen digits, and whatever extensions anybody sends.
 const LINE_BYTES_MAX: usize = 4_096;
+/// Most bytes of trailers: they are sums and states, and no headers.
+const TRAILER_BYTES_MAX: usize = 4_096;
 /// Most bytes of chunk extensions in one body. They say nothing to us, and could be more than what they stand beside.
 const EXTENSION_BYTES_MAX: usize = 16_384;
-/// How a chunked body ends that has no trailers, when its last chunk has been read but for the end of its line.
-const PLAIN_END: &[u8] = b"\r\n0\r\n\r\n";
-
 /// How the end of a body is told, and how far it has been read.
 #[derive(Debug)]
 pub enum Framing {
     /// So many bytes are still to come.
     Length(u64),
     /// In chunks.
-    Chunked {
-        /// What comes next.
-        next: Next,
-        /// How many bytes of extensions there have been.
-        extension_bytes: usize,
-    },
+    Chunked(Chunked),
     /// It ends when the connection does.
     UntilClose {
         /// Whether that has been.
@@ -33,15 +27,23 @@ pub enum Framing {
     },
 }
 
+/// A chunked body (RFC 9112 section 7.1).
+#[derive(Debug)]
+pub struct Chunked {
+    next: Next,
+    /// How many bytes of extensions there have been.
+    extension_bytes: usize,
+}
+
 /// What comes next in a chunked body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Next {
+enum Next {
     /// The line with a chunk's size.
-    Size,
+    ChunkSize,
     /// So many bytes of a chunk.
     Data(u64),
     /// The end of the line after a chunk.
-    DataEnd,
+    ChunkEnd,
     /// Trailers, or the empty line that there is instead.
     Trailers,
     /// Nothing: that was all.
@@ -50,13 +52,13 @@ pub enum Next {
 
 impl Framing {
     /// A chunked body of which nothing has been read.
-    pub const CHUNKED: Self = Self::Chunked { next: Next::Size, extension_bytes: 0 };
+    pub const CHUNKED: Self = Self::Chunked(Chunked { next: Next::ChunkSize, extension_bytes: 0 });
 
     /// Whether all of the body has been read.
     pub fn is_over(&self) -> bool {
         match self {
             Self::Length(left) => *left == 0,
-            Self::Chunked { next, .. } => *next == Next::Nothing,
+            Self::Chunked(chunked) => chunked.next == Next::Nothing,
             Self::UntilClose { is_over } => *is_over,
         }
     }
@@ -66,15 +68,15 @@ impl Framing {
         match self {
             Self::Length(left) => SizeHint::with_exact(*left),
             _ if self.is_over() => SizeHint::with_exact(0),
-            Self::Chunked { .. } | Self::UntilClose { .. } => SizeHint::default(),
+            Self::Chunked(_) | Self::UntilClose { .. } => SizeHint::default(),
         }
     }
 
     /// How many bytes the next piece may have, as far as is known.
     pub fn next_size(&self) -> Option<u64> {
         match self {
-            Self::Length(left) | Self::Chunked { next: Next::Data(left), .. } => Some(*left),
-            Self::Chunked { .. } | Self::UntilClose { .. } => None,
+            Self::Length(left) | Self::Chunked(Chunked { next: Next::Data(left), .. }) => Some(*left),
+            Self::Chunked(_) | Self::UntilClose { .. } => None,
         }
     }
 
@@ -86,7 +88,7 @@ impl Framing {
     pub fn take(&mut self, received: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Http1Error> {
         match self {
             Self::Length(left) => Ok(take_data(left, received).map(Frame::data)),
-            Self::Chunked { next, extension_bytes } => take_chunked(next, extension_bytes, received),
+            Self::Chunked(chunked) => chunked.take(received),
             Self::UntilClose { .. } if received.is_empty() => Ok(None),
             Self::UntilClose { .. } => Ok(Some(Frame::data(received.split().freeze()))),
         }
@@ -96,12 +98,56 @@ impl Framing {
     ///
     /// # Errors
     ///
-    /// [`Http1Error::Cut`] when there should be more.
+    /// [`Http1Error::Incomplete`] when there should be more.
     pub fn end(&mut self) -> Result<(), Http1Error> {
         if let Self::UntilClose { is_over } = self {
             *is_over = true;
         }
-        if self.is_over() { Ok(()) } else { Err(Http1Error::Cut) }
+        if self.is_over() { Ok(()) } else { Err(Http1Error::Incomplete) }
+    }
+}
+
+impl Chunked {
+    fn take(&mut self, received: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Http1Error> {
+        loop {
+            match &mut self.next {
+                Next::ChunkSize => {
+                    let Some(line) = take_line(received)? else { return Ok(None) };
+                    let (size, extension_bytes) = chunk_size(&line)?;
+                    self.extension_bytes += extension_bytes;
+                    if self.extension_bytes > EXTENSION_BYTES_MAX {
+                        return Err(Http1Error::Chunk);
+                    }
+                    self.next = if size == 0 { Next::Trailers } else { Next::Data(size) };
+                }
+                Next::Data(left) => {
+                    let Some(data) = take_data(left, received) else { return Ok(None) };
+                    if *left == 0 {
+                        self.next = Next::ChunkEnd;
+                        // Nobody has to ask once more to hear that this was all.
+                        if received.starts_with(CHUNK_AND_BODY_END) {
+                            received.advance(CHUNK_AND_BODY_END.len());
+                            self.next = Next::Nothing;
+                        }
+                    }
+                    return Ok(Some(Frame::data(data)));
+                }
+                Next::ChunkEnd => match **received {
+                    [] | [b'\r'] => return Ok(None),
+                    [b'\r', b'\n', ..] => {
+                        received.advance(2);
+                        self.next = Next::ChunkSize;
+                    }
+                    _ => return Err(Http1Error::Chunk),
+                },
+                Next::Trailers => {
+                    let Some(trailers) = take_trailers(received)? else { return Ok(None) };
+                    self.next = Next::Nothing;
+                    return Ok(Some(trailers).filter(|trailers| !trailers.is_empty()).map(Frame::trailers));
+                }
+                Next::Nothing => return Ok(None),
+            }
+        }
     }
 }
 
@@ -113,52 +159,6 @@ fn take_data(left: &mut u64, received: &mut BytesMut) -> Option<Bytes> {
     }
     *left -= taken as u64;
     Some(received.split_to(taken).freeze())
-}
-
-fn take_chunked(
-    next: &mut Next,
-    extension_bytes: &mut usize,
-    received: &mut BytesMut,
-) -> Result<Option<Frame<Bytes>>, Http1Error> {
-    loop {
-        match next {
-            Next::Size => {
-                let Some(line) = take_line(received)? else { return Ok(None) };
-                let (size, extensions) = chunk_size(&line)?;
-                *extension_bytes += extensions;
-                if *extension_bytes > EXTENSION_BYTES_MAX {
-                    return Err(Http1Error::Chunk);
-                }
-                *next = if size == 0 { Next::Trailers } else { Next::Data(size) };
-            }
-            Next::Data(left) => {
-                let Some(data) = take_data(left, received) else { return Ok(None) };
-                if *left == 0 {
-                    *next = Next::DataEnd;
-                    // Nobody has to ask once more to hear that this was all.
-                    if received.starts_with(PLAIN_END) {
-                        let _ = received.split_to(PLAIN_END.len());
-                        *next = Next::Nothing;
-                    }
-                }
-                return Ok(Some(Frame::data(data)));
-            }
-            Next::DataEnd => match **received {
-                [] | [b'\r'] => return Ok(None),
-                [b'\r', b'\n', ..] => {
-                    let _ = received.split_to(2);
-                    *next = Next::Size;
-                }
-                _ => return Err(Http1Error::Chunk),
-            },
-            Next::Trailers => {
-                let Some(trailers) = take_trailers(received)? else { return Ok(None) };
-                *next = Next::Nothing;
-                return Ok(Some(trailers).filter(|trailers| !trailers.is_empty()).map(Frame::trailers));
-            }
-            Next::Nothing => return Ok(None),
-        }
-    }
 }
 
 /// A line without its end, once it is there.
@@ -174,11 +174,11 @@ fn take_line(received: &mut BytesMut) -> Result<Option<BytesMut>, Http1Error> {
     Ok(Some(line))
 }
 
-/// The size that a chunk's line gives, and how many bytes of it are extensions (RFC 9112 section 7.1).
+/// The size that a chunk's line gives, and how many bytes of it are extensions.
 fn chunk_size(line: &[u8]) -> Result<(u64, usize), Http1Error> {
+    // A sign, which the parser would take, is no digit.
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, rest) = line.split_at(digits);
-    // A sign, which the parser would take, is no digit.
     let size = std::str::from_utf8(digits).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok());
     let is_extension = matches!(rest.trim_ascii_start(), [] | [b';', ..]) && !rest.contains(&b'\r');
     match size.filter(|_| is_extension) {
@@ -190,13 +190,13 @@ fn chunk_size(line: &[u8]) -> Result<(u64, usize), Http1Error> {
 /// The trailers, once their end is there (RFC 9112 section 7.1.2).
 fn take_trailers(received: &mut BytesMut) -> Result<Option<HeaderMap>, Http1Error> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    let known = &received[..received.len().min(LINE_BYTES_MAX)];
+    let known = &received[..received.len().min(TRAILER_BYTES_MAX)];
     let (bytes, trailers) = match httparse::parse_headers(known, &mut fields).map_err(Http1Error::Trailers)? {
-        httparse::Status::Partial if known.len() < LINE_BYTES_MAX => return Ok(None),
-        httparse::Status::Partial => return Err(Http1Error::Trailers(httparse::Error::TooManyHeaders)),
+        httparse::Status::Partial if known.len() < TRAILER_BYTES_MAX => return Ok(None),
+        httparse::Status::Partial => return Err(Http1Error::TrailersTooLong),
         httparse::Status::Complete((bytes, fields)) => (bytes, trailers(fields)?),
     };
-    let _ = received.split_to(bytes);
+    received.advance(bytes);
     Ok(Some(trailers))
 }
 
@@ -254,15 +254,20 @@ mod tests {
                 assert_eq!((&*data, fields.len(), &*rest), ("hello world", trailers, ""), "{cut}: {bytes:?}");
             }
             let (data, fields, rest) = read(framing(), bytes.as_bytes().chunks(1)).expect("a body");
-            assert_eq!((&*data, fields.len(), &*rest), ("hello world", trailers, ""), "byte by byte: {bytes:?}");
+            assert_eq!(
+                (&*data, fields.len(), &*rest),
+                ("hello world", trailers, ""),
+                "byte by byte: {bytes:?}"
+            );
         }
     }
 
     #[test]
     fn what_comes_after_a_body_is_left() {
-        for (framing, bytes) in
-            [(Framing::Length(5), "helloHTTP/1.1 200"), (Framing::CHUNKED, "5\r\nhello\r\n0\r\n\r\nHTTP/1.1 200")]
-        {
+        for (framing, bytes) in [
+            (Framing::Length(5), "helloHTTP/1.1 200"),
+            (Framing::CHUNKED, "5\r\nhello\r\n0\r\n\r\nHTTP/1.1 200"),
+        ] {
             let (data, _, rest) = read(framing, [bytes]).expect("a body");
             assert_eq!((&*data, &*rest), ("hello", "HTTP/1.1 200"));
         }
@@ -278,7 +283,7 @@ mod tests {
             (Framing::CHUNKED, "5\r\nhello\r\n0\r\nx: y\r\n"),
             (Framing::CHUNKED, ""),
         ] {
-            assert!(matches!(read(framing, [bytes]), Err(Http1Error::Cut)), "{bytes:?}");
+            assert!(matches!(read(framing, [bytes]), Err(Http1Error::Incomplete)), "{bytes:?}");
         }
     }
 
@@ -315,9 +320,10 @@ mod tests {
         let many = format!("{}0\r\n\r\n", chunk.repeat(8));
         assert!(matches!(read(Framing::CHUNKED, [&many]), Err(Http1Error::Chunk)));
 
-        let long = format!("0\r\nx: {}\r\n\r\n", "x".repeat(LINE_BYTES_MAX));
-        assert!(matches!(read(Framing::CHUNKED, [&long]), Err(Http1Error::Trailers(_))));
+        let long = format!("0\r\nx: {}\r\n\r\n", "x".repeat(TRAILER_BYTES_MAX));
+        assert!(matches!(read(Framing::CHUNKED, [&long]), Err(Http1Error::TrailersTooLong)));
         let many = format!("0\r\n{}\r\n", "x: y\r\n".repeat(FIELDS_MAX + 1));
-        assert!(matches!(read(Framing::CHUNKED, [&many]), Err(Http1Error::Trailers(_))));
+        let refused = read(Framing::CHUNKED, [&many]);
+        assert!(matches!(refused, Err(Http1Error::Trailers(httparse::Error::TooManyHeaders))), "{refused:?}");
     }
 }

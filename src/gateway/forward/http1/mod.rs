@@ -32,9 +32,11 @@ use response::{HEAD_BYTES_MAX, Head, take_head};
 const READ_BYTES: usize = 8_192;
 /// How much is read at once of a large body.
 const READ_BYTES_MAX: usize = 65_536;
+/// The end of a chunk, and of a body with it that has no trailers.
+const CHUNK_AND_BODY_END: &[u8] = b"\r\n0\r\n\r\n";
 /// Least room that is worth reading into.
 const ROOM_MIN: usize = 1_024;
-/// Most interim answers (1xx) before the answer itself.
+/// Most interim answers (1xx) before the answer itself: one that goes on, and a few that say how far it is.
 const INTERIM_MAX: usize = 16;
 
 /// Why a request got no whole answer.
@@ -43,12 +45,15 @@ pub enum Http1Error {
     /// The connection failed.
     #[error("the connection failed: {0}")]
     Io(#[from] io::Error),
+    /// It was closed, or the connector spoke unasked, while nobody used it.
+    #[error("the connection had come to its end before it was used")]
+    Stale,
     /// It was closed where the answer should have begun.
     #[error("the connection was closed before an answer")]
     Closed,
     /// It was closed before the answer was whole.
     #[error("the connection was closed in the middle of the answer")]
-    Cut,
+    Incomplete,
     /// The head of the answer is none.
     #[error("the answer has no head of HTTP/1: {0}")]
     Head(httparse::Error),
@@ -57,7 +62,10 @@ pub enum Http1Error {
     HeadTooLong,
     /// There are too many interim answers.
     #[error("the answer itself does not come after {INTERIM_MAX} interim ones")]
-    Interim,
+    TooManyInterim,
+    /// An interim answer announces a body, which none has.
+    #[error("an interim answer announces a body")]
+    InterimBody,
     /// The answer gives no length that can be read in one way.
     #[error("the answer's `Content-Length` is not one number")]
     ContentLength,
@@ -70,6 +78,9 @@ pub enum Http1Error {
     /// What comes after the last chunk are no trailers.
     #[error("the answer's trailers cannot be read: {0}")]
     Trailers(httparse::Error),
+    /// They are longer than any should be.
+    #[error("the answer's trailers are too long")]
+    TrailersTooLong,
     /// The agent's body broke off.
     #[error("the request's body broke off: {0}")]
     Upload(#[source] BoxError),
@@ -86,13 +97,14 @@ struct Wire {
     stream: TokioIo<Placed>,
     /// What has come, and has not been taken yet.
     received: BytesMut,
-    /// How much of that was no whole head.
+    /// How many of these bytes were no whole head.
     looked_at: usize,
     /// The request, for as long as not all of it has been sent.
     sending: Option<Sending>,
     /// Why not all of it was sent.
-    unsent: Option<Http1Error>,
-    is_kept_alive: bool,
+    send_error: Option<Http1Error>,
+    /// Whether it stays open after this answer.
+    is_persistent: bool,
     made_at: Instant,
 }
 
@@ -104,8 +116,8 @@ impl Http1 {
             received: BytesMut::new(),
             looked_at: 0,
             sending: None,
-            unsent: None,
-            is_kept_alive: true,
+            send_error: None,
+            is_persistent: true,
             made_at: Instant::now(),
         }))
     }
@@ -140,16 +152,17 @@ impl Http1 {
         let method = request.method().clone();
         wire.sending = Some(Sending::new(request, host));
         for _ in 0..=INTERIM_MAX {
-            let Head { response, framing, is_kept_alive } =
+            let Head { response, framing, is_persistent } =
                 std::future::poll_fn(|cx| wire.poll_head(&method, cx)).await?;
             let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
             // What comes after an upgrade is no HTTP.
             if is_upgrade || !response.status().is_informational() {
-                wire.is_kept_alive = is_kept_alive && !is_upgrade;
+                // What an early answer has not waited for, its connector may take for another request.
+                wire.is_persistent = is_persistent && !is_upgrade && wire.sending.is_none();
                 return Ok(response.map(|()| Receiving { wire, framing }));
             }
         }
-        Err(Http1Error::Interim)
+        Err(Http1Error::TooManyInterim)
     }
 }
 
@@ -157,7 +170,7 @@ impl Wire {
     /// Sends what can be sent. Ready once that is all, or no more can be.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(sending) = &mut self.sending {
-            self.unsent = ready!(sending.poll(&mut self.stream, cx)).err();
+            self.send_error = ready!(sending.poll(&mut self.stream, cx)).err();
             self.sending = None;
         }
         Poll::Ready(())
@@ -166,7 +179,7 @@ impl Wire {
     fn poll_head(&mut self, method: &Method, cx: &mut Context<'_>) -> Poll<Result<Head, Http1Error>> {
         // A connector may answer before it has all of the request.
         if self.poll_send(cx).is_ready()
-            && let Some(error) = self.unsent.take_if(|error| !matches!(error, Http1Error::Io(_)))
+            && let Some(error) = self.send_error.take_if(|error| !matches!(error, Http1Error::Io(_)))
         {
             return Poll::Ready(Err(error));
         }
@@ -184,8 +197,8 @@ impl Wire {
                 Ok(0) => Err(Http1Error::Closed),
                 read => read,
             };
-            // Who refuses a request may say why before closing, and may not.
-            read.map_err(|error| self.unsent.take().unwrap_or(error))?;
+            // Where nothing is answered, why the request could not be sent says more than that the connection ended.
+            read.map_err(|error| self.send_error.take().unwrap_or(error))?;
         }
     }
 
@@ -235,8 +248,14 @@ impl Receiving {
     }
 
     fn read_size(&self) -> usize {
-        let next = self.framing.next_size().map_or(READ_BYTES, |size| usize::try_from(size).unwrap_or(usize::MAX));
+        let next =
+            self.framing.next_size().map_or(READ_BYTES, |size| usize::try_from(size).unwrap_or(usize::MAX));
         next.clamp(ROOM_MIN, READ_BYTES_MAX)
+    }
+
+    /// Whether the request is still being sent.
+    pub fn is_sending(&self) -> bool {
+        self.wire.sending.is_some()
     }
 
     /// Ready once nothing more is to be sent.
@@ -247,14 +266,43 @@ impl Receiving {
     /// The connection for the next call, if it can be used again.
     pub fn into_connection(self) -> Option<Http1> {
         let Self { mut wire, framing } = self;
-        let is_whole = wire.sending.is_none() && wire.unsent.is_none() && framing.is_over();
-        if !is_whole || !wire.is_kept_alive || !wire.received.is_empty() {
+        let is_whole = wire.sending.is_none() && wire.send_error.is_none() && framing.is_over();
+        if !is_whole || !wire.is_persistent || !wire.received.is_empty() {
             return None;
         }
         // The answer's bytes are in it, for as long as somebody reads them. And idle connections are many.
         wire.received = BytesMut::new();
         Some(Http1(wire))
     }
+}
+
+/// An answer to a GET that comes in such pieces, after which the connection ends: its status, its body, and what is left over.
+///
+/// # Errors
+///
+/// [`Http1Error`] when it is none, or not whole.
+#[cfg(any(fuzzing, test))]
+pub(crate) fn read_connector_answer<'p>(
+    pieces: impl IntoIterator<Item = &'p [u8]>,
+) -> Result<(StatusCode, Vec<u8>, Vec<u8>), Http1Error> {
+    let (mut received, mut answer, mut body) = (BytesMut::new(), None, Vec::new());
+    for piece in pieces {
+        received.extend_from_slice(piece);
+        while answer.is_none()
+            && let Some(head) = take_head(&mut received, &Method::GET)?
+        {
+            let status = head.response.status();
+            answer = Some((status, head.framing)).filter(|_| !status.is_informational());
+        }
+        while let Some((_, framing)) = &mut answer
+            && let Some(frame) = framing.take(&mut received)?
+        {
+            body.extend(frame.into_data().unwrap_or_default());
+        }
+    }
+    let (status, mut framing) = answer.ok_or(Http1Error::Closed)?;
+    framing.end()?;
+    Ok((status, body, received.into()))
 }
 
 #[cfg(test)]

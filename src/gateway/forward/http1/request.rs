@@ -15,18 +15,16 @@ use http_body::Body as _;
 use tokio::io::AsyncWrite;
 use tokio_util::io::poll_write_buf;
 
-use super::Http1Error;
+use super::{CHUNK_AND_BODY_END, Http1Error};
 use crate::gateway::upload::UploadBody;
 
 /// Methods whose requests have a length even when they have no body (RFC 9110 section 8.6).
-const WITH_CONTENT: [Method; 3] = [Method::POST, Method::PUT, Method::PATCH];
+const METHODS_WITH_CONTENT: [Method; 3] = [Method::POST, Method::PUT, Method::PATCH];
 /// Room in a head for what is not of the agent: method, version, names and length, and the size of a first chunk.
 const ROOM_FOR_OURS: usize = 128;
 const CRLF: &[u8] = b"\r\n";
 /// How a chunked body without trailers ends.
-const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-/// The end of a chunk, and of the body with it.
-const LAST_PIECE_END: &[u8] = b"\r\n0\r\n\r\n";
+const BODY_END: &[u8] = b"0\r\n\r\n";
 
 /// A request of which something is still to be sent.
 pub struct Sending {
@@ -34,14 +32,14 @@ pub struct Sending {
     out: Chain<Chain<BytesMut, Bytes>, &'static [u8]>,
     /// What comes after that. `None`: nothing.
     body: Option<UploadBody>,
-    length: Length,
+    framing: RequestFraming,
 }
 
 /// How the end of the body is told.
 #[derive(Clone, Copy)]
-enum Length {
+enum RequestFraming {
     /// So many bytes are still to be sent.
-    Known(u64),
+    Length(u64),
     /// In chunks.
     Chunked,
 }
@@ -50,10 +48,10 @@ impl Sending {
     /// All of this request is still to be sent, to the `host` of this name. It is the body that says how long it is.
     pub fn new(request: Request<UploadBody>, host: &HeaderValue) -> Self {
         let (head, body) = request.into_parts();
-        let length = body.size_hint().exact().map_or(Length::Chunked, Length::Known);
-        let body = Some(body).filter(|body| !body.is_end_stream() && !matches!(length, Length::Known(0)));
-        let length = if body.is_some() { length } else { Length::Known(0) };
-        Self { out: head_bytes(&head, host, length).chain(Bytes::new()).chain(b""), body, length }
+        let size = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
+        let framing = size.map_or(RequestFraming::Chunked, RequestFraming::Length);
+        let body = Some(body).filter(|_| size != Some(0));
+        Self { out: head_bytes(&head, host, framing).chain(Bytes::new()).chain(b""), body, framing }
     }
 
     /// Sends as much as the connection takes. Ready once all has been sent.
@@ -100,24 +98,24 @@ impl Sending {
     }
 
     fn put(&mut self, piece: Bytes, is_last: bool) -> Result<(), Http1Error> {
-        let is_whole = match &mut self.length {
-            Length::Known(left) => {
+        let is_whole = match &mut self.framing {
+            RequestFraming::Length(left) => {
                 *left = left.checked_sub(piece.len() as u64).ok_or(Http1Error::UploadLength)?;
                 if is_last && *left > 0 {
                     return Err(Http1Error::UploadLength);
                 }
                 *left == 0
             }
-            Length::Chunked => {
+            RequestFraming::Chunked => {
                 let has_data = !piece.is_empty();
                 if has_data {
                     let size = self.out.first_mut().first_mut();
                     write!(size, "{:x}\r\n", piece.len()).expect("a buffer grows");
                 }
                 *self.out.last_mut() = match (has_data, is_last) {
-                    (true, true) => LAST_PIECE_END,
+                    (true, true) => CHUNK_AND_BODY_END,
                     (true, false) => CRLF,
-                    (false, true) => LAST_CHUNK,
+                    (false, true) => BODY_END,
                     (false, false) => b"",
                 };
                 is_last
@@ -132,16 +130,17 @@ impl Sending {
 }
 
 /// The head of a request. The fields that say where it goes and how long it is are ours.
-fn head_bytes(head: &Parts, host: &HeaderValue, length: Length) -> BytesMut {
+fn head_bytes(head: &Parts, host: &HeaderValue, framing: RequestFraming) -> BytesMut {
     let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    let (key, value) = match length {
-        Length::Chunked => (TRANSFER_ENCODING, HeaderValue::from_static("chunked")),
-        Length::Known(length) => (CONTENT_LENGTH, HeaderValue::from(length)),
+    let (name, value) = match framing {
+        RequestFraming::Chunked => (TRANSFER_ENCODING, HeaderValue::from_static("chunked")),
+        RequestFraming::Length(length) => (CONTENT_LENGTH, HeaderValue::from(length)),
     };
-    let has_length = !matches!(length, Length::Known(0))
-        || WITH_CONTENT.contains(&head.method)
+    // Where there is no body, who said so to us says so to the connector.
+    let has_framing = !matches!(framing, RequestFraming::Length(0))
+        || METHODS_WITH_CONTENT.contains(&head.method)
         || head.headers.contains_key(CONTENT_LENGTH);
-    let own = [(&HOST, host), (&key, &value)].into_iter().take(1 + usize::from(has_length));
+    let own = std::iter::once((&HOST, host)).chain(has_framing.then_some((&name, &value)));
     let is_own = |name: &HeaderName| [HOST, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name);
     let passed = || head.headers.iter().filter(|(name, _)| !is_own(name));
 
@@ -157,4 +156,44 @@ fn head_bytes(head: &Parts, host: &HeaderValue, length: Length) -> BytesMut {
     }
     out.put_slice(CRLF);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What goes out of a body in such pieces, of which the last one is said to be that.
+    fn sent(framing: RequestFraming, pieces: &[&'static str]) -> Result<String, Http1Error> {
+        let (body, _) = UploadBody::read(Bytes::from_static(b"a body"));
+        let out = BytesMut::new().chain(Bytes::new()).chain(&b""[..]);
+        let mut sending = Sending { out, body: Some(body), framing };
+        let mut sent = Vec::new();
+        for (at, piece) in pieces.iter().enumerate() {
+            sending.put(Bytes::from_static(piece.as_bytes()), at + 1 == pieces.len())?;
+            sent.put(&mut sending.out);
+        }
+        assert!(sending.body.is_none(), "more is waited for");
+        Ok(String::from_utf8(sent).expect("text"))
+    }
+
+    #[test]
+    fn a_body_of_unknown_length_goes_in_chunks() {
+        let sent = |pieces| sent(RequestFraming::Chunked, pieces).expect("sent");
+        assert_eq!(
+            sent(&["hello", "", " wonderful world"]),
+            "5\r\nhello\r\n10\r\n wonderful world\r\n0\r\n\r\n"
+        );
+        // Some say that it was the last only afterwards.
+        assert_eq!(sent(&["hello", ""]), "5\r\nhello\r\n0\r\n\r\n");
+        assert_eq!(sent(&[""]), "0\r\n\r\n");
+    }
+
+    #[test]
+    fn a_body_has_the_length_that_was_announced() {
+        let sent = |pieces| sent(RequestFraming::Length(5), pieces);
+        assert_eq!(sent(&["he", "", "llo"]).expect("sent"), "hello");
+        for pieces in [&["hell"] as &[&str], &["hello", "!"], &["hello!"], &[""]] {
+            assert!(matches!(sent(pieces), Err(Http1Error::UploadLength)), "{pieces:?}");
+        }
+    }
 }

@@ -9,9 +9,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Ver
 use super::Http1Error;
 use super::body::Framing;
 
-/// Most fields in a head, or in trailers.
+/// Most fields in a head, or in trailers: as many as an agent's request has by default.
 pub const FIELDS_MAX: usize = 100;
-/// Longest head.
+/// Longest head: as long as that of an agent's request by default.
 pub const HEAD_BYTES_MAX: usize = u16::MAX as usize;
 
 /// The head of an answer.
@@ -22,11 +22,12 @@ pub struct Head {
     /// How the end of its body is told.
     pub framing: Framing,
     /// Whether the connector keeps the connection open after it.
-    pub is_kept_alive: bool,
+    pub is_persistent: bool,
 }
 
-/// Where name and value of a field stand in a head: beginning and end of each.
-type Place = [u16; 4];
+/// Where name and value of a field stand in a head: beginning and end of each. They are small, since there is room for all of them on the
+/// stack: no head is longer than they can say.
+type FieldRange = [u16; 4];
 
 /// The head at the beginning of what was `received`, out of which it is taken; `None` while its end is not there. It is the answer to a request
 /// of this `method`. It may be an interim one (1xx), after which another one comes.
@@ -35,57 +36,64 @@ type Place = [u16; 4];
 ///
 /// [`Http1Error`] when it is none, or can be read in two ways.
 pub fn take_head(received: &mut BytesMut, method: &Method) -> Result<Option<Head>, Http1Error> {
-    let mut places = [Place::default(); FIELDS_MAX];
-    let Some(found) = find(received, &mut places)? else {
+    let mut ranges = [FieldRange::default(); FIELDS_MAX];
+    let Some(parsed) = parse(received, &mut ranges)? else {
         return if received.len() <= HEAD_BYTES_MAX { Ok(None) } else { Err(Http1Error::HeadTooLong) };
     };
-    if found.bytes > HEAD_BYTES_MAX {
+    if parsed.bytes > HEAD_BYTES_MAX {
         return Err(Http1Error::HeadTooLong);
     }
-    let head = received.split_to(found.bytes).freeze();
-    let places = &places[..found.fields];
-    let mut headers = HeaderMap::with_capacity(places.len());
-    let mut told = Told::default();
-    for place in places {
-        let [name_begin, name_end, begin, end] = place.map(usize::from);
+    let head = received.split_to(parsed.bytes).freeze();
+    let ranges = &ranges[..parsed.fields];
+    let mut headers = HeaderMap::with_capacity(ranges.len());
+    let mut framing_fields = FramingFields::default();
+    for range in ranges {
+        let [name_begin, name_end, begin, end] = range.map(usize::from);
         let name = HeaderName::from_bytes(&head[name_begin..name_end]);
         let name = name.map_err(|_| Http1Error::Head(httparse::Error::HeaderName))?;
         // A piece of the whole head, not a copy.
         let value = HeaderValue::from_maybe_shared(head.slice(begin..end));
         let value = value.map_err(|_| Http1Error::Head(httparse::Error::HeaderValue))?;
-        if told.hear(&name, value.as_bytes())? {
+        if framing_fields.note(&name, value.as_bytes())? {
             headers.append(name, value);
         }
     }
-    let framing = told.framing(method, found.status, found.version)?;
-    let is_kept_alive = told.keeps_alive(found.version) && !matches!(framing, Framing::UntilClose { .. });
+    let framing = framing_fields.framing(method, parsed.status, parsed.version)?;
+    let is_persistent = framing_fields.is_persistent(parsed.version)
+        && !matches!(framing, Framing::UntilClose { .. })
+        // There must be none, and nobody knows whether there is.
+        && !(parsed.status == StatusCode::NO_CONTENT && framing_fields.announce_body());
     let mut response = Response::new(());
-    *response.status_mut() = found.status;
-    *response.version_mut() = found.version;
+    *response.status_mut() = parsed.status;
+    *response.version_mut() = parsed.version;
     *response.headers_mut() = headers;
-    Ok(Some(Head { response, framing, is_kept_alive }))
+    Ok(Some(Head { response, framing, is_persistent }))
 }
 
 /// What stands at the beginning of what was received.
-struct Found {
+struct ParsedHead {
     bytes: usize,
     fields: usize,
     status: StatusCode,
     version: Version,
 }
 
-fn find(received: &[u8], places: &mut [Place; FIELDS_MAX]) -> Result<Option<Found>, Http1Error> {
+fn parse(received: &[u8], ranges: &mut [FieldRange; FIELDS_MAX]) -> Result<Option<ParsedHead>, Http1Error> {
+    // The parser would skip empty lines, however many there are, and each time anew.
+    if matches!(received.first(), Some(b'\r' | b'\n')) {
+        return Err(Http1Error::Head(httparse::Error::NewLine));
+    }
     let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
     let mut response = httparse::Response::new(&mut []);
     let parser = httparse::ParserConfig::default();
     let parsed = parser.parse_response_with_uninit_headers(&mut response, received, &mut fields);
     let httparse::Status::Complete(bytes) = parsed.map_err(Http1Error::Head)? else { return Ok(None) };
-    for (place, field) in places.iter_mut().zip(&*response.headers) {
-        let (name, value) = (place_of(received, field.name.as_bytes()), place_of(received, field.value));
-        *place = [name.0, name.1, value.0, value.1];
+    for (range, field) in ranges.iter_mut().zip(&*response.headers) {
+        let (name, value) = (range_of(received, field.name.as_bytes()), range_of(received, field.value));
+        *range = [name.0, name.1, value.0, value.1];
     }
     let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
-    Ok(Some(Found {
+    Ok(Some(ParsedHead {
         bytes,
         fields: response.headers.len(),
         status: status.ok_or(Http1Error::Head(httparse::Error::Status))?,
@@ -94,15 +102,15 @@ fn find(received: &[u8], places: &mut [Place; FIELDS_MAX]) -> Result<Option<Foun
 }
 
 /// Where a `part` of the `whole` stands in it. Heads in which that has no room are refused for their length.
-fn place_of(whole: &[u8], part: &[u8]) -> (u16, u16) {
+fn range_of(whole: &[u8], part: &[u8]) -> (u16, u16) {
     let begin = part.as_ptr().addr().saturating_sub(whole.as_ptr().addr());
-    let place = |at: usize| u16::try_from(at).unwrap_or_default();
-    if part.is_empty() { (0, 0) } else { (place(begin), place(begin + part.len())) }
+    let range = |at: usize| u16::try_from(at).unwrap_or_default();
+    if part.is_empty() { (0, 0) } else { (range(begin), range(begin + part.len())) }
 }
 
 /// What the fields of a head say about the body and the connection.
 #[derive(Default)]
-struct Told {
+struct FramingFields {
     /// `Content-Length`.
     length: Option<u64>,
     /// `Transfer-Encoding`.
@@ -112,9 +120,9 @@ struct Told {
     keeps_alive: bool,
 }
 
-impl Told {
+impl FramingFields {
     /// Takes note of a field. Returns whether it says anything that has not been said.
-    fn hear(&mut self, name: &HeaderName, value: &[u8]) -> Result<bool, Http1Error> {
+    fn note(&mut self, name: &HeaderName, value: &[u8]) -> Result<bool, Http1Error> {
         match *name {
             CONTENT_LENGTH => {
                 let length = content_length(value).ok_or(Http1Error::ContentLength)?;
@@ -147,6 +155,9 @@ impl Told {
         if self.is_chunked && (self.length.is_some() || version == Version::HTTP_10) {
             return Err(Http1Error::TransferCoding);
         }
+        if status.is_informational() && self.announce_body() {
+            return Err(Http1Error::InterimBody);
+        }
         let is_bodyless = status.is_informational()
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
             || method == Method::HEAD;
@@ -158,8 +169,12 @@ impl Told {
         })
     }
 
+    fn announce_body(&self) -> bool {
+        self.is_chunked || self.length.is_some_and(|length| length > 0)
+    }
+
     /// Whether the connection stays open after this answer (RFC 9112 section 9.3).
-    fn keeps_alive(&self, version: Version) -> bool {
+    fn is_persistent(&self, version: Version) -> bool {
         !self.closes && (version == Version::HTTP_11 || self.keeps_alive)
     }
 }
@@ -190,13 +205,13 @@ mod tests {
             assert!(take_head(&mut received, &Method::GET).expect("so far so good").is_none(), "{cut}");
             received.extend_from_slice(&text.as_bytes()[cut..]);
             received.extend_from_slice(b"hello");
-            let Head { response, framing, is_kept_alive } =
+            let Head { response, framing, is_persistent } =
                 take_head(&mut received, &Method::GET).expect("a head").expect("all of it");
             assert_eq!(response.status(), 404);
             assert_eq!(response.headers()["x-empty"], "");
             let two: Vec<_> = response.headers().get_all("x-two").iter().collect();
             assert_eq!(two, ["a", "b"]);
-            assert!(matches!(framing, Framing::Length(5)) && is_kept_alive);
+            assert!(matches!(framing, Framing::Length(5)) && is_persistent);
             assert_eq!(received, b"hello"[..]);
         }
     }
@@ -204,9 +219,13 @@ mod tests {
     #[test]
     fn some_answers_have_no_body_whatever_they_say() {
         let length = |text: &str| format!("HTTP/1.1 {text}\r\nContent-Length: 5\r\n\r\n");
-        for status in ["100 Continue", "103 Early", "204 None", "304 Same"] {
-            assert!(head(&length(status)).expect("a head").framing.is_over(), "{status}");
+        for (status, is_persistent) in [("204 None", false), ("304 Same", true)] {
+            let head = head(&length(status)).expect("a head");
+            assert_eq!((head.framing.is_over(), head.is_persistent), (true, is_persistent), "{status}");
         }
+        let interim = head("HTTP/1.1 103 Early\r\nContent-Length: 0\r\n\r\n").expect("a head");
+        assert!(interim.framing.is_over());
+        assert!(matches!(head(&length("103 Early")), Err(Http1Error::InterimBody)));
         let to_head = head_for(&Method::HEAD, &length("200 OK")).expect("a head").expect("all of it");
         assert!(to_head.framing.is_over());
         assert!(!head(&length("200 OK")).expect("a head").framing.is_over());
@@ -220,10 +239,12 @@ mod tests {
 
     #[test]
     fn a_length_may_be_repeated_but_not_change() {
-        let twice = head("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n").expect("a head");
+        let twice =
+            head("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n").expect("a head");
         assert!(matches!(twice.framing, Framing::Length(5)));
         assert_eq!(twice.response.headers().get_all(CONTENT_LENGTH).iter().count(), 1);
-        for length in ["5\r\nContent-Length: 6", "5, 5", "+5", "-5", "", "0x5", "5 5", "18446744073709551616"] {
+        for length in ["5\r\nContent-Length: 6", "5, 5", "+5", "-5", "", "0x5", "5 5", "18446744073709551616"]
+        {
             let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
             assert!(matches!(head(&text), Err(Http1Error::ContentLength)), "{length}");
         }
@@ -248,8 +269,8 @@ mod tests {
     }
 
     #[test]
-    fn who_closes_says_so() {
-        for (text, is_kept_alive) in [
+    fn a_connection_persists_unless_version_or_connection_says_otherwise() {
+        for (text, is_persistent) in [
             ("1.1 200 OK", true),
             ("1.1 200 OK\r\nConnection: close", false),
             ("1.1 200 OK\r\nConnection: keep-alive, Close", false),
@@ -258,7 +279,7 @@ mod tests {
             ("1.0 200 OK\r\nConnection: Keep-Alive", true),
         ] {
             let text = format!("HTTP/{text}\r\nContent-Length: 0\r\n\r\n");
-            assert_eq!(head(&text).expect("a head").is_kept_alive, is_kept_alive, "{text}");
+            assert_eq!(head(&text).expect("a head").is_persistent, is_persistent, "{text}");
         }
     }
 
@@ -266,6 +287,8 @@ mod tests {
     fn what_is_no_head_is_refused() {
         for text in [
             "SSH-2.0-OpenSSH_9.2\r\n",
+            "\r\nHTTP/1.1 200 OK\r\n\r\n",
+            "\n",
             "HTTP/2 200 OK\r\n\r\n",
             "HTTP/1.1 20 OK\r\n\r\n",
             "HTTP/1.1 000 OK\r\n\r\n",
@@ -282,7 +305,8 @@ mod tests {
     fn heads_are_bounded() {
         let fields = |count: usize| format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(count));
         assert_eq!(head(&fields(FIELDS_MAX)).expect("a head").response.headers().len(), FIELDS_MAX);
-        assert!(matches!(head(&fields(FIELDS_MAX + 1)), Err(Http1Error::Head(_))));
+        let refused = head(&fields(FIELDS_MAX + 1));
+        assert!(matches!(refused, Err(Http1Error::Head(httparse::Error::TooManyHeaders))), "{refused:?}");
 
         let long = |bytes: usize| format!("HTTP/1.1 200 OK\r\nx: {}\r\ny: z\r\n\r\n", "x".repeat(bytes));
         assert_eq!(head(&long(HEAD_BYTES_MAX - 100)).expect("a head").response.headers()["y"], "z");

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::{Authority, Scheme};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper_rustls::MaybeHttpsStream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::gateway::forward::{ConnectorSockets, connection::ConnectorStream, pool::Pool};
+use crate::gateway::forward::connection::{Connection, ConnectorStream, Origin};
+use crate::gateway::forward::{ConnectorSockets, pool::Pool};
 
 /// A connection, and the other end of it.
 async fn connection() -> (Http1, TcpStream) {
@@ -29,6 +32,8 @@ fn request(method: Method, body: &'static str) -> Request<UploadBody> {
     request
 }
 
+/// How long what has nothing to wait for may take.
+const SOON: Duration = Duration::from_secs(20);
 static HOST: HeaderValue = HeaderValue::from_static("connector:80");
 
 /// What a connector reads until it has all of a request that ends so.
@@ -69,7 +74,7 @@ async fn answered(
 }
 
 #[tokio::test]
-async fn a_request_is_written_as_http_has_it() {
+async fn host_and_framing_are_ours_and_other_fields_keep_their_order() {
     for (method, body, fields, expected) in [
         (Method::GET, "", "", ""),
         (Method::POST, "", "content-length: 0\r\n", ""),
@@ -78,7 +83,9 @@ async fn a_request_is_written_as_http_has_it() {
     ] {
         let (connection, mut connector) = connection().await;
         let mut request = request(method.clone(), body);
-        for (name, value) in [("x-a", "1"), ("host", "elsewhere"), ("x-a", "2"), ("transfer-encoding", "chunked")] {
+        for (name, value) in
+            [("x-a", "1"), ("host", "elsewhere"), ("x-a", "2"), ("transfer-encoding", "chunked")]
+        {
             request.headers_mut().append(name, HeaderValue::from_static(value));
         }
         let expected = format!(
@@ -115,7 +122,11 @@ async fn a_connection_is_used_again_when_all_has_been_said_and_no_more() {
         (&[length] as &[&str], false, true),
         (&[chunked], false, true),
         (&["HTTP/1.1 100 Continue\r\n\r\n", length], false, true),
-        (&["HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"], false, true),
+        (
+            &["HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"],
+            false,
+            true,
+        ),
         (&["HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello"], false, false),
         (&["HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\nhello"], false, false),
         (&["HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\n"], false, false),
@@ -135,13 +146,31 @@ async fn a_connection_is_used_again_when_all_has_been_said_and_no_more() {
 }
 
 #[tokio::test]
+async fn the_next_request_on_a_connection_gets_its_own_answer() {
+    let (mut connection, mut connector) = connection().await;
+    for word in ["first", "other"] {
+        let (response, ()) = tokio::join!(connection.send(request(Method::GET, ""), &HOST), async {
+            heard(&mut connector, "\r\n\r\n").await;
+            let answer =
+                format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{word}\r\n0\r\n\r\n");
+            connector.write_all(answer.as_bytes()).await.expect("sent");
+        });
+        let mut receiving = response.expect("an answer").into_body();
+        let frame =
+            std::future::poll_fn(|cx| receiving.poll_frame(cx)).await.expect("a frame").expect("no error");
+        assert_eq!(frame.into_data().expect("data"), word);
+        connection = receiving.into_connection().expect("all has been said");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_breaks_off_is_none() {
     for pieces in [
         &["HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nhello"] as &[&str],
         &["HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n"],
     ] {
         let broken = answered(Method::GET, pieces, true).await.map(drop);
-        assert!(matches!(broken, Err(Http1Error::Cut)), "{broken:?}");
+        assert!(matches!(broken, Err(Http1Error::Incomplete)), "{broken:?}");
     }
     for pieces in [&[] as &[&str], &["HTTP/1.1 200 OK\r\ncontent-"], &["HTTP/1.1 100 Continue\r\n\r\n"]] {
         let broken = answered(Method::GET, pieces, true).await.map(drop);
@@ -156,7 +185,7 @@ async fn interim_answers_are_bounded() {
     let (status, _, _) = answered(Method::GET, &[&then(INTERIM_MAX)], false).await.expect("an answer");
     assert_eq!(status, 204);
     let broken = answered(Method::GET, &[&then(INTERIM_MAX + 1)], false).await.map(drop);
-    assert!(matches!(broken, Err(Http1Error::Interim)), "{broken:?}");
+    assert!(matches!(broken, Err(Http1Error::TooManyInterim)), "{broken:?}");
 }
 
 #[tokio::test]
@@ -174,50 +203,143 @@ async fn a_connection_is_not_usable_once_the_connector_has_said_something_or_gon
     assert!(!idle.is_usable());
 }
 
-#[tokio::test]
-async fn who_answers_early_is_heard_and_has_the_rest_sent() {
-    // More than sockets hold, so that it cannot all be sent before somebody reads.
-    const BYTES: usize = 16 * 1_048_576;
+/// A request whose body is more than sockets hold, so that it cannot all be sent before somebody reads.
+fn large_request() -> Request<UploadBody> {
+    let (body, _) = UploadBody::read(Bytes::from(vec![b'x'; LARGE]));
+    request(Method::POST, "").map(|_| body)
+}
+const LARGE: usize = 16 * 1_048_576;
+
+/// Such a request, that a connector answers so before it has all of it.
+async fn answered_early(answer: &str) -> (ConnectorStream, TcpStream, Arc<Pool>) {
     let (connection, mut connector) = connection().await;
-    let (body, upload) = UploadBody::read(Bytes::from(vec![b'x'; BYTES]));
-    let mut post = request(Method::POST, "");
-    *post.body_mut() = body;
-    let (response, ()) = tokio::join!(connection.send(post, &HOST), async {
+    let pool = Pool::new(ConnectorSockets::new(1));
+    let origin = Origin {
+        scheme: Scheme::HTTP,
+        authority: Authority::from_static("connector:80"),
+        host: HOST.clone(),
+    };
+    let sending = Connection::Http1(connection).send(large_request(), &origin, &pool);
+    let (response, ()) = tokio::join!(sending, async {
         connector.read_exact(&mut [0; 64]).await.expect("the beginning");
-        let answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
         connector.write_all(answer.as_bytes()).await.expect("sent");
     });
-    let pool = Pool::new(ConnectorSockets::new(1));
-    let response = response.expect("an early answer");
-    let mut answer =
-        response.map(|receiving| ConnectorStream::lent(receiving, Arc::clone(&pool)).while_request_goes_on());
+    let Ok(response) = response else { panic!("no answer") };
+    (response.into_body(), connector, pool)
+}
+
+/// How much a connector reads until the other side closes.
+async fn heard_to_the_end(connector: &mut TcpStream) -> usize {
+    let (mut heard, mut piece) = (0, vec![0; 65_536]);
+    let reading = async {
+        while let Ok(bytes @ 1..) = connector.read(&mut piece).await {
+            heard += bytes;
+        }
+    };
+    tokio::time::timeout(SOON, reading).await.expect("the connection is closed");
+    heard
+}
+
+#[tokio::test]
+async fn an_early_answer_is_heard_while_the_rest_is_sent() {
+    let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    let (mut answer, mut connector, pool) = answered_early(head).await;
     let frame = answer.frame().await.expect("a frame").expect("no error");
     assert_eq!(frame.into_data().expect("data"), "hello");
     // Nobody reads the answer meanwhile.
-    let (mut read, mut piece) = (0, vec![0; 65_536]);
-    while read < BYTES {
-        let bytes = connector.read(&mut piece).await.expect("the request");
-        assert_ne!(bytes, 0, "it ended after {read} bytes");
-        read += bytes;
+    let (mut heard, mut piece) = (0, vec![0; 65_536]);
+    while heard < LARGE {
+        let bytes = tokio::time::timeout(SOON, connector.read(&mut piece)).await.expect("it goes on");
+        heard += bytes.expect("the request");
     }
-    assert!(upload.is_over() || pool.take().is_none());
     connector.write_all(b"6\r\n world\r\n0\r\nx-sum: 11\r\n\r\n").await.expect("sent");
-    let rest = answer.into_body().collect().await.expect("the rest");
+    let rest = answer.collect().await.expect("the rest");
     assert_eq!(rest.trailers().expect("trailers")["x-sum"], "11");
     assert_eq!(rest.to_bytes(), " world");
-    // The task gives it back in its own time.
-    while pool.take().is_none() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    // The connector may have taken the rest for another request.
+    heard_to_the_end(&mut connector).await;
+    assert!(pool.take().is_none(), "it is used again");
+}
+
+#[tokio::test]
+async fn the_rest_is_sent_when_an_early_answer_has_been_read() {
+    let (mut answer, mut connector, _) =
+        answered_early("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await;
+    let frame = answer.frame().await.expect("a frame").expect("no error");
+    assert_eq!(frame.into_data().expect("data"), "hello");
+    assert!(answer.is_end_stream());
+    drop(answer);
+    assert!(heard_to_the_end(&mut connector).await > LARGE - 64, "the request was cut");
+}
+
+#[tokio::test]
+async fn who_hangs_up_on_an_early_answer_takes_the_connection_along() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\nhello";
+    let (mut answer, mut connector, _) = answered_early(head).await;
+    answer.frame().await.expect("a frame").expect("no error");
+    // By now the task waits for more, and nothing comes.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    drop(answer);
+    assert!(heard_to_the_end(&mut connector).await < LARGE, "all of it was sent");
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_does_not_look_whole() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nZZ\r\n",
+    ] {
+        let (mut body, connector, _) = answered_early(answer).await;
+        drop(connector);
+        body.frame().await.expect("an error").map(drop).expect_err("an error");
+        assert!(!body.is_end_stream() && body.size_hint().exact().is_none(), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_not_used_again_when_something_is_left_of_a_call() {
+    let whole = "HTTP/1.1 413 Too much\r\ncontent-length: 5\r\n\r\nhello";
+    // Of the request.
+    let (connection, mut connector) = connection().await;
+    let (response, ()) = tokio::join!(connection.send(large_request(), &HOST), async {
+        connector.read_exact(&mut [0; 64]).await.expect("the beginning");
+        connector.write_all(whole.as_bytes()).await.expect("sent");
+    });
+    let mut receiving = response.expect("an early answer").into_body();
+    assert!(receiving.is_sending());
+    std::future::poll_fn(|cx| receiving.poll_frame(cx)).await.expect("a frame").expect("no error");
+    // Even when it has been sent by now: the connector may have taken it for another request.
+    let rest = std::future::poll_fn(|cx| receiving.poll_send(cx));
+    tokio::join!(rest, async {
+        let (mut heard, mut piece) = (64, vec![0; 65_536]);
+        while heard < LARGE {
+            heard += connector.read(&mut piece).await.expect("the request");
+        }
+    });
+    assert!(!receiving.is_sending() && receiving.is_over());
+    assert!(receiving.into_connection().is_none());
+    // Of the request, which cannot be sent any more; and of the answer.
+    for (request, answer) in
+        [(large_request(), whole), (request(Method::GET, ""), "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n")]
+    {
+        let (connection, mut connector) = self::connection().await;
+        let (response, ()) = tokio::join!(connection.send(request, &HOST), async {
+            connector.read_exact(&mut [0; 32]).await.expect("the beginning");
+            connector.write_all(answer.as_bytes()).await.expect("sent");
+        });
+        let mut receiving = response.expect("an answer").into_body();
+        drop(connector);
+        // Written into a connection that is closed, it comes to its end soon.
+        let sent = std::future::poll_fn(|cx| receiving.poll_send(cx));
+        tokio::time::timeout(SOON, sent).await.expect("nothing more can be sent");
+        assert!(receiving.into_connection().is_none(), "{answer}");
     }
 }
 
 #[tokio::test]
 async fn who_refuses_a_request_and_closes_is_heard() {
     let (connection, mut connector) = connection().await;
-    let (body, _) = UploadBody::read(Bytes::from(vec![b'x'; 16 * 1_048_576]));
-    let mut post = request(Method::POST, "");
-    *post.body_mut() = body;
-    let (response, ()) = tokio::join!(connection.send(post, &HOST), async {
+    let (response, ()) = tokio::join!(connection.send(large_request(), &HOST), async {
         connector.read_exact(&mut [0; 64]).await.expect("the beginning");
         let answer = "HTTP/1.1 413 Too much\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello";
         connector.write_all(answer.as_bytes()).await.expect("sent");
@@ -225,7 +347,8 @@ async fn who_refuses_a_request_and_closes_is_heard() {
     });
     let (head, mut receiving) = response.expect("an early answer").into_parts();
     assert_eq!(head.status, 413);
-    let frame = std::future::poll_fn(|cx| receiving.poll_frame(cx)).await.expect("a frame").expect("no error");
+    let frame =
+        std::future::poll_fn(|cx| receiving.poll_frame(cx)).await.expect("a frame").expect("no error");
     assert_eq!(frame.into_data().expect("data"), "hello");
     assert!(receiving.into_connection().is_none());
 }
