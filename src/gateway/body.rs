@@ -455,3 +455,17 @@ pub fn read_on(mut body: ConnectorStream, idle_timeout: Duration, place: Place) 
         let _ = tokio::time::timeout(READ_ON_TIME_MAX, reading).await;
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_not_recorded_is_not_taken_for_one_without_a_body() {
+        let connector = ConnectorBody::new(ConnectorStream::over(), Duration::MAX, Place::NONE);
+        let mut body = Body::whole(Bytes::new(), None);
+        body.source = Source::Connector(Box::new(connector));
+        body.first = Some(Err(AuditUnavailable.into()));
+        assert!(!body.is_end_stream() && body.size_hint().exact().is_none());
+    }
+}

@@ -173,6 +173,12 @@ impl ConnectorStream {
         stream
     }
 
+    /// One that has been read.
+    #[cfg(test)]
+    pub fn over() -> Self {
+        Self(Source::Over)
+    }
+
     /// Once all of the answer has been read from the connection, others can have it.
     fn end_if_over(&mut self) {
         let is_over = match &self.0 {

@@ -32,12 +32,12 @@ use response::{HEAD_BYTES_MAX, Head, take_head};
 const READ_BYTES: usize = 8_192;
 /// How much is read at once of a large body.
 const READ_BYTES_MAX: usize = 65_536;
-/// The end of a chunk, and of a body with it that has no trailers.
-const CHUNK_AND_BODY_END: &[u8] = b"\r\n0\r\n\r\n";
 /// Least room that is worth reading into.
 const ROOM_MIN: usize = 1_024;
 /// Most interim answers (1xx) before the answer itself: one that goes on, and a few that say how far it is.
 const INTERIM_MAX: usize = 16;
+/// The end of a chunk, and of a body with it that has no trailers.
+const CHUNK_AND_BODY_END: &[u8] = b"\r\n0\r\n\r\n";
 
 /// Why a request got no whole answer.
 #[derive(Debug, thiserror::Error)]
