@@ -211,12 +211,13 @@ struct ConfigFile {
 }
 
 #[derive(clap::Args)]
+#[command(group = clap::ArgGroup::new("realm").required(true))]
 struct PersonArguments {
     /// The issuer: its name in the configuration, or its `iss`
-    #[arg(long, value_name = "NAME", required_unless_present = "tenant", conflicts_with = "tenant")]
+    #[arg(long, value_name = "NAME", group = "realm")]
     issuer: Option<String>,
     /// The tenant, in place of the issuer
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", group = "realm")]
     tenant: Option<String>,
     /// The person: Entra's object id (`oid`), elsewhere `sub`
     #[arg(long, value_name = "ID")]

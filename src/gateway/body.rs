@@ -401,7 +401,7 @@ impl HttpBody for Body {
         match &self.source {
             Source::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Source::Connector(body) => {
-                let is_held = self.first.is_some() || self.last.is_some();
+                let is_held = self.first.is_some() || self.last.is_some() || self.broken.is_some();
                 !is_held && body.body.is_end_stream() && body.is_over()
             }
         }

@@ -74,17 +74,21 @@ pub fn size_within(at: &At<'_>, text: Option<&str>, range: RangeInclusive<u64>) 
     match bytes {
         Some(bytes) if range.contains(&bytes) => Some(Some(bytes)),
         _ => {
-            let least = range.start() / 1_024;
-            let most = match range.end() >> 30 {
-                0 => format!("{}KiB", range.end() >> 10),
-                gibibytes => format!("{gibibytes}GiB"),
-            };
+            let (least, most) = (written_size(*range.start()), written_size(*range.end()));
             at.fault_found(format_args!(
-                "must be a whole number with a unit, like `64MiB`: at least `{least}KiB`, at most `{most}`"
+                "must be a whole number with a unit, like `64MiB`: at least `{least}`, at most `{most}`"
             ));
             None
         }
     }
+}
+
+/// A size of whole kibibytes as an operator writes it, in the largest unit that it is a whole number of.
+fn written_size(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let (shift, unit) =
+        units.into_iter().find(|(shift, _)| bytes.trailing_zeros() >= *shift).unwrap_or((10, "KiB"));
+    format!("{}{unit}", bytes >> shift)
 }
 
 /// The duration that such a text stands for.

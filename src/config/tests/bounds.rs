@@ -58,15 +58,15 @@ fn bounds_have_bounds() {
         ("connections: 0", "connections", "must be at least 1 and at most 1000000".to_owned()),
         ("streams: 65537", "streams", "must be at least 1 and at most 65536".to_owned()),
         ("headers: 15", "headers", "must be at least 16 and at most 1024".to_owned()),
-        ("head_bytes: 4KiB", "head_bytes", format!("{sizes} `8KiB`, at most `1024KiB` (found \"4KiB\")")),
-        ("head_bytes: 2MiB", "head_bytes", format!("{sizes} `8KiB`, at most `1024KiB` (found \"2MiB\")")),
+        ("head_bytes: 4KiB", "head_bytes", format!("{sizes} `8KiB`, at most `1MiB` (found \"4KiB\")")),
+        ("head_bytes: 2MiB", "head_bytes", format!("{sizes} `8KiB`, at most `1MiB` (found \"2MiB\")")),
         ("target_bytes: 65KiB", "target_bytes", format!("{sizes} `1KiB`, at most `64KiB` (found \"65KiB\")")),
     ] {
         check(&[("issuers:", &bounds(written))], &[&format!("2: bounds.{key}: {fault}")]);
     }
     for key in ["delegated_tokens", "verified_tokens"] {
         let memory = format!("memory: {{ {key}: 15MiB }}\nissuers:");
-        let fault = format!("2: memory.{key}: {sizes} `16384KiB`, at most `1024GiB` (found \"15MiB\")");
+        let fault = format!("2: memory.{key}: {sizes} `16MiB`, at most `1024GiB` (found \"15MiB\")");
         check(&[("issuers:", &memory)], &[&fault]);
     }
     let timeouts = |key: &str| format!("timeouts: {{ {key} }}\nissuers:");

@@ -30,8 +30,9 @@ use crate::gateway::upload::UploadBody;
 /// What connections are made of.
 pub type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
-/// How long the rest of a request is sent that has been answered already: as long as a large one takes.
-const REST_TIME_MAX: Duration = Duration::from_secs(600);
+/// How long the rest of a request is sent that has been answered already. Nobody waits for it, and meanwhile it takes a socket, and its agent's
+/// other uploads over HTTP/2 have less of their window.
+const REST_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// A connection that a request can be sent on.
 pub enum Connection {

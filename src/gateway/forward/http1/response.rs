@@ -17,7 +17,8 @@ pub const HEAD_BYTES_MAX: usize = u16::MAX as usize;
 /// The head of an answer.
 #[derive(Debug)]
 pub struct Head {
-    /// Status and headers.
+    /// Status and headers. The version is for this connection alone: to the agent, an answer of HTTP/1.0 would end like a whole one wherever
+    /// it breaks off.
     pub response: Response<()>,
     /// How the end of its body is told.
     pub framing: Framing,
@@ -65,7 +66,6 @@ pub fn take_head(received: &mut BytesMut, method: &Method) -> Result<Option<Head
         && !(parsed.status == StatusCode::NO_CONTENT && framing_fields.announce_body());
     let mut response = Response::new(());
     *response.status_mut() = parsed.status;
-    *response.version_mut() = parsed.version;
     *response.headers_mut() = headers;
     Ok(Some(Head { response, framing, is_persistent }))
 }
@@ -233,8 +233,12 @@ mod tests {
 
     #[test]
     fn a_body_of_unknown_length_ends_with_the_connection() {
-        let head = head("HTTP/1.1 200 OK\r\n\r\n").expect("a head");
-        assert!(matches!(head.framing, Framing::UntilClose { is_over: false }));
+        for text in ["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\n"] {
+            let head = head(text).expect("a head");
+            assert!(matches!(head.framing, Framing::UntilClose { is_over: false }));
+            assert!(!head.is_persistent);
+            assert_eq!(head.response.version(), Version::HTTP_11, "the agent gets it otherwise");
+        }
     }
 
     #[test]
