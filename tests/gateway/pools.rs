@@ -154,6 +154,14 @@ async fn who_has_a_connection_made_takes_one_that_becomes_free_sooner() {
     }
 }
 
+/// Reads a request of the next connection, and answers it with 200 and this.
+async fn answer_next(listener: &TcpListener, answer: &str) -> TcpStream {
+    let (mut stream, _) = listener.accept().await.expect("a connection");
+    let Ok(1..) = stream.read(&mut [0; 65_536]).await else { panic!("no request") };
+    stream.write_all(format!("HTTP/1.1 200 OK\r\n{answer}").as_bytes()).await.expect("written");
+    stream
+}
+
 #[tokio::test]
 async fn an_answer_that_breaks_off_right_behind_its_head_is_not_taken_for_whole() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
@@ -166,12 +174,7 @@ async fn an_answer_that_breaks_off_right_behind_its_head_is_not_taken_for_whole(
         "content-length: 5\r\n\r\n",
         "content-length: 5\r\n\r\nhel",
     ] {
-        let answering = async {
-            let (mut stream, _) = listener.accept().await.expect("a connection");
-            let Ok(1..) = stream.read(&mut [0; 65_536]).await else { panic!("no request") };
-            let answer = format!("HTTP/1.1 200 OK\r\n{answer}");
-            stream.write_all(answer.as_bytes()).await.expect("written");
-        };
+        let answering = async { drop(answer_next(&listener, answer).await) };
         let asking = async {
             let answer = bed.get("/mail/x", &token).await;
             assert_eq!(answer.status(), 200);
@@ -192,16 +195,10 @@ async fn an_answer_that_can_be_read_in_two_ways_is_none() {
         "content-length: 5\r\ntransfer-encoding: chunked",
         "transfer-encoding: gzip, chunked",
     ] {
-        let answering = async {
-            let (mut stream, _) = listener.accept().await.expect("a connection");
-            let Ok(1..) = stream.read(&mut [0; 65_536]).await else { panic!("no request") };
-            let answer = format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
-            stream.write_all(answer.as_bytes()).await.expect("written");
-            stream
-        };
+        let answer = format!("{fields}\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
         // What is asked for is not asked for twice.
         let post = bed.request(Method::POST, "/mail/x").bearer_auth(&token).send();
-        let (answer, mut stream) = tokio::join!(post, answering);
+        let (answer, mut stream) = tokio::join!(post, answer_next(&listener, &answer));
         assert_refused(&refusal(answer.expect("an answer")).await, 502, "connector_broke");
         let read = tokio::time::timeout(SOON, stream.read(&mut [0; 16])).await.expect("it is closed");
         assert!(matches!(read, Ok(0) | Err(_)), "{fields}: the connection goes on");

@@ -136,10 +136,8 @@ fn head_bytes(head: &Parts, host: &HeaderValue, framing: RequestFraming) -> Byte
         RequestFraming::Chunked => (TRANSFER_ENCODING, HeaderValue::from_static("chunked")),
         RequestFraming::Length(length) => (CONTENT_LENGTH, HeaderValue::from(length)),
     };
-    // Where there is no body, who said so to us says so to the connector.
-    let has_framing = !matches!(framing, RequestFraming::Length(0))
-        || METHODS_WITH_CONTENT.contains(&head.method)
-        || head.headers.contains_key(CONTENT_LENGTH);
+    let has_framing =
+        !matches!(framing, RequestFraming::Length(0)) || METHODS_WITH_CONTENT.contains(&head.method);
     let own = std::iter::once((&HOST, host)).chain(has_framing.then_some((&name, &value)));
     let is_own = |name: &HeaderName| [HOST, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name);
     let passed = || head.headers.iter().filter(|(name, _)| !is_own(name));

@@ -110,7 +110,7 @@ async fn a_length_that_the_agent_gave_is_not_believed_over_the_body() {
         _ = connection.send(request, &HOST) => panic!("nobody answered"),
         heard = heard(&mut connector, "\r\n\r\n") => heard,
     };
-    assert!(heard.contains("\r\ncontent-length: 0\r\n"), "{heard}");
+    assert!(!heard.contains("content-length"), "{heard}");
 }
 
 #[tokio::test]
